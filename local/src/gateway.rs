@@ -1,0 +1,171 @@
+//! Which service a request is for, and how much of it we are ready to hold.
+//!
+//! **Owns** the services and the budget for request bodies.
+//! **Promises** that request bodies in memory stay under [`BODY_MIB_TOTAL`], however many clients there are.
+//! **Fails** per request, in the wire format of the service it was for.
+//! **Not here**: authentication; any signature is accepted.
+
+mod scope;
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use s3s::service::S3Service;
+use tokio::sync::Semaphore;
+use winterbaume_dynamodb::DynamoDbService;
+use winterbaume_sns::SnsService;
+
+use crate::kinesis::Kinesis;
+use crate::objects;
+use crate::reply::{self, Refusal};
+use crate::stateful::Stateful;
+
+pub(crate) use scope::Scope;
+
+const MIB: usize = 1024 * 1024;
+const OBJECT_MIB_MAX: usize = 64;
+const CALL_MIB_MAX: usize = 16;
+/// All request bodies held at once. A multiple of the largest, so that one large upload does not stop the others.
+const BODY_MIB_TOTAL: usize = 512;
+/// A client that stops sending gives its share of the budget back after this long.
+const BODY_READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+const TOO_LARGE: Refusal = Refusal {
+    status: StatusCode::PAYLOAD_TOO_LARGE,
+    code: "EntityTooLarge",
+    message: "the local cloud takes objects or parts up to 64 MiB and other requests up to 16 MiB",
+};
+const TOO_SLOW: Refusal = Refusal {
+    status: StatusCode::REQUEST_TIMEOUT,
+    code: "RequestTimeout",
+    message: "the request body did not arrive in time",
+};
+const BROKEN_BODY: Refusal =
+    Refusal { status: StatusCode::BAD_REQUEST, code: "IncompleteBody", message: "the request body broke off" };
+const UNKNOWN_QUERY: Refusal = Refusal {
+    status: StatusCode::BAD_REQUEST,
+    code: "InvalidAction",
+    message: "the local cloud has Kinesis, S3, DynamoDB and SNS only",
+};
+
+/// The services, as the header of a request names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Service {
+    Kinesis,
+    DynamoDb,
+    Redshift,
+    UnknownTarget,
+    Sns,
+    UnknownQuery,
+    S3,
+}
+
+/// All services behind one door.
+pub(crate) struct Gateway {
+    kinesis: Kinesis,
+    tables: Stateful<DynamoDbService>,
+    topics: Stateful<SnsService>,
+    objects: S3Service,
+    body_mib: Semaphore,
+}
+
+impl Gateway {
+    pub(crate) fn new(
+        kinesis: Kinesis,
+        tables: Stateful<DynamoDbService>,
+        topics: Stateful<SnsService>,
+        objects: S3Service,
+    ) -> Gateway {
+        Gateway { kinesis, tables, topics, objects, body_mib: Semaphore::new(BODY_MIB_TOTAL) }
+    }
+
+    /// Answers one request.
+    pub(crate) async fn serve(&self, request: Request<Incoming>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let service = service_of(&parts.method, &parts.headers);
+        let mib_max = if service == Service::S3 { OBJECT_MIB_MAX } else { CALL_MIB_MAX };
+
+        let n_mib = match declared_mib(&parts.headers) {
+            Some(n_mib) if n_mib > mib_max => return refuse(service, TOO_LARGE),
+            Some(n_mib) => n_mib,
+            None => mib_max,
+        };
+        // Held until the answer is there: the service works on these bytes.
+        let _share = self.body_mib.acquire_many(n_mib as u32).await.expect("the semaphore is never closed");
+        let collect = Limited::new(body, mib_max * MIB).collect();
+        let body = match tokio::time::timeout(BODY_READ_TIMEOUT, collect).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => return refuse(service, TOO_LARGE),
+            Ok(Err(_)) => return refuse(service, BROKEN_BODY),
+            Err(_) => return refuse(service, TOO_SLOW),
+        };
+        self.route(service, parts, body).await
+    }
+
+    async fn route(&self, service: Service, parts: Parts, body: Bytes) -> Response<Body> {
+        match service {
+            Service::Kinesis => self.kinesis.handle(parts, body).await,
+            Service::DynamoDb => self.tables.handle(&parts, body).await,
+            Service::Sns => self.topics.handle(&parts, body).await,
+            Service::S3 => objects::handle(&self.objects, parts, body).await,
+            Service::Redshift => reply::json_error(
+                StatusCode::BAD_REQUEST,
+                "ValidationException",
+                "this build's local cloud has no warehouse: leave the loader off, or point it at a real one",
+            ),
+            Service::UnknownTarget => reply::json_error(
+                StatusCode::BAD_REQUEST,
+                "UnknownOperationException",
+                "the local cloud has Kinesis, S3, DynamoDB and SNS only",
+            ),
+            Service::UnknownQuery => reply::query_error(UNKNOWN_QUERY),
+        }
+    }
+}
+
+fn service_of(method: &Method, headers: &HeaderMap) -> Service {
+    if let Some(target) = headers.get("x-amz-target") {
+        let prefix = target.to_str().unwrap_or("").split('.').next().unwrap_or("");
+        return match prefix {
+            "Kinesis_20131202" => Service::Kinesis,
+            "DynamoDB_20120810" => Service::DynamoDb,
+            "RedshiftData" => Service::Redshift,
+            _ => Service::UnknownTarget,
+        };
+    }
+    // The query protocol names its operation in the body only, so the signature's scope tells the service.
+    match Scope::of(headers).service() {
+        Some("sns") => Service::Sns,
+        Some("s3") => Service::S3,
+        Some(_) | None if *method == Method::POST && is_form(headers) => Service::UnknownQuery,
+        Some(_) | None => Service::S3,
+    }
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"))
+}
+
+fn declared_mib(headers: &HeaderMap) -> Option<usize> {
+    let n_bytes: usize = headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()?;
+    Some(n_bytes.div_ceil(MIB))
+}
+
+fn refuse(service: Service, refusal: Refusal) -> Response<Body> {
+    match service {
+        Service::S3 => reply::s3_error(refusal),
+        Service::Sns | Service::UnknownQuery => reply::query_error(refusal),
+        Service::Kinesis | Service::DynamoDb | Service::Redshift | Service::UnknownTarget => {
+            reply::json_error(refusal.status, refusal.code, refusal.message)
+        }
+    }
+}

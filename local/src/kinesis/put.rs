@@ -1,0 +1,192 @@
+//! PutRecord and PutRecords: number, journal, show; one request of a stream after the other.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::body::Body;
+use axum::http::request::Parts;
+use axum::http::{Response, StatusCode};
+use ferrokinesis::actions::Operation;
+use ferrokinesis::error::KinesisErrorResponse;
+use ferrokinesis::sequence::partition_key_to_hash_key;
+use ferrokinesis::server::cbor_to_json;
+use ferrokinesis::store::SequenceAllocation;
+use ferrokinesis::types::StoredRecordRef;
+use ferrokinesis::validation::{FieldDef, check_types, check_validations};
+use serde_json::{Value, json};
+
+use super::journal::Entry;
+use super::{Kinesis, error_response, is_cbor};
+use crate::reply;
+
+/// The real service's bound on one PutRecords call when ferrokinesis was written.
+const PAYLOAD_BYTES_MAX: usize = 5 * 1024 * 1024;
+
+/// A record as the producer sent it.
+struct Sent<'a> {
+    partition_key: &'a str,
+    data: &'a str,
+    hash_key: u128,
+}
+
+/// What became of one record.
+enum Placed {
+    Stored(SequenceAllocation),
+    Throttled(KinesisErrorResponse),
+}
+
+impl Kinesis {
+    pub(super) async fn put(&self, operation: &str, parts: &Parts, body: &[u8]) -> Response<Body> {
+        let cbor = is_cbor(parts);
+        match self.try_put(operation, cbor, body).await {
+            Ok(answer) if cbor => {
+                let mut content = Vec::new();
+                ciborium::into_writer(&answer, &mut content).expect("a JSON value is always valid CBOR");
+                reply::answer(StatusCode::OK, "application/x-amz-cbor-1.1", content)
+            }
+            Ok(answer) => reply::answer(StatusCode::OK, "application/x-amz-json-1.1", answer.to_string()),
+            Err(error) => error_response(&error),
+        }
+    }
+
+    async fn try_put(&self, operation: &str, cbor: bool, body: &[u8]) -> Result<Value, KinesisErrorResponse> {
+        let request = decode(operation, cbor, body)?;
+        let stream = self.store.resolve_stream_name(&request)?;
+
+        let Some(records) = request["Records"].as_array() else {
+            let sent = [sent(&request)?];
+            return match self.place(&stream, &sent).await?.pop() {
+                Some(Placed::Stored(at)) => Ok(json!({ "ShardId": at.shard_id, "SequenceNumber": at.seq_num })),
+                Some(Placed::Throttled(error)) => Err(error),
+                None => Err(KinesisErrorResponse::server_error(None, Some("a record was not placed"))),
+            };
+        };
+        let sent = records.iter().map(sent).collect::<Result<Vec<_>, _>>()?;
+        if sent.iter().map(Sent::n_bytes).sum::<usize>() > PAYLOAD_BYTES_MAX {
+            let message = "Records' total data and partition keys exceed 5242880 bytes";
+            return Err(KinesisErrorResponse::client_error("InvalidArgumentException", Some(message)));
+        }
+        Ok(answer(&self.place(&stream, &sent).await?))
+    }
+
+    /// Numbers the records, writes them to the journal and only then lets readers see them.
+    async fn place(&self, stream: &str, sent: &[Sent<'_>]) -> Result<Vec<Placed>, KinesisErrorResponse> {
+        let _shape = self.shape.read().await;
+        if !self.store.contains_stream(stream).await {
+            return Err(KinesisErrorResponse::stream_not_found(stream, &self.store.aws_account_id));
+        }
+        let journal = self.journal(stream).map_err(journal_error)?;
+        // From numbering to showing, so that readers never see a number before a smaller one.
+        let mut journal = journal.lock().await;
+
+        let arrived_ms = journal.arrival(now_ms());
+        let hash_keys: Vec<u128> = sent.iter().map(|sent| sent.hash_key).collect();
+        let numbered = self.store.allocate_sequences_batch(stream, &hash_keys).await?;
+        let mut placed = Vec::with_capacity(sent.len());
+        for (at, sent) in numbered.into_iter().zip(sent) {
+            let n_bytes = base64_len(sent.data) as u64;
+            let reserved = self.store.try_reserve_shard_throughput(stream, &at.shard_id, n_bytes, arrived_ms).await;
+            placed.push(match reserved {
+                Ok(_) => Placed::Stored(at),
+                Err(error) => Placed::Throttled(error),
+            });
+        }
+
+        let stored = || {
+            placed.iter().zip(sent).filter_map(|(placed, sent)| match placed {
+                Placed::Stored(at) => Some((at, sent)),
+                Placed::Throttled(_) => None,
+            })
+        };
+        let entries: Vec<Entry<'_>> = stored()
+            .map(|(at, sent)| Entry {
+                key: &at.stream_key,
+                partition_key: sent.partition_key,
+                data: sent.data,
+                arrived_ms,
+            })
+            .collect();
+        if !entries.is_empty() {
+            journal.append(&entries).map_err(journal_error)?;
+            let shown: Vec<(String, StoredRecordRef<'_>)> = entries.iter().map(|entry| shown(*entry)).collect();
+            self.store.put_records_batch(stream, &shown).await?;
+        }
+        Ok(placed)
+    }
+}
+
+impl Sent<'_> {
+    fn n_bytes(&self) -> usize {
+        base64_len(self.data) + self.partition_key.len()
+    }
+}
+
+/// The form in which ferrokinesis keeps a record.
+pub(super) fn shown(entry: Entry<'_>) -> (String, StoredRecordRef<'_>) {
+    let record = StoredRecordRef {
+        partition_key: entry.partition_key,
+        data: entry.data,
+        approximate_arrival_timestamp: entry.arrived_ms as f64 / 1000.0,
+    };
+    (entry.key.to_owned(), record)
+}
+
+pub(super) fn now_ms() -> u64 {
+    // A clock before 1970 is set wrongly; the arrival time then stays where it was.
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Parses and validates with ferrokinesis' own rules, so that errors read like the real service's.
+fn decode(operation: &str, cbor: bool, body: &[u8]) -> Result<Value, KinesisErrorResponse> {
+    let parsed = if cbor {
+        ciborium::from_reader::<ciborium::Value, _>(body).ok().map(|value| cbor_to_json(&value))
+    } else {
+        serde_json::from_slice(body).ok()
+    };
+    let Some(request @ Value::Object(_)) = parsed else {
+        return Err(KinesisErrorResponse::client_error("SerializationException", None));
+    };
+    let operation: Operation = operation
+        .parse()
+        .map_err(|_| KinesisErrorResponse::client_error("UnknownOperationException", None))?;
+    let rules = operation.validation_rules();
+    let rules: Vec<(&str, &FieldDef)> = rules.iter().map(|(name, rule)| (*name, rule)).collect();
+    let request = check_types(&request, &rules)?;
+    check_validations(&request, &rules, None)?;
+    Ok(request)
+}
+
+fn sent(record: &Value) -> Result<Sent<'_>, KinesisErrorResponse> {
+    let partition_key = record["PartitionKey"].as_str().unwrap_or("");
+    let hash_key = match record["ExplicitHashKey"].as_str() {
+        None => partition_key_to_hash_key(partition_key),
+        Some(text) => text.parse().map_err(|_| {
+            let message = format!("Invalid ExplicitHashKey. It must be in the range [0, 2^128-1], but was {text}");
+            KinesisErrorResponse::client_error("InvalidArgumentException", Some(&message))
+        })?,
+    };
+    Ok(Sent { partition_key, data: record["Data"].as_str().unwrap_or(""), hash_key })
+}
+
+fn answer(placed: &[Placed]) -> Value {
+    let n_failed = placed.iter().filter(|placed| matches!(placed, Placed::Throttled(_))).count();
+    let records: Vec<Value> = placed
+        .iter()
+        .map(|placed| match placed {
+            Placed::Stored(at) => json!({ "ShardId": at.shard_id, "SequenceNumber": at.seq_num }),
+            Placed::Throttled(error) => {
+                json!({ "ErrorCode": error.body.error_type, "ErrorMessage": error.body.message })
+            }
+        })
+        .collect();
+    json!({ "FailedRecordCount": n_failed, "Records": records })
+}
+
+fn journal_error(error: std::io::Error) -> KinesisErrorResponse {
+    tracing::error!(%error, "cannot write a stream's journal");
+    KinesisErrorResponse::server_error(None, Some("the local cloud could not write its data folder"))
+}
+
+/// The decoded length of valid base64.
+fn base64_len(text: &str) -> usize {
+    (text.len() / 4 * 3).saturating_sub(text.bytes().rev().take(2).filter(|byte| *byte == b'=').count())
+}

@@ -1,0 +1,125 @@
+//! The cloud on one loopback port: Kinesis, S3, DynamoDB and SNS for unmodified AWS SDKs and the AWS CLI.
+//!
+//! Point a client at it with `AWS_ENDPOINT_URL=http://127.0.0.1:PORT` (S3 in path style) and any credentials.
+//!
+//! ```text
+//! listener -> gateway -+-> kinesis   ferrokinesis, with a journal per stream
+//!                      +-> stateful  DynamoDB and SNS by winterbaume, saved on every change
+//!                      +-> objects   S3 by s3s; an object is a plain file at <data_dir>/s3/<bucket>/<key>
+//! ```
+//!
+//! **Owns** one listener, one data folder and everything stored in it.
+//! **Promises** that what was acknowledged is there again after `kill -9` and a start on the same folder;
+//! that an object is visible whole, with its metadata, or not at all; that `If-None-Match: *` has one winner.
+//! **Fails** at start with a [`LocalError`] that names the way out; a bad request gets its service's error and harms
+//! no other.
+//! **Not here**: authentication (loopback only), Redshift, fsync (a power cut may lose the last writes), and limits
+//! of the real services except where [`LocalOptions::enforce_limits`] asks for them.
+
+mod error;
+mod folder;
+mod gateway;
+mod kinesis;
+mod listener;
+mod objects;
+mod reply;
+mod stateful;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use winterbaume_dynamodb::DynamoDbService;
+use winterbaume_sns::SnsService;
+
+use crate::folder::Folder;
+use crate::gateway::Gateway;
+use crate::kinesis::Kinesis;
+use crate::stateful::Stateful;
+
+pub use crate::error::LocalError;
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct LocalOptions {
+    /// A loopback address; port 0 takes a free port.
+    pub bind: SocketAddr,
+    /// Where everything is stored. Created if missing; one process at a time.
+    pub data_dir: PathBuf,
+    /// Throttle Kinesis writes per shard like the real service (1 MiB/s, 1,000 records/s).
+    pub enforce_limits: bool,
+}
+
+/// A running local cloud. Dropping it ends it at once; [`stop`](LocalCloud::stop) lets requests finish.
+pub struct LocalCloud {
+    addr: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    serving: Option<JoinHandle<()>>,
+    // Held to the end, so that nobody else opens the folder while requests still finish.
+    _folder: Folder,
+}
+
+impl LocalCloud {
+    /// Opens the data folder, restores what it holds and starts to listen.
+    pub async fn start(options: LocalOptions) -> Result<LocalCloud, LocalError> {
+        if !options.bind.ip().is_loopback() {
+            return Err(LocalError::NotLoopback { addr: options.bind });
+        }
+        // The port first: it is the commoner mistake, and it is told without touching the folder.
+        let listener = TcpListener::bind(options.bind).await.map_err(|source| match source.kind() {
+            std::io::ErrorKind::AddrInUse => LocalError::PortInUse { addr: options.bind },
+            _ => LocalError::Bind { addr: options.bind, source },
+        })?;
+        let addr = listener.local_addr().map_err(|source| LocalError::Bind { addr: options.bind, source })?;
+
+        let folder = Folder::open(&options.data_dir)?;
+        let gateway = Gateway::new(
+            Kinesis::open(folder.sub("kinesis")?, options.enforce_limits).await?,
+            Stateful::open(DynamoDbService::new(), folder.sub("dynamodb")?).await?,
+            Stateful::open(SnsService::new(), folder.sub("sns")?).await?,
+            objects::open(&folder)?,
+        );
+
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(listener::run(listener, Arc::new(gateway), stopped));
+        tracing::info!(%addr, data_dir = %options.data_dir.display(), "local cloud listening");
+        Ok(LocalCloud { addr, stop: Some(stop), serving: Some(serving), _folder: folder })
+    }
+
+    /// Where it listens; the real port when port 0 was asked for.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What to give to a client as its endpoint.
+    pub fn endpoint_url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Stops accepting, lets running requests finish within a bound and gives the folder back.
+    ///
+    /// There is nothing to flush: every change is in the data folder before it is acknowledged.
+    pub async fn stop(mut self) -> Result<(), LocalError> {
+        if let Some(stop) = self.stop.take() {
+            // A listener that is gone already has nothing left to stop.
+            let _ = stop.send(());
+        }
+        if let Some(serving) = self.serving.take()
+            && let Err(error) = serving.await
+        {
+            tracing::error!(%error, "the listener ended abnormally");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for LocalCloud {
+    fn drop(&mut self) {
+        if let Some(serving) = self.serving.take() {
+            serving.abort();
+        }
+    }
+}

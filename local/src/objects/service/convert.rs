@@ -1,0 +1,129 @@
+//! Between s3s' types and ours.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::Stream;
+use futures_util::stream;
+use s3s::dto::*;
+use s3s::{S3Result, s3_error};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+
+use crate::objects::attributes::{Attributes, Checksums};
+use crate::objects::list::Line;
+use crate::objects::store::Condition;
+
+const READ_BYTES: u64 = 256 * 1024;
+
+pub(super) fn e_tag(value: String) -> ETag {
+    ETag::Strong(value)
+}
+
+pub(super) fn attributes_of(input: PutObjectInput) -> Attributes {
+    Attributes {
+        e_tag: String::new(),
+        content_type: input.content_type,
+        content_encoding: input.content_encoding,
+        content_disposition: input.content_disposition,
+        content_language: input.content_language,
+        cache_control: input.cache_control,
+        metadata: input.metadata,
+        checksums: Checksums {
+            crc32: input.checksum_crc32,
+            crc32c: input.checksum_crc32c,
+            crc64nvme: input.checksum_crc64nvme,
+            sha1: input.checksum_sha1,
+            sha256: input.checksum_sha256,
+        },
+    }
+}
+
+pub(super) fn upload_attributes(input: CreateMultipartUploadInput) -> Attributes {
+    Attributes {
+        content_type: input.content_type,
+        content_encoding: input.content_encoding,
+        content_disposition: input.content_disposition,
+        content_language: input.content_language,
+        cache_control: input.cache_control,
+        metadata: input.metadata,
+        ..Attributes::default()
+    }
+}
+
+pub(super) fn part_checksums(input: &UploadPartInput) -> Checksums {
+    Checksums {
+        crc32: input.checksum_crc32.clone(),
+        crc32c: input.checksum_crc32c.clone(),
+        crc64nvme: input.checksum_crc64nvme.clone(),
+        sha1: input.checksum_sha1.clone(),
+        sha256: input.checksum_sha256.clone(),
+    }
+}
+
+/// The attributes a copy gets in place of the source's, if the client says so.
+pub(super) fn replaced_attributes(input: &CopyObjectInput) -> Option<Attributes> {
+    let directive = input.metadata_directive.as_ref()?;
+    (directive.as_str() == MetadataDirective::REPLACE).then(|| Attributes {
+        content_type: input.content_type.clone(),
+        content_encoding: input.content_encoding.clone(),
+        content_disposition: input.content_disposition.clone(),
+        content_language: input.content_language.clone(),
+        cache_control: input.cache_control.clone(),
+        metadata: input.metadata.clone(),
+        ..Attributes::default()
+    })
+}
+
+pub(super) fn condition(if_match: Option<ETagCondition>, if_none_match: Option<ETagCondition>) -> S3Result<Condition> {
+    match (if_match, if_none_match) {
+        (None, None) => Ok(Condition::Always),
+        (None, Some(ETagCondition::Any)) => Ok(Condition::Absent),
+        (Some(ETagCondition::Any), None) => Ok(Condition::Exists),
+        (Some(ETagCondition::ETag(tag)), None) => Ok(Condition::Tagged(tag.into_value())),
+        (_, Some(_)) => Err(s3_error!(NotImplemented, "a write takes If-Match or If-None-Match: *")),
+    }
+}
+
+pub(super) fn contents(lines: Vec<Line>) -> (Vec<Object>, Vec<CommonPrefix>) {
+    let mut objects = Vec::new();
+    let mut prefixes = Vec::new();
+    for line in lines {
+        match line {
+            Line::Object { key, n_bytes, modified } => objects.push(Object {
+                key: Some(key),
+                size: Some(n_bytes as i64),
+                last_modified: Some(modified.into()),
+                ..Default::default()
+            }),
+            Line::Prefix(prefix) => prefixes.push(CommonPrefix { prefix: Some(prefix) }),
+        }
+    }
+    (objects, prefixes)
+}
+
+pub(super) fn content_range(range: &Range<u64>, n_bytes: u64) -> String {
+    format!("bytes {}-{}/{n_bytes}", range.start, range.end.saturating_sub(1))
+}
+
+/// The bytes of a file, a piece at a time.
+pub(super) fn read_range(
+    file: File,
+    range: Range<u64>,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + Sync + 'static {
+    let file = tokio::fs::File::from_std(file);
+    stream::try_unfold((file, range, false), |(mut file, mut left, sought)| async move {
+        if left.is_empty() {
+            return Ok(None);
+        }
+        if !sought {
+            file.seek(io::SeekFrom::Start(left.start)).await?;
+        }
+        let n_bytes = (left.end - left.start).min(READ_BYTES);
+        let mut piece = BytesMut::zeroed(n_bytes as usize);
+        file.read_exact(&mut piece).await?;
+        left.start += n_bytes;
+        Ok(Some((piece.freeze(), (file, left, true))))
+    })
+}

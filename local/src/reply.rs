@@ -1,0 +1,56 @@
+//! Answers the gateway gives by itself, each in the wire format its client can read.
+//!
+//! **Owns** nothing.
+//! **Promises** that an SDK shows the code and the message instead of "unhandled error".
+//! **Fails** never.
+//! **Not here**: answers of the services.
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, HeaderName};
+use axum::http::{HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+/// The errors the gateway itself can have, in no service's name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) message: &'static str,
+}
+
+/// An error in the JSON protocol (Kinesis, DynamoDB, Redshift Data API).
+pub(crate) fn json_error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+    // Both spellings: the services do not agree on one.
+    let body = json!({ "__type": code, "message": message, "Message": message }).to_string();
+    let mut response = answer(status, "application/x-amz-json-1.1", body);
+    if let Ok(code) = HeaderValue::from_str(code) {
+        response.headers_mut().insert(HeaderName::from_static("x-amzn-errortype"), code);
+    }
+    response
+}
+
+/// An error in the query protocol (SNS). `code` and `message` are ours, so they need no escaping.
+pub(crate) fn query_error(refusal: Refusal) -> Response<Body> {
+    let Refusal { status, code, message } = refusal;
+    let body = format!(
+        "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
+    );
+    answer(status, "text/xml", body)
+}
+
+/// An error in the S3 protocol.
+pub(crate) fn s3_error(refusal: Refusal) -> Response<Body> {
+    let Refusal { status, code, message } = refusal;
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    );
+    answer(status, "application/xml", body)
+}
+
+/// A response with a body and its content type.
+pub(crate) fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

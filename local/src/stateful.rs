@@ -1,0 +1,173 @@
+//! DynamoDB and SNS: winterbaume's services, saved to the data folder on every change.
+//!
+//! **Owns** one file per region, a snapshot of the whole service. Tables here are small (leases, not data).
+//! **Promises** that a change is on disk before it is acknowledged, and that nobody reads a change that is not.
+//! **Fails** with the service's own 500 when the snapshot cannot be written; the change then is in memory only.
+//! **Not here**: backups, streams and exports of DynamoDB; the crate does not put them into its snapshots.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use axum::body::Body;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use bytes::Bytes;
+use tokio::sync::RwLock;
+use winterbaume_core::{
+    MockRequest, MockResponse, MockService, StateViewError, StatefulService, default_account_id,
+};
+use winterbaume_dynamodb::DynamoDbService;
+use winterbaume_sns::SnsService;
+
+use crate::LocalError;
+use crate::folder::replace_file;
+use crate::gateway::Scope;
+use crate::reply;
+
+/// A service whose whole state can be saved and loaded per region.
+#[async_trait::async_trait]
+pub(crate) trait Saved: MockService {
+    /// The name in a credential scope.
+    const SCOPE: &'static str;
+
+    /// Whether a request leaves the state as it is.
+    fn only_reads(parts: &Parts, body: &[u8]) -> bool;
+
+    async fn save(&self, region: &str) -> Result<Vec<u8>, StateViewError>;
+
+    async fn load(&self, region: &str, state: &[u8]) -> Result<(), StateViewError>;
+}
+
+/// A service with its folder.
+pub(crate) struct Stateful<S> {
+    service: S,
+    dir: PathBuf,
+    /// Changes are alone, so that snapshots are ordered and no reader sees what is not saved yet.
+    order: RwLock<()>,
+}
+
+impl<S: Saved> Stateful<S> {
+    /// Restores every region the folder holds.
+    pub(crate) async fn open(service: S, dir: PathBuf) -> Result<Stateful<S>, LocalError> {
+        for path in regions(&dir).map_err(LocalError::folder(&dir))? {
+            let Some(region) = path.file_stem().and_then(|stem| stem.to_str()) else { continue };
+            let state = std::fs::read(&path).map_err(LocalError::folder(&path))?;
+            service.load(region, &state).await.map_err(LocalError::damaged(&path))?;
+        }
+        Ok(Stateful { service, dir, order: RwLock::new(()) })
+    }
+
+    /// Answers one request.
+    pub(crate) async fn handle(&self, parts: &Parts, body: Bytes) -> Response<Body> {
+        let region = Scope::of(&parts.headers).region();
+        let only_reads = S::only_reads(parts, &body);
+        let request = request(S::SCOPE, region, parts, body);
+
+        if only_reads {
+            let _readers = self.order.read().await;
+            return response(self.service.handle(request).await);
+        }
+        let _alone = self.order.write().await;
+        let answer = self.service.handle(request).await;
+        // A refused change changed nothing, and losing a race is common.
+        if answer.status / 100 == 2
+            && let Err(error) = self.persist(region).await
+        {
+            tracing::error!(service = S::SCOPE, region, %error, "cannot save the state");
+            return reply::json_error(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "InternalServerError",
+                "the local cloud could not write its data folder",
+            );
+        }
+        response(answer)
+    }
+
+    async fn persist(&self, region: &str) -> io::Result<()> {
+        let state = self.service.save(region).await.map_err(io::Error::other)?;
+        // In place of a blocking task: the page cache takes a small file faster than a thread switch.
+        replace_file(&self.dir.join(format!("{region}.json")), &state)
+    }
+}
+
+#[async_trait::async_trait]
+impl Saved for DynamoDbService {
+    const SCOPE: &'static str = "dynamodb";
+
+    fn only_reads(parts: &Parts, _body: &[u8]) -> bool {
+        let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or("");
+        let action = target.split('.').next_back().unwrap_or("");
+        let reads = ["Get", "Query", "Scan", "BatchGet", "TransactGet", "Describe", "List"];
+        reads.iter().any(|prefix| action.starts_with(prefix))
+    }
+
+    async fn save(&self, region: &str) -> Result<Vec<u8>, StateViewError> {
+        let view = self.snapshot(default_account_id(), region).await;
+        Ok(serde_json::to_vec(&view)?)
+    }
+
+    async fn load(&self, region: &str, state: &[u8]) -> Result<(), StateViewError> {
+        self.restore(default_account_id(), region, serde_json::from_slice(state)?).await
+    }
+}
+
+#[async_trait::async_trait]
+impl Saved for SnsService {
+    const SCOPE: &'static str = "sns";
+
+    fn only_reads(_parts: &Parts, body: &[u8]) -> bool {
+        // Publish keeps nothing: the crate delivers to nobody and forgets the message.
+        let reads = ["Publish", "Get", "List", "Check"];
+        let body = std::str::from_utf8(body).unwrap_or("");
+        let action = body.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or("");
+        reads.iter().any(|prefix| action.starts_with(prefix))
+    }
+
+    async fn save(&self, region: &str) -> Result<Vec<u8>, StateViewError> {
+        let view = self.snapshot(default_account_id(), region).await;
+        Ok(serde_json::to_vec(&view)?)
+    }
+
+    async fn load(&self, region: &str, state: &[u8]) -> Result<(), StateViewError> {
+        self.restore(default_account_id(), region, serde_json::from_slice(state)?).await
+    }
+}
+
+fn regions(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
+}
+
+/// The request as winterbaume expects it: the region once in the host, once in a scope, both checked by us.
+fn request(service: &str, region: &str, parts: &Parts, body: Bytes) -> MockRequest {
+    let mut headers = HeaderMap::new();
+    for name in [CONTENT_TYPE, HeaderName::from_static("x-amz-target")] {
+        if let Some(value) = parts.headers.get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    let scope = format!("AWS4-HMAC-SHA256 Credential=local/20000101/{region}/{service}/aws4_request, Signature=none");
+    if let Ok(scope) = HeaderValue::from_str(&scope) {
+        headers.insert(AUTHORIZATION, scope);
+    }
+    MockRequest {
+        method: parts.method.to_string(),
+        uri: format!("https://{service}.{region}.amazonaws.com/"),
+        headers,
+        body,
+    }
+}
+
+fn response(answer: MockResponse) -> Response<Body> {
+    let mut response = Response::new(Body::from(answer.body));
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.headers_mut() = answer.headers;
+    response
+}

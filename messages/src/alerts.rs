@@ -1,0 +1,20 @@
+//! What the alerts box can be told.
+
+use crate::Alert;
+use crate::epoch::Receipt;
+
+/// The protocol of the alerts box.
+#[derive(Debug)]
+pub enum AlertsMsg {
+    /// Send this on.
+    Send {
+        /// The alert.
+        alert: Alert,
+        /// Settled when it was handed to every transport; none for alerts that can be raised again from state.
+        receipt: Option<Receipt>,
+    },
+    /// From the box's own task: one alert was delivered, or given up.
+    Ended,
+    /// Answer when nothing is queued or under way any more.
+    Flush(ractor::RpcReplyPort<()>),
+}

@@ -1,0 +1,37 @@
+//! What a committer can be told.
+
+use ractor::ActorRef;
+
+use crate::epoch::Receipts;
+use crate::{EpochNumber, EpochPlan, Position, ReaderMsg, SinksMsg};
+
+/// The protocol of one shard's committer.
+#[derive(Debug)]
+pub enum CommitterMsg {
+    /// A reader introduces itself: it was started later, because data flows towards the committer.
+    Attach(ActorRef<ReaderMsg>),
+    /// Records were handed on.
+    Progress {
+        /// The last of them.
+        to: Position,
+        /// Bytes among them.
+        bytes: u64,
+        /// Partitions that they are known to touch, since the last cut.
+        partitions: usize,
+    },
+    /// The reader has come to the end of what it may read: the end of the shard, of a pinned epoch, or a drain.
+    CutNow(crate::CutReason),
+    /// Everything of the epoch is encoded; prepare it.
+    Planned {
+        /// What will be uploaded.
+        plan: Box<EpochPlan>,
+        /// Alerts of the epoch that are still on their way.
+        receipts: Receipts,
+        /// Who uploads it, once prepared.
+        sinks: ActorRef<SinksMsg>,
+    },
+    /// Every object of the epoch is stored, the manifest last.
+    Uploaded(EpochNumber),
+    /// From the committer's own timer: is the epoch old enough?
+    Tick,
+}

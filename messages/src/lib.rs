@@ -1,0 +1,37 @@
+//! What flows between the boxes: identities, readings, epochs, alerts, and one protocol per box.
+//!
+//! **Owns** the vocabulary of the system, and the event schema that gives readings their shape.
+//! **Promises** types only: no clock, no I/O, no SDK, no HTTP.
+//! **Not here**: behaviour. What a box does with its messages lives in `actors/`.
+
+mod alert;
+mod batch;
+mod epoch;
+mod ids;
+pub mod schema;
+mod verdict;
+
+mod aggregator;
+mod alerts;
+mod committer;
+mod reader;
+mod sensor;
+mod sensors;
+mod sinks;
+
+pub use self::aggregator::AggregatorMsg;
+pub use self::alert::{Alert, AlertKind, Severity};
+pub use self::alerts::AlertsMsg;
+pub use self::batch::{Assessed, Batch, Column, Credit, Group, InFlight, RawRecord, Reject, Rows};
+pub use self::committer::CommitterMsg;
+pub use self::epoch::{
+    AggregateRow, Cut, CutReason, CutState, DimensionChange, EpochContent, EpochPlan, PlannedObject, StateEntry,
+    StateKind, WindowKind, Zone,
+};
+pub use self::ids::{EpochNumber, InvalidSequence, Position, SensorId, SequenceNumber, ShardId};
+pub use self::reader::ReaderMsg;
+pub use self::schema::EventSchema;
+pub use self::sensor::{SensorMsg, SensorView};
+pub use self::sensors::{SensorPage, SensorSummary, SensorsMsg};
+pub use self::sinks::SinksMsg;
+pub use self::verdict::{Anomalies, Assessment, GroupOutcome, Reason, Verdict};

@@ -1,0 +1,65 @@
+//! What the sensors of a shard can be told as a whole.
+
+use ractor::RpcReplyPort;
+use serde::Serialize;
+
+use crate::{Batch, Cut, SensorId, SensorView};
+
+/// The protocol of one shard's sensor router.
+#[derive(Debug)]
+pub enum SensorsMsg {
+    /// Hand every sensor its rows.
+    Route(Batch),
+    /// The epoch ends here: collect the state of every sensor that it touched.
+    Cut(Cut),
+    /// From a sensor: it filled the last empty slot of this batch.
+    BatchDone(u64),
+    /// From a sensor: its state, as asked by `Snapshot` or (without number) by `Retire`.
+    State {
+        /// The sensor.
+        sensor: SensorId,
+        /// The snapshot's number; none for a retirement.
+        snapshot: Option<u64>,
+        /// The encoded state.
+        bytes: std::sync::Arc<[u8]>,
+    },
+    /// From the router's own timer: find silent, idle and hanging sensors.
+    Scan,
+    /// Answer with the live state of one sensor; none if the shard does not know it.
+    Inspect(SensorId, RpcReplyPort<Option<SensorView>>),
+    /// Answer with one page of the shard's sensors, ordered by id.
+    Page {
+        /// Sensors to skip.
+        offset: usize,
+        /// Sensors to list at most.
+        limit: usize,
+        /// Where the answer goes.
+        reply: RpcReplyPort<SensorPage>,
+    },
+}
+
+/// One line of a page of sensors.
+#[derive(Clone, Debug, Serialize)]
+pub struct SensorSummary {
+    /// The sensor's id.
+    pub sensor_id: String,
+    /// `live`, `passive` or `restarting`.
+    pub state: &'static str,
+    /// Restarts of its actor by this worker.
+    pub restarts: u32,
+    /// Batches handed to it and not yet judged.
+    pub queue: u32,
+    /// Why it last restarted.
+    pub last_error: Option<String>,
+}
+
+/// A page of a shard's sensors.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SensorPage {
+    /// Sensors that the shard knows.
+    pub total: usize,
+    /// How many of them have an actor now.
+    pub live: usize,
+    /// The page.
+    pub sensors: Vec<SensorSummary>,
+}

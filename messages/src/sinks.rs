@@ -1,0 +1,18 @@
+//! What the sinks of a shard can be told.
+
+use crate::{Assessed, EpochContent, EpochNumber};
+
+/// The protocol of one shard's sinks.
+#[derive(Debug)]
+pub enum SinksMsg {
+    /// Keep these readings for the open epoch.
+    Store(Assessed),
+    /// The epoch is complete: encode it and tell the committer what it will be.
+    Seal(EpochContent),
+    /// From the sinks' own task: the epoch is encoded.
+    Encoded(Box<dyn std::any::Any + Send>),
+    /// The epoch is prepared: upload it.
+    Upload(EpochNumber),
+    /// From the sinks' own task: the upload ended. The text says why it failed.
+    UploadEnded(EpochNumber, Result<(), String>),
+}
