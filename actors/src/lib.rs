@@ -2,5 +2,14 @@
 
 mod hash_key;
 pub mod node;
+pub mod alerts;
+pub mod budget;
+pub mod committer;
+pub mod metrics;
+pub mod ports;
+pub mod reader;
+pub mod sensor;
+pub mod sensors;
+pub mod shard;
 
 pub use self::hash_key::hash_key;

@@ -26,8 +26,8 @@ use std::sync::Mutex;
 use crate::FleetError;
 
 pub(crate) use self::history::{Fate, History};
-pub(crate) use self::line::{hex, ledger_id, sha256};
 pub use self::line::{Completion, Entry, Line, Outcome, SENSOR_BYTES_MAX, Span};
+pub(crate) use self::line::{hex, ledger_id, sha256};
 pub use self::read::LedgerLines;
 
 /// The open ledger of a running fleet, shared by its lanes.
@@ -54,8 +54,7 @@ impl Ledger {
             if let Some(parent) = path.parent() {
                 std::fs::create_dir_all(parent)?;
             }
-            let mut file =
-                OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+            let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
             cut_torn_line(&mut file)?;
             Ok(file)
         };
@@ -83,11 +82,7 @@ impl Ledger {
         &self.path
     }
 
-    fn with_file<T>(
-        &self,
-        doing: &'static str,
-        act: impl FnOnce(&mut File) -> io::Result<T>,
-    ) -> Result<T, FleetError> {
+    fn with_file<T>(&self, doing: &'static str, act: impl FnOnce(&mut File) -> io::Result<T>) -> Result<T, FleetError> {
         // A lane that panicked while writing may have left half a line; the next line would be glued to it.
         let mut file = self.file.lock().map_err(|_| FleetError::Panicked)?;
         act(&mut file).map_err(|source| error(&self.path, doing, source))
@@ -107,7 +102,7 @@ fn cut_torn_line(file: &mut File) -> io::Result<()> {
         let start = end.saturating_sub(BLOCK);
         file.seek(SeekFrom::Start(start))?;
         block.clear();
-        file.by_ref().take(end - start).read_to_end(&mut block)?;
+        Read::by_ref(file).take(end - start).read_to_end(&mut block)?;
         if let Some(at) = block.iter().rposition(|byte| *byte == b'\n') {
             break start + at as u64 + 1;
         }

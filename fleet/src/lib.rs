@@ -15,6 +15,8 @@
 
 mod climate;
 mod error;
+#[cfg(test)]
+mod fake;
 mod kind;
 mod ledger;
 mod progress;
@@ -24,13 +26,11 @@ mod report;
 mod rng;
 mod sender;
 mod target;
-#[cfg(test)]
-mod tests;
 
 pub use climate::{FleetOptions, Shares, broken, run_fleet};
 pub use error::FleetError;
 pub use kind::{AnomalyKind, BrokenKind, Kind};
-pub use ledger::{Completion, Entry, Ledger, LedgerLines, Line, Outcome, Span};
+pub use ledger::{Completion, Entry, Ledger, LedgerLines, Line, Outcome, SENSOR_BYTES_MAX, Span};
 pub use progress::{Progress, Snapshot};
 pub use replay::{ReplayMapping, ReplayOptions, run_replay};
 pub use report::{FleetReport, LatencyReport};

@@ -105,12 +105,7 @@ pub(crate) struct Sender {
 pub(crate) struct Closed;
 
 impl Sender {
-    pub(crate) fn start(
-        target: &Target,
-        ledger: &Arc<Ledger>,
-        progress: &Arc<Progress>,
-        delivery: &Delivery,
-    ) -> Self {
+    pub(crate) fn start(target: &Target, ledger: &Arc<Ledger>, progress: &Arc<Progress>, delivery: &Delivery) -> Self {
         let target = target.hardened();
         let (give_up, giving_up) = watch::channel(false);
         let mut lanes = JoinSet::new();
@@ -158,26 +153,22 @@ impl Sender {
         self.queues.clear();
         let mut total = Tally::default();
         let mut first_error = None;
-        let deadline = Instant::now() + self.drain_max;
+        let mut deadline = Some(Instant::now() + self.drain_max);
         loop {
-            let joined = match *self.give_up.borrow() {
-                true => Ok(None),
-                false => timeout_at(deadline, self.lanes.join_next()).await.map(Some),
+            let joined = match deadline {
+                Some(at) => timeout_at(at, self.lanes.join_next()).await,
+                None => Ok(self.lanes.join_next().await),
             };
-            let joined = match joined {
-                Ok(Some(joined)) => joined,
-                Ok(None) => self.lanes.join_next().await,
+            match joined {
+                Ok(None) => break,
+                Ok(Some(Ok(Ok(tally)))) => total.merge(&tally),
+                Ok(Some(Ok(Err(error)))) => drop(first_error.get_or_insert(error)),
+                Ok(Some(Err(_))) => drop(first_error.get_or_insert(FleetError::Panicked)),
                 Err(_) => {
                     warn!(backlog = self.progress.backlog.load(Relaxed), "time to drain is over, giving up");
                     self.give_up.send_replace(true);
-                    continue;
+                    deadline = None;
                 }
-            };
-            match joined {
-                None => break,
-                Some(Ok(Ok(tally))) => total.merge(&tally),
-                Some(Ok(Err(error))) => drop(first_error.get_or_insert(error)),
-                Some(Err(_)) => drop(first_error.get_or_insert(FleetError::Panicked)),
             }
         }
         first_error.map_or(Ok(total), Err)
@@ -201,8 +192,8 @@ impl Sender {
 
 /// FNV-1a with a final mix: the same lane in every run and release.
 fn lane_of(sensor: &str, n_lanes: usize) -> usize {
-    let hash = sensor.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = sensor
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     (crate::rng::mix(hash) % n_lanes as u64) as usize
 }

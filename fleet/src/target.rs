@@ -81,23 +81,19 @@ impl Target {
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .operation_timeout(OPERATION_TIMEOUT)
             .build();
-        let config =
-            self.client.config().to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts);
+        let config = self.client.config().to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts);
         Self { stream: self.stream.clone(), client: Client::from_conf(config.build()) }
     }
 
     pub(crate) async fn put<'a>(&self, records: impl Iterator<Item = &'a Record>) -> Put {
         let entries: Vec<_> = records.map(to_entry).collect();
         let sent = entries.len();
-        let reply =
-            self.client.put_records().stream_name(&self.stream).set_records(Some(entries)).send().await;
+        let reply = self.client.put_records().stream_name(&self.stream).set_records(Some(entries)).send().await;
         match reply {
             Ok(output) if output.records().len() == sent => {
                 Put::Answered(output.records.into_iter().map(to_answer).collect())
             }
-            Ok(output) => Put::Unknown {
-                why: format!("{} answers for {sent} records", output.records().len()),
-            },
+            Ok(output) => Put::Unknown { why: format!("{} answers for {sent} records", output.records().len()) },
             Err(error) => to_put(&error),
         }
     }

@@ -7,6 +7,7 @@
 
 mod scope;
 
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -21,6 +22,7 @@ use tokio::sync::Semaphore;
 use winterbaume_dynamodb::DynamoDbService;
 use winterbaume_sns::SnsService;
 
+use crate::folder::Folder;
 use crate::kinesis::Kinesis;
 use crate::objects;
 use crate::reply::{self, Refusal};
@@ -48,6 +50,16 @@ const TOO_SLOW: Refusal = Refusal {
 };
 const BROKEN_BODY: Refusal =
     Refusal { status: StatusCode::BAD_REQUEST, code: "IncompleteBody", message: "the request body broke off" };
+const BROKEN_SERVICE: Refusal = Refusal {
+    status: StatusCode::INTERNAL_SERVER_ERROR,
+    code: "InternalFailure",
+    message: "the local cloud failed on this request",
+};
+const STOPPED: Refusal = Refusal {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    code: "ServiceUnavailable",
+    message: "the local cloud has stopped",
+};
 const UNKNOWN_QUERY: Refusal = Refusal {
     status: StatusCode::BAD_REQUEST,
     code: "InvalidAction",
@@ -72,7 +84,9 @@ pub(crate) struct Gateway {
     tables: Stateful<DynamoDbService>,
     topics: Stateful<SnsService>,
     objects: S3Service,
-    body_mib: Semaphore,
+    /// Held by every running request, so that the folder is ours until the last one is done.
+    folder: Weak<Folder>,
+    body_mib: Arc<Semaphore>,
 }
 
 impl Gateway {
@@ -81,12 +95,14 @@ impl Gateway {
         tables: Stateful<DynamoDbService>,
         topics: Stateful<SnsService>,
         objects: S3Service,
+        folder: &Arc<Folder>,
     ) -> Gateway {
-        Gateway { kinesis, tables, topics, objects, body_mib: Semaphore::new(BODY_MIB_TOTAL) }
+        let body_mib = Arc::new(Semaphore::new(BODY_MIB_TOTAL));
+        Gateway { kinesis, tables, topics, objects, folder: Arc::downgrade(folder), body_mib }
     }
 
     /// Answers one request.
-    pub(crate) async fn serve(&self, request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let service = service_of(&parts.method, &parts.headers);
         let mib_max = if service == Service::S3 { OBJECT_MIB_MAX } else { CALL_MIB_MAX };
@@ -97,7 +113,8 @@ impl Gateway {
             None => mib_max,
         };
         // Held until the answer is there: the service works on these bytes.
-        let _share = self.body_mib.acquire_many(n_mib as u32).await.expect("the semaphore is never closed");
+        let share = Arc::clone(&self.body_mib).acquire_many_owned(n_mib as u32).await;
+        let share = share.expect("the semaphore is never closed");
         let collect = Limited::new(body, mib_max * MIB).collect();
         let body = match tokio::time::timeout(BODY_READ_TIMEOUT, collect).await {
             Ok(Ok(body)) => body.to_bytes(),
@@ -105,7 +122,21 @@ impl Gateway {
             Ok(Err(_)) => return refuse(service, BROKEN_BODY),
             Err(_) => return refuse(service, TOO_SLOW),
         };
-        self.route(service, parts, body).await
+        let Some(folder) = self.folder.upgrade() else { return refuse(service, STOPPED) };
+        // A task of its own: a client that goes away must not stop a change between memory and disk, and a panic in an
+        // emulator must not cost the other requests of the connection their answers.
+        let routed = tokio::spawn(async move {
+            let response = self.route(service, parts, body).await;
+            drop((share, folder));
+            response
+        });
+        match routed.await {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::error!(?service, %error, "a request failed");
+                refuse(service, BROKEN_SERVICE)
+            }
+        }
     }
 
     async fn route(&self, service: Service, parts: Parts, body: Bytes) -> Response<Body> {

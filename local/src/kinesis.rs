@@ -14,8 +14,9 @@ mod journal;
 mod put;
 mod restore;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -40,6 +41,9 @@ const SHARDS_MAX: u32 = 10_000;
 
 /// The real service's bound on one answer, which a reader's memory budget may rely on. In base64, as it is sent.
 const GET_RECORDS_BYTES_MAX: usize = 10 * 1024 * 1024 / 3 * 4;
+const GET_RECORDS_MAX: usize = 10_000;
+/// What ferrokinesis may collect for one answer before we cut it to size.
+const GET_RECORDS_BYTES_COLLECTED: usize = 4 * GET_RECORDS_BYTES_MAX;
 
 /// ferrokinesis finishes a change of a stream in a task of its own; with no delay configured that takes microseconds.
 const SETTLE_POLL: Duration = Duration::from_millis(1);
@@ -50,8 +54,11 @@ pub(crate) struct Kinesis {
     store: Store,
     router: Router,
     dir: PathBuf,
-    /// Writers share it; what changes a stream's shards is alone, so that no record lands in a shard that just closed.
-    shape: RwLock<()>,
+    /// The streams whose shape is saved. Writers share it; what changes a stream's shards is alone, so that no record
+    /// lands in a shard that just closed, or in a stream the next start would not know.
+    saved: RwLock<HashSet<String>>,
+    /// The largest record so far, in base64. Bounds what one read may pull into memory.
+    record_bytes_max: AtomicUsize,
     journals: std::sync::Mutex<HashMap<String, Arc<Mutex<Journal>>>>,
 }
 
@@ -96,7 +103,7 @@ impl Kinesis {
 
     /// A request that may create, delete or reshape a stream. It is finished and saved before it is acknowledged.
     async fn change(&self, parts: Parts, body: Bytes) -> Response<Body> {
-        let _alone = self.shape.write().await;
+        let mut known = self.saved.write().await;
         let response = self.pass(parts, body).await;
         if !response.status().is_success() {
             return response;
@@ -106,8 +113,13 @@ impl Kinesis {
             Err(error) => Err(error),
         };
         match saved {
-            Ok(()) => response,
+            Ok(names) => {
+                *known = names;
+                response
+            }
             Err(detail) => {
+                // Nothing is known to be saved now, so writes are refused until a change of a stream goes well.
+                known.clear();
                 tracing::error!(%detail, "cannot save the streams");
                 error_response(&KinesisErrorResponse::server_error(None, Some(&detail)))
             }
@@ -138,7 +150,8 @@ impl Kinesis {
     /// ferrokinesis bounds an answer by the count of records only. An answer over the real service's bound in bytes is
     /// asked for again with a smaller count.
     async fn get_records(&self, parts: Parts, body: Bytes) -> Response<Body> {
-        let mut body = body;
+        let n_max = GET_RECORDS_BYTES_COLLECTED / self.record_bytes_max.load(Ordering::Relaxed).max(1);
+        let mut body = limited(&body, n_max.clamp(1, GET_RECORDS_MAX)).unwrap_or(body);
         loop {
             let response = self.pass(parts.clone(), body.clone()).await;
             let (head, content) = response.into_parts();
@@ -165,6 +178,20 @@ impl Kinesis {
         journals.insert(stream.to_owned(), Arc::clone(&journal));
         Ok(journal)
     }
+}
+
+/// The request with a limit of at most `n_max`; `None` when it is not ours to read.
+fn limited(request: &Bytes, n_max: usize) -> Option<Bytes> {
+    if n_max >= GET_RECORDS_MAX {
+        return None;
+    }
+    let mut request: serde_json::Value = serde_json::from_slice(request).ok()?;
+    let asked = request.get("Limit").map_or(Some(GET_RECORDS_MAX as u64), serde_json::Value::as_u64)?;
+    // A limit that is out of range is ferrokinesis' to refuse.
+    if (1..=GET_RECORDS_MAX as u64).contains(&asked) {
+        request["Limit"] = asked.min(n_max as u64).into();
+    }
+    Some(Bytes::from(request.to_string()))
 }
 
 /// The request to send instead, when `answer` is larger than allowed and holds more than one record.

@@ -58,8 +58,8 @@ pub struct LocalCloud {
     addr: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<()>>,
-    // Held to the end, so that nobody else opens the folder while requests still finish.
-    _folder: Folder,
+    // Running requests hold it too, so that nobody else opens the folder before the last of them is done.
+    _folder: Arc<Folder>,
 }
 
 impl LocalCloud {
@@ -75,12 +75,13 @@ impl LocalCloud {
         })?;
         let addr = listener.local_addr().map_err(|source| LocalError::Bind { addr: options.bind, source })?;
 
-        let folder = Folder::open(&options.data_dir)?;
+        let folder = Arc::new(Folder::open(&options.data_dir)?);
         let gateway = Gateway::new(
             Kinesis::open(folder.sub("kinesis")?, options.enforce_limits).await?,
             Stateful::open(DynamoDbService::new(), folder.sub("dynamodb")?).await?,
             Stateful::open(SnsService::new(), folder.sub("sns")?).await?,
             objects::open(&folder)?,
+            &folder,
         );
 
         let (stop, stopped) = oneshot::channel();

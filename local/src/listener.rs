@@ -67,7 +67,7 @@ pub(crate) async fn run(listener: TcpListener, gateway: Arc<Gateway>, mut stoppe
         let gateway = Arc::clone(&gateway);
         let service = service_fn(move |request| {
             let gateway = Arc::clone(&gateway);
-            async move { Ok::<_, Infallible>(gateway.serve(request).await) }
+            async move { Ok::<_, Infallible>(Gateway::serve(gateway, request).await) }
         });
         let connection = draining.watch(http.serve_connection(TokioIo::new(stream), service).into_owned());
         connections.spawn(async move {
@@ -87,13 +87,7 @@ pub(crate) async fn run(listener: TcpListener, gateway: Arc<Gateway>, mut stoppe
 
 fn http() -> Builder<TokioExecutor> {
     let mut http = Builder::new(TokioExecutor::new());
-    http.http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_READ_TIMEOUT)
-        .max_buf_size(HEADER_BYTES_MAX);
-    http.http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(64)
-        .max_header_list_size(HEADER_BYTES_MAX as u32);
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT).max_buf_size(HEADER_BYTES_MAX);
+    http.http2().timer(TokioTimer::new()).max_concurrent_streams(64).max_header_list_size(HEADER_BYTES_MAX as u32);
     http
 }

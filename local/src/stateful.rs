@@ -14,9 +14,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
 use tokio::sync::RwLock;
-use winterbaume_core::{
-    MockRequest, MockResponse, MockService, StateViewError, StatefulService, default_account_id,
-};
+use winterbaume_core::{MockRequest, MockResponse, MockService, StateViewError, StatefulService, default_account_id};
 use winterbaume_dynamodb::DynamoDbService;
 use winterbaume_sns::SnsService;
 

@@ -3,7 +3,7 @@
 use ractor::ActorRef;
 
 use crate::epoch::Receipts;
-use crate::{EpochNumber, EpochPlan, Position, ReaderMsg, SinksMsg};
+use crate::{CutReason, EpochNumber, EpochPlan, Position, ReaderMsg, SinksMsg};
 
 /// The protocol of one shard's committer.
 #[derive(Debug)]
@@ -19,8 +19,10 @@ pub enum CommitterMsg {
         /// Partitions that they are known to touch, since the last cut.
         partitions: usize,
     },
-    /// The reader has come to the end of what it may read: the end of the shard, of a pinned epoch, or a drain.
-    CutNow(crate::CutReason),
+    /// The reader can go no further: the end of the shard, a drain, or no budget left.
+    CutNow(CutReason),
+    /// The reader has ended an epoch whose end was pinned before the last restart.
+    PinnedCut,
     /// Everything of the epoch is encoded; prepare it.
     Planned {
         /// What will be uploaded.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::schema::Value;
@@ -130,7 +131,7 @@ pub struct DimensionChange {
     pub row: u32,
     /// All tracked attributes after the change, in schema order of the tracked fields.
     pub attributes: Vec<Option<Value>>,
-    /// Names of the attributes that differ from the version before; all of them for version 1.
+    /// Names of the attributes that differ from the version before; for version 1, all that have a value.
     pub changed: Vec<String>,
 }
 
@@ -307,4 +308,24 @@ impl EpochPlan {
     pub fn state_key(&self) -> Option<&str> {
         self.objects.iter().find(|o| o.zone == Zone::State).map(|o| o.key.as_str())
     }
+}
+
+/// An object as it will be uploaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedObject {
+    /// What was promised.
+    pub planned: PlannedObject,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// All of an epoch, encoded.
+#[derive(Clone, Debug)]
+pub struct EncodedEpoch {
+    /// What it is.
+    pub plan: EpochPlan,
+    /// Every object but the manifest.
+    pub objects: Vec<EncodedObject>,
+    /// The manifest: uploaded last, so that a manifest that exists means an epoch that is whole.
+    pub manifest: EncodedObject,
 }

@@ -22,9 +22,9 @@ mod sinks;
 pub use self::aggregator::AggregatorMsg;
 pub use self::alert::{Alert, AlertKind, Severity};
 pub use self::alerts::AlertsMsg;
-pub use self::batch::{Assessed, Batch, Column, Credit, Group, InFlight, RawRecord, Reject, Rows};
+pub use self::batch::{Settled, verdicts_by_row, Assessed, Batch, Column, Credit, Group, InFlight, RawRecord, Reject, Rows};
 pub use self::committer::CommitterMsg;
-pub use self::epoch::{
+pub use self::epoch::{EncodedEpoch, EncodedObject, Receipt, Receipts, 
     AggregateRow, Cut, CutReason, CutState, DimensionChange, EpochContent, EpochPlan, PlannedObject, StateEntry,
     StateKind, WindowKind, Zone,
 };

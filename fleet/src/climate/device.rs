@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::broken;
 use super::event::{Event, Firmware, Place};
 use super::options::{Chance, Shares};
-use super::broken;
 use crate::rng::{Rng, mix};
 use crate::{AnomalyKind, BrokenKind, Kind};
 

@@ -88,14 +88,7 @@ pub(crate) enum Chance {
 impl Shares {
     /// Enough of everything that a minute of a small fleet is worth watching.
     pub fn demo() -> Self {
-        Self {
-            anomaly: 0.002,
-            duplicate: 0.005,
-            late: 0.005,
-            broken: 0.002,
-            firmware: 0.0005,
-            moved: 0.0002,
-        }
+        Self { anomaly: 0.002, duplicate: 0.005, late: 0.005, broken: 0.002, firmware: 0.0005, moved: 0.0002 }
     }
 
     /// Plain readings only.

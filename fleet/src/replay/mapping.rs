@@ -13,8 +13,7 @@ use serde::Deserialize;
 use crate::FleetError;
 
 /// The mappings that come with the crate.
-const EMBEDDED: [(&str, &str); 1] =
-    [("air-quality", include_str!("../../../schemas/air-quality.replay.toml"))];
+const EMBEDDED: [(&str, &str); 1] = [("air-quality", include_str!("../../../schemas/air-quality.replay.toml"))];
 
 /// Which columns feed which JSON names.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -110,8 +109,8 @@ impl ReplayMapping {
 
     /// A mapping from a file.
     pub fn load(path: &Path) -> Result<Self, FleetError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| FleetError::Source { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| FleetError::Source { path: path.to_owned(), source })?;
         Self::parse(&text)
     }
 
@@ -121,10 +120,10 @@ impl ReplayMapping {
         mapping.time_source()?;
         let mut names = HashSet::from([mapping.id.name.as_str()]);
         let others = mapping.fields.iter().map(|field| field.name.as_str());
-        match others.chain([mapping.time.name.as_str()]).find(|name| !names.insert(name)) {
-            Some(name) => Err(wrong(format!("the name `{name}` is used twice"))),
-            None => Ok(mapping),
+        if let Some(name) = others.chain([mapping.time.name.as_str()]).find(|name| !names.insert(name)) {
+            return Err(wrong(format!("the name `{name}` is used twice")));
         }
+        Ok(mapping)
     }
 
     pub(super) fn time_source(&self) -> Result<TimeSource<'_>, FleetError> {

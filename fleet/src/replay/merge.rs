@@ -63,11 +63,7 @@ impl Merge {
     }
 
     /// Sends all rows in chunks; ends early, without an error, when nobody takes them any more.
-    pub(super) fn pump(
-        mut self,
-        chunk_rows: usize,
-        chunks: &mpsc::Sender<Vec<Row>>,
-    ) -> Result<BadRows, FleetError> {
+    pub(super) fn pump(mut self, chunk_rows: usize, chunks: &mpsc::Sender<Vec<Row>>) -> Result<BadRows, FleetError> {
         let mut chunk = Vec::with_capacity(chunk_rows);
         while let Some(row) = self.next()? {
             chunk.push(row);
@@ -113,10 +109,8 @@ impl BadRows {
 }
 
 fn find(pattern: &str) -> Result<Vec<PathBuf>, FleetError> {
-    let paths = glob::glob(pattern).map_err(|error| FleetError::Pattern {
-        pattern: pattern.to_owned(),
-        problem: error.to_string(),
-    })?;
+    let paths = glob::glob(pattern)
+        .map_err(|error| FleetError::Pattern { pattern: pattern.to_owned(), problem: error.to_string() })?;
     // Sorted by the iterator already; sorted again because the order of rows hangs on it.
     let mut paths = paths
         .map(|path| path.map_err(|e| FleetError::Source { path: e.path().to_owned(), source: e.into() }))

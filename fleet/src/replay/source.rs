@@ -58,11 +58,7 @@ enum TimeAt {
 }
 
 impl Source {
-    pub(super) fn open(
-        path: &Path,
-        mapping: Arc<ReplayMapping>,
-        progress: Arc<Progress>,
-    ) -> Result<Self, FleetError> {
+    pub(super) fn open(path: &Path, mapping: Arc<ReplayMapping>, progress: Arc<Progress>) -> Result<Self, FleetError> {
         let unreadable = |source| FleetError::Source { path: path.to_owned(), source };
         let file = File::open(path).map_err(unreadable)?;
         let len = file.metadata().map_err(unreadable)?.len();
@@ -72,8 +68,13 @@ impl Source {
             Some(extension) if extension == "gz" => Box::new(MultiGzDecoder::new(file)),
             _ => Box::new(file),
         };
-        // Flexible: a row with too few columns is a bad row, not the end of the file.
-        let mut reader = csv::ReaderBuilder::new().flexible(true).buffer_capacity(64 * 1024).from_reader(bytes);
+        let mut reader = csv::ReaderBuilder::new()
+            // A row with too few columns is a bad row, not the end of the file.
+            .flexible(true)
+            // The default ends a row at `\r` already, and then reports every row of a CRLF file one line early.
+            .terminator(csv::Terminator::Any(b'\n'))
+            .buffer_capacity(64 * 1024)
+            .from_reader(bytes);
         let headers = reader.byte_headers().map_err(|error| unreadable(error.into()))?;
         let columns = Columns::find(path, headers, &mapping)?;
         Ok(Self { path: path.to_owned(), reader, record: ByteRecord::new(), mapping, columns })
@@ -85,13 +86,19 @@ impl Source {
 
     /// `None` at the end of the file.
     pub(super) fn next(&mut self) -> Result<Option<Result<Row, BadRow>>, FleetError> {
-        match self.reader.read_byte_record(&mut self.record) {
-            Ok(false) => Ok(None),
-            Ok(true) => {
-                let line = self.record.position().map_or(0, csv::Position::line);
-                Ok(Some(self.parse().map_err(|problem| BadRow { line, problem })))
+        loop {
+            match self.reader.read_byte_record(&mut self.record) {
+                Ok(false) => return Ok(None),
+                // An empty line of a CRLF file; those of others never get here.
+                Ok(true) if self.record.len() == 1 && &self.record[0] == b"\r" => {}
+                Ok(true) => {
+                    let line = self.record.position().map_or(0, csv::Position::line);
+                    return Ok(Some(self.parse().map_err(|problem| BadRow { line, problem })));
+                }
+                Err(error) => {
+                    return Err(FleetError::Source { path: self.path.clone(), source: error.into() });
+                }
             }
-            Err(error) => Err(FleetError::Source { path: self.path.clone(), source: error.into() }),
         }
     }
 
@@ -113,7 +120,8 @@ impl Source {
             let token = self.text(*at)?;
             push_member(&mut json, ',', &field.name);
             match field.kind {
-                _ if self.mapping.null.as_deref() == Some(token) => json.push_str("null"),
+                // A cell with nothing but blanks holds no value either, whatever token a file writes for that.
+                _ if token.trim().is_empty() || self.mapping.null.as_deref() == Some(token) => json.push_str("null"),
                 FieldKind::Text => push_text(&mut json, token),
                 // Copied, not parsed and printed: a float would round it and drop trailing zeros.
                 FieldKind::Number if is_json_number(token) => json.push_str(token),
@@ -144,7 +152,10 @@ impl Source {
     }
 
     fn text(&self, at: usize) -> Result<&str, String> {
-        std::str::from_utf8(&self.record[at]).map_err(|_| format!("column {} is not UTF-8", at + 1))
+        let bytes = &self.record[at];
+        let is_last = at + 1 == self.columns.n_columns;
+        let bytes = if is_last { without_cr(bytes) } else { bytes };
+        std::str::from_utf8(bytes).map_err(|_| format!("column {} is not UTF-8", at + 1))
     }
 
     fn whole(&self, at: usize) -> Result<u32, String> {
@@ -156,24 +167,25 @@ impl Source {
 impl Columns {
     fn find(path: &Path, headers: &ByteRecord, mapping: &ReplayMapping) -> Result<Self, FleetError> {
         let at = |column: &str| {
-            headers.iter().position(|header| header == column.as_bytes()).ok_or_else(|| {
-                FleetError::MissingColumn { path: path.to_owned(), column: column.to_owned() }
-            })
+            headers
+                .iter()
+                .position(|header| without_cr(header) == column.as_bytes())
+                .ok_or_else(|| FleetError::MissingColumn { path: path.to_owned(), column: column.to_owned() })
         };
         let time = match mapping.time_source()? {
-            TimeSource::Column { column, format } => {
-                TimeAt::Column { at: at(column)?, format: format.to_owned() }
+            TimeSource::Column { column, format } => TimeAt::Column { at: at(column)?, format: format.to_owned() },
+            TimeSource::Parts { year, month, day, hour } => {
+                TimeAt::Parts { year: at(year)?, month: at(month)?, day: at(day)?, hour: hour.map(at).transpose()? }
             }
-            TimeSource::Parts { year, month, day, hour } => TimeAt::Parts {
-                year: at(year)?,
-                month: at(month)?,
-                day: at(day)?,
-                hour: hour.map(at).transpose()?,
-            },
         };
         let fields = mapping.fields.iter().map(|field| at(&field.column)).collect::<Result<_, _>>()?;
         Ok(Self { id: at(&mapping.id.column)?, time, fields, n_columns: headers.len() })
     }
+}
+
+/// The end of the last column of a row that ends in CRLF.
+fn without_cr(bytes: &[u8]) -> &[u8] {
+    bytes.strip_suffix(b"\r").unwrap_or(bytes)
 }
 
 /// With a zone, without one (then UTC), or a date alone.

@@ -195,8 +195,7 @@ impl Lane {
     /// Must be in the ledger before the repeat: the repeat may store a second copy.
     fn note_doubt<'a>(&mut self, records: impl Iterator<Item = &'a mut InFlight>) -> Result<(), FleetError> {
         let fresh: Vec<_> = records.filter(|it| !it.doubtful).collect();
-        let lines: Vec<_> =
-            fresh.iter().map(|it| Line::Outcome(entry(Outcome::Maybe, &it.record))).collect();
+        let lines: Vec<_> = fresh.iter().map(|it| Line::Outcome(entry(Outcome::Maybe, &it.record))).collect();
         self.args.ledger.append(&lines)?;
         self.tally.maybe += fresh.len() as u64;
         add(&self.args.progress.maybe, fresh.len());
@@ -205,8 +204,7 @@ impl Lane {
     }
 
     fn write_off(&mut self, records: &[InFlight]) -> Result<(), FleetError> {
-        let lines: Vec<_> =
-            records.iter().map(|it| Line::Outcome(entry(Outcome::Failed, &it.record))).collect();
+        let lines: Vec<_> = records.iter().map(|it| Line::Outcome(entry(Outcome::Failed, &it.record))).collect();
         self.args.ledger.append(&lines)?;
         self.tally.failed += records.len() as u64;
         add(&self.args.progress.failed, records.len());

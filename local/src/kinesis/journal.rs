@@ -35,6 +35,8 @@ pub(super) struct Journal {
     file: File,
     len: u64,
     arrived_ms: u64,
+    /// The end of the file is unknown, so nothing may be written behind it.
+    torn: bool,
 }
 
 impl Journal {
@@ -42,7 +44,7 @@ impl Journal {
     pub(super) fn open(path: &Path) -> io::Result<Journal> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let len = file.metadata()?.len();
-        Ok(Journal { file, len, arrived_ms: 0 })
+        Ok(Journal { file, len, arrived_ms: 0, torn: false })
     }
 
     /// The arrival time of the next records: the clock, but never before the records already here.
@@ -57,8 +59,11 @@ impl Journal {
         let len = u32::try_from(frame.len() - LENGTH_BYTES).map_err(io::Error::other)?;
         frame[..LENGTH_BYTES].copy_from_slice(&len.to_le_bytes());
 
+        if self.torn {
+            return Err(io::Error::other("the journal has a torn end; start again to cut it off"));
+        }
         if let Err(error) = self.file.write_all(&frame) {
-            self.file.set_len(self.len)?;
+            self.torn = self.file.set_len(self.len).is_err();
             return Err(error);
         }
         self.len += frame.len() as u64;

@@ -1,5 +1,11 @@
 //! PutRecord and PutRecords: number, journal, show; one request of a stream after the other.
+//!
+//! **Owns** nothing; works on the stream's journal and on ferrokinesis' store.
+//! **Promises** that a record is in the journal before it can be read, in the order of its number.
+//! **Fails** before anything is shown; a number that was taken then stays unused.
+//! **Not here**: `SequenceNumberForOrdering`; one writer after the other is ordered without it.
 
+use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
@@ -70,9 +76,12 @@ impl Kinesis {
 
     /// Numbers the records, writes them to the journal and only then lets readers see them.
     async fn place(&self, stream: &str, sent: &[Sent<'_>]) -> Result<Vec<Placed>, KinesisErrorResponse> {
-        let _shape = self.shape.read().await;
-        if !self.store.contains_stream(stream).await {
-            return Err(KinesisErrorResponse::stream_not_found(stream, &self.store.aws_account_id));
+        let saved = self.saved.read().await;
+        if !saved.contains(stream) {
+            return Err(match self.store.contains_stream(stream).await {
+                true => KinesisErrorResponse::server_error(None, Some("the stream could not be saved")),
+                false => KinesisErrorResponse::stream_not_found(stream, &self.store.aws_account_id),
+            });
         }
         let journal = self.journal(stream).map_err(journal_error)?;
         // From numbering to showing, so that readers never see a number before a smaller one.
@@ -106,11 +115,19 @@ impl Kinesis {
             })
             .collect();
         if !entries.is_empty() {
+            self.note_sizes(&entries);
             journal.append(&entries).map_err(journal_error)?;
             let shown: Vec<(String, StoredRecordRef<'_>)> = entries.iter().map(|entry| shown(*entry)).collect();
             self.store.put_records_batch(stream, &shown).await?;
         }
         Ok(placed)
+    }
+}
+
+impl Kinesis {
+    pub(super) fn note_sizes(&self, entries: &[Entry<'_>]) {
+        let n_bytes = entries.iter().map(|entry| entry.data.len()).max().unwrap_or(0);
+        self.record_bytes_max.fetch_max(n_bytes, Ordering::Relaxed);
     }
 }
 
@@ -145,9 +162,8 @@ fn decode(operation: &str, cbor: bool, body: &[u8]) -> Result<Value, KinesisErro
     let Some(request @ Value::Object(_)) = parsed else {
         return Err(KinesisErrorResponse::client_error("SerializationException", None));
     };
-    let operation: Operation = operation
-        .parse()
-        .map_err(|_| KinesisErrorResponse::client_error("UnknownOperationException", None))?;
+    let operation: Operation =
+        operation.parse().map_err(|_| KinesisErrorResponse::client_error("UnknownOperationException", None))?;
     let rules = operation.validation_rules();
     let rules: Vec<(&str, &FieldDef)> = rules.iter().map(|(name, rule)| (*name, rule)).collect();
     let request = check_types(&request, &rules)?;

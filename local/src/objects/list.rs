@@ -1,4 +1,9 @@
 //! Listing a bucket: a walk over the folders that can hold the prefix, one page at a time.
+//!
+//! **Owns** nothing.
+//! **Promises** byte order of keys, and that a page goes on where the one before ended, whatever was written between.
+//! **Fails** only when a folder cannot be read; an object deleted during the walk is left out.
+//! **Not here**: an index. A page costs a walk over all keys with the prefix.
 
 use std::fs;
 use std::io;
@@ -94,7 +99,9 @@ impl ObjectStore {
         while let Some(folder) = folders.pop() {
             let entries = match fs::read_dir(root.join(&folder)) {
                 Ok(entries) => entries,
-                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                    continue;
+                }
                 Err(error) => return Err(error.into()),
             };
             for entry in entries {

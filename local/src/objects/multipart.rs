@@ -1,4 +1,9 @@
 //! Uploads in parts: a folder per upload under `s3-work/uploads`, joined into one file at the end.
+//!
+//! **Owns** the uploads' folders. They survive a restart and go with completion or abort.
+//! **Promises** that nothing is visible under the key before the upload is complete.
+//! **Fails** with the upload as it was, so that it can be completed again.
+//! **Not here**: the real service's minimum part size, and the sweeping of uploads nobody completes.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};

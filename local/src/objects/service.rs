@@ -1,4 +1,10 @@
 //! The S3 operations, translated: s3s' types on one side, `store` on the other.
+//!
+//! **Owns** nothing. One method per operation, in the order of the API: buckets, objects, listings, uploads. Longer than
+//! other files, because the operations are one trait.
+//! **Promises** nothing of its own.
+//! **Fails** with the S3 code of the error (`error`).
+//! **Not here**: what an operation does; each body is a translation.
 
 mod convert;
 
@@ -291,11 +297,7 @@ impl S3 for Objects {
         let parts = self.run(move |store| store.parts(&id)).await?;
         let parts = parts
             .into_iter()
-            .map(|part| Part {
-                part_number: Some(part.number),
-                size: Some(part.n_bytes as i64),
-                ..Default::default()
-            })
+            .map(|part| Part { part_number: Some(part.number), size: Some(part.n_bytes as i64), ..Default::default() })
             .collect();
         Ok(S3Response::new(ListPartsOutput {
             bucket: Some(input.bucket),

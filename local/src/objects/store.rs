@@ -1,4 +1,9 @@
 //! Objects as files. Plain synchronous Rust; `service` runs it off the async threads.
+//!
+//! **Owns** the bucket folders, and a folder for what is still being written.
+//! **Promises** that writes of one key happen one after the other, and each becomes visible by one rename.
+//! **Fails** before the rename, and then nothing has changed.
+//! **Not here**: removing folders that became empty; another key may be about to use them.
 
 use std::fs::{self, File, Metadata};
 use std::hash::{BuildHasher, RandomState};

@@ -26,7 +26,7 @@ pub(super) fn unsign(parts: &mut Parts, body: Bytes) -> Option<Bytes> {
 }
 
 fn without_signature(uri: &Uri) -> Option<Uri> {
-    let Some(query) = uri.query().filter(|query| query.contains("X-Amz-")) else { return Some(uri.clone()) };
+    let Some(query) = uri.query() else { return Some(uri.clone()) };
     let kept: Vec<&str> = query.split('&').filter(|pair| !is_signature(pair)).collect();
     let path = match kept.is_empty() {
         true => uri.path().to_owned(),
@@ -37,10 +37,12 @@ fn without_signature(uri: &Uri) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
+/// A field of a presigned URL. Some clients still presign in version 2, whose fields have no prefix.
 fn is_signature(pair: &str) -> bool {
     let name = pair.split('=').next().unwrap_or("");
-    let names = ["Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature", "Security-Token"];
-    name.strip_prefix("X-Amz-").is_some_and(|name| names.contains(&name))
+    let v4 = ["Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature", "Security-Token"];
+    let v2 = ["AWSAccessKeyId", "Signature", "Expires", "x-amz-security-token"];
+    v2.contains(&name) || name.strip_prefix("X-Amz-").is_some_and(|name| v4.contains(&name))
 }
 
 /// Decodes `aws-chunked`: `<size in hex>[;chunk-signature=..]\r\n<data>\r\n`, a chunk of size 0, trailers.
@@ -86,7 +88,9 @@ fn drop_chunked_encoding(headers: &mut HeaderMap) {
         .map(str::trim)
         .filter(|encoding| !encoding.is_empty() && *encoding != "aws-chunked")
         .collect();
-    if let Ok(kept) = HeaderValue::try_from(kept.join(",")) && !kept.is_empty() {
+    if let Ok(kept) = HeaderValue::try_from(kept.join(","))
+        && !kept.is_empty()
+    {
         headers.insert(CONTENT_ENCODING, kept);
     }
 }
@@ -131,8 +135,18 @@ mod tests {
     }
 
     #[test]
+    fn a_presigned_url_of_either_version_is_a_plain_one() {
+        for query in ["X-Amz-Signature=a&X-Amz-Expires=9", "AWSAccessKeyId=a&Signature=b&Expires=9"] {
+            let uri: Uri = format!("/b/k?{query}&versions").parse().unwrap();
+            assert_eq!(without_signature(&uri).unwrap(), "/b/k?versions");
+        }
+    }
+
+    #[test]
     fn a_body_that_lies_about_its_chunks_is_refused() {
-        for body in ["", "5\r\nhel", "zz\r\n", "ffffffffffffffff\r\nx\r\n", "2\r\nhello\r\n0\r\n\r\n", "1\r\n!\r\n0\r\n\r\n"] {
+        for body in
+            ["", "5\r\nhel", "zz\r\n", "ffffffffffffffff\r\nx\r\n", "2\r\nhello\r\n0\r\n\r\n", "1\r\n!\r\n0\r\n\r\n"]
+        {
             let (mut parts, body) = chunked(body, 5);
             assert_eq!(unsign(&mut parts, body), None);
         }

@@ -1,1 +1,82 @@
-//! Tests of the local cloud through the real SDKs.
+//! The local cloud through the real SDKs, over real sockets, on a folder of its own per test.
+
+mod hostile;
+mod kill;
+mod kinesis;
+mod objects;
+mod restart;
+mod tables;
+mod topics;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_kinesis::config::Credentials;
+use mangrove_local::{LocalCloud, LocalOptions};
+use tempfile::TempDir;
+
+/// A free loopback port.
+fn any_port() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+fn options(data_dir: &Path) -> LocalOptions {
+    LocalOptions { bind: any_port(), data_dir: data_dir.to_owned(), enforce_limits: false }
+}
+
+/// A running cloud and the SDKs pointed at it.
+struct World {
+    dir: TempDir,
+    cloud: LocalCloud,
+    sdk: SdkConfig,
+}
+
+impl World {
+    async fn new() -> World {
+        World::on(tempfile::tempdir().unwrap()).await
+    }
+
+    async fn on(dir: TempDir) -> World {
+        let cloud = LocalCloud::start(options(dir.path())).await.unwrap();
+        let sdk = sdk(&cloud.endpoint_url()).await;
+        World { dir, cloud, sdk }
+    }
+
+    /// Drops the cloud without stopping it and opens the folder again.
+    async fn reopened(self) -> World {
+        let World { dir, cloud, sdk: _ } = self;
+        drop(cloud);
+        World::on(dir).await
+    }
+
+    fn kinesis(&self) -> aws_sdk_kinesis::Client {
+        aws_sdk_kinesis::Client::new(&self.sdk)
+    }
+
+    fn s3(&self) -> aws_sdk_s3::Client {
+        s3(&self.sdk)
+    }
+
+    fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(&self.sdk)
+    }
+
+    fn sns(&self) -> aws_sdk_sns::Client {
+        aws_sdk_sns::Client::new(&self.sdk)
+    }
+}
+
+/// The SDK as a user configures it: an endpoint, a region and any credentials.
+async fn sdk(endpoint: &str) -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .endpoint_url(endpoint)
+        .region(Region::new("eu-west-1"))
+        .credentials_provider(Credentials::new("any", "thing", None, None, "test"))
+        .load()
+        .await
+}
+
+fn s3(sdk: &SdkConfig) -> aws_sdk_s3::Client {
+    aws_sdk_s3::Client::from_conf(aws_sdk_s3::config::Builder::from(sdk).force_path_style(true).build())
+}

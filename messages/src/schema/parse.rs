@@ -45,7 +45,14 @@ pub(super) fn parse(text: &str, fingerprint: String) -> Result<EventSchema, Sche
     let fields: Vec<FieldSpec> =
         field_tables.into_iter().enumerate().filter_map(|(n, table)| field(n, table, &mut problems)).collect();
     check_fields(&fields, &mut problems);
-    match (name, sensor_id.flatten(), time.flatten()) {
+    let (sensor_id, time) = (sensor_id.flatten(), time.flatten());
+    let mut paths: Vec<(&str, &FieldPath)> = fields.iter().map(|f| (f.name.as_str(), &f.path)).collect();
+    paths.extend(sensor_id.as_ref().map(|s| ("sensor_id", &s.path)));
+    paths.extend(time.as_ref().map(|t| ("time", &t.path)));
+    paths.extend(event_id.as_ref().map(|p| ("event_id", p)));
+    paths.extend(sequence.as_ref().map(|p| ("sequence", p)));
+    check_paths(&paths, &mut problems);
+    match (name, sensor_id, time) {
         (Some(name), Some(sensor_id), Some(time)) if problems.is_empty() => {
             Ok(EventSchema { name, fingerprint, sensor_id, time, event_id, sequence, heartbeat, partition_by, fields })
         }
@@ -196,6 +203,17 @@ fn detectors(section: &mut Section<'_>) -> Detectors {
         score
     });
     Detectors { range, rate_per_second_max, flat, score }
+}
+
+/// One place in an event cannot be two things, nor both a value and an object around other values.
+fn check_paths(paths: &[(&str, &FieldPath)], problems: &mut Vec<String>) {
+    for (n, (name, path)) in paths.iter().enumerate() {
+        for (other, longer) in paths[n + 1..].iter() {
+            if path.0.starts_with(&longer.0) || longer.0.starts_with(&path.0) {
+                problems.push(format!("{other}: its path {longer} runs through {path}, the path of {name}"));
+            }
+        }
+    }
 }
 
 /// Column names that every row has; a field of the same name would collide.

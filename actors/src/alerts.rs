@@ -1,0 +1,173 @@
+//! Sends alerts out, at once, to every configured transport.
+//!
+//! **Owns** the alerts that are on their way.
+//!
+//! **Promises** an alert is handed to every transport or tried again until its time is up; its receipt is settled
+//! afterwards, never before (ALERT). At most `queue_max` alerts wait and `in_flight_max` are under way (BOUNDED).
+//!
+//! **Fails** by stopping: receipts are not settled, so the epochs concerned send their alerts again at the next start.
+//!
+//! **Not here**: raising alerts.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use messages::{Alert, AlertsMsg, Receipt};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::metrics::{self, AlertFigures};
+use crate::node::{Address, Node};
+use crate::ports::aws::Failure;
+use crate::ports::clock::Clock;
+use crate::ports::transports::Transport;
+
+/// Fixed for the life of the process.
+#[derive(Clone, Debug)]
+pub struct AlertsConfig {
+    /// Alerts that may wait for their turn.
+    pub queue_max: usize,
+    /// Alerts under way at once.
+    pub in_flight_max: usize,
+    /// For how long one alert is tried.
+    pub retry_for: Duration,
+    /// Longest pause between two tries.
+    pub backoff_max: Duration,
+}
+
+/// Given afresh to every incarnation.
+#[derive(Debug)]
+pub struct AlertsArgs {
+    /// Where alerts go; none at all means that they are only stored.
+    pub transports: Arc<[Transport]>,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Where latencies are counted.
+    pub figures: Arc<AlertFigures>,
+    /// This box's node.
+    pub node: Arc<Node>,
+}
+
+/// The behaviour; read-only while running.
+#[derive(Debug)]
+pub struct AlertsActor {
+    /// Its limits.
+    pub config: AlertsConfig,
+}
+
+/// The live part; lost in a crash.
+#[derive(Debug)]
+pub struct AlertsState {
+    args: AlertsArgs,
+    myself: Address<AlertsMsg>,
+    queue: VecDeque<(Alert, Option<Receipt>)>,
+    under_way: JoinSet<()>,
+    flushes: Vec<RpcReplyPort<()>>,
+}
+
+impl Actor for AlertsActor {
+    type Msg = AlertsMsg;
+    type State = AlertsState;
+    type Arguments = AlertsArgs;
+
+    async fn pre_start(&self, myself: ActorRef<AlertsMsg>, args: AlertsArgs) -> Result<AlertsState, ActorProcessingErr> {
+        let myself = Address::new(myself, args.node.clone());
+        Ok(AlertsState { args, myself, queue: VecDeque::new(), under_way: JoinSet::new(), flushes: Vec::new() })
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<AlertsMsg>,
+        message: AlertsMsg,
+        state: &mut AlertsState,
+    ) -> Result<(), ActorProcessingErr> {
+        let node = state.args.node.clone();
+        let _handling = node.handling();
+        match message {
+            AlertsMsg::Send { alert, receipt } => state.on_send(alert, receipt, &self.config),
+            AlertsMsg::Ended => {}
+            AlertsMsg::Flush(reply) => state.flushes.push(reply),
+        }
+        while state.under_way.try_join_next().is_some() {}
+        state.start_waiting(&self.config);
+        if state.queue.is_empty() && state.under_way.is_empty() {
+            for reply in state.flushes.drain(..) {
+                let _ = reply.send(());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AlertsState {
+    fn on_send(&mut self, alert: Alert, receipt: Option<Receipt>, config: &AlertsConfig) {
+        if self.queue.len() >= config.queue_max {
+            // The alert is stored with its epoch, and its receipt stays open: it is sent at the next start.
+            metrics::alert_shed(alert.kind);
+            return;
+        }
+        self.queue.push_back((alert, receipt));
+    }
+
+    fn start_waiting(&mut self, config: &AlertsConfig) {
+        while self.under_way.len() < config.in_flight_max {
+            let Some((alert, receipt)) = self.queue.pop_front() else { break };
+            let delivery = Delivery {
+                transports: self.args.transports.clone(),
+                clock: self.args.clock.clone(),
+                figures: self.args.figures.clone(),
+                config: config.clone(),
+            };
+            let myself = self.myself.clone();
+            self.under_way.spawn(async move {
+                delivery.deliver(&alert).await;
+                if let Some(receipt) = receipt {
+                    receipt.settle();
+                }
+                // The task is gone from the set only after this; a flush asks again.
+                let _ = myself.send(AlertsMsg::Ended);
+            });
+        }
+        metrics::alerts_waiting(self.queue.len() + self.under_way.len());
+    }
+}
+
+struct Delivery {
+    transports: Arc<[Transport]>,
+    clock: Clock,
+    figures: Arc<AlertFigures>,
+    config: AlertsConfig,
+}
+
+impl Delivery {
+    async fn deliver(&self, alert: &Alert) {
+        let latency_ms = self.clock.now_ms().saturating_sub(alert.arrival_ms).max(0);
+        self.figures.handed_over(alert.kind, latency_ms as u64);
+        for transport in self.transports.iter() {
+            self.hand_to(transport, alert).await;
+        }
+    }
+
+    async fn hand_to(&self, transport: &Transport, alert: &Alert) {
+        let began = Instant::now();
+        let mut backoff = Duration::from_millis(100);
+        loop {
+            let error = match transport.send(alert).await {
+                Ok(()) => return metrics::alert_sent(transport.kind(), alert.kind, began.elapsed()),
+                Err(error) => error,
+            };
+            let out_of_time = began.elapsed() + backoff > self.config.retry_for;
+            if error.failure == Failure::Refused || out_of_time {
+                metrics::alert_undelivered(transport.kind(), alert.kind);
+                warn!(transport = transport.kind(), alert = alert.id, %error, "alert given up, it is stored");
+                return;
+            }
+            metrics::alert_retried(transport.kind());
+            tokio::time::sleep(backoff.mul_f64(rand::random_range(0.5..1.0))).await;
+            backoff = (backoff * 2).min(self.config.backoff_max);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The edge: the only place that names an AWS SDK type, reads a clock, or speaks HTTP.
+//!
+//! **Promises** every error is classified once, here, into what the caller can do about it; every call has a timeout;
+//! the SDK never retries on its own, so that each write's outcome is applied, not applied, or unknown.
+//! **Not here**: what to do about it. Retries belong to the boxes, which know what they hold.
+
+pub mod aws;
+pub mod clock;
+pub mod faults;
+pub mod leases;
+pub mod objects;
+pub mod stream;
+pub mod transports;

@@ -1,0 +1,131 @@
+//! How the AWS clients are set up: one configuration, timeouts on every call, no retries of the SDK's own.
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_kinesis::config::Credentials;
+use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+
+/// Where the services are.
+#[derive(Clone, Debug)]
+pub struct AwsSettings {
+    /// The region; none asks the environment, as every AWS tool does.
+    pub region: Option<String>,
+    /// Another endpoint than AWS, for the local cloud; it gets fixed credentials, never real ones.
+    pub endpoint_url: Option<String>,
+    /// One attempt of one call may take this long.
+    pub attempt_timeout: Duration,
+}
+
+/// Builds what every client is made from.
+pub async fn load(settings: &AwsSettings) -> SdkConfig {
+    // The SDK's defaults have no read timeout at all: a server that never answers would hang its caller for ever.
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .operation_attempt_timeout(settings.attempt_timeout)
+        .operation_timeout(settings.attempt_timeout)
+        .build();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .timeout_config(timeouts)
+        // The SDK's retry quota is one bucket per process and service: a throttled shard would starve the others,
+        // and a retried write hides whether it was applied. The boxes retry themselves.
+        .retry_config(RetryConfig::disabled());
+    if let Some(region) = &settings.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(endpoint) = &settings.endpoint_url {
+        let local = Credentials::new("local", "local", None, None, "the local cloud");
+        loader = loader.endpoint_url(endpoint).credentials_provider(local);
+        if settings.region.is_none() {
+            loader = loader.region(Region::new("us-east-1"));
+        }
+    }
+    loader.load().await
+}
+
+/// What a caller can do about a failed call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Too fast: wait and try again.
+    Throttled,
+    /// The service or the network failed, or no answer came: try again; a write may have been applied.
+    Transient,
+    /// What was asked for does not exist.
+    NotFound,
+    /// A condition on a write did not hold.
+    Condition,
+    /// It will not work however often it is tried: configuration or permission.
+    Refused,
+}
+
+/// A call failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{action}: {message}")]
+pub struct CallError {
+    /// What was tried, with the resource's name.
+    pub action: String,
+    /// What can be done about it.
+    pub failure: Failure,
+    /// The service's error code, if it answered.
+    pub code: Option<String>,
+    /// The service's or the client's own words.
+    pub message: String,
+}
+
+/// Classifies an SDK error.
+pub fn classify<E, R>(action: impl Into<String>, error: SdkError<E, R>) -> CallError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    let code = error.as_service_error().and_then(|e| e.code()).map(str::to_owned);
+    let failure = match (&error, code.as_deref()) {
+        (SdkError::ServiceError(_), Some(code)) => by_code(code),
+        (SdkError::ConstructionFailure(_), _) => Failure::Refused,
+        _ => Failure::Transient,
+    };
+    let message = match error.as_service_error().and_then(|e| e.message()) {
+        Some(message) => message.to_owned(),
+        None => DisplayErrorContext(&error).to_string(),
+    };
+    CallError { action: action.into(), failure, code, message: message.chars().take(600).collect() }
+}
+
+fn by_code(code: &str) -> Failure {
+    match code {
+        "ProvisionedThroughputExceededException"
+        | "ThrottlingException"
+        | "Throttling"
+        | "LimitExceededException"
+        | "RequestLimitExceeded"
+        | "SlowDown"
+        | "KMSThrottlingException" => Failure::Throttled,
+        "ResourceNotFoundException" | "NoSuchBucket" | "NoSuchKey" | "NotFound" | "NotFoundException" => {
+            Failure::NotFound
+        }
+        "ConditionalCheckFailedException" | "PreconditionFailed" => Failure::Condition,
+        "InternalFailure"
+        | "InternalServerError"
+        | "InternalError"
+        | "ServiceUnavailable"
+        | "RequestTimeout"
+        | "ConditionalRequestConflict"
+        | "OperationAborted"
+        | "TransactionConflictException"
+        | "ExpiredTokenException"
+        | "ExpiredToken" => Failure::Transient,
+        "AccessDeniedException"
+        | "AccessDenied"
+        | "ValidationException"
+        | "InvalidArgumentException"
+        | "InvalidParameter"
+        | "UnrecognizedClientException"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "InvalidAccessKeyId" => Failure::Refused,
+        // A code that nobody has met: the cautious reading is that the call may work later.
+        _ => Failure::Transient,
+    }
+}

@@ -1,0 +1,123 @@
+//! The objects: S3, write-once.
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
+
+use super::aws::{CallError, Failure, classify};
+
+/// Metadata key of the logical digest: what tells "mine, already" from "another's".
+const DIGEST: &str = "mangrove-digest";
+const ROWS: &str = "mangrove-rows";
+/// Pages of 1,000 keys that one listing may take.
+const LIST_PAGES_MAX: usize = 10_000;
+
+/// One bucket.
+#[derive(Clone, Debug)]
+pub struct Objects {
+    client: Client,
+    bucket: String,
+}
+
+/// What became of a conditional PUT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Put {
+    /// The object is new.
+    Created,
+    /// It was there already, with the same digest: an earlier attempt, or a predecessor, got through.
+    Same,
+    /// It was there already and says something else. Nothing was changed.
+    Different,
+}
+
+impl Objects {
+    /// The bucket of this name. Path-style addressing, so that an endpoint may be a bare host.
+    pub fn new(config: &aws_config::SdkConfig, bucket: &str) -> Self {
+        let config = aws_sdk_s3::config::Builder::from(config).force_path_style(config.endpoint_url().is_some());
+        Self { client: Client::from_conf(config.build()), bucket: bucket.to_owned() }
+    }
+
+    /// Fails if the bucket cannot be reached.
+    pub async fn check(&self) -> Result<(), CallError> {
+        let action = format!("reach bucket {:?}", self.bucket);
+        match self.client.head_bucket().bucket(&self.bucket).send().await {
+            Ok(_) => Ok(()),
+            // A HEAD has no body, so the code comes from the status alone.
+            Err(error) => {
+                let status = error.raw_response().map(|r| r.status().as_u16());
+                let mut error = classify(action, error);
+                match status {
+                    Some(404) => (error.failure, error.message) = (Failure::NotFound, "no such bucket".into()),
+                    Some(403) => (error.failure, error.message) = (Failure::Refused, "access denied".into()),
+                    _ => {}
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Creates an object, never replaces one.
+    pub async fn put_new(&self, key: &str, body: Bytes, digest: &str, rows: u64) -> Result<Put, CallError> {
+        let request = self
+            .client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .if_none_match("*")
+            .metadata(DIGEST, digest)
+            .metadata(ROWS, rows.to_string())
+            .body(ByteStream::from(body));
+        let Err(error) = request.send().await else {
+            return Ok(Put::Created);
+        };
+        let status = error.raw_response().map(|r| r.status().as_u16());
+        let error = classify(format!("put {key:?}"), error);
+        // 409 is a race still under way: the caller tries again. 412 is settled: something is there.
+        if status != Some(412) {
+            return Err(error);
+        }
+        match self.digest(key).await? {
+            Some(found) if found == digest => Ok(Put::Same),
+            _ => Ok(Put::Different),
+        }
+    }
+
+    async fn digest(&self, key: &str) -> Result<Option<String>, CallError> {
+        let head = self.client.head_object().bucket(&self.bucket).key(key).send().await;
+        let head = head.map_err(|e| classify(format!("head {key:?}"), e))?;
+        Ok(head.metadata().and_then(|m| m.get(DIGEST)).cloned())
+    }
+
+    /// Reads an object of at most this many bytes.
+    pub async fn get(&self, key: &str, bytes_max: usize) -> Result<Bytes, CallError> {
+        let action = || format!("get {key:?}");
+        let answer = self.client.get_object().bucket(&self.bucket).key(key).send().await;
+        let answer = answer.map_err(|e| classify(action(), e))?;
+        let length = answer.content_length().unwrap_or(0);
+        let fail = |failure, message: String| CallError { action: action(), failure, code: None, message };
+        if usize::try_from(length).is_ok_and(|n| n > bytes_max) {
+            return Err(fail(Failure::Refused, format!("{length} bytes, more than the {bytes_max} allowed")));
+        }
+        let body = answer.body.collect().await.map_err(|e| fail(Failure::Transient, e.to_string()))?;
+        Ok(body.into_bytes())
+    }
+
+    /// All keys under a prefix, in order. For people and tests, never on the path of data.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<String>, CallError> {
+        let mut keys = Vec::new();
+        let mut token: Option<String> = None;
+        for _ in 0..LIST_PAGES_MAX {
+            let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
+            let page = request.set_continuation_token(token.take()).send().await;
+            let page = page.map_err(|e| classify(format!("list {prefix:?}"), e))?;
+            keys.extend(page.contents().iter().filter_map(|object| object.key().map(str::to_owned)));
+            token = page.next_continuation_token;
+            if token.is_none() {
+                break;
+            }
+        }
+        keys.sort();
+        Ok(keys)
+    }
+}

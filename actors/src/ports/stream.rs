@@ -1,0 +1,143 @@
+//! The stream: Kinesis, as the reader sees it.
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::types::ShardIteratorType;
+use messages::{Position, RawRecord, SequenceNumber, ShardId};
+
+use super::aws::{CallError, Failure, classify};
+
+/// Pages of 1,000 shards: more than this is not a stream that one worker should own.
+const SHARD_PAGES_MAX: usize = 100;
+
+/// One stream.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    client: Client,
+    name: String,
+}
+
+/// A shard as ListShards describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardInfo {
+    /// Its id.
+    pub shard: ShardId,
+    /// The shards it was split or merged from.
+    pub parents: Vec<ShardId>,
+    /// Its hash range, as decimals.
+    pub hash_range: (String, String),
+    /// Whether it takes no more records.
+    pub closed: bool,
+}
+
+/// What one GetRecords gave.
+#[derive(Debug)]
+pub struct Page {
+    /// The records, in order.
+    pub records: Vec<RawRecord>,
+    /// Where the next page begins; none at the end of a closed shard.
+    pub next: Option<String>,
+    /// How far the end of the page is from the tip of the shard, in milliseconds.
+    pub millis_behind: i64,
+}
+
+impl Stream {
+    /// The stream of this name.
+    pub fn new(config: &aws_config::SdkConfig, name: &str) -> Self {
+        Self { client: Client::new(config), name: name.to_owned() }
+    }
+
+    /// The stream's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All shards that the stream still holds, open and closed, ordered by id.
+    pub async fn shards(&self) -> Result<Vec<ShardInfo>, CallError> {
+        let action = || format!("list the shards of stream {:?}", self.name);
+        let mut shards = Vec::new();
+        let mut token: Option<String> = None;
+        for _ in 0..SHARD_PAGES_MAX {
+            // A page token stands for the stream too; naming both is refused.
+            let request = match token.take() {
+                Some(token) => self.client.list_shards().next_token(token),
+                None => self.client.list_shards().stream_name(&self.name),
+            };
+            let page = request.send().await.map_err(|e| classify(action(), e))?;
+            shards.extend(page.shards().iter().map(shard_info));
+            token = page.next_token;
+            if token.is_none() {
+                shards.sort_by(|a: &ShardInfo, b| a.shard.cmp(&b.shard));
+                return Ok(shards);
+            }
+        }
+        Err(CallError {
+            action: action(),
+            failure: Failure::Refused,
+            code: None,
+            message: format!("more than {SHARD_PAGES_MAX} pages of shards"),
+        })
+    }
+
+    /// An iterator that begins after the position.
+    pub async fn iterator(&self, shard: &ShardId, after: &Position) -> Result<String, CallError> {
+        let request = self.client.get_shard_iterator().stream_name(&self.name).shard_id(shard.as_str());
+        let request = match after {
+            Position::At(sequence) => request
+                .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
+                .starting_sequence_number(sequence.as_str()),
+            Position::TrimHorizon | Position::ShardEnd => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
+        };
+        let action = || format!("get an iterator of {shard} after {after}");
+        let answer = request.send().await.map_err(|e| classify(action(), e))?;
+        answer.shard_iterator.ok_or_else(|| malformed(action(), "the answer has no iterator"))
+    }
+
+    /// The next page. An expired iterator fails with the code `ExpiredIteratorException`.
+    pub async fn records(&self, shard: &ShardId, iterator: &str, limit: i32) -> Result<Page, CallError> {
+        let action = || format!("read {shard}");
+        let request = self.client.get_records().shard_iterator(iterator).limit(limit);
+        let answer = request.send().await.map_err(|e| classify(action(), e))?;
+        let millis_behind = answer.millis_behind_latest.unwrap_or(0);
+        let next = answer.next_shard_iterator;
+        let records = answer
+            .records
+            .into_iter()
+            .map(|record| {
+                let sequence = SequenceNumber::parse(&record.sequence_number)
+                    .map_err(|e| malformed(action(), &e.to_string()))?;
+                let arrival_ms = record
+                    .approximate_arrival_timestamp
+                    // The service sends seconds as a float: the nearest millisecond is the one that was meant.
+                    .map(|time| ((time.as_nanos() + 500_000).div_euclid(1_000_000)) as i64)
+                    .ok_or_else(|| malformed(action(), "a record has no arrival time"))?;
+                Ok(RawRecord {
+                    sequence,
+                    arrival_ms,
+                    partition_key: record.partition_key.into(),
+                    data: record.data.into_inner().into(),
+                })
+            })
+            .collect::<Result<_, CallError>>()?;
+        Ok(Page { records, next, millis_behind })
+    }
+}
+
+/// Whether a new iterator will help.
+pub fn is_expired_iterator(error: &CallError) -> bool {
+    error.code.as_deref() == Some("ExpiredIteratorException")
+}
+
+fn shard_info(shard: &aws_sdk_kinesis::types::Shard) -> ShardInfo {
+    let parents = [shard.parent_shard_id(), shard.adjacent_parent_shard_id()];
+    let range = shard.hash_key_range().map(|r| (r.starting_hash_key().to_owned(), r.ending_hash_key().to_owned()));
+    ShardInfo {
+        shard: ShardId::new(shard.shard_id()),
+        parents: parents.into_iter().flatten().map(ShardId::new).collect(),
+        hash_range: range.unwrap_or_default(),
+        closed: shard.sequence_number_range().is_some_and(|r| r.ending_sequence_number().is_some()),
+    }
+}
+
+fn malformed(action: String, what: &str) -> CallError {
+    CallError { action, failure: Failure::Transient, code: None, message: format!("malformed answer: {what}") }
+}

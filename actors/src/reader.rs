@@ -1,0 +1,325 @@
+//! Reads one Kinesis shard, in order, as fast as the service and the worker's byte budget allow.
+//!
+//! **Owns** the read position of exactly one shard.
+//!
+//! **Promises**
+//! - Batches leave in sequence order; the position moves over every record of a page, whatever its content.
+//! - An epoch whose end was pinned before a restart ends at exactly that record again (CHECKPOINT).
+//! - Nothing is fetched while the worker's budget is used up (BOUNDED).
+//!
+//! **Fails** by stopping. Nothing is saved on the way down: the shard's next incarnation reads again from the checkpoint.
+//!
+//! **Not here**: judging readings, deciding when an epoch ends, any knowledge of sinks.
+
+pub mod decode;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use messages::{
+    CommitterMsg, Cut, CutReason, EpochNumber, EpochPlan, Position, RawRecord, ReaderMsg, SensorsMsg,
+};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::time::Instant;
+use tracing::warn;
+
+use self::decode::{DecodeLimits, Decoder};
+use crate::budget::Budget;
+use crate::metrics;
+use crate::node::{Address, Gone};
+use crate::ports::aws::{CallError, Failure};
+use crate::ports::stream::{Stream, is_expired_iterator};
+use crate::shard::ShardContext;
+
+/// Fixed for the life of the process.
+#[derive(Clone, Debug)]
+pub struct ReaderConfig {
+    /// Time between two reads of one shard. The service allows 5 a second, shared by all readers of the shard.
+    pub poll_interval: Duration,
+    /// Records per read; the service allows 10,000.
+    pub records_max: i32,
+    /// Partitions of the cleansed zone that one epoch may touch.
+    pub partitions_max: usize,
+    /// Limits on what one record may ask of the decoder.
+    pub decode: DecodeLimits,
+    /// Longest pause after failed reads.
+    pub backoff_max: Duration,
+    /// Failed reads in a row before the shard is restarted.
+    pub failures_max: u32,
+}
+
+/// Given afresh to every incarnation.
+#[derive(Debug)]
+pub struct ReaderArgs {
+    /// Who the shard is.
+    pub context: ShardContext,
+    /// The stream.
+    pub stream: Stream,
+    /// The worker's byte budget.
+    pub budget: Budget,
+    /// Where the checkpoint is.
+    pub checkpoint: Position,
+    /// The epoch that was prepared and must be finished first.
+    pub pinned: Option<Box<EpochPlan>>,
+    /// Where batches go.
+    pub sensors: Address<SensorsMsg>,
+    /// Who cuts epochs.
+    pub committer: Address<CommitterMsg>,
+    /// This reader's own address, for its timer.
+    pub node: std::sync::Arc<crate::node::Node>,
+}
+
+/// The behaviour; read-only while running.
+#[derive(Debug)]
+pub struct ReaderActor {
+    /// How it reads.
+    pub config: ReaderConfig,
+}
+
+/// The live part; lost in a crash, rebuilt by `pre_start`.
+#[derive(Debug)]
+pub struct ReaderState {
+    context: ShardContext,
+    stream: Stream,
+    budget: Budget,
+    decoder: Decoder,
+    sensors: Address<SensorsMsg>,
+    committer: Address<CommitterMsg>,
+    myself: Address<ReaderMsg>,
+    iterator: Option<String>,
+    /// The last record that was handed on.
+    position: Position,
+    /// Where the open epoch began.
+    epoch_from: Position,
+    /// Partitions that the open epoch touches.
+    partitions: BTreeSet<i64>,
+    /// Records that were fetched and belong to the epoch after the open one.
+    held: VecDeque<RawRecord>,
+    phase: Phase,
+    failures: u32,
+    /// Whether the service said that a closed shard has nothing more.
+    end_seen: bool,
+    /// Whether everything before that end was handed on.
+    at_end: bool,
+}
+
+#[derive(Debug, PartialEq)]
+enum Phase {
+    /// Towards the end of a pinned epoch.
+    Pinned(Box<EpochPlan>),
+    /// On and on.
+    Open,
+    /// No more reading.
+    Draining,
+}
+
+/// Why a shard could not be read on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReaderError {
+    /// The service did not give what was asked for.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The next box has ended; the shard restarts as a whole.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// The stream no longer holds the records up to a pinned end.
+    #[error("{to} was prepared as the end of an epoch, but the next record of the stream is {found}")]
+    PinnedEndMissing {
+        /// The pinned end.
+        to: Position,
+        /// What stands there instead.
+        found: Position,
+    },
+}
+
+impl Actor for ReaderActor {
+    type Msg = ReaderMsg;
+    type State = ReaderState;
+    type Arguments = ReaderArgs;
+
+    async fn pre_start(&self, myself: ActorRef<ReaderMsg>, args: ReaderArgs) -> Result<ReaderState, ActorProcessingErr> {
+        let decoder = Decoder::new(args.context.schema.clone(), self.config.decode.clone());
+        args.committer.send(CommitterMsg::Attach(myself.clone()))?;
+        let state = ReaderState {
+            decoder,
+            stream: args.stream,
+            budget: args.budget,
+            sensors: args.sensors,
+            committer: args.committer,
+            myself: Address::new(myself, args.node),
+            iterator: None,
+            position: args.checkpoint.clone(),
+            epoch_from: args.checkpoint,
+            partitions: BTreeSet::new(),
+            held: VecDeque::new(),
+            phase: args.pinned.map_or(Phase::Open, Phase::Pinned),
+            failures: 0,
+            end_seen: false,
+            at_end: false,
+            context: args.context,
+        };
+        state.context.figures.rewound();
+        state.myself.send(ReaderMsg::Poll)?;
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<ReaderMsg>,
+        message: ReaderMsg,
+        state: &mut ReaderState,
+    ) -> Result<(), ActorProcessingErr> {
+        let node = state.myself.node().clone();
+        let _handling = node.handling();
+        match message {
+            ReaderMsg::Poll => state.on_poll(&self.config).await?,
+            ReaderMsg::Cut { epoch, reason, full_state } => state.on_cut(epoch, reason, full_state)?,
+            ReaderMsg::Drain => state.on_drain()?,
+        }
+        Ok(())
+    }
+}
+
+impl ReaderState {
+    async fn on_poll(&mut self, config: &ReaderConfig) -> Result<(), ReaderError> {
+        if self.phase == Phase::Draining || self.at_end {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let mut pause = config.poll_interval;
+        if !self.budget.has_room() {
+            metrics::reader_waits_for_budget(&self.context.shard);
+            // What is in flight becomes free only when it is committed.
+            self.committer.send(CommitterMsg::CutNow(CutReason::Bytes))?;
+        } else if !self.held.is_empty() {
+            let held = std::mem::take(&mut self.held);
+            self.hand_on(held, config)?;
+        } else {
+            match self.fetch(config).await {
+                Ok(()) => self.failures = 0,
+                Err(ReaderError::Call(error)) => pause = self.after_failure(error, config)?,
+                Err(error) => return Err(error),
+            }
+        }
+        if self.end_seen && self.held.is_empty() {
+            return self.on_shard_end();
+        }
+        let due = began + pause;
+        self.myself.send_after(due.saturating_duration_since(Instant::now()), ReaderMsg::Poll);
+        Ok(())
+    }
+
+    async fn fetch(&mut self, config: &ReaderConfig) -> Result<(), ReaderError> {
+        let shard = self.context.shard.clone();
+        let iterator = match self.iterator.take() {
+            Some(iterator) => iterator,
+            None => self.stream.iterator(&shard, &self.position).await?,
+        };
+        let asked = Instant::now();
+        let page = self.stream.records(&shard, &iterator, config.records_max).await?;
+        metrics::reader_page(&shard, page.records.len(), page.millis_behind, asked.elapsed());
+        let now_ms = self.context.clock.now_ms();
+        self.context.figures.read(page.records.len() as u64, page.millis_behind, now_ms);
+        self.iterator = page.next;
+        self.end_seen = self.iterator.is_none();
+        self.hand_on(page.records.into(), config)
+    }
+
+    /// Throttling and network trouble are waited out; the rest, or too much of it, restarts the shard.
+    fn after_failure(&mut self, error: CallError, config: &ReaderConfig) -> Result<Duration, ReaderError> {
+        self.iterator = None;
+        if is_expired_iterator(&error) {
+            return Ok(Duration::ZERO);
+        }
+        self.failures += 1;
+        metrics::reader_failed(&self.context.shard, error.failure);
+        let worth_waiting = matches!(error.failure, Failure::Throttled | Failure::Transient);
+        if !worth_waiting || self.failures > config.failures_max {
+            return Err(error.into());
+        }
+        warn!(shard = %self.context.shard, attempt = self.failures, %error, "read failed, trying again");
+        let doubled = config.poll_interval * 2u32.saturating_pow(self.failures.min(10));
+        // Jitter keeps shards that failed together from coming back together.
+        Ok(doubled.min(config.backoff_max).mul_f64(rand::random_range(0.5..1.0)))
+    }
+
+    /// Decodes records and hands them on, up to the end of the open epoch. What lies behind it is held.
+    fn hand_on(&mut self, mut records: VecDeque<RawRecord>, config: &ReaderConfig) -> Result<(), ReaderError> {
+        while !records.is_empty() {
+            if self.is_full(config) {
+                self.held = records;
+                return Ok(());
+            }
+            let mut builder = self.decoder.batch();
+            let mut pinned_end = false;
+            while let Some(record) = records.pop_front() {
+                let at = Position::At(record.sequence.clone());
+                if let Phase::Pinned(plan) = &self.phase {
+                    if at > plan.cut.to {
+                        return Err(ReaderError::PinnedEndMissing { to: plan.cut.to.clone(), found: at });
+                    }
+                    pinned_end = at == plan.cut.to;
+                }
+                builder.push(record);
+                self.position = at;
+                self.partitions.extend(builder.take_partitions());
+                if pinned_end || self.is_full(config) {
+                    break;
+                }
+            }
+            let bytes = builder.bytes();
+            let credit = self.budget.take(bytes);
+            self.sensors.send(SensorsMsg::Route(builder.finish(credit)))?;
+            if pinned_end {
+                self.finish_pinned()?;
+                continue;
+            }
+            let (to, partitions) = (self.position.clone(), self.partitions.len());
+            self.committer.send(CommitterMsg::Progress { to, bytes, partitions })?;
+        }
+        Ok(())
+    }
+
+    /// Whether the open epoch touches as many partitions as it may. A pinned one ends where it ends.
+    fn is_full(&self, config: &ReaderConfig) -> bool {
+        self.phase == Phase::Open && self.partitions.len() >= config.partitions_max
+    }
+
+    fn finish_pinned(&mut self) -> Result<(), ReaderError> {
+        if let Phase::Pinned(plan) = std::mem::replace(&mut self.phase, Phase::Open) {
+            self.cut(plan.cut.clone())?;
+            self.committer.send(CommitterMsg::PinnedCut)?;
+        }
+        Ok(())
+    }
+
+    fn on_shard_end(&mut self) -> Result<(), ReaderError> {
+        self.at_end = true;
+        if matches!(&self.phase, Phase::Pinned(plan) if plan.cut.to == Position::ShardEnd) {
+            return self.finish_pinned();
+        }
+        self.committer.send(CommitterMsg::CutNow(CutReason::ShardEnd))?;
+        Ok(())
+    }
+
+    fn on_cut(&mut self, epoch: EpochNumber, reason: CutReason, full_state: bool) -> Result<(), ReaderError> {
+        let reason = if self.at_end { CutReason::ShardEnd } else { reason };
+        let to = if self.at_end { Position::ShardEnd } else { self.position.clone() };
+        self.cut(Cut { epoch, from: self.epoch_from.clone(), to, reason, full_state })
+    }
+
+    fn cut(&mut self, cut: Cut) -> Result<(), ReaderError> {
+        self.epoch_from = cut.to.clone();
+        self.partitions.clear();
+        self.sensors.send(SensorsMsg::Cut(cut))?;
+        Ok(())
+    }
+
+    fn on_drain(&mut self) -> Result<(), ReaderError> {
+        // A pinned epoch is not finished on the way out: the next owner does, and nothing is lost by waiting.
+        self.phase = Phase::Draining;
+        self.held.clear();
+        self.committer.send(CommitterMsg::CutNow(CutReason::Shutdown))?;
+        Ok(())
+    }
+}

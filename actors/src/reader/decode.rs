@@ -1,0 +1,176 @@
+//! From records to columns: one pass over the JSON, driven by the schema, straight into the batch's columns.
+//!
+//! **Owns** the rules of decoding: what is an event, which bytes are whose, what is refused here and why.
+//! **Promises** whatever the bytes are, each event of a record ends as exactly one row or one reject; a record without
+//! any event ends as one reject. Work is linear in the bytes, nesting and counts are bounded.
+//! **Not here**: ranges, clocks, required fields, duplicates. Those are the sensor's, who knows its state.
+
+mod event;
+mod paths;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use messages::schema::FieldKind;
+use messages::{Batch, Column, Credit, EventSchema, Group, RawRecord, Reason, Reject, Rows, SensorId};
+
+use self::event::{Event, Scalar};
+use self::paths::Paths;
+
+/// Limits on what one record may ask of the decoder.
+#[derive(Clone, Debug)]
+pub struct DecodeLimits {
+    /// Larger records are quarantined unparsed, in bytes.
+    pub record_bytes_max: usize,
+    /// A record with more events is quarantined whole.
+    pub events_per_record_max: usize,
+    /// Deeper nesting is quarantined.
+    pub depth_max: usize,
+}
+
+/// Decodes the records of one shard.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    schema: Arc<EventSchema>,
+    paths: Arc<Paths>,
+    limits: DecodeLimits,
+}
+
+impl Decoder {
+    /// A decoder of this schema.
+    pub fn new(schema: Arc<EventSchema>, limits: DecodeLimits) -> Self {
+        let paths = Arc::new(Paths::new(&schema));
+        Self { schema, paths, limits }
+    }
+
+    /// Starts a batch.
+    pub fn batch(&self) -> BatchBuilder<'_> {
+        let column = |kind| match kind {
+            FieldKind::Float => Column::Float(Vec::new()),
+            FieldKind::Integer => Column::Integer(Vec::new()),
+            FieldKind::Boolean => Column::Boolean(Vec::new()),
+            FieldKind::Text => Column::Text(Vec::new()),
+        };
+        let fields = self.schema.fields.iter().map(|field| column(field.kind)).collect();
+        BatchBuilder {
+            decoder: self,
+            records: Vec::new(),
+            rows: Rows { fields, ..Rows::default() },
+            rejects: Vec::new(),
+            sensors: HashMap::new(),
+            groups: Vec::new(),
+            bytes: 0,
+            partitions: BTreeSet::new(),
+        }
+    }
+}
+
+/// A batch that grows record by record.
+#[derive(Debug)]
+pub struct BatchBuilder<'a> {
+    decoder: &'a Decoder,
+    records: Vec<RawRecord>,
+    rows: Rows,
+    rejects: Vec<Reject>,
+    sensors: HashMap<SensorId, usize>,
+    groups: Vec<(SensorId, Vec<u32>)>,
+    bytes: u64,
+    partitions: BTreeSet<i64>,
+}
+
+impl BatchBuilder<'_> {
+    /// Decodes one more record.
+    pub fn push(&mut self, record: RawRecord) {
+        let index = self.records.len() as u32;
+        let data = record.data.clone();
+        self.bytes += data.len() as u64;
+        self.records.push(record);
+        if data.len() > self.decoder.limits.record_bytes_max {
+            let limit = self.decoder.limits.record_bytes_max;
+            let detail = format!("{} bytes, more than the {limit} allowed", data.len());
+            self.reject(index, 0, 0..data.len(), Reason::TooLarge, detail);
+            return;
+        }
+        let spans = match event::split(&data, self.decoder.limits.events_per_record_max) {
+            Ok(spans) => spans,
+            Err((reason, detail)) => return self.reject(index, 0, 0..data.len(), reason, detail),
+        };
+        for (sub, span) in spans.into_iter().enumerate() {
+            match self.decoder.decode(&data[span.clone()]) {
+                Ok(event) => self.row(index, sub as u32, span, event),
+                Err((reason, detail)) => self.reject(index, sub as u32, span, reason, detail),
+            }
+        }
+    }
+
+    /// Bytes of the records so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Partitions of the cleansed zone, by their start, that the rows since the last call fall into.
+    pub fn take_partitions(&mut self) -> BTreeSet<i64> {
+        std::mem::take(&mut self.partitions)
+    }
+
+    /// Closes the batch.
+    pub fn finish(self, credit: Credit) -> Batch {
+        let mut order = Vec::with_capacity(self.rows.len());
+        let groups = self
+            .groups
+            .into_iter()
+            .map(|(sensor, rows)| {
+                let start = order.len();
+                order.extend(rows);
+                Group { sensor, rows: start..order.len() }
+            })
+            .collect();
+        Batch { records: self.records, rows: self.rows, rejects: self.rejects, order, groups, credit }
+    }
+
+    fn reject(&mut self, record: u32, sub: u32, span: std::ops::Range<usize>, reason: Reason, detail: String) {
+        self.rejects.push(Reject { record, sub_sequence: sub, span, reason, detail });
+    }
+
+    fn row(&mut self, record: u32, sub: u32, span: std::ops::Range<usize>, event: Event) {
+        let row = self.rows.len() as u32;
+        self.partitions.insert(self.decoder.schema.partition_by.start_of(event.time_us));
+        self.rows.record.push(record);
+        self.rows.sub_sequence.push(sub);
+        self.rows.span.push(span);
+        self.rows.event_time_us.push(event.time_us);
+        self.rows.event_id.push(event.event_id);
+        self.rows.device_sequence.push(event.device_sequence);
+        for (column, value) in self.rows.fields.iter_mut().zip(event.fields) {
+            match (column, value) {
+                (Column::Float(values), Some(Scalar::Float(x))) => values.push(Some(x)),
+                (Column::Integer(values), Some(Scalar::Integer(n))) => values.push(Some(n)),
+                (Column::Boolean(values), Some(Scalar::Boolean(b))) => values.push(Some(b)),
+                (Column::Text(values), Some(Scalar::Text(t))) => values.push(Some(t)),
+                // The event holds each field in its column's type or not at all.
+                (Column::Float(values), _) => values.push(None),
+                (Column::Integer(values), _) => values.push(None),
+                (Column::Boolean(values), _) => values.push(None),
+                (Column::Text(values), _) => values.push(None),
+            }
+        }
+        let group = match self.sensors.get(event.sensor.as_ref() as &str) {
+            Some(group) => *group,
+            None => {
+                let sensor = SensorId::new(&event.sensor);
+                self.sensors.insert(sensor.clone(), self.groups.len());
+                self.groups.push((sensor, Vec::new()));
+                self.groups.len() - 1
+            }
+        };
+        self.groups[group].1.push(row);
+    }
+}
+
+impl Decoder {
+    fn decode(&self, bytes: &[u8]) -> Result<Event, (Reason, String)> {
+        event::decode(bytes, &self.schema, &self.paths, self.limits.depth_max)
+    }
+}

@@ -1,0 +1,132 @@
+//! What a shard goes on from: the states as of its checkpoint, and the alerts that may not have left.
+//!
+//! **Promises** states are read from the newest object back to the last full one; whatever is missing or damaged stops
+//! the shard with a clear error, it never starts from less than everything (STATE).
+//! **Not here**: the lease itself (`ports/leases.rs`), replaying a prepared epoch (the reader and the committer).
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use messages::{Alert, EpochNumber, EpochPlan, StateEntry, StateKind, Zone};
+
+use crate::ports::aws::CallError;
+use crate::ports::leases::LeaseRow;
+use crate::ports::objects::Objects;
+use crate::sinks::keys::manifest_of_state;
+use crate::sinks::state::{StateObjectError, decode_state};
+
+/// State objects between two full ones; far above any sensible `epoch.full_state_every`.
+const CHAIN_MAX: usize = 100_000;
+const OBJECT_BYTES_MAX: usize = 1 << 30;
+/// Epochs whose alerts are looked at after a start; more of them means that nobody has listened for a long time.
+const ALERT_EPOCHS_MAX: usize = 1_000;
+const ALERT_OBJECT_BYTES_MAX: u64 = 256 << 20;
+
+/// The states of a shard as of its checkpoint.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// One entry per sensor.
+    pub sensors: Vec<StateEntry>,
+    /// One entry per sensor with open windows.
+    pub windows: Vec<StateEntry>,
+    /// The event-time watermark, microseconds since 1970; the beginning of time for a fresh shard.
+    pub watermark_us: Option<i64>,
+}
+
+/// Why a shard cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// An object could not be read.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// A state object is damaged.
+    #[error("state object {key:?}: {source}")]
+    State {
+        /// Which one.
+        key: String,
+        /// What is wrong with it.
+        source: StateObjectError,
+    },
+    /// States were written under other fields than the schema has now.
+    #[error(
+        "the sensors' states hold the fields {stored:?}, the schema has {now:?}: \
+         go on with the old schema, or start a new lease table and bucket for the new one"
+    )]
+    OtherFields {
+        /// The fields then.
+        stored: Vec<String>,
+        /// The fields now.
+        now: Vec<String>,
+    },
+    /// The chain has no full object at its end.
+    #[error("the chain of state objects does not end: {0} objects read")]
+    Endless(usize),
+    /// A manifest or an alerts object cannot be understood.
+    #[error("{key:?}: {problem}")]
+    Damaged {
+        /// Which one.
+        key: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// Reads the states as of the checkpoint of a lease.
+pub async fn states(objects: &Objects, row: &LeaseRow, fields: &[String]) -> Result<Recovered, RecoveryError> {
+    let mut newest: BTreeMap<(StateKind, _), StateEntry> = BTreeMap::new();
+    let mut watermark_us = None;
+    let mut next = row.state_key.clone();
+    for _ in 0..CHAIN_MAX {
+        let Some(key) = next else {
+            return Ok(sorted(newest, watermark_us));
+        };
+        let bytes = objects.get(&key, OBJECT_BYTES_MAX).await?;
+        let state = decode_state(&bytes).map_err(|source| RecoveryError::State { key: key.clone(), source })?;
+        if state.header.fields != fields {
+            return Err(RecoveryError::OtherFields { stored: state.header.fields, now: fields.to_vec() });
+        }
+        watermark_us.get_or_insert(state.header.watermark_us);
+        for entry in state.entries {
+            newest.entry((entry.kind, entry.sensor.clone())).or_insert(entry);
+        }
+        next = if state.header.full { None } else { state.header.previous };
+    }
+    Err(RecoveryError::Endless(CHAIN_MAX))
+}
+
+fn sorted<K: Ord>(newest: BTreeMap<K, StateEntry>, watermark_us: Option<i64>) -> Recovered {
+    // An empty entry says that its owner has forgotten the sensor.
+    let entries = newest.into_values().filter(|entry| !entry.bytes.is_empty());
+    let (sensors, windows) = entries.partition(|entry| entry.kind == StateKind::Sensor);
+    Recovered { sensors, windows, watermark_us }
+}
+
+/// Alerts of committed epochs that may not have been handed over before the last owner stopped, oldest first.
+pub async fn unsent_alerts(objects: &Objects, row: &LeaseRow) -> Result<Vec<(EpochNumber, Vec<Alert>)>, RecoveryError> {
+    let mut unsent = Vec::new();
+    let mut state_key = row.state_key.clone();
+    let mut epoch = row.epoch;
+    while epoch > row.alerts_through && unsent.len() < ALERT_EPOCHS_MAX {
+        let Some(key) = state_key.as_deref().map(manifest_of_state) else { break };
+        let damaged = |problem: String| RecoveryError::Damaged { key: key.clone(), problem };
+        let json = objects.get(&key, OBJECT_BYTES_MAX).await?;
+        let plan: EpochPlan = serde_json::from_slice(&json).map_err(|e| damaged(e.to_string()))?;
+        let mut alerts = Vec::new();
+        for object in plan.objects.iter().filter(|object| object.zone == Zone::Alerts) {
+            let lines = objects.get(&object.key, OBJECT_BYTES_MAX).await?;
+            alerts.extend(read_alerts(&lines).map_err(|e| damaged(format!("{}: {e}", object.key)))?);
+        }
+        unsent.push((epoch, alerts));
+        state_key = plan.previous_state;
+        epoch = EpochNumber(epoch.0 - 1);
+    }
+    unsent.reverse();
+    Ok(unsent)
+}
+
+fn read_alerts(packed: &[u8]) -> Result<Vec<Alert>, String> {
+    let mut text = String::new();
+    let mut lines = flate2::read::MultiGzDecoder::new(packed).take(ALERT_OBJECT_BYTES_MAX);
+    lines.read_to_string(&mut text).map_err(|e| e.to_string())?;
+    text.lines().map(|line| serde_json::from_str(line).map_err(|e| e.to_string())).collect()
+}

@@ -1,0 +1,158 @@
+//! Judges the readings of one sensor.
+//!
+//! **Owns** the state of one sensor; nobody else writes it.
+//!
+//! **Promises**
+//! - A group's slot is filled once; a replay of rows that have their outcome changes nothing outside (STATE).
+//! - Alerts leave as soon as their batch is judged, once per slot (ALERT).
+//!
+//! **Fails** by stopping. The router starts the next incarnation from the state at the last cut and replays the rows
+//! of this sensor since then: no other sensor notices, the shard does not rewind.
+//!
+//! **Not here**: I/O, wall clock, other sensors. The rules of judging are in `sensor/core.rs`.
+
+mod alerts;
+mod attributes;
+mod baseline;
+mod codec;
+mod core;
+mod dedup;
+mod detectors;
+mod judge;
+mod rules;
+#[cfg(test)]
+mod tests;
+mod view;
+mod words;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use messages::{AlertsMsg, InFlight, Receipt, Receipts, SensorId, SensorMsg, SensorsMsg, Settled};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+pub use self::core::{SensorCore, SensorRules, StateError, StateLayout, heartbeat_alert};
+use crate::node::Address;
+use crate::shard::ShardContext;
+
+/// Given to every sensor of a shard; read-only while running.
+#[derive(Debug)]
+pub struct SensorActor {
+    /// Who the shard is.
+    pub context: ShardContext,
+    /// Who routes to this sensor.
+    pub sensors: Address<SensorsMsg>,
+    /// Where alerts go.
+    pub alerts: Address<AlertsMsg>,
+}
+
+/// Given afresh to every incarnation.
+#[derive(Debug)]
+pub struct SensorArgs {
+    /// The state to go on from.
+    pub core: SensorCore,
+    /// Which sensor it is.
+    pub sensor: SensorId,
+    /// Tells the router which row was in hand when the actor died.
+    pub in_hand: Arc<InHand>,
+}
+
+/// The live part; lost in a crash.
+#[derive(Debug)]
+pub struct SensorState {
+    core: SensorCore,
+    sensor: SensorId,
+    in_hand: Arc<InHand>,
+}
+
+/// The row that a sensor is judging, readable after its death. Batch numbers and rows fit 32 bits each:
+/// numbers begin anew with every incarnation of a shard.
+#[derive(Debug, Default)]
+pub struct InHand(AtomicU64);
+
+impl InHand {
+    fn set(&self, batch: u64, row: u32) {
+        self.0.store((batch + 1) << 32 | u64::from(row), Ordering::Relaxed);
+    }
+
+    fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// Batch number and row, if a row was in hand.
+    pub fn get(&self) -> Option<(u64, u32)> {
+        let packed = self.0.load(Ordering::Relaxed);
+        (packed != 0).then_some(((packed >> 32) - 1, packed as u32))
+    }
+}
+
+impl Actor for SensorActor {
+    type Msg = SensorMsg;
+    type State = SensorState;
+    type Arguments = SensorArgs;
+
+    async fn pre_start(&self, _myself: ActorRef<SensorMsg>, args: SensorArgs) -> Result<SensorState, ActorProcessingErr> {
+        Ok(SensorState { core: args.core, sensor: args.sensor, in_hand: args.in_hand })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<SensorMsg>,
+        message: SensorMsg,
+        state: &mut SensorState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SensorMsg::Apply { in_flight, group, receipts, poison } => {
+                self.on_apply(state, &in_flight, group, &receipts, &poison)?;
+            }
+            SensorMsg::Snapshot(number) => self.report(state, Some(number))?,
+            SensorMsg::Retire => {
+                self.report(state, None)?;
+                myself.stop(Some("retired".into()));
+            }
+            SensorMsg::Inspect(reply) => {
+                // Whoever asked may have gone: that is their business.
+                let _ = reply.send(state.core.view(self.context.shard.as_str()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SensorActor {
+    fn on_apply(
+        &self,
+        state: &mut SensorState,
+        in_flight: &InFlight,
+        group: usize,
+        receipts: &Receipts,
+        poison: &[u32],
+    ) -> Result<(), ActorProcessingErr> {
+        let (in_hand, faults) = (&state.in_hand, &self.context.faults);
+        let sensor = state.sensor.as_str();
+        let outcome = state.core.apply(&self.context.shard, &in_flight.batch, group, poison, &mut |row| {
+            in_hand.set(in_flight.number, row);
+            faults.hit("sensor.row", sensor);
+        });
+        in_hand.clear();
+        // Receipts first: from the moment the slot is filled the epoch may be cut, and must know of them.
+        let issued: Vec<Receipt> = outcome.alerts.iter().map(|_| receipts.issue()).collect();
+        match in_flight.settle(group, outcome) {
+            Settled::Now { outcome, last } => {
+                for (alert, receipt) in outcome.alerts.iter().zip(issued) {
+                    self.alerts.send(AlertsMsg::Send { alert: alert.clone(), receipt: Some(receipt) })?;
+                }
+                if last {
+                    self.sensors.send(SensorsMsg::BatchDone(in_flight.number))?;
+                }
+            }
+            Settled::Already => issued.into_iter().for_each(Receipt::settle),
+        }
+        Ok(())
+    }
+
+    fn report(&self, state: &SensorState, snapshot: Option<u64>) -> Result<(), ActorProcessingErr> {
+        let (sensor, bytes) = (state.sensor.clone(), state.core.encode());
+        Ok(self.sensors.send(SensorsMsg::State { sensor, snapshot, bytes })?)
+    }
+}

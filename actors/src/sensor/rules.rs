@@ -1,0 +1,104 @@
+//! What every sensor of a schema is judged by, worked out once and shared by all of them.
+//!
+//! **Owns** the lists of fields that each check walks over, so that a reading is not asked about checks it has none of.
+//! **Not here**: anything that belongs to one sensor.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use messages::schema::{Detectors, EventSchema, FieldKind, FieldSpec, Flat};
+
+use super::baseline::ScoreRule;
+use super::codec::StateLayout;
+use super::words;
+
+/// What the sensors of a schema are judged by.
+#[derive(Clone, Debug)]
+pub struct SensorRules {
+    /// The schema.
+    pub schema: Arc<EventSchema>,
+    /// How many event ids each sensor remembers to recognise duplicates.
+    pub event_ids_max: usize,
+    pub(super) past_us_max: Option<i64>,
+    pub(super) future_us_max: i64,
+    /// Fields without which a reading is invalid.
+    pub(super) required: Vec<usize>,
+    /// Fields whose values must be finite and in their range.
+    pub(super) numbers: Vec<usize>,
+    /// Fields whose values must not be too long.
+    pub(super) texts: Vec<usize>,
+    /// Fields that detectors or people look at.
+    pub(super) watched: Vec<Watch>,
+    /// Fields whose changes make a new version of the sensor.
+    pub(super) tracked: Vec<usize>,
+    pub(super) layout: StateLayout,
+    pub(super) layout_hash: u32,
+}
+
+/// The detectors of one field.
+#[derive(Clone, Debug)]
+pub(super) struct Watch {
+    /// Index of the field in the schema.
+    pub(super) field: usize,
+    /// For messages: a blank and the unit, or nothing.
+    pub(super) unit: String,
+    pub(super) band: Option<(f64, f64)>,
+    pub(super) rate_per_second_max: Option<f64>,
+    pub(super) flat: Option<Flat>,
+    pub(super) score: Option<ScoreRule>,
+}
+
+impl SensorRules {
+    /// Event ids remembered unless the configuration says otherwise: some minutes of a device that repeats what it
+    /// got no answer for, in 256 bytes.
+    pub const EVENT_IDS: usize = 32;
+
+    /// Works the rules of a schema out.
+    pub fn new(schema: Arc<EventSchema>, event_ids_max: usize) -> Self {
+        let fields = || schema.fields.iter().enumerate();
+        let indexes = |wanted: fn(&FieldSpec) -> bool| fields().filter(|(_, f)| wanted(f)).map(|(n, _)| n).collect();
+        let layout = StateLayout::of(&schema);
+        Self {
+            event_ids_max,
+            past_us_max: schema.time.past_max.map(microseconds),
+            future_us_max: microseconds(schema.time.future_max),
+            required: indexes(|field| field.required),
+            numbers: indexes(|field| field.kind.is_number()),
+            texts: indexes(|field| field.kind == FieldKind::Text),
+            watched: fields().filter(|(_, field)| is_watched(field)).map(|(n, field)| Watch::new(n, field)).collect(),
+            tracked: schema.tracked().map(|(n, _)| n).collect(),
+            layout_hash: layout.hash(),
+            layout,
+            schema,
+        }
+    }
+
+    /// Which state stands where in the bytes of a sensor encoded under these rules.
+    pub fn layout(&self) -> &StateLayout {
+        &self.layout
+    }
+}
+
+/// Numbers are watched even without a detector: people ask for their latest value. Tracked ones only with a detector,
+/// since their current value is kept already.
+pub(super) fn is_watched(field: &FieldSpec) -> bool {
+    field.kind.is_number() && (field.tracked.is_none() || field.detectors != Detectors::default())
+}
+
+impl Watch {
+    fn new(field: usize, spec: &FieldSpec) -> Self {
+        let Detectors { range, rate_per_second_max, flat, score } = &spec.detectors;
+        Self {
+            field,
+            unit: words::unit(spec),
+            band: *range,
+            rate_per_second_max: *rate_per_second_max,
+            flat: *flat,
+            score: score.as_ref().map(ScoreRule::new),
+        }
+    }
+}
+
+fn microseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,503 @@
+//! Hands every sensor of a shard its readings, and keeps each sensor alive on its own.
+//!
+//! **Owns** the sensor actors of one shard, the state of every sensor as of its last cut, and the journal: what was
+//! routed since then.
+//!
+//! **Promises**
+//! - Batches leave in stream order, each with a verdict for every row (COMPLETE, ORDER).
+//! - A sensor that dies is started again from its last cut and gets its rows since then again; no other sensor notices
+//!   and the shard does not rewind (STATE).
+//! - A row that kills its sensor again and again is quarantined; actors, sensors and the journal are bounded (BOUNDED).
+//!
+//! **Fails** by stopping, and the sensors with it. The shard restarts from its checkpoint.
+//!
+//! **Not here**: judging readings (`sensor.rs`), deciding when an epoch ends (`committer.rs`).
+//!
+//! It spawns its sensors itself, though elsewhere only the supervisor side spawns: whoever restarts a sensor must hold
+//! the journal, and a detour over another actor would put a supervisor on the path of data.
+
+mod journal;
+mod slot;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use messages::{
+    AggregatorMsg, AlertsMsg, Batch, Cut, GroupOutcome, InFlight, Reason, SensorId, SensorMsg, SensorPage, SensorView,
+    SensorsMsg, Settled, StateEntry, Verdict,
+};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use tokio::time::Instant;
+use tracing::warn;
+
+use self::journal::{Entry, Journal};
+use self::slot::{Life, Slot};
+use crate::node::{Address, Gone, Node};
+use crate::sensor::{
+    InHand, SensorActor, SensorArgs, SensorCore, SensorRules, StateError, heartbeat_alert,
+};
+use crate::shard::ShardContext;
+use crate::{hash_key, metrics};
+
+/// Fixed for the life of the process.
+#[derive(Clone, Debug)]
+pub struct SensorsConfig {
+    /// Sensors that one shard may know; readings of further ones are quarantined.
+    pub known_max: usize,
+    /// Sensors of one shard that may have an actor at once; beyond, the longest idle are retired first.
+    pub live_max: usize,
+    /// A sensor silent for this long gives its actor back.
+    pub idle_timeout: Duration,
+    /// A row that killed its sensor this often is quarantined.
+    pub crashes_max: u32,
+    /// A sensor that needs longer than this for one batch is killed and restarted.
+    pub hang_timeout: Duration,
+    /// How often silent, idle and hanging sensors are looked for.
+    pub scan_interval: Duration,
+}
+
+/// Given afresh to every incarnation.
+#[derive(Debug)]
+pub struct SensorsArgs {
+    /// Who the shard is.
+    pub context: ShardContext,
+    /// The rules of judging.
+    pub rules: Arc<SensorRules>,
+    /// The states of all sensors as of the checkpoint.
+    pub states: Vec<StateEntry>,
+    /// Where judged batches go.
+    pub aggregator: Address<AggregatorMsg>,
+    /// Where the sensors send alerts.
+    pub alerts: Address<AlertsMsg>,
+    /// This router's node.
+    pub node: Arc<Node>,
+}
+
+/// The behaviour; read-only while running.
+#[derive(Debug)]
+pub struct SensorsActor {
+    /// Its limits.
+    pub config: SensorsConfig,
+}
+
+/// The live part; lost in a crash, rebuilt by `pre_start`.
+#[derive(Debug)]
+pub struct SensorsState {
+    context: ShardContext,
+    rules: Arc<SensorRules>,
+    aggregator: Address<AggregatorMsg>,
+    alerts: Address<AlertsMsg>,
+    myself: Address<SensorsMsg>,
+    slots: HashMap<SensorId, Slot>,
+    actors: HashMap<ActorId, SensorId>,
+    journal: Journal,
+    /// Sensors that the open epoch touched.
+    touched: BTreeSet<SensorId>,
+}
+
+/// Why the sensors of a shard had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum SensorsError {
+    /// The next box has ended; the shard restarts as a whole.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// A stored state cannot be read.
+    #[error("state of sensor {sensor}: {source}")]
+    State {
+        /// The sensor.
+        sensor: SensorId,
+        /// What is wrong with it.
+        source: StateError,
+    },
+    /// A sensor died without a row in hand, again and again.
+    #[error("sensor {sensor} died {crashes} times outside its readings, last: {error}")]
+    Unstable {
+        /// The sensor.
+        sensor: SensorId,
+        /// How often.
+        crashes: u32,
+        /// The last cause.
+        error: String,
+    },
+    /// No actor could be started.
+    #[error("start sensor {sensor}: {error}")]
+    Spawn {
+        /// The sensor.
+        sensor: SensorId,
+        /// Why not.
+        error: String,
+    },
+}
+
+impl Actor for SensorsActor {
+    type Msg = SensorsMsg;
+    type State = SensorsState;
+    type Arguments = SensorsArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<SensorsMsg>,
+        args: SensorsArgs,
+    ) -> Result<SensorsState, ActorProcessingErr> {
+        let mut slots = HashMap::with_capacity(args.states.len());
+        for entry in args.states {
+            let core = SensorCore::decode(entry.sensor.clone(), args.rules.clone(), &entry.bytes)
+                .map_err(|source| SensorsError::State { sensor: entry.sensor.clone(), source })?;
+            let slot = Slot::passive(entry.hash_key, entry.bytes, core.last_arrival_ms());
+            slots.insert(entry.sensor, slot);
+        }
+        let state = SensorsState {
+            context: args.context,
+            rules: args.rules,
+            aggregator: args.aggregator,
+            alerts: args.alerts,
+            myself: Address::new(myself, args.node),
+            slots,
+            actors: HashMap::new(),
+            journal: Journal::default(),
+            touched: BTreeSet::new(),
+        };
+        state.myself.send_after(self.config.scan_interval, SensorsMsg::Scan);
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<SensorsMsg>,
+        message: SensorsMsg,
+        state: &mut SensorsState,
+    ) -> Result<(), ActorProcessingErr> {
+        let node = state.myself.node().clone();
+        let _handling = node.handling();
+        match message {
+            SensorsMsg::Route(batch) => self.on_route(state, &myself, batch).await?,
+            SensorsMsg::Cut(cut) => self.on_cut(state, &myself, cut).await?,
+            SensorsMsg::BatchDone(_) => state.forward()?,
+            SensorsMsg::State { sensor, snapshot, bytes } => {
+                self.on_state(state, &myself, sensor, snapshot, bytes).await?;
+            }
+            SensorsMsg::Scan => self.on_scan(state)?,
+            SensorsMsg::Inspect(sensor, reply) => state.on_inspect(&sensor, reply),
+            SensorsMsg::Page { offset, limit, reply } => {
+                let _ = reply.send(state.page(offset, limit));
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<SensorsMsg>,
+        event: SupervisionEvent,
+        state: &mut SensorsState,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorFailed(cell, error) => {
+                self.on_death(state, &myself, cell.get_id(), error.to_string()).await?;
+            }
+            // A retirement removes the actor from the list before it stops: whoever is still on it was killed.
+            SupervisionEvent::ActorTerminated(cell, _, reason) => {
+                let reason = reason.unwrap_or_else(|| "stopped".into());
+                self.on_death(state, &myself, cell.get_id(), reason).await?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl SensorsActor {
+    async fn on_route(
+        &self,
+        state: &mut SensorsState,
+        myself: &ActorRef<SensorsMsg>,
+        batch: Batch,
+    ) -> Result<(), SensorsError> {
+        let now = Instant::now();
+        let number = state.journal.next_number();
+        let in_flight = Arc::new(InFlight::new(number, batch));
+        state.journal.push_batch(in_flight.clone(), now);
+        for (group, members) in in_flight.batch.groups.iter().enumerate() {
+            let sensor = &members.sensor;
+            let first = in_flight.batch.group_rows(group)[0] as usize;
+            let record = in_flight.batch.record_of(first);
+            if !state.slots.contains_key(sensor) {
+                if state.slots.len() >= self.config.known_max {
+                    refuse(&in_flight, group, self.config.known_max);
+                    continue;
+                }
+                let slot = Slot::passive(hash_key(&record.partition_key), Arc::from([]), None);
+                state.slots.insert(sensor.clone(), slot);
+            }
+            let slot = state.slots.get_mut(sensor).expect("inserted above if it was missing");
+            slot.touch(number, now, record.arrival_ms);
+            state.touched.insert(sensor.clone());
+            match &slot.life {
+                Life::Live { actor, .. } => {
+                    // A send to an actor that just died is made good by its restart, which replays the journal.
+                    let _ = actor.send_message(state.journal.apply(&in_flight, group));
+                }
+                // It gets this batch from the journal when its last state has come.
+                Life::Retiring { .. } => {}
+                Life::Passive => self.revive(state, myself, sensor).await?,
+            }
+        }
+        state.forward()
+    }
+
+    /// Starts a sensor's actor from its last known state and hands it everything that was routed to it since.
+    async fn revive(
+        &self,
+        state: &mut SensorsState,
+        myself: &ActorRef<SensorsMsg>,
+        sensor: &SensorId,
+    ) -> Result<(), SensorsError> {
+        let slot = state.slots.get_mut(sensor).expect("only known sensors are revived");
+        let core = if slot.base.is_empty() {
+            SensorCore::new(sensor.clone(), state.rules.clone())
+        } else {
+            SensorCore::decode(sensor.clone(), state.rules.clone(), &slot.base)
+                .map_err(|source| SensorsError::State { sensor: sensor.clone(), source })?
+        };
+        let in_hand = Arc::new(InHand::default());
+        let args = SensorArgs { core, sensor: sensor.clone(), in_hand: in_hand.clone() };
+        let behaviour = SensorActor {
+            context: state.context.clone(),
+            sensors: state.myself.clone(),
+            alerts: state.alerts.clone(),
+        };
+        let spawned = SensorActor::spawn_linked(None, behaviour, args, myself.get_cell()).await;
+        let (actor, _) = spawned.map_err(|e| SensorsError::Spawn { sensor: sensor.clone(), error: e.to_string() })?;
+        state.actors.insert(actor.get_id(), sensor.clone());
+        for message in state.journal.replay(sensor, slot.base_at) {
+            let _ = actor.send_message(message);
+        }
+        slot.life = Life::Live { actor, in_hand };
+        Ok(())
+    }
+
+    async fn on_cut(
+        &self,
+        state: &mut SensorsState,
+        myself: &ActorRef<SensorsMsg>,
+        cut: Cut,
+    ) -> Result<(), SensorsError> {
+        let number = state.journal.next_number();
+        let touched = std::mem::take(&mut state.touched);
+        let mut states = BTreeMap::new();
+        if cut.full_state {
+            let untouched = state.slots.iter().filter(|(sensor, _)| !touched.contains(*sensor));
+            states.extend(untouched.map(|(sensor, slot)| (sensor.clone(), slot.entry(sensor, slot.base.clone()))));
+        }
+        let mut waiting = BTreeSet::new();
+        let mut to_revive = Vec::new();
+        for sensor in touched {
+            let slot = &state.slots[&sensor];
+            match &slot.life {
+                Life::Live { actor, .. } => {
+                    let _ = actor.send_message(SensorMsg::Snapshot(number));
+                }
+                Life::Retiring { .. } => {}
+                // Retired in the middle of the epoch and not touched since: the state it left is the state now.
+                Life::Passive if slot.last_routed < slot.base_at => {
+                    states.insert(sensor.clone(), slot.entry(&sensor, slot.base.clone()));
+                    continue;
+                }
+                Life::Passive => to_revive.push(sensor.clone()),
+            }
+            waiting.insert(sensor);
+        }
+        state.journal.push_cut(cut, states, waiting);
+        for sensor in to_revive {
+            self.revive(state, myself, &sensor).await?;
+        }
+        state.forward()
+    }
+
+    async fn on_state(
+        &self,
+        state: &mut SensorsState,
+        myself: &ActorRef<SensorsMsg>,
+        sensor: SensorId,
+        snapshot: Option<u64>,
+        bytes: Arc<[u8]>,
+    ) -> Result<(), SensorsError> {
+        let Some(slot) = state.slots.get_mut(&sensor) else { return Ok(()) };
+        match snapshot {
+            Some(number) => {
+                let entry = slot.entry(&sensor, bytes.clone());
+                // An answer that comes a second time, after a restart, says the same again.
+                if state.journal.complete_cut(number, entry) {
+                    slot.base = bytes;
+                    slot.base_at = number + 1;
+                }
+                state.forward()
+            }
+            None => {
+                let Life::Retiring { actor, asked_at, .. } = &slot.life else { return Ok(()) };
+                let (asked_at, id) = (*asked_at, actor.get_id());
+                state.actors.remove(&id);
+                slot.base = bytes;
+                slot.base_at = asked_at;
+                slot.life = Life::Passive;
+                if state.journal.has_work(&sensor, asked_at) {
+                    self.revive(state, myself, &sensor).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn on_death(
+        &self,
+        state: &mut SensorsState,
+        myself: &ActorRef<SensorsMsg>,
+        id: ActorId,
+        error: String,
+    ) -> Result<(), SensorsError> {
+        let Some(sensor) = state.actors.remove(&id) else { return Ok(()) };
+        let slot = state.slots.get_mut(&sensor).expect("every actor has a slot");
+        let row = slot.life.in_hand();
+        slot.life = Life::Passive;
+        let crashes = slot.crashed(row, &error);
+        metrics::sensor_restarted(&state.context.shard);
+        state.context.figures.sensor_restarted();
+        warn!(shard = %state.context.shard, %sensor, ?row, crashes, %error, "sensor restarted");
+        if crashes >= self.config.crashes_max {
+            match row {
+                Some((batch, row)) => state.journal.poison(batch, row),
+                None => return Err(SensorsError::Unstable { sensor, crashes, error }),
+            }
+        }
+        self.revive(state, myself, &sensor).await
+    }
+
+    fn on_scan(&self, state: &mut SensorsState) -> Result<(), SensorsError> {
+        let now = Instant::now();
+        self.kill_hanging(state, now);
+        self.retire_idle(state, now);
+        self.report_silent(state)?;
+        state.context.figures.set_sensors(state.slots.len(), state.actors.len());
+        metrics::sensors(&state.context.shard, state.slots.len(), state.actors.len());
+        state.myself.send_after(self.config.scan_interval, SensorsMsg::Scan);
+        Ok(())
+    }
+
+    fn kill_hanging(&self, state: &SensorsState, now: Instant) {
+        let Some((in_flight, since)) = state.journal.oldest_incomplete() else { return };
+        if now.duration_since(since) < self.config.hang_timeout {
+            return;
+        }
+        for (group, members) in in_flight.batch.groups.iter().enumerate() {
+            if in_flight.outcome(group).is_none()
+                && let Some(Slot { life: Life::Live { actor, .. }, .. }) = state.slots.get(&members.sensor)
+            {
+                warn!(shard = %state.context.shard, sensor = %members.sensor, "sensor hangs, killed");
+                actor.kill();
+            }
+        }
+    }
+
+    /// Retires sensors that have been idle for long enough, and the longest idle beyond the limit of live ones.
+    fn retire_idle(&self, state: &mut SensorsState, now: Instant) {
+        let done = state.journal.forwarded();
+        let mut idle: Vec<(Instant, SensorId)> = state
+            .slots
+            .iter()
+            .filter(|(_, slot)| matches!(slot.life, Life::Live { .. }) && slot.last_routed < done)
+            .map(|(sensor, slot)| (slot.last_touched, sensor.clone()))
+            .collect();
+        idle.sort();
+        let surplus = state.actors.len().saturating_sub(self.config.live_max);
+        let asked_at = state.journal.next_number();
+        for (n, (last_touched, sensor)) in idle.into_iter().enumerate() {
+            if n >= surplus && now.duration_since(last_touched) < self.config.idle_timeout {
+                break;
+            }
+            let slot = state.slots.get_mut(&sensor).expect("listed above");
+            slot.retire(asked_at);
+        }
+    }
+
+    fn report_silent(&self, state: &mut SensorsState) -> Result<(), SensorsError> {
+        let (Some(timeout), Some(stream_ms)) =
+            (state.context.schema.heartbeat, state.context.figures.stream_time_ms())
+        else {
+            return Ok(());
+        };
+        let timeout_ms = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
+        for (sensor, slot) in &mut state.slots {
+            let Some(last) = slot.last_arrival_ms else { continue };
+            let silent_ms = stream_ms.saturating_sub(last);
+            if slot.silent || silent_ms < timeout_ms {
+                continue;
+            }
+            slot.silent = true;
+            let alert = heartbeat_alert(sensor, &state.context.shard, None, last, silent_ms, timeout);
+            // No receipt: whoever owns the shard next finds the silence again by itself.
+            state.alerts.send(AlertsMsg::Send { alert, receipt: None })?;
+        }
+        Ok(())
+    }
+}
+
+impl SensorsState {
+    /// Sends on whatever is complete, in stream order.
+    fn forward(&mut self) -> Result<(), SensorsError> {
+        while let Some(entry) = self.journal.next_complete() {
+            match entry {
+                Entry::Batch(batch) => self.aggregator.send(AggregatorMsg::Fold(batch))?,
+                Entry::Cut(cut) => self.aggregator.send(AggregatorMsg::Cut(cut))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn on_inspect(&self, sensor: &SensorId, reply: RpcReplyPort<Option<SensorView>>) {
+        let Some(slot) = self.slots.get(sensor) else {
+            let _ = reply.send(None);
+            return;
+        };
+        let (shard, restarts) = (self.context.shard.to_string(), slot.restarts);
+        match &slot.life {
+            Life::Live { actor, .. } => {
+                let actor = actor.clone();
+                // Asked in a task: a sensor with a long queue must not hold up the router.
+                tokio::spawn(async move {
+                    let timeout = Some(Duration::from_secs(2));
+                    let view = actor.call(SensorMsg::Inspect, timeout).await.ok().and_then(|r| r.success_or(()).ok());
+                    let _ = reply.send(view.map(|view| SensorView { restarts, ..view }));
+                });
+            }
+            Life::Passive | Life::Retiring { .. } => {
+                let core = SensorCore::decode(sensor.clone(), self.rules.clone(), &slot.base);
+                let view = core.ok().map(|core| SensorView { state: "passive", restarts, ..core.view(&shard) });
+                let _ = reply.send(view);
+            }
+        }
+    }
+
+    fn page(&self, offset: usize, limit: usize) -> SensorPage {
+        let mut ids: Vec<&SensorId> = self.slots.keys().collect();
+        ids.sort();
+        let done = self.journal.forwarded();
+        let page = ids.into_iter().skip(offset).take(limit);
+        SensorPage {
+            total: self.slots.len(),
+            live: self.actors.len(),
+            sensors: page.map(|id| self.slots[id].summary(id, done)).collect(),
+        }
+    }
+}
+
+/// The shard knows as many sensors as it may: the rows of a further one are quarantined.
+fn refuse(in_flight: &InFlight, group: usize, known_max: usize) {
+    let detail = format!("the shard knows {known_max} sensors already (sensors.known_max)");
+    let verdict = Verdict::Quarantined { reason: Reason::TooManySensors, detail };
+    let verdicts = vec![verdict; in_flight.batch.group_rows(group).len()];
+    match in_flight.settle(group, GroupOutcome { verdicts, ..GroupOutcome::default() }) {
+        Settled::Now { .. } => {}
+        Settled::Already => unreachable!("the group was routed to nobody"),
+    }
+}

@@ -1,0 +1,149 @@
+//! What was routed since the last cut that every sensor has reported for: batches and cuts in stream order.
+//!
+//! A sensor's state plus the journal from its `base_at` on is its state now; that is how one sensor restarts alone.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use messages::{Cut, CutState, InFlight, Receipts, SensorId, SensorMsg, StateEntry};
+use tokio::time::Instant;
+
+/// Something that is complete and leaves for the aggregator.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Batch(Arc<InFlight>),
+    Cut(CutState),
+}
+
+#[derive(Debug)]
+enum Line {
+    Batch { in_flight: Arc<InFlight>, receipts: Receipts, poison: Arc<[u32]>, since: Instant },
+    Cut { cut: Cut, receipts: Receipts, states: BTreeMap<SensorId, StateEntry>, waiting: BTreeSet<SensorId> },
+}
+
+/// Lines are numbered from 0 within an incarnation of the shard. Numbers begin at 1, so that 0 is "never".
+#[derive(Debug)]
+pub(super) struct Journal {
+    lines: VecDeque<Line>,
+    /// Number of the first line that is still here.
+    first: u64,
+    /// Number of the first line that has not been sent on.
+    forwarded: u64,
+    /// For the alerts of the open epoch.
+    receipts: Receipts,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self { lines: VecDeque::new(), first: 1, forwarded: 1, receipts: Receipts::default() }
+    }
+}
+
+impl Journal {
+    /// The number that the next line will have.
+    pub(super) fn next_number(&self) -> u64 {
+        self.first + self.lines.len() as u64
+    }
+
+    /// Lines below this number have been sent on.
+    pub(super) fn forwarded(&self) -> u64 {
+        self.forwarded
+    }
+
+    pub(super) fn push_batch(&mut self, in_flight: Arc<InFlight>, since: Instant) {
+        let receipts = self.receipts.clone();
+        self.lines.push_back(Line::Batch { in_flight, receipts, poison: Arc::from([]), since });
+    }
+
+    pub(super) fn push_cut(
+        &mut self,
+        cut: Cut,
+        states: BTreeMap<SensorId, StateEntry>,
+        waiting: BTreeSet<SensorId>,
+    ) {
+        let receipts = std::mem::take(&mut self.receipts);
+        self.lines.push_back(Line::Cut { cut, receipts, states, waiting });
+    }
+
+    /// The message that hands a group of the newest batch to its sensor.
+    pub(super) fn apply(&self, in_flight: &Arc<InFlight>, group: usize) -> SensorMsg {
+        SensorMsg::Apply {
+            in_flight: in_flight.clone(),
+            group,
+            receipts: self.receipts.clone(),
+            poison: Arc::from([]),
+        }
+    }
+
+    /// Everything that a sensor has to do from this number on.
+    pub(super) fn replay<'a>(&'a self, sensor: &'a SensorId, from: u64) -> impl Iterator<Item = SensorMsg> + 'a {
+        self.numbered().filter(move |(number, _)| *number >= from).filter_map(move |(number, line)| match line {
+            Line::Batch { in_flight, receipts, poison, .. } => {
+                let group = in_flight.batch.groups.iter().position(|group| group.sensor == *sensor)?;
+                let (in_flight, receipts, poison) = (in_flight.clone(), receipts.clone(), poison.clone());
+                Some(SensorMsg::Apply { in_flight, group, receipts, poison })
+            }
+            Line::Cut { waiting, .. } => waiting.contains(sensor).then_some(SensorMsg::Snapshot(number)),
+        })
+    }
+
+    /// Whether there is anything for a sensor to do from this number on.
+    pub(super) fn has_work(&self, sensor: &SensorId, from: u64) -> bool {
+        self.replay(sensor, from).next().is_some()
+    }
+
+    /// A row is to be quarantined unseen from now on.
+    pub(super) fn poison(&mut self, number: u64, row: u32) {
+        let line = number.checked_sub(self.first).and_then(|at| self.lines.get_mut(at as usize));
+        if let Some(Line::Batch { poison, .. }) = line {
+            *poison = poison.iter().copied().chain([row]).collect();
+        }
+    }
+
+    /// A sensor reported for a cut. False if the cut did not wait for it.
+    pub(super) fn complete_cut(&mut self, number: u64, entry: StateEntry) -> bool {
+        let line = number.checked_sub(self.first).and_then(|at| self.lines.get_mut(at as usize));
+        let Some(Line::Cut { waiting, states, .. }) = line else { return false };
+        let waited = waiting.remove(&entry.sensor);
+        if waited {
+            states.insert(entry.sensor.clone(), entry);
+        }
+        waited
+    }
+
+    /// The next line that can be sent on. A cut takes the lines up to itself out of the journal.
+    pub(super) fn next_complete(&mut self) -> Option<Entry> {
+        let line = self.lines.get((self.forwarded - self.first) as usize)?;
+        match line {
+            Line::Batch { in_flight, .. } if in_flight.is_complete() => {
+                self.forwarded += 1;
+                Some(Entry::Batch(in_flight.clone()))
+            }
+            Line::Cut { waiting, .. } if waiting.is_empty() => {
+                self.forwarded += 1;
+                let done = (self.forwarded - self.first) as usize;
+                let cut = self.lines.drain(..done).next_back()?;
+                self.first = self.forwarded;
+                match cut {
+                    Line::Cut { cut, states, receipts, .. } => {
+                        Some(Entry::Cut(CutState { cut, sensors: states.into_values().collect(), receipts }))
+                    }
+                    Line::Batch { .. } => unreachable!("the line was a cut three lines above"),
+                }
+            }
+            Line::Batch { .. } | Line::Cut { .. } => None,
+        }
+    }
+
+    /// The first batch that some sensor has not judged yet, and since when it is here.
+    pub(super) fn oldest_incomplete(&self) -> Option<(&InFlight, Instant)> {
+        self.lines.iter().find_map(|line| match line {
+            Line::Batch { in_flight, since, .. } if !in_flight.is_complete() => Some((in_flight.as_ref(), *since)),
+            Line::Batch { .. } | Line::Cut { .. } => None,
+        })
+    }
+
+    fn numbered(&self) -> impl Iterator<Item = (u64, &Line)> {
+        (self.first..).zip(&self.lines)
+    }
+}

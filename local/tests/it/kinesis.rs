@@ -1,0 +1,187 @@
+//! Streams: writing, reading, reshaping, and what the journal in front of ferrokinesis adds.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Record, ShardIteratorType};
+
+use crate::World;
+
+pub(crate) async fn create(client: &Client, stream: &str, n_shards: i32) {
+    client.create_stream().stream_name(stream).shard_count(n_shards).send().await.unwrap();
+}
+
+pub(crate) fn entry(key: &str, data: impl Into<Vec<u8>>) -> PutRecordsRequestEntry {
+    PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data)).build().unwrap()
+}
+
+pub(crate) async fn shards(client: &Client, stream: &str) -> Vec<String> {
+    let listed = client.list_shards().stream_name(stream).send().await.unwrap();
+    listed.shards().iter().map(|shard| shard.shard_id().to_owned()).collect()
+}
+
+pub(crate) async fn iterator(client: &Client, stream: &str, shard: &str, from: ShardIteratorType) -> Option<String> {
+    let request = client.get_shard_iterator().stream_name(stream).shard_id(shard).shard_iterator_type(from);
+    request.send().await.unwrap().shard_iterator
+}
+
+/// Reads a shard from its start until a read returns nothing.
+pub(crate) async fn read(client: &Client, stream: &str, shard: &str) -> Vec<Record> {
+    let mut records = Vec::new();
+    let mut at = iterator(client, stream, shard, ShardIteratorType::TrimHorizon).await;
+    while let Some(iterator) = at {
+        let answer = client.get_records().shard_iterator(iterator).send().await.unwrap();
+        if answer.records().is_empty() {
+            break;
+        }
+        records.extend(answer.records);
+        at = answer.next_shard_iterator;
+    }
+    records
+}
+
+pub(crate) async fn read_all(client: &Client, stream: &str) -> BTreeMap<String, Vec<Record>> {
+    let mut all = BTreeMap::new();
+    for shard in shards(client, stream).await {
+        let records = read(client, stream, &shard).await;
+        all.insert(shard, records);
+    }
+    all
+}
+
+pub(crate) fn is_increasing(records: &[Record]) -> bool {
+    let numbers: Vec<u128> = records.iter().map(|record| digits(record.sequence_number())).collect();
+    numbers.is_sorted_by(|a, b| a < b)
+}
+
+/// The end of a sequence number; the beginning is the same within a shard of one stream.
+fn digits(number: &str) -> u128 {
+    assert_eq!(number.len(), 56, "all numbers have one length, so that text order is number order");
+    number[20..].parse().unwrap()
+}
+
+#[tokio::test]
+async fn records_come_back_in_order_with_arrival_times_in_milliseconds() {
+    let world = World::new().await;
+    let client = world.kinesis();
+    create(&client, "readings", 4).await;
+
+    let before_ms = now_ms();
+    for batch in 0..4 {
+        let entries = (0..250).map(|n| entry(&format!("sensor-{n}"), format!("{batch}/{n}"))).collect();
+        let answer = client.put_records().stream_name("readings").set_records(Some(entries)).send().await.unwrap();
+        assert_eq!(answer.failed_record_count(), Some(0));
+    }
+    let after_ms = now_ms();
+
+    let all = read_all(&client, "readings").await;
+    assert_eq!(all.len(), 4);
+    assert_eq!(all.values().map(Vec::len).sum::<usize>(), 1_000);
+    for records in all.values() {
+        assert!(!records.is_empty(), "250 keys reach every shard");
+        assert!(is_increasing(records));
+    }
+    let arrivals: Vec<f64> = all
+        .values()
+        .flatten()
+        .map(|record| (record.approximate_arrival_timestamp().unwrap().as_secs_f64() * 1e3).round())
+        .collect();
+    assert!(arrivals.iter().all(|at| (before_ms..=after_ms).contains(&(*at as u64))));
+    assert!(arrivals.iter().any(|at| at % 1000.0 != 0.0), "whole seconds only");
+}
+
+#[tokio::test]
+async fn concurrent_writers_never_let_a_reader_miss_a_record() {
+    let world = World::new().await;
+    let client = world.kinesis();
+    create(&client, "busy", 1).await;
+    let shard = shards(&client, "busy").await.remove(0);
+    let mut at = iterator(&client, "busy", &shard, ShardIteratorType::Latest).await;
+
+    let writers: Vec<_> = (0..8)
+        .map(|writer| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                for n in 0..20 {
+                    let entries = (0..20).map(|i| entry("k", format!("{writer}/{n}/{i}"))).collect();
+                    client.put_records().stream_name("busy").set_records(Some(entries)).send().await.unwrap();
+                }
+            })
+        })
+        .collect();
+
+    let mut seen = Vec::new();
+    while seen.len() < 8 * 20 * 20 {
+        let answer = client.get_records().shard_iterator(at.unwrap()).send().await.unwrap();
+        seen.extend(answer.records);
+        at = answer.next_shard_iterator;
+        assert!(is_increasing(&seen), "a reader never sees a number before a smaller one");
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let distinct: std::collections::BTreeSet<_> = seen.iter().map(|record| record.data().as_ref()).collect();
+    assert_eq!(distinct.len(), 8 * 20 * 20);
+}
+
+#[tokio::test]
+async fn a_split_shard_ends_and_its_children_go_on_after_a_restart_too() {
+    let world = World::new().await;
+    let client = world.kinesis();
+    create(&client, "growing", 1).await;
+    client.put_record().stream_name("growing").partition_key("a").data(Blob::new("parent")).send().await.unwrap();
+    let parent = shards(&client, "growing").await.remove(0);
+    let half = (1u128 << 127).to_string();
+    let split = client.split_shard().stream_name("growing").shard_to_split(&parent).new_starting_hash_key(half);
+    split.send().await.unwrap();
+    assert_eq!(shards(&client, "growing").await.len(), 3, "the split is done when it is acknowledged");
+
+    let world = world.reopened().await;
+    let client = world.kinesis();
+    let put = client.put_record().stream_name("growing").partition_key("a").data(Blob::new("child")).send().await;
+    assert_ne!(put.unwrap().shard_id(), parent);
+
+    let at = iterator(&client, "growing", &parent, ShardIteratorType::TrimHorizon).await;
+    let first = client.get_records().shard_iterator(at.unwrap()).send().await.unwrap();
+    assert_eq!(first.records().len(), 1);
+    let end = client.get_records().shard_iterator(first.next_shard_iterator().unwrap()).send().await.unwrap();
+    assert_eq!(end.next_shard_iterator(), None, "a closed shard ends");
+}
+
+#[tokio::test]
+async fn one_answer_stays_under_ten_mebibytes() {
+    let world = World::new().await;
+    let client = world.kinesis();
+    create(&client, "large", 1).await;
+    for _ in 0..5 {
+        let entries = (0..4).map(|_| entry("k", vec![7; 1_000_000])).collect();
+        client.put_records().stream_name("large").set_records(Some(entries)).send().await.unwrap();
+    }
+    let shard = shards(&client, "large").await.remove(0);
+    let at = iterator(&client, "large", &shard, ShardIteratorType::TrimHorizon).await;
+    let first = client.get_records().shard_iterator(at.unwrap()).send().await.unwrap();
+    let n_bytes: usize = first.records().iter().map(|record| record.data().as_ref().len()).sum();
+    assert!((5_000_000..=10 * 1024 * 1024).contains(&n_bytes), "{n_bytes}");
+    assert_eq!(read(&client, "large", &shard).await.len(), 20);
+}
+
+#[tokio::test]
+async fn a_deleted_stream_leaves_nothing_to_a_new_one_of_its_name() {
+    let world = World::new().await;
+    let client = world.kinesis();
+    create(&client, "again", 1).await;
+    client.put_record().stream_name("again").partition_key("a").data(Blob::new("old")).send().await.unwrap();
+    client.delete_stream().stream_name("again").send().await.unwrap();
+    let gone = client.put_record().stream_name("again").partition_key("a").data(Blob::new("x")).send().await;
+    assert!(gone.unwrap_err().into_service_error().is_resource_not_found_exception());
+    create(&client, "again", 1).await;
+
+    let world = world.reopened().await;
+    assert!(read_all(&world.kinesis(), "again").await.values().all(Vec::is_empty));
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
+}

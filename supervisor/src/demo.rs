@@ -1,0 +1,226 @@
+//! `mangrove demo`: the local cloud, a fleet, a webhook and a worker in one process.
+//!
+//! **Owns** the order of things: cloud, worker, fleet; then fleet done, all committed, worker drained, counted.
+//! **Promises** what is reported was read back from the bucket after the drain; the worker speaks to the local cloud
+//! through the same SDKs and the same code as to AWS.
+//! **Not here**: anything that `mangrove run` does not do, but for starting the parts around it.
+
+mod report;
+mod webhook;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use actors::ports::clock::Clock;
+use actors::ports::{aws, provision};
+use fleet::{FleetError, FleetOptions, FleetReport, Ledger, Line, Outcome, Progress, ReplayMapping, ReplayOptions, Target};
+use indicatif::{ProgressBar, ProgressStyle};
+use local::{LocalCloud, LocalOptions};
+use tokio::sync::watch;
+
+pub use self::report::DemoReport;
+use self::webhook::Webhook;
+use crate::cli::CliError;
+use crate::config::Effective;
+use crate::lake;
+use crate::run::Running;
+
+/// What to demonstrate.
+#[derive(Clone, Debug)]
+pub struct DemoOptions {
+    /// Where everything is stored.
+    pub data_dir: PathBuf,
+    /// Shards of the stream.
+    pub shards: u32,
+    /// What feeds the stream.
+    pub source: Source,
+    /// Ends by itself after this time; none runs until Ctrl-C.
+    pub duration: Option<Duration>,
+    /// Whether to draw progress.
+    pub progress: bool,
+}
+
+/// What feeds the stream.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Simulated devices.
+    Fleet {
+        /// How many.
+        sensors: u32,
+        /// Events per second, over all.
+        rate: f64,
+        /// The same seed gives the same events.
+        seed: u64,
+    },
+    /// Recorded data.
+    Replay {
+        /// A glob of files.
+        pattern: String,
+        /// How rows become events.
+        mapping: ReplayMapping,
+    },
+}
+
+/// How long the worker may take to commit what the fleet has sent.
+const CATCH_UP_MAX: Duration = Duration::from_secs(300);
+const REFRESH: Duration = Duration::from_millis(250);
+
+/// Runs the demo to its end.
+pub async fn demo(
+    options: DemoOptions,
+    configure: impl FnOnce(&str, &str) -> Result<Effective, CliError>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<DemoReport, CliError> {
+    let began = Instant::now();
+    std::fs::create_dir_all(&options.data_dir)
+        .map_err(|e| CliError::environment(format!("--data-dir {}: {e}", options.data_dir.display())))?;
+    let bind = "127.0.0.1:0".parse().expect("a literal address");
+    let cloud = LocalOptions { bind, data_dir: options.data_dir.clone(), enforce_limits: false };
+    let cloud = LocalCloud::start(cloud).await.map_err(|e| CliError::environment(e.to_string()))?;
+    let webhook = Webhook::start().await.map_err(|e| CliError::environment(format!("demo webhook: {e}")))?;
+    let effective = configure(&cloud.endpoint_url(), &webhook.url())?;
+    let sdk = aws::load(&effective.config.aws).await;
+    let stream = effective.config.stream_name.clone();
+    let provisioned = async {
+        provision::stream(&sdk, &stream, options.shards).await?;
+        provision::bucket(&sdk, &effective.config.bucket_name).await
+    };
+    provisioned.await.map_err(|e| CliError::environment(e.to_string()))?;
+
+    let mut running = Running::start(&effective).await?;
+    eprintln!("ops endpoint: http://{}  (try /tree, /metrics, /sensors/s-000001)", running.ops_addr());
+    let (fleet_stop, fleet_stopped) = watch::channel(false);
+    let progress = Arc::new(Progress::default());
+    let target = Target { stream, client: fleet::client(Some(&cloud.endpoint_url()), "us-east-1").await };
+    let ledgers = options.data_dir.join("ledger");
+    let mut producing = tokio::spawn(produce(options.clone(), target, ledgers.clone(), progress.clone(), fleet_stopped));
+
+    let bar = progress_bar(options.progress);
+    let mut produced = None;
+    let mut failed = None;
+    while produced.is_none() {
+        tokio::select! {
+            result = &mut producing => produced = Some(result),
+            _ = stop.wait_for(|stop| *stop), if !*fleet_stop.borrow() => { fleet_stop.send_replace(true); }
+            ended = running.ended() => {
+                failed = ended.err();
+                fleet_stop.send_replace(true);
+                break;
+            }
+            () = tokio::time::sleep(REFRESH) => show(&bar, began, &progress, &running),
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let produced = produced.expect("the loop ends with a result").map_err(|e| CliError::internal(e.to_string()))?;
+    let fleet_report = produced.map_err(|e| CliError::environment(format!("fleet: {e}")))?;
+    let producing_for = began.elapsed();
+
+    catch_up(&running, &bar, began, &progress).await?;
+    let worker = running.worker();
+    let latency = |share| worker.alert_figures().quantile_ms(share);
+    let alert_latency_ms = report::Latency { p50: latency(0.5), p99: latency(0.99), max: latency(1.0) };
+    let late = running.drain(effective.config.drain_timeout).await?;
+    bar.finish_and_clear();
+    if !late.is_empty() {
+        return Err(CliError::internal(format!("did not finish in time: {}", late.join(", "))));
+    }
+    let totals = lake::totals(running.objects()).await.map_err(|e| CliError::internal(e.to_string()))?;
+    let report = DemoReport {
+        records_acked: acked(&ledgers).map_err(|e| CliError::internal(e.to_string()))?,
+        alerts_sent: running.worker().alert_figures().count(),
+        alerts_received: webhook.received(),
+        alert_latency_ms,
+        events_per_second: (fleet_report.acked as f64 / producing_for.as_secs_f64()).round(),
+        peak_rss_mb: report::peak_rss_mb(),
+        actor_restarts: running.worker().restarts(),
+        ..DemoReport::new(&totals, &fleet_report, began.elapsed())
+    };
+    cloud.stop().await.map_err(|e| CliError::internal(e.to_string()))?;
+    Ok(report)
+}
+
+async fn produce(
+    options: DemoOptions,
+    target: Target,
+    ledgers: PathBuf,
+    progress: Arc<Progress>,
+    stop: watch::Receiver<bool>,
+) -> Result<FleetReport, FleetError> {
+    match options.source {
+        Source::Fleet { sensors, rate, seed } => {
+            let run = ledger_files(&ledgers).len() as u64 + 1;
+            // Another seed for every run in the same folder: its events are new ones, not the earlier ones again.
+            let seed = seed.wrapping_add((run - 1).wrapping_mul(1_000_003));
+            let ledger = ledgers.join(format!("run-{run:04}.jsonl"));
+            let fleet = FleetOptions { duration: options.duration, ..FleetOptions::new(sensors, rate, seed, ledger) };
+            fleet::run_fleet(target, fleet, progress, stop).await
+        }
+        Source::Replay { pattern, mapping } => {
+            let replay = ReplayOptions::new(pattern, mapping, ledgers.join("replay.jsonl"));
+            fleet::run_replay(target, replay, progress, stop).await
+        }
+    }
+}
+
+async fn catch_up(running: &Running, bar: &ProgressBar, began: Instant, progress: &Progress) -> Result<(), CliError> {
+    let done_ms = Clock::system().now_ms();
+    let deadline = Instant::now() + CATCH_UP_MAX;
+    while !running.worker().has_caught_up(done_ms) {
+        if Instant::now() > deadline {
+            return Err(CliError::internal(format!("the worker did not catch up within {CATCH_UP_MAX:?}")));
+        }
+        show(bar, began, progress, running);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+fn ledger_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "jsonl")).collect()
+}
+
+/// Records that the stream has acknowledged, over all runs in this folder.
+fn acked(folder: &Path) -> Result<u64, FleetError> {
+    let mut acked = 0;
+    for file in ledger_files(folder) {
+        for line in Ledger::read(&file)? {
+            acked += u64::from(matches!(line?, Line::Outcome(entry) if entry.k == Outcome::Acked));
+        }
+    }
+    Ok(acked)
+}
+
+fn progress_bar(draw: bool) -> ProgressBar {
+    if !draw {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{spinner} {elapsed_precise}  {msg}").expect("a literal template");
+    ProgressBar::new_spinner().with_style(style)
+}
+
+fn show(bar: &ProgressBar, began: Instant, progress: &Progress, running: &Running) {
+    let worker = running.worker();
+    let (read, committed) = worker.shards().iter().fold((0, 0), |(r, c), shard| {
+        let (read, committed) = shard.context.figures.progress();
+        (r + read, c + committed)
+    });
+    let acked = progress.acked.load(Ordering::Relaxed);
+    let rate = acked as f64 / began.elapsed().as_secs_f64().max(0.001);
+    let (known, live) = worker.shards().iter().fold((0, 0), |(k, l), shard| {
+        let (known, live) = shard.context.figures.sensors();
+        (k + known, l + live)
+    });
+    bar.set_message(format!(
+        "in {acked} ({rate:.0}/s)  read {read}  committed {committed}  behind {} ms  sensors {live}/{known}  \
+         alerts {}  restarts {}",
+        worker.millis_behind(),
+        worker.alert_figures().count(),
+        worker.restarts()
+    ));
+    bar.tick();
+}

@@ -1,0 +1,87 @@
+//! What a demo reports at its end.
+
+use std::time::Duration;
+
+use fleet::FleetReport;
+use serde::Serialize;
+
+use crate::lake::LakeTotals;
+
+/// The figures of a demo. Counts of rows are sums over the manifests in the bucket: all runs in its folder.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct DemoReport {
+    /// Records that the stream acknowledged.
+    pub records_acked: u64,
+    /// Records whose acknowledgement was lost, by this run: the stream may hold them.
+    pub records_maybe: u64,
+    /// Records in the raw zone.
+    pub raw_records: u64,
+    /// Rows in the cleansed zone.
+    pub cleansed_rows: u64,
+    /// Rows in quarantine.
+    pub quarantined_rows: u64,
+    /// Rows recognised as duplicates.
+    pub duplicate_rows: u64,
+    /// Alerts handed to the transports by this run.
+    pub alerts_sent: u64,
+    /// Alerts that the demo's own webhook got.
+    pub alerts_received: u64,
+    /// From the record's arrival in the stream to the alert handed over, by this run.
+    pub alert_latency_ms: Latency,
+    /// Records acknowledged by this run, per second of its sending.
+    pub events_per_second: f64,
+    /// The process's largest resident set, everything in it: cloud, fleet and worker.
+    pub peak_rss_mb: u64,
+    /// Restarts of boxes and sensors, by this run.
+    pub actor_restarts: u64,
+    /// Epochs in the bucket.
+    pub epochs_committed: u64,
+    /// Objects in the bucket.
+    pub objects: u64,
+    /// How long it took, in seconds.
+    pub elapsed_s: f64,
+    /// A replay was complete before this run, which sent nothing.
+    pub already_complete: bool,
+    /// Rows of the replay that an earlier run had delivered.
+    pub rows_skipped: u64,
+    /// What the fleet says of its own run.
+    pub fleet: Option<FleetReport>,
+}
+
+/// Milliseconds; none without alerts.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Latency {
+    /// Median.
+    pub p50: Option<u64>,
+    /// 99th percentile.
+    pub p99: Option<u64>,
+    /// The worst.
+    pub max: Option<u64>,
+}
+
+impl DemoReport {
+    pub(super) fn new(totals: &LakeTotals, fleet: &FleetReport, elapsed: Duration) -> Self {
+        Self {
+            records_maybe: fleet.maybe,
+            raw_records: totals.records,
+            cleansed_rows: totals.clean,
+            quarantined_rows: totals.quarantined,
+            duplicate_rows: totals.duplicates,
+            epochs_committed: totals.epochs,
+            objects: totals.objects,
+            elapsed_s: (elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
+            already_complete: fleet.already_complete,
+            rows_skipped: fleet.skipped,
+            fleet: Some(fleet.clone()),
+            ..Self::default()
+        }
+    }
+}
+
+/// The largest resident set of this process so far, in MiB; 0 where the system does not tell.
+pub(super) fn peak_rss_mb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) / 1024
+}

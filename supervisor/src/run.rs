@@ -1,0 +1,104 @@
+//! A worker with everything around it, from an effective configuration: what `run` runs and `demo` embeds.
+//!
+//! **Owns** the ports, the worker and the ops endpoint of one process.
+//! **Not here**: the command line, signals.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::ports::aws;
+use actors::ports::clock::Clock;
+use actors::ports::leases::LeaseTable;
+use actors::ports::objects::Objects;
+use actors::ports::stream::Stream;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{error, info};
+
+use crate::cli::CliError;
+use crate::config::Effective;
+use crate::ops::{self, OpsState};
+use crate::worker::{Directory, Worker, WorkerPorts};
+
+/// A running worker and its ops endpoint.
+#[derive(Debug)]
+pub struct Running {
+    worker: Worker,
+    objects: Objects,
+    ops_addr: SocketAddr,
+    ops_stop: watch::Sender<bool>,
+    ops: JoinHandle<()>,
+}
+
+/// The ops endpoint answers its last requests within this time.
+const OPS_STOP_MAX: Duration = Duration::from_secs(2);
+
+impl Running {
+    /// Starts everything, or says what is missing.
+    pub async fn start(effective: &Effective) -> Result<Self, CliError> {
+        let config = &effective.config;
+        // The port first: nothing else has been touched when it is taken.
+        let listener = TcpListener::bind(config.ops.bind).await.map_err(|e| {
+            CliError::environment(format!("ops.bind {}: {e}. Choose another port, or 0 for a free one", config.ops.bind))
+        })?;
+        let ops_addr = listener.local_addr().map_err(|e| CliError::internal(e.to_string()))?;
+        let metrics = ops::install_metrics().map_err(CliError::internal)?;
+        let sdk = aws::load(&config.aws).await;
+        let objects = Objects::new(&sdk, &config.bucket_name);
+        let ports = WorkerPorts {
+            stream: Stream::new(&sdk, &config.stream_name),
+            objects: objects.clone(),
+            leases: LeaseTable::new(&sdk, &config.leases_table),
+            transports: config.transports(&sdk).map_err(CliError::configuration)?,
+            clock: Clock::system(),
+            faults: config.faults.clone(),
+        };
+        let worker = Worker::start(config.worker(), ports).await.map_err(|e| CliError::environment(e.to_string()))?;
+        let directory = Directory::new(worker.shards().clone());
+        let state = OpsState::new(config, &worker, Arc::new(directory), metrics);
+        let (ops_stop, stopped) = watch::channel(false);
+        let ops = tokio::spawn(async move {
+            if let Err(error) = ops::serve(listener, state, stopped).await {
+                error!(%error, "ops endpoint ended");
+            }
+        });
+        info!(%ops_addr, shards = worker.shards().len(), "worker started");
+        Ok(Self { worker, objects, ops_addr, ops_stop, ops })
+    }
+
+    /// The worker.
+    pub fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
+    /// The bucket.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    /// Where the ops endpoint listens.
+    pub fn ops_addr(&self) -> SocketAddr {
+        self.ops_addr
+    }
+
+    /// Waits until the worker ends by itself, which is always a failure.
+    pub async fn ended(&mut self) -> Result<(), CliError> {
+        match self.worker.ended().await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(CliError::internal(error.to_string())),
+        }
+    }
+
+    /// Reads no more, commits what was read, releases the leases, closes the ops endpoint. Returns the paths of what
+    /// did not finish in time.
+    pub async fn drain(&mut self, within: Duration) -> Result<Vec<String>, CliError> {
+        let late = self.worker.drain(within).await.map_err(|e| CliError::internal(e.to_string()));
+        self.ops_stop.send_replace(true);
+        if tokio::time::timeout(OPS_STOP_MAX, &mut self.ops).await.is_err() {
+            self.ops.abort();
+        }
+        late
+    }
+}

@@ -1,0 +1,237 @@
+//! One shard as a list of boxes, downstream first. A failure of any of them restarts all from the checkpoint.
+//!
+//! **Owns** how a shard's boxes are put together, and what one incarnation of them shares.
+//! **Promises** every incarnation begins with the lease row and the states that it names, read afresh.
+//! **Not here**: what the boxes do (`actors/`), when they restart (`supervision.rs`).
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use actors::aggregator::windows::WindowsConfig;
+use actors::aggregator::{AggregatorActor, AggregatorArgs};
+use actors::budget::Budget;
+use actors::committer::{CommitterActor, CommitterArgs, CommitterConfig};
+use actors::node::{Address, Gone};
+use actors::ports::leases::{Lease, LeaseError, LeaseRow, LeaseTable};
+use actors::ports::objects::Objects;
+use actors::ports::stream::{ShardInfo, Stream};
+use actors::reader::{ReaderActor, ReaderArgs, ReaderConfig};
+use actors::recovery::{self, Recovered, RecoveryError};
+use actors::sensor::SensorRules;
+use actors::sensors::{SensorsActor, SensorsArgs, SensorsConfig};
+use actors::shard::ShardContext;
+use actors::sinks::{SinksActor, SinksArgs, SinksConfig};
+use messages::{AlertsMsg, EpochPlan, Position, ReaderMsg, SensorsMsg};
+use ractor::{ActorCell, ActorRef};
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::supervision::{ChildSpec, StartContext, StartError};
+
+/// How the boxes of every shard are set up.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// Reading.
+    pub reader: ReaderConfig,
+    /// Routing to sensors.
+    pub sensors: SensorsConfig,
+    /// Aggregating.
+    pub aggregator: WindowsConfig,
+    /// Writing.
+    pub sinks: SinksConfig,
+    /// Cutting and committing.
+    pub committer: CommitterConfig,
+}
+
+/// What the boxes of every shard reach.
+#[derive(Clone, Debug)]
+pub struct ShardPorts {
+    /// The stream.
+    pub stream: Stream,
+    /// The bucket.
+    pub objects: Objects,
+    /// The lease table.
+    pub leases: LeaseTable,
+    /// The worker's byte budget.
+    pub budget: Budget,
+    /// The rules of judging.
+    pub rules: Arc<SensorRules>,
+    /// The worker's name on leases.
+    pub worker_id: Arc<str>,
+}
+
+/// One owned shard, over all its incarnations.
+#[derive(Clone, Debug)]
+pub struct Shard {
+    /// Who it is.
+    pub context: ShardContext,
+    info: ShardInfo,
+    config: ShardConfig,
+    ports: ShardPorts,
+    incarnation: Arc<Mutex<Incarnation>>,
+}
+
+/// What the boxes of one incarnation hand to each other while they start, and where to reach them.
+#[derive(Debug, Default)]
+struct Incarnation {
+    recovered: Recovered,
+    checkpoint: Option<Position>,
+    pinned: Option<Box<EpochPlan>>,
+    previous_state: Option<String>,
+    released: Option<watch::Receiver<bool>>,
+    sensors: Option<Address<SensorsMsg>>,
+}
+
+/// A shard could not start.
+#[derive(Debug, thiserror::Error)]
+enum ShardError {
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    #[error("the lease row of {0} is gone; it was there a moment ago")]
+    NoRow(messages::ShardId),
+}
+
+impl Shard {
+    /// A shard that has not started yet.
+    pub fn new(context: ShardContext, info: ShardInfo, config: ShardConfig, ports: ShardPorts) -> Self {
+        Self { context, info, config, ports, incarnation: Arc::default() }
+    }
+
+    /// The address of the shard's sensors, while they run.
+    pub fn sensors(&self) -> Option<Address<SensorsMsg>> {
+        self.incarnation().sensors.clone()
+    }
+
+    /// The boxes, downstream first. To add a box, add one line.
+    pub fn children(&self, alerts: &Address<AlertsMsg>) -> Vec<ChildSpec> {
+        vec![
+            self.child("committer", { let alerts = alerts.clone(); move |shard, context| shard.start_committer(context, alerts.clone()) }),
+            self.child("sinks", |shard, context| shard.start_sinks(context)),
+            self.child("aggregator", |shard, context| shard.start_aggregator(context)),
+            self.child("sensors", { let alerts = alerts.clone(); move |shard, context| shard.start_sensors(context, alerts.clone()) }),
+            self.child("reader", |shard, context| shard.start_reader(context)).draining_by({
+                let shard = self.clone();
+                move |cell, within| shard.clone().drain(cell, within)
+            }),
+        ]
+    }
+
+    fn child<F, R>(&self, name: &'static str, start: F) -> ChildSpec
+    where
+        F: Fn(Shard, StartContext) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<ActorCell, StartError>> + Send + 'static,
+    {
+        let shard = self.clone();
+        ChildSpec::new(name, name, move |context| start(shard.clone(), context))
+    }
+
+    async fn start_committer(self, context: StartContext, alerts: Address<AlertsMsg>) -> Result<ActorCell, StartError> {
+        let lease = self.recover(&alerts).await.map_err(StartError::failed)?;
+        let (released, receiver) = watch::channel(false);
+        self.incarnation().released = Some(receiver);
+        let args = CommitterArgs { context: self.context.clone(), lease, released, node: context.node.clone() };
+        context.spawn(CommitterActor { config: self.config.committer.clone() }, args).await
+    }
+
+    /// Takes the lease, reads the states that it names, and sends again what the last owner may not have sent.
+    async fn recover(&self, alerts: &Address<AlertsMsg>) -> Result<Lease, ShardError> {
+        let shard = &self.context.shard;
+        let ShardInfo { parents, hash_range, .. } = self.info.clone();
+        self.ports.leases.create_if_absent(&LeaseRow::fresh(shard.clone(), parents, hash_range)).await?;
+        let row = self.ports.leases.get(shard).await?.ok_or_else(|| ShardError::NoRow(shard.clone()))?;
+        let lease = self.ports.leases.take(row, &self.ports.worker_id).await?;
+        let row = &lease.row;
+        let fields: Vec<String> = self.context.schema.fields.iter().map(|field| field.name.clone()).collect();
+        let recovered = recovery::states(&self.ports.objects, row, &fields).await?;
+        for (_, unsent) in recovery::unsent_alerts(&self.ports.objects, row).await? {
+            for alert in unsent {
+                alerts.send(AlertsMsg::Send { alert, receipt: None })?;
+            }
+        }
+        let (sensors, pending) = (recovered.sensors.len(), row.pending.is_some());
+        info!(%shard, checkpoint = %row.checkpoint, epoch = %row.epoch, sensors, pending, "shard taken");
+        let mut incarnation = self.incarnation();
+        incarnation.recovered = recovered;
+        incarnation.checkpoint = Some(row.checkpoint.clone());
+        incarnation.pinned = row.pending.clone().map(|pending| pending.plan);
+        incarnation.previous_state = row.state_key.clone();
+        drop(incarnation);
+        Ok(lease)
+    }
+
+    async fn start_sinks(self, context: StartContext) -> Result<ActorCell, StartError> {
+        let args = SinksArgs {
+            context: self.context.clone(),
+            objects: self.ports.objects.clone(),
+            previous_state: self.incarnation().previous_state.take(),
+            committer: context.address("committer")?,
+            node: context.node.clone(),
+        };
+        context.spawn(SinksActor { config: self.config.sinks.clone() }, args).await
+    }
+
+    async fn start_aggregator(self, context: StartContext) -> Result<ActorCell, StartError> {
+        let (states, watermark_us) = {
+            let mut incarnation = self.incarnation();
+            (std::mem::take(&mut incarnation.recovered.windows), incarnation.recovered.watermark_us)
+        };
+        let args = AggregatorArgs {
+            context: self.context.clone(),
+            states,
+            watermark_us: watermark_us.unwrap_or(i64::MIN),
+            sinks: context.address("sinks")?,
+            node: context.node.clone(),
+        };
+        context.spawn(AggregatorActor { config: self.config.aggregator.clone() }, args).await
+    }
+
+    async fn start_sensors(self, context: StartContext, alerts: Address<AlertsMsg>) -> Result<ActorCell, StartError> {
+        let args = SensorsArgs {
+            context: self.context.clone(),
+            rules: self.ports.rules.clone(),
+            states: std::mem::take(&mut self.incarnation().recovered.sensors),
+            aggregator: context.address("aggregator")?,
+            alerts,
+            node: context.node.clone(),
+        };
+        let cell = context.spawn(SensorsActor { config: self.config.sensors.clone() }, args).await?;
+        self.incarnation().sensors = Some(Address::new(ActorRef::from(cell.clone()), context.node.clone()));
+        Ok(cell)
+    }
+
+    async fn start_reader(self, context: StartContext) -> Result<ActorCell, StartError> {
+        let (checkpoint, pinned) = {
+            let mut incarnation = self.incarnation();
+            (incarnation.checkpoint.clone(), incarnation.pinned.take())
+        };
+        let args = ReaderArgs {
+            context: self.context.clone(),
+            stream: self.ports.stream.clone(),
+            budget: self.ports.budget.clone(),
+            checkpoint: checkpoint.unwrap_or(Position::TrimHorizon),
+            pinned,
+            sensors: context.address("sensors")?,
+            committer: context.address("committer")?,
+            node: context.node.clone(),
+        };
+        context.spawn(ReaderActor { config: self.config.reader.clone() }, args).await
+    }
+
+    /// Stops reading, and waits until what was read is committed and the lease released.
+    async fn drain(self, reader: ActorCell, within: Duration) {
+        let Some(mut released) = self.incarnation().released.clone() else { return };
+        if ActorRef::<ReaderMsg>::from(reader).send_message(ReaderMsg::Drain).is_ok() {
+            // Out of time is no loss: what is not committed is read again by the next owner.
+            let _ = tokio::time::timeout(within, released.wait_for(|released| *released)).await;
+        }
+    }
+
+    // A panic while the lock was held leaves whole values behind: each is set in one step.
+    fn incarnation(&self) -> MutexGuard<'_, Incarnation> {
+        self.incarnation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,152 @@
+//! What the whole worker consists of right now, for the ops endpoint and the watchdog.
+//!
+//! **Owns** the list of nodes, in the order in which they were registered: downstream first.
+//! **Promises** at most `nodes_max` entries: boxes only, never sensors. Nothing is process-wide: whoever may look
+//! holds a handle.
+//! **Fails** never: a node leaves the list when its registration is dropped, also by a crash.
+//! **Not here**: the counters themselves (`actors::node`), restarts (`supervision.rs`).
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use actors::node::Node;
+use ractor::ActorRef;
+
+use super::SupervisorMsg;
+
+/// A handle on the list of nodes. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Tree(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    nodes_max: usize,
+    entries: Mutex<Vec<Entry>>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    node: Arc<Node>,
+    supervisor: Option<ActorRef<SupervisorMsg>>,
+}
+
+/// The list is as long as it may get: somebody registers what is not a box.
+#[derive(Debug, thiserror::Error)]
+#[error("the supervision tree is full: {nodes_max} nodes")]
+pub struct TreeFull {
+    /// The limit.
+    pub nodes_max: usize,
+}
+
+impl Tree {
+    /// An empty list.
+    pub fn new(nodes_max: usize) -> Self {
+        Self(Arc::new(Inner { nodes_max, entries: Mutex::default() }))
+    }
+
+    /// Lists a node until the registration is dropped. A node with the same path is replaced in its place: it
+    /// belongs to an incarnation that is on its way out. `supervisor` is who can kill the node's actor.
+    pub fn register(
+        &self,
+        node: Arc<Node>,
+        supervisor: Option<ActorRef<SupervisorMsg>>,
+    ) -> Result<Registration, TreeFull> {
+        let mut entries = self.0.entries();
+        let registration = Registration { tree: Arc::downgrade(&self.0), node: node.clone() };
+        match entries.iter().position(|entry| entry.node.path == node.path) {
+            Some(place) => entries[place] = Entry { node, supervisor },
+            None if entries.len() >= self.0.nodes_max => {
+                drop(entries);
+                return Err(TreeFull { nodes_max: self.0.nodes_max });
+            }
+            None => entries.push(Entry { node, supervisor }),
+        }
+        Ok(registration)
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> Vec<Arc<Node>> {
+        self.0.entries().iter().map(|entry| entry.node.clone()).collect()
+    }
+
+    /// The node with this path.
+    pub fn find(&self, path: &str) -> Option<Arc<Node>> {
+        self.0.entries().iter().find(|entry| entry.node.path == path).map(|entry| entry.node.clone())
+    }
+
+    /// Has the actor behind a path killed as if it had failed with this cause; its supervisor restarts it.
+    /// False if nobody supervises such a node.
+    pub fn kill(&self, path: &str, cause: &str) -> bool {
+        let entry = self.0.entries().iter().find(|entry| entry.node.path == path).cloned();
+        let Some(supervisor) = entry.and_then(|entry| entry.supervisor) else { return false };
+        let kill = SupervisorMsg::Kill { path: path.to_owned(), cause: cause.to_owned() };
+        supervisor.send_message(kill).is_ok()
+    }
+}
+
+impl Inner {
+    // The list is changed by single assignments: a panic elsewhere cannot leave it half changed.
+    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps a node listed for as long as it lives.
+#[derive(Debug)]
+pub struct Registration {
+    // Weak: the list holds supervisors, whose state holds registrations.
+    tree: Weak<Inner>,
+    node: Arc<Node>,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let Some(tree) = self.tree.upgrade() else { return };
+        // By identity: the successor may be registered under the same path already.
+        tree.entries().retain(|entry| !Arc::ptr_eq(&entry.node, &self.node));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(tree: &Tree) -> Vec<String> {
+        tree.nodes().iter().map(|node| node.path.clone()).collect()
+    }
+
+    #[test]
+    fn nodes_are_listed_in_order_until_their_registration_is_dropped() {
+        let tree = Tree::new(10);
+        let _b = tree.register(Node::new("b", "box"), None).unwrap();
+        let a = tree.register(Node::new("a", "box"), None).unwrap();
+        assert_eq!(paths(&tree), ["b", "a"]);
+        assert!(tree.find("a").is_some());
+        drop(a);
+        assert_eq!(paths(&tree), ["b"]);
+    }
+
+    #[test]
+    fn a_late_predecessor_does_not_remove_its_successor() {
+        let tree = Tree::new(1);
+        let old = tree.register(Node::new("a", "box"), None).unwrap();
+        let new = Node::new("a", "box");
+        let _new = tree.register(new.clone(), None).unwrap();
+        drop(old);
+        assert!(Arc::ptr_eq(&tree.find("a").unwrap(), &new));
+    }
+
+    #[test]
+    fn the_list_is_bounded() {
+        let tree = Tree::new(1);
+        let _a = tree.register(Node::new("a", "box"), None).unwrap();
+        assert_eq!(tree.register(Node::new("b", "box"), None).unwrap_err().nodes_max, 1);
+    }
+
+    #[test]
+    fn nobody_kills_a_node_without_a_supervisor() {
+        let tree = Tree::new(1);
+        let _a = tree.register(Node::new("a", "box"), None).unwrap();
+        assert!(!tree.kill("a", "test"));
+        assert!(!tree.kill("b", "test"));
+    }
+}
