@@ -8,8 +8,10 @@ pub mod committer;
 pub mod metrics;
 pub mod ports;
 pub mod reader;
+pub mod recovery;
 pub mod sensor;
 pub mod sensors;
+pub mod sinks;
 pub mod shard;
 
 pub use self::hash_key::hash_key;

@@ -12,8 +12,7 @@ use messages::{Alert, EpochNumber, EpochPlan, StateEntry, StateKind, Zone};
 use crate::ports::aws::CallError;
 use crate::ports::leases::LeaseRow;
 use crate::ports::objects::Objects;
-use crate::sinks::keys::manifest_of_state;
-use crate::sinks::state::{StateObjectError, decode_state};
+use crate::sinks::{StateObjectError, decode_state, manifest_of_state};
 
 /// State objects between two full ones; far above any sensible `epoch.full_state_every`.
 const CHAIN_MAX: usize = 100_000;

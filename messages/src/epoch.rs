@@ -319,8 +319,15 @@ pub struct EncodedObject {
     pub bytes: Bytes,
 }
 
+impl EncodedObject {
+    /// An object of these bytes.
+    pub fn new(key: String, zone: Zone, rows: u64, digest: String, bytes: Vec<u8>) -> Self {
+        Self { planned: PlannedObject { key, zone, rows, digest }, bytes: bytes.into() }
+    }
+}
+
 /// All of an epoch, encoded.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedEpoch {
     /// What it is.
     pub plan: EpochPlan,

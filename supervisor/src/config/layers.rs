@@ -63,8 +63,8 @@ pub(super) struct Entry {
 #[derive(Clone, Debug)]
 pub(super) struct Values {
     entries: Vec<Entry>,
-    /// Where a value that nobody set should be set.
-    home: Source,
+    /// Where to look when a value is missing: the file, if there is one.
+    home: String,
 }
 
 impl Values {
@@ -73,10 +73,10 @@ impl Values {
         let mut values = Self::defaults();
         values.set_all(&sources.presets, problems);
         if let Some(path) = &sources.file {
-            values.home = Source::File(path.clone());
+            values.home = path.display().to_string();
             match read_toml(path) {
                 Ok(table) => values.set_file(path, table, problems),
-                Err(what) => problems.unreadable(&values.home, what),
+                Err(what) => problems.unreadable(&Source::File(path.clone()), what),
             }
         }
         environment::set(&mut values, &sources.environment, problems);
@@ -97,7 +97,7 @@ impl Values {
                 source: Source::Default,
             }));
         }
-        Self { entries, home: Source::Environment("MANGROVE_*".to_owned()) }
+        Self { entries, home: "configuration".to_owned() }
     }
 
     pub(super) fn entries(&self) -> &[Entry] {
@@ -109,7 +109,7 @@ impl Values {
     }
 
     /// Where to point to when a key should be set and is not.
-    pub(super) fn home(&self) -> &Source {
+    pub(super) fn home(&self) -> &str {
         &self.home
     }
 

@@ -1,0 +1,269 @@
+//! Writes the zones of one shard: raw, cleansed, quarantine, duplicates, dimensions, aggregates, alerts, state.
+//!
+//! **Owns** the readings of the open epoch, and the objects of the sealed one until they are stored.
+//!
+//! **Promises** nothing is uploaded before its epoch is prepared; an object is created or found to be the same, never
+//! replaced; the manifest goes last (RAW-ONCE, CLEAN-ONCE).
+//!
+//! **Fails** by stopping; the shard restarts and finishes the prepared epoch under the same keys.
+//!
+//! **Not here**: deciding when an epoch ends, moving the checkpoint.
+
+mod aggregates;
+mod alerts;
+mod cleansed;
+pub mod columns;
+mod digest;
+mod dimensions;
+mod duplicates;
+mod epoch;
+mod error;
+mod keys;
+mod lines;
+mod origin;
+mod quarantine;
+mod raw;
+mod rows;
+mod state;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use messages::{
+    Assessed, CommitterMsg, EncodedEpoch, EncodedObject, EpochContent, EpochNumber, Receipts, SinksMsg,
+};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+pub use self::epoch::{Encoding, EpochContext, encode_epoch};
+pub use self::error::EncodeError;
+pub use self::keys::{KEY_BYTES_MAX, manifest_of_state};
+pub use self::state::{StateHeader, StateObject, StateObjectError, decode_state};
+use crate::metrics;
+use crate::node::{Address, Node};
+use crate::ports::aws::Failure;
+use crate::ports::objects::{Objects, Put};
+use crate::shard::ShardContext;
+
+/// Fixed for the life of the process.
+#[derive(Clone, Debug)]
+pub struct SinksConfig {
+    /// How objects are encoded.
+    pub encoding: Encoding,
+    /// Uploads of one shard under way at once.
+    pub uploads_max: usize,
+    /// Tries of one upload before the shard is restarted.
+    pub attempts_max: u32,
+    /// Longest pause between two tries.
+    pub backoff_max: Duration,
+}
+
+/// Given afresh to every incarnation.
+#[derive(Debug)]
+pub struct SinksArgs {
+    /// Who the shard is.
+    pub context: ShardContext,
+    /// The bucket.
+    pub objects: Objects,
+    /// The state object of the last committed epoch.
+    pub previous_state: Option<String>,
+    /// Who prepares and commits.
+    pub committer: Address<CommitterMsg>,
+    /// These sinks' node.
+    pub node: Arc<Node>,
+}
+
+/// The behaviour; read-only while running.
+#[derive(Debug)]
+pub struct SinksActor {
+    /// How it writes.
+    pub config: SinksConfig,
+}
+
+/// The live part; lost in a crash, rebuilt by `pre_start`.
+#[derive(Debug)]
+pub struct SinksState {
+    context: ShardContext,
+    objects: Objects,
+    committer: Address<CommitterMsg>,
+    myself: Address<SinksMsg>,
+    previous_state: Option<String>,
+    open: Vec<Assessed>,
+    sealed: Option<Arc<EncodedEpoch>>,
+    /// What this actor started and must not outlive it.
+    tasks: tokio::task::JoinSet<()>,
+}
+
+/// Why an epoch could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum SinksError {
+    /// The readings could not be encoded.
+    #[error("encode the epoch: {0}")]
+    Encode(String),
+    /// An object could not be stored.
+    #[error("upload epoch {epoch}: {cause}")]
+    Upload {
+        /// The epoch.
+        epoch: EpochNumber,
+        /// Why not.
+        cause: String,
+    },
+    /// The committer asked for an epoch that is not sealed.
+    #[error("epoch {0} is not sealed")]
+    NotSealed(EpochNumber),
+}
+
+impl Actor for SinksActor {
+    type Msg = SinksMsg;
+    type State = SinksState;
+    type Arguments = SinksArgs;
+
+    async fn pre_start(&self, myself: ActorRef<SinksMsg>, args: SinksArgs) -> Result<SinksState, ActorProcessingErr> {
+        Ok(SinksState {
+            context: args.context,
+            objects: args.objects,
+            committer: args.committer,
+            myself: Address::new(myself, args.node),
+            previous_state: args.previous_state,
+            open: Vec::new(),
+            sealed: None,
+            tasks: tokio::task::JoinSet::new(),
+        })
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<SinksMsg>,
+        message: SinksMsg,
+        state: &mut SinksState,
+    ) -> Result<(), ActorProcessingErr> {
+        let node = state.myself.node().clone();
+        let _handling = node.handling();
+        while state.tasks.try_join_next().is_some() {}
+        match message {
+            SinksMsg::Store(assessed) => state.open.push(assessed),
+            SinksMsg::Seal(content) => state.on_seal(content, &self.config),
+            SinksMsg::Encoded(encoded, receipts) => state.on_encoded(encoded, receipts)?,
+            SinksMsg::Upload(epoch) => state.on_upload(epoch, &self.config)?,
+            SinksMsg::UploadEnded(epoch, result) => state.on_upload_ended(epoch, result)?,
+        }
+        Ok(())
+    }
+}
+
+impl SinksState {
+    /// Encoding is work for a processor, not for the runtime's own threads.
+    fn on_seal(&mut self, content: EpochContent, config: &SinksConfig) {
+        let batches = std::mem::take(&mut self.open);
+        let context = EpochContext {
+            stream: self.context.stream.to_string(),
+            shard: self.context.shard.clone(),
+            schema: self.context.schema.clone(),
+            encoding: config.encoding.clone(),
+            previous_state: self.previous_state.clone(),
+        };
+        let (myself, shard) = (self.myself.clone(), self.context.shard.clone());
+        self.tasks.spawn(async move {
+            let receipts = content.receipts.clone();
+            let began = Instant::now();
+            let encoding = tokio::task::spawn_blocking(move || encode_epoch(&context, &batches, &content));
+            let encoded = match encoding.await {
+                Ok(Ok(encoded)) => Ok(Box::new(encoded)),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(panic) => Err(panic.to_string()),
+            };
+            metrics::epoch_encoded(&shard, began.elapsed());
+            // If the actor has ended, its successor encodes the epoch again.
+            let _ = myself.send(SinksMsg::Encoded(encoded, receipts));
+        });
+    }
+
+    fn on_encoded(
+        &mut self,
+        encoded: Result<Box<EncodedEpoch>, String>,
+        receipts: Receipts,
+    ) -> Result<(), ActorProcessingErr> {
+        let encoded = encoded.map_err(SinksError::Encode)?;
+        let plan = Box::new(encoded.plan.clone());
+        self.sealed = Some(Arc::from(encoded));
+        let sinks = self.myself.actor().clone();
+        Ok(self.committer.send(CommitterMsg::Planned { plan, receipts, sinks })?)
+    }
+
+    fn on_upload(&mut self, epoch: EpochNumber, config: &SinksConfig) -> Result<(), ActorProcessingErr> {
+        // The committer's message came past the address, so the depth shown does not know of it.
+        let sealed = self.sealed.clone().filter(|sealed| sealed.plan.cut.epoch == epoch);
+        let sealed = sealed.ok_or(SinksError::NotSealed(epoch))?;
+        let upload = Upload { context: self.context.clone(), objects: self.objects.clone(), config: config.clone() };
+        let myself = self.myself.clone();
+        self.tasks.spawn(async move {
+            let result = upload.epoch(&sealed).await;
+            let _ = myself.send(SinksMsg::UploadEnded(epoch, result));
+        });
+        Ok(())
+    }
+
+    fn on_upload_ended(&mut self, epoch: EpochNumber, result: Result<(), String>) -> Result<(), ActorProcessingErr> {
+        result.map_err(|cause| SinksError::Upload { epoch, cause })?;
+        if let Some(sealed) = self.sealed.take() {
+            self.previous_state = sealed.plan.state_key().map(str::to_owned);
+        }
+        Ok(self.committer.send(CommitterMsg::Uploaded(epoch))?)
+    }
+}
+
+/// Uploads one epoch.
+struct Upload {
+    context: ShardContext,
+    objects: Objects,
+    config: SinksConfig,
+}
+
+impl Upload {
+    async fn epoch(&self, sealed: &EncodedEpoch) -> Result<(), String> {
+        let began = Instant::now();
+        stream::iter((0..sealed.objects.len()).map(|n| self.object(&sealed.objects[n])))
+            .buffer_unordered(self.config.uploads_max.max(1))
+            .try_collect::<()>()
+            .await?;
+        self.context.faults.hit("sinks.manifest", self.context.shard.short());
+        self.object(&sealed.manifest).await?;
+        metrics::epoch_uploaded(&self.context.shard, &sealed.plan, began.elapsed());
+        Ok(())
+    }
+
+    async fn object(&self, object: &EncodedObject) -> Result<(), String> {
+        self.context.faults.hit("sinks.object", self.context.shard.short());
+        let planned = &object.planned;
+        let mut backoff = Duration::from_millis(50);
+        for attempt in 1.. {
+            let put = self.objects.put_new(&planned.key, object.bytes.clone(), &planned.digest, planned.rows).await;
+            match put {
+                Ok(Put::Created) => return Ok(()),
+                Ok(Put::Same) => {
+                    metrics::object_was_there(&self.context.shard);
+                    return Ok(());
+                }
+                Ok(Put::Different) => {
+                    error!(shard = %self.context.shard, key = planned.key, "an object says something else than planned");
+                    return Err(format!("{} exists with other content: a broken promise, look before going on", planned.key));
+                }
+                Err(error) if error.failure == Failure::Refused || attempt >= self.config.attempts_max => {
+                    return Err(error.to_string());
+                }
+                Err(error) => {
+                    metrics::upload_retried(&self.context.shard, error.failure);
+                    warn!(shard = %self.context.shard, attempt, %error, "upload failed, trying again");
+                    tokio::time::sleep(backoff.mul_f64(rand::random_range(0.5..1.0))).await;
+                    backoff = (backoff * 2).min(self.config.backoff_max);
+                }
+            }
+        }
+        unreachable!("the loop returns")
+    }
+}

@@ -1,0 +1,27 @@
+//! The alerts zone: every alert that a reading raised, one line of JSON each.
+//!
+//! **Owns** the lasting record of alerts; the lines are what the webhook and the topic receive.
+//! **Promises** each alert once, in the order of the records that raised them (ALERT).
+//! **Fails** as a whole.
+//! **Not here**: sending (`actors/src/alerts/`).
+
+use messages::{EncodedObject, Zone};
+
+use super::epoch::Job;
+use super::error::EncodeError;
+use super::keys::Partition;
+use super::lines::Lines;
+use super::rows::{EpochRows, by_arrival_hour};
+
+pub(super) fn encode(job: &Job<'_>, rows: &EpochRows<'_>) -> Result<Vec<EncodedObject>, EncodeError> {
+    let mut objects = Vec::new();
+    for (hour, alerts) in by_arrival_hour(rows.alerts.iter().copied(), |alert| alert.arrival_ms) {
+        let mut file = Lines::create(job, Zone::Alerts);
+        for alert in alerts {
+            let line = serde_json::to_vec(alert).map_err(|source| EncodeError::Json { zone: Zone::Alerts, source })?;
+            file.push(&alert.id, &line)?;
+        }
+        objects.push(file.finish(job.names.dated(Zone::Alerts, Partition::Hour(hour), 0))?);
+    }
+    Ok(objects)
+}

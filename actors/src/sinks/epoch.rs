@@ -1,0 +1,131 @@
+//! From an epoch's readings to its objects.
+//!
+//! **Owns** the plan of an epoch: which objects there will be, with their row counts and digests.
+//! **Promises** a pure function: the plan depends on records, state and pinned versions alone (RAW-ONCE, CLEAN-ONCE),
+//! and its counts add up (COMPLETE).
+//! **Fails** as a whole, or by a panic if the counts do not add up: then no epoch may be committed.
+//! **Not here**: uploading, and the moment of the cut.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use messages::{Assessed, Cut, EncodedEpoch, EncodedObject, EpochContent, EpochPlan, EventSchema, ShardId, Zone};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::digest::hex;
+use super::error::EncodeError;
+use super::keys::Names;
+use super::rows::EpochRows;
+use super::{aggregates, alerts, cleansed, dimensions, duplicates, quarantine, raw, state};
+
+/// How objects are compressed and laid out. Changes bytes, never digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Encoding {
+    /// For lines: 0 to 9. Each step up from 3 costs about as much time again and saves little.
+    pub gzip_level: u32,
+    /// For Parquet and states: 1 to 22. On sensor data 3 is slower than 1 and no smaller.
+    pub zstd_level: i32,
+    /// Rows that are encoded (and later read) as a unit.
+    pub row_group_rows: usize,
+}
+
+impl Encoding {
+    /// What suits sensor readings of a few hundred bytes.
+    pub const RECOMMENDED: Self = Self { gzip_level: 3, zstd_level: 1, row_group_rows: 131_072 };
+}
+
+/// What an epoch is encoded for.
+#[derive(Clone, Debug)]
+pub struct EpochContext {
+    /// The stream's name.
+    pub stream: String,
+    /// The shard.
+    pub shard: ShardId,
+    /// The schema that the readings were decoded with.
+    pub schema: Arc<EventSchema>,
+    /// How objects are laid out.
+    pub encoding: Encoding,
+    /// Key of the state object of the epoch before; none at the start of a chain.
+    pub previous_state: Option<String>,
+}
+
+/// What every zone needs to know.
+pub(super) struct Job<'a> {
+    pub(super) context: &'a EpochContext,
+    pub(super) cut: &'a Cut,
+    pub(super) names: Names,
+}
+
+/// Encodes an epoch: its batches in stream order, and what the cut added.
+///
+/// # Panics
+/// If a batch is not complete, or readings do not add up: both are mistakes in this program, and committing would
+/// make them permanent.
+pub fn encode_epoch(
+    context: &EpochContext,
+    batches: &[Assessed],
+    content: &EpochContent,
+) -> Result<EncodedEpoch, EncodeError> {
+    let cut = &content.cut;
+    let job = Job { context, cut, names: Names::new(&context.stream, &context.shard, cut) };
+    let rows = EpochRows::sort_out(batches, context.schema.partition_by);
+
+    // One zone after another, so that only one of them is held in both forms.
+    let mut objects = raw::encode(&job, &rows)?;
+    objects.extend(cleansed::encode(&job, &rows)?);
+    objects.extend(quarantine::encode(&job, &rows)?);
+    objects.extend(duplicates::encode(&job, &rows)?);
+    objects.extend(dimensions::encode(&job, &rows)?);
+    objects.extend(aggregates::encode(&job, &content.aggregates)?);
+    objects.extend(alerts::encode(&job, &rows)?);
+    objects.push(state::encode(&job, content)?);
+    objects.sort_by(|a, b| a.planned.key.cmp(&b.planned.key));
+
+    let plan = plan(&job, &rows, &objects);
+    assert_complete(&plan);
+    let manifest = manifest(&job, &plan)?;
+    Ok(EncodedEpoch { plan, objects, manifest })
+}
+
+fn plan(job: &Job<'_>, rows: &EpochRows<'_>, objects: &[EncodedObject]) -> EpochPlan {
+    let mut reasons = BTreeMap::new();
+    for refused in &rows.refused {
+        *reasons.entry(refused.reason.as_str().to_owned()).or_insert(0) += 1;
+    }
+    EpochPlan {
+        format: EpochPlan::FORMAT,
+        shard: job.context.shard.clone(),
+        cut: job.cut.clone(),
+        schema: job.context.schema.fingerprint.clone(),
+        records: rows.records().count() as u64,
+        readings: rows.readings(),
+        clean: rows.n_clean(),
+        quarantined: rows.refused.len() as u64,
+        duplicates: rows.duplicates.len() as u64,
+        reasons,
+        alerts: rows.alerts.len() as u64,
+        previous_state: job.context.previous_state.clone(),
+        objects: objects.iter().map(|object| object.planned.clone()).collect(),
+    }
+}
+
+/// COMPLETE, checked on what was written rather than on what was meant to be.
+fn assert_complete(plan: &EpochPlan) {
+    let written = |zones: &[Zone]| -> u64 {
+        plan.objects.iter().filter(|object| zones.contains(&object.zone)).map(|object| object.rows).sum()
+    };
+    assert_eq!(written(&[Zone::Raw, Zone::RawEscaped]), plan.records, "every record is in the raw zone");
+    assert_eq!(written(&[Zone::Cleansed]), plan.clean, "every valid reading is in the cleansed zone");
+    assert_eq!(written(&[Zone::Quarantine]), plan.quarantined, "every refused reading is in quarantine");
+    assert_eq!(written(&[Zone::Duplicates]), plan.duplicates, "every duplicate is listed");
+    assert_eq!(plan.clean + plan.quarantined + plan.duplicates, plan.readings, "every reading has gone somewhere");
+}
+
+fn manifest(job: &Job<'_>, plan: &EpochPlan) -> Result<EncodedObject, EncodeError> {
+    let zone = Zone::Manifest;
+    let json = serde_json::to_vec_pretty(plan).map_err(|source| EncodeError::Json { zone, source })?;
+    let digest = hex(&Sha256::digest(&json));
+    Ok(EncodedObject::new(job.names.chained(zone), zone, plan.objects.len() as u64, digest, json))
+}

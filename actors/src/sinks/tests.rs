@@ -1,0 +1,10 @@
+//! What an epoch becomes, read back by other means than it was written.
+
+mod bench;
+mod determinism;
+mod fixture;
+mod keys;
+mod lines;
+mod state;
+mod tables;
+mod whole;

@@ -1,0 +1,155 @@
+//! Where alerts, calls and questions may go: URLs, topics, hosts.
+//!
+//! **Promises** an alert is never sent to a link-local address (the cloud's metadata service hands out credentials
+//! there), and credentials never go over an open network in the clear.
+//! **Not here**: addresses that a host name resolves to at run time; an egress policy has to judge those.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use reqwest::Url;
+
+/// The metadata service's IPv6 address is unique-local, not link-local.
+const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+const METADATA_NAMES: [&str; 2] = ["metadata.google.internal", "instance-data.ec2.internal"];
+
+/// A path segment of at least this length is more likely a token than a word.
+const TOKEN_CHARS_MIN: usize = 16;
+
+/// A receiver of alerts. The problem never quotes the address, which may hold a token.
+pub(super) fn receiver(text: &str) -> Result<(), String> {
+    let url = web_address(text)?;
+    let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+    if ip_of(&url).is_some_and(is_metadata) || METADATA_NAMES.contains(&host) {
+        return Err(format!("{host} is a link-local or metadata address; alerts are never sent there"));
+    }
+    if url.scheme() == "http" && has_credentials(&url) && !is_loopback(&url) {
+        return Err(format!("sends credentials to {host} in the clear; use https"));
+    }
+    Ok(())
+}
+
+/// The endpoint of the services.
+pub(super) fn endpoint(text: &str) -> Result<(), String> {
+    let url = web_address(text)?;
+    if has_credentials(&url) || url.query().is_some() || url.fragment().is_some() || url.path() != "/" {
+        return Err("must be scheme, host and port only, such as \"http://127.0.0.1:4566\"".to_owned());
+    }
+    Ok(())
+}
+
+/// An SNS topic.
+pub(super) fn topic(text: &str) -> Result<(), String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let ok = matches!(parts.as_slice(), ["arn", partition, "sns", region, account, name]
+        if partition.starts_with("aws") && !region.is_empty() && !name.is_empty()
+            && account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()));
+    let example = "\"arn:aws:sns:eu-central-1:123456789012:alerts\"";
+    ok.then_some(()).ok_or_else(|| format!("{text:?} is not the ARN of a topic, such as {example}"))
+}
+
+/// A name that the ops endpoint may be asked by; `*` is all.
+pub(super) fn host(text: &str) -> Result<(), String> {
+    let ok = text == "*" || (!text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b)));
+    ok.then_some(()).ok_or_else(|| format!("{text:?} is not a host; write for example \"mangrove.example.org\", or \"*\""))
+}
+
+fn web_address(text: &str) -> Result<Url, String> {
+    // The parser's own words do not quote the address.
+    let url = Url::parse(text).map_err(|error| format!("is not a URL ({error}); write for example \"https://host/path\""))?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(url),
+        _ => Err("must begin with https:// or http://".to_owned()),
+    }
+}
+
+fn has_credentials(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
+
+/// The parser has turned every spelling of an address (hexadecimal, one number) into the usual one.
+fn ip_of(url: &Url) -> Option<IpAddr> {
+    url.host_str()?.trim_matches(['[', ']']).parse().ok()
+}
+
+fn is_loopback(url: &Url) -> bool {
+    ip_of(url).map_or(url.host_str() == Some("localhost"), |ip| ip.is_loopback())
+}
+
+fn is_metadata(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => {
+            ip.is_unicast_link_local() || ip == METADATA_V6 || embedded_v4(ip).is_some_and(|ip| ip.is_link_local())
+        }
+    }
+}
+
+/// `::ffff:a.b.c.d`, `::a.b.c.d` and NAT64 lead to the same host.
+fn embedded_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
+    let [a, b] = [ip.segments()[6], ip.segments()[7]].map(u16::to_be_bytes);
+    let nat64 = ip.segments()[..6] == NAT64;
+    ip.to_ipv4().or_else(|| nat64.then(|| Ipv4Addr::new(a[0], a[1], b[0], b[1])))
+}
+
+/// A URL that can be shown: no credentials, no query values, nothing in the path that looks like a token.
+pub(super) fn redacted(text: &str) -> String {
+    const HIDDEN: &str = "***";
+    let Ok(url) = Url::parse(text) else { return HIDDEN.to_owned() };
+    let Some(host) = url.host_str() else { return HIDDEN.to_owned() };
+    let credentials = if has_credentials(&url) { "***@" } else { "" };
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let hide = |segment| if is_token(segment) { HIDDEN } else { segment };
+    let path: Vec<&str> = url.path().split('/').map(hide).collect();
+    let query: Vec<String> = url.query_pairs().map(|(name, _)| format!("{name}={HIDDEN}")).collect();
+    let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
+    format!("{}://{credentials}{host}{port}{}{query}", url.scheme(), path.join("/"))
+}
+
+fn is_token(segment: &str) -> bool {
+    segment.len() >= TOKEN_CHARS_MIN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receivers_on_the_metadata_service_are_refused_in_every_spelling() {
+        for bad in [
+            "http://169.254.169.254/latest/meta-data",
+            "http://0xa9fea9fe/",
+            "http://2852039166/",
+            "http://[::ffff:169.254.169.254]/",
+            "http://[64:ff9b::a9fe:a9fe]/",
+            "http://[fe80::1]/",
+            "http://[fd00:ec2::254]/",
+            "http://metadata.google.internal./",
+        ] {
+            assert!(receiver(bad).is_err_and(|what| what.contains("never sent")), "{bad}");
+        }
+    }
+
+    #[test]
+    fn credentials_need_a_closed_network() {
+        assert!(receiver("http://user:secret@hooks.example.org/").is_err_and(|what| !what.contains("secret")));
+        assert!(receiver("http://user:secret@127.0.0.1:9/").is_ok() && receiver("http://u:p@localhost/").is_ok());
+        assert!(receiver("https://user:secret@hooks.example.org/").is_ok() && receiver("http://alerts:9093").is_ok());
+    }
+
+    #[test]
+    fn only_web_addresses_receive() {
+        for bad in ["ftp://host/", "hooks.example.org", "", "file:///etc/passwd", "https://"] {
+            assert!(receiver(bad).is_err(), "{bad}");
+        }
+        assert!(endpoint("http://127.0.0.1:4566").is_ok() && endpoint("http://u:p@host/").is_err());
+        assert!(topic("arn:aws:sns:eu-west-1:123456789012:alerts").is_ok() && topic("alerts").is_err());
+    }
+
+    #[test]
+    fn what_can_be_a_token_is_hidden() {
+        let shown = redacted("https://u:p@hooks.slack.com:8443/services/T0001/XXXXXXXXXXXXXXXXXXXXXXXX?key=abc&b#frag");
+        assert_eq!(shown, "https://***@hooks.slack.com:8443/services/T0001/***?key=***&b=***");
+        assert_eq!(redacted("not a url, but a secret"), "***");
+    }
+}

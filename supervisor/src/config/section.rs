@@ -1,0 +1,165 @@
+//! Reads the values of one section into domain types, and goes on after a wrong one.
+//!
+//! **Promises** every reader returns something: where the value is wrong the problem is noted and the shipped default
+//! stands in for it, so that the rest can be checked too. A configuration with a problem is never used.
+//! **Not here**: which keys there are, and their bounds (`boxes`).
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use toml::Value;
+
+use super::layers::{Entry, Source, Values};
+use super::problems::Problems;
+use super::report::is_secret;
+use super::units::{bytes_of, show_bytes};
+
+/// A wrong value is quoted up to this length.
+const SHOWN_CHARS_MAX: usize = 60;
+
+/// One section being read.
+pub(super) struct Section<'a> {
+    pub(super) name: &'static str,
+    pub(super) values: &'a mut Values,
+    pub(super) problems: &'a mut Problems,
+}
+
+/// A value under scrutiny.
+pub(super) struct Found<'a> {
+    pub(super) value: &'a Value,
+    secret: bool,
+}
+
+impl Found<'_> {
+    /// The problem of a value that is not `expected`.
+    pub(super) fn wrong<T>(&self, expected: &str) -> Result<T, String> {
+        if self.secret {
+            return Err(format!("must be {expected}"));
+        }
+        let mut shown = self.value.to_string();
+        if shown.chars().count() > SHOWN_CHARS_MAX {
+            shown = shown.chars().take(SHOWN_CHARS_MAX - 3).chain("...".chars()).collect();
+        }
+        Err(format!("must be {expected}, not {shown}"))
+    }
+}
+
+impl Section<'_> {
+    fn entry(&self, key: &str) -> &Entry {
+        self.values.find(self.name, key).expect("a test reads every key from the shipped defaults")
+    }
+
+    /// Whether the value is the empty text that stands for "not set".
+    pub(super) fn is_unset(&self, key: &str) -> bool {
+        self.entry(key).value.as_str() == Some("")
+    }
+
+    /// Where the value comes from.
+    pub(super) fn source(&self, key: &str) -> Source {
+        self.entry(key).source.clone()
+    }
+
+    /// The key's value is wrong.
+    pub(super) fn problem(&mut self, key: &str, what: impl Into<String>) {
+        let source = self.source(key);
+        self.problems.add(&source, format!("{}.{key}", self.name), what);
+    }
+
+    /// A value that has no default is missing.
+    pub(super) fn missing(&mut self, key: &str, what: &str) {
+        let variable = format!("MANGROVE_{}__{key}", self.name).to_uppercase();
+        let what = format!("is not set; {what}: set {key} in [{}], or {variable}", self.name);
+        self.problems.add_at(self.values.home().to_owned(), format!("{}.{key}", self.name), what);
+    }
+
+    /// An empty default stands for this value.
+    pub(super) fn derive(&mut self, key: &str, value: impl Into<Value>, from: &'static str) {
+        self.values.set(self.name, key, value.into(), Source::Derived(from), self.problems);
+    }
+
+    /// The value, or the default if it is wrong.
+    pub(super) fn read<T>(&mut self, key: &str, parse: impl Fn(Found<'_>) -> Result<T, String>) -> T {
+        let secret = is_secret(self.name, key);
+        let entry = self.entry(key);
+        match parse(Found { value: &entry.value, secret }) {
+            Ok(value) => value,
+            Err(what) => {
+                let standing_in = parse(Found { value: &entry.default, secret });
+                self.problem(key, what);
+                standing_in.expect("a test reads every shipped default")
+            }
+        }
+    }
+
+    pub(super) fn text(&mut self, key: &str) -> String {
+        self.read(key, |found| match found.value {
+            Value::String(text) => Ok(text.clone()),
+            _ => found.wrong("a text"),
+        })
+    }
+
+    pub(super) fn texts(&mut self, key: &str, items_max: usize) -> Vec<String> {
+        self.read(key, |found| {
+            let items = found.value.as_array().filter(|items| items.len() <= items_max);
+            let texts = items.map(|items| items.iter().map(|item| item.as_str().map(str::to_owned)).collect());
+            match texts.flatten() {
+                Some(texts) => Ok(texts),
+                None => found.wrong(&format!("a list of at most {items_max} texts")),
+            }
+        })
+    }
+
+    pub(super) fn count<N: TryFrom<u64>>(&mut self, key: &str, bounds: RangeInclusive<u64>) -> N {
+        self.read(key, |found| {
+            let number = found.value.as_integer().and_then(|n| u64::try_from(n).ok()).filter(|n| bounds.contains(n));
+            match number.and_then(|n| N::try_from(n).ok()) {
+                Some(number) => Ok(number),
+                None => found.wrong(&format!("a whole number from {} to {}", bounds.start(), bounds.end())),
+            }
+        })
+    }
+
+    pub(super) fn bytes<N: TryFrom<u64>>(&mut self, key: &str, bounds: RangeInclusive<u64>) -> N {
+        self.read(key, |found| {
+            let bytes = match found.value {
+                Value::Integer(n) => u64::try_from(*n).ok(),
+                Value::String(text) => bytes_of(text),
+                _ => None,
+            };
+            match bytes.filter(|n| bounds.contains(n)).and_then(|n| N::try_from(n).ok()) {
+                Some(bytes) => Ok(bytes),
+                None => {
+                    let (least, most) = (show_bytes(*bounds.start()), show_bytes(*bounds.end()));
+                    found.wrong(&format!("a size from {least} to {most}, such as \"32MiB\""))
+                }
+            }
+        })
+    }
+
+    pub(super) fn duration(&mut self, key: &str, bounds: RangeInclusive<Duration>) -> Duration {
+        self.read(key, |found| {
+            let duration = found.value.as_str().and_then(|text| humantime::parse_duration(text).ok());
+            match duration.filter(|duration| bounds.contains(duration)) {
+                Some(duration) => Ok(duration),
+                None => {
+                    let [least, most] = [bounds.start(), bounds.end()].map(|d| humantime::format_duration(*d));
+                    found.wrong(&format!("a duration from {least} to {most}, such as \"10s\""))
+                }
+            }
+        })
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T: Clone>(&mut self, key: &str, choices: &[(&str, T)]) -> T {
+        self.read(key, |found| {
+            let chosen = choices.iter().find(|(name, _)| found.value.as_str() == Some(*name));
+            match chosen {
+                Some((_, choice)) => Ok(choice.clone()),
+                None => {
+                    let names: Vec<String> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
+                    found.wrong(&names.join(" or "))
+                }
+            }
+        })
+    }
+}
