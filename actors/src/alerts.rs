@@ -73,7 +73,11 @@ impl Actor for AlertsActor {
     type State = AlertsState;
     type Arguments = AlertsArgs;
 
-    async fn pre_start(&self, myself: ActorRef<AlertsMsg>, args: AlertsArgs) -> Result<AlertsState, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<AlertsMsg>,
+        args: AlertsArgs,
+    ) -> Result<AlertsState, ActorProcessingErr> {
         let myself = Address::new(myself, args.node.clone());
         Ok(AlertsState { args, myself, queue: VecDeque::new(), under_way: JoinSet::new(), flushes: Vec::new() })
     }

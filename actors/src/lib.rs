@@ -1,17 +1,18 @@
 //! The boxes of the picture: an actor shell each, over a core of plain synchronous Rust.
 
-mod hash_key;
-pub mod node;
+pub mod aggregator;
 pub mod alerts;
 pub mod budget;
 pub mod committer;
+mod hash_key;
 pub mod metrics;
+pub mod node;
 pub mod ports;
 pub mod reader;
 pub mod recovery;
 pub mod sensor;
 pub mod sensors;
-pub mod sinks;
 pub mod shard;
+pub mod sinks;
 
 pub use self::hash_key::hash_key;

@@ -35,7 +35,10 @@ pub fn describe() {
     describe_counter!("mangrove_alerts_sent_total", "alerts handed to a transport");
     describe_counter!("mangrove_alert_retries_total", "alerts tried again");
     describe_counter!("mangrove_alerts_undelivered_total", "alerts given up; they are stored in the alerts zone");
-    describe_counter!("mangrove_alerts_shed_total", "alerts that found the queue full; they are sent at the next start");
+    describe_counter!(
+        "mangrove_alerts_shed_total",
+        "alerts that found the queue full; they are sent at the next start"
+    );
     describe_gauge!("mangrove_alerts_waiting", "alerts queued or under way");
     describe_histogram!("mangrove_alert_send_seconds", "time to hand one alert to one transport");
     describe_histogram!("mangrove_alert_latency_seconds", "from the record's arrival to the alert handed over");
@@ -173,10 +176,7 @@ pub struct AlertFigures {
 
 impl Default for AlertFigures {
     fn default() -> Self {
-        Self {
-            handed_over: AtomicU64::new(0),
-            by_ms: (0..=LATENCY_MS_MAX).map(|_| AtomicU64::new(0)).collect(),
-        }
+        Self { handed_over: AtomicU64::new(0), by_ms: (0..=LATENCY_MS_MAX).map(|_| AtomicU64::new(0)).collect() }
     }
 }
 
@@ -203,11 +203,13 @@ impl AlertFigures {
         let total: u64 = counts.iter().sum();
         let rank = ((share * total as f64).ceil() as u64).clamp(1, total.max(1));
         let mut seen = 0;
-        counts.iter().position(|n| {
-            seen += n;
-            seen >= rank
-        })
-        .map(|ms| ms as u64)
+        counts
+            .iter()
+            .position(|n| {
+                seen += n;
+                seen >= rank
+            })
+            .map(|ms| ms as u64)
     }
 }
 

@@ -16,9 +16,7 @@ pub mod decode;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use messages::{
-    CommitterMsg, Cut, CutReason, EpochNumber, EpochPlan, Position, RawRecord, ReaderMsg, SensorsMsg,
-};
+use messages::{CommitterMsg, Cut, CutReason, EpochNumber, EpochPlan, Position, RawRecord, ReaderMsg, SensorsMsg};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 use tracing::warn;
@@ -137,7 +135,11 @@ impl Actor for ReaderActor {
     type State = ReaderState;
     type Arguments = ReaderArgs;
 
-    async fn pre_start(&self, myself: ActorRef<ReaderMsg>, args: ReaderArgs) -> Result<ReaderState, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<ReaderMsg>,
+        args: ReaderArgs,
+    ) -> Result<ReaderState, ActorProcessingErr> {
         let decoder = Decoder::new(args.context.schema.clone(), self.config.decode.clone());
         args.committer.send(CommitterMsg::Attach(myself.clone()))?;
         let state = ReaderState {

@@ -91,7 +91,11 @@ impl Actor for SensorActor {
     type State = SensorState;
     type Arguments = SensorArgs;
 
-    async fn pre_start(&self, _myself: ActorRef<SensorMsg>, args: SensorArgs) -> Result<SensorState, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<SensorMsg>,
+        args: SensorArgs,
+    ) -> Result<SensorState, ActorProcessingErr> {
         Ok(SensorState { core: args.core, sensor: args.sensor, in_hand: args.in_hand })
     }
 

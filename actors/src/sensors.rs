@@ -34,9 +34,7 @@ use tracing::warn;
 use self::journal::{Entry, Journal};
 use self::slot::{Life, Slot};
 use crate::node::{Address, Gone, Node};
-use crate::sensor::{
-    InHand, SensorActor, SensorArgs, SensorCore, SensorRules, StateError, heartbeat_alert,
-};
+use crate::sensor::{InHand, SensorActor, SensorArgs, SensorCore, SensorRules, StateError, heartbeat_alert};
 use crate::shard::ShardContext;
 use crate::{hash_key, metrics};
 
@@ -262,11 +260,8 @@ impl SensorsActor {
         };
         let in_hand = Arc::new(InHand::default());
         let args = SensorArgs { core, sensor: sensor.clone(), in_hand: in_hand.clone() };
-        let behaviour = SensorActor {
-            context: state.context.clone(),
-            sensors: state.myself.clone(),
-            alerts: state.alerts.clone(),
-        };
+        let behaviour =
+            SensorActor { context: state.context.clone(), sensors: state.myself.clone(), alerts: state.alerts.clone() };
         let spawned = SensorActor::spawn_linked(None, behaviour, args, myself.get_cell()).await;
         let (actor, _) = spawned.map_err(|e| SensorsError::Spawn { sensor: sensor.clone(), error: e.to_string() })?;
         state.actors.insert(actor.get_id(), sensor.clone());
@@ -421,8 +416,7 @@ impl SensorsActor {
     }
 
     fn report_silent(&self, state: &mut SensorsState) -> Result<(), SensorsError> {
-        let (Some(timeout), Some(stream_ms)) =
-            (state.context.schema.heartbeat, state.context.figures.stream_time_ms())
+        let (Some(timeout), Some(stream_ms)) = (state.context.schema.heartbeat, state.context.figures.stream_time_ms())
         else {
             return Ok(());
         };

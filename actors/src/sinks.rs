@@ -33,9 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use messages::{
-    Assessed, CommitterMsg, EncodedEpoch, EncodedObject, EpochContent, EpochNumber, Receipts, SinksMsg,
-};
+use messages::{Assessed, CommitterMsg, EncodedEpoch, EncodedObject, EpochContent, EpochNumber, Receipts, SinksMsg};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 use tracing::{error, warn};
@@ -251,7 +249,10 @@ impl Upload {
                 }
                 Ok(Put::Different) => {
                     error!(shard = %self.context.shard, key = planned.key, "an object says something else than planned");
-                    return Err(format!("{} exists with other content: a broken promise, look before going on", planned.key));
+                    return Err(format!(
+                        "{} exists with other content: a broken promise, look before going on",
+                        planned.key
+                    ));
                 }
                 Err(error) if error.failure == Failure::Refused || attempt >= self.config.attempts_max => {
                     return Err(error.to_string());

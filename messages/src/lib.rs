@@ -22,11 +22,13 @@ mod sinks;
 pub use self::aggregator::AggregatorMsg;
 pub use self::alert::{Alert, AlertKind, Severity};
 pub use self::alerts::AlertsMsg;
-pub use self::batch::{Settled, verdicts_by_row, Assessed, Batch, Column, Credit, Group, InFlight, RawRecord, Reject, Rows};
+pub use self::batch::{
+    Assessed, Batch, Column, Credit, Group, InFlight, RawRecord, Reject, Rows, Settled, verdicts_by_row,
+};
 pub use self::committer::CommitterMsg;
-pub use self::epoch::{EncodedEpoch, EncodedObject, Receipt, Receipts, 
-    AggregateRow, Cut, CutReason, CutState, DimensionChange, EpochContent, EpochPlan, PlannedObject, StateEntry,
-    StateKind, WindowKind, Zone,
+pub use self::epoch::{
+    AggregateRow, Cut, CutReason, CutState, DimensionChange, EncodedEpoch, EncodedObject, EpochContent, EpochPlan,
+    PlannedObject, Receipt, Receipts, StateEntry, StateKind, WindowKind, Zone,
 };
 pub use self::ids::{EpochNumber, InvalidSequence, Position, SensorId, SequenceNumber, ShardId};
 pub use self::reader::ReaderMsg;

@@ -14,6 +14,7 @@
 
 mod addresses;
 mod boxes;
+mod edge;
 mod environment;
 mod layers;
 mod names;
@@ -29,18 +30,23 @@ mod tests;
 mod units;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actors::ports::aws::AwsSettings;
-
-use crate::worker::WorkerConfig;
+use actors::ports::faults::Faults;
+use actors::ports::receivers::{self, ReceiversConfig, SdkConfig};
+use actors::ports::transports::Transport;
+use messages::EventSchema;
 
 use self::layers::Values;
 pub use self::layers::Source;
 pub use self::problems::ConfigProblems;
 use self::problems::Problems;
 pub use self::report::Report;
+use self::section::Reading;
 pub use self::sources::Sources;
+use crate::worker::WorkerConfig;
 
 /// The shipped example; also the lowest layer.
 pub const DEFAULTS: &str = include_str!("../../deploy/local/mangrove.toml");
@@ -48,23 +54,30 @@ pub const DEFAULTS: &str = include_str!("../../deploy/local/mangrove.toml");
 /// Everything that a process is told from outside, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The worker and the boxes in it.
-    pub worker: WorkerConfig,
+    worker: WorkerConfig,
     /// How long a drain may take.
     pub drain_timeout: Duration,
     /// Threads of the runtime; none is one for each core.
     pub threads: Option<usize>,
     /// Where the services are.
     pub aws: AwsSettings,
-    /// The stream's name.
-    pub stream: String,
-    /// The bucket's name.
-    pub bucket: String,
-    /// The lease table's name.
-    pub lease_table: String,
+    /// The stream.
+    pub stream_name: String,
+    /// The bucket of all zones.
+    pub bucket_name: String,
+    /// The lease table.
+    pub leases_table: String,
     /// Where alerts go.
     pub receivers: ReceiversConfig,
     /// The ops endpoint.
+    pub ops: OpsConfig,
+    /// What is logged.
+    pub log: LogConfig,
+    /// Crash points to trigger; none outside tests.
+    pub faults: Faults,
+}
+
+/// The ops endpoint.
     pub ops: OpsConfig,
     /// What is logged.
     pub log: LogConfig,
@@ -132,15 +145,71 @@ impl Config {
     pub fn inspect(sources: &Sources) -> (Report, Result<Config, ConfigProblems>) {
         let mut problems = Problems::default();
         let mut values = Values::merge(sources, &mut problems);
-        let config = match problems.has_unreadable_file() {
-            // Whatever the file says is missing now: what follows from that would only hide the one real problem.
-            true => None,
-            false => Some(boxes::read(&mut values, sources, &mut problems)),
-        };
+        // Whatever an unreadable file says is missing: what follows from that would only hide the one real problem.
+        let config = (!problems.has_unreadable_file()).then(|| Self::read(&mut values, sources, &mut problems));
         let report = Report::new(&values);
         match config {
             Some(config) if problems.is_empty() => (report, Ok(config)),
             _ => (report, Err(problems.into_report())),
         }
     }
+
+    /// Beside a problem, what is returned must not be used.
+    fn read(values: &mut Values, sources: &Sources, problems: &mut Problems) -> Self {
+        let mut reading = Reading { values, problems };
+        let worker = &mut reading.section("worker");
+        let worker_id = edge::worker_id(worker, sources.host_name.as_deref());
+        let memory_budget = edge::memory_budget(worker);
+        let (drain_timeout, threads) = (edge::drain_timeout(worker), edge::threads(worker));
+        let stream_name = edge::name(&mut reading.section("stream"), "there is no default stream", names::stream);
+        let bucket_name = edge::name(&mut reading.section("bucket"), "there is no default bucket", names::bucket);
+        let schema = schema::read(&mut reading.section("schema"));
+        let (supervisor, watchdog) = boxes::restarts(&mut reading.section("restarts"));
+        let worker = WorkerConfig {
+            worker_id,
+            schema: schema.unwrap_or_else(stand_in),
+            event_ids_max: boxes::event_ids_max(&mut reading.section("sensors")),
+            memory_budget,
+            shard: boxes::shard(&mut reading),
+            alerts: boxes::alerts(&mut reading.section("alerts")),
+            supervisor,
+            watchdog,
+            nodes_max: reading.section("ops").count("tree_nodes_max", 100..=1_000_000),
+        };
+        let config = Self {
+            worker,
+            drain_timeout,
+            threads,
+            aws: edge::aws(&mut reading.section("aws")),
+            leases_table: edge::leases_table(&mut reading.section("leases"), &stream_name),
+            stream_name,
+            bucket_name,
+            receivers: boxes::receivers(&mut reading.section("alerts")),
+            ops: edge::ops(&mut reading.section("ops")),
+            log: edge::log(&mut reading.section("log")),
+            faults: sources.faults(reading.problems),
+        };
+        relations::check(&config, values, problems);
+        config
+    }
+
+    /// The worker and the boxes in it.
+    pub fn worker(&self) -> WorkerConfig {
+        self.worker.clone()
+    }
+
+    /// The event schema.
+    pub fn schema(&self) -> &EventSchema {
+        &self.worker.schema
+    }
+
+    /// Opens the transports of all receivers.
+    pub fn transports(&self, sdk: &SdkConfig) -> Result<Arc<[Transport]>, String> {
+        receivers::open(&self.receivers, sdk)
+    }
+}
+
+fn stand_in() -> Arc<EventSchema> {
+    let (name, _) = messages::schema::BUILT_IN[0];
+    Arc::new(EventSchema::built_in(name).expect("it is in the list of those built in"))
 }

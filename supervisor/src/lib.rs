@@ -1,1 +1,8 @@
-//! .
+//! The supervision tree of one worker, its ops endpoint, its configuration and its command line.
+
+pub mod lake;
+pub mod ops;
+pub mod shard;
+pub mod supervision;
+pub mod tree_view;
+pub mod worker;

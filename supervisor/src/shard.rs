@@ -7,8 +7,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use actors::aggregator::windows::WindowsConfig;
-use actors::aggregator::{AggregatorActor, AggregatorArgs};
+
+use actors::aggregator::{AggregatorActor, AggregatorArgs, WindowsConfig};
 use actors::budget::Budget;
 use actors::committer::{CommitterActor, CommitterArgs, CommitterConfig};
 use actors::node::{Address, Gone};

@@ -6,7 +6,7 @@
 //! **Promises**
 //! - A child starts when all before it run, and sees their current addresses.
 //! - Its mailbox is never blocked: starts, stops, drains and back-offs are tasks that message back.
-//! - Restarts are limited; each is logged and counted once, with its cause.
+//! - Restarts are limited, for all children together; each is logged and counted once, with its cause.
 //! - An end that nobody asked for is a failure: an error, a panic, a kill, a cancelled task, a stop of its own.
 //!
 //! **Fails** beyond its budget with [`GivenUp`], which names child and cause, once its children have stopped: its own
@@ -17,10 +17,11 @@
 mod child;
 mod facts;
 mod halt;
+mod hosted;
 pub mod restart;
 mod root;
 mod state;
-mod task;
+pub(crate) mod task;
 #[cfg(test)]
 mod tests;
 pub mod tree;
@@ -48,6 +49,8 @@ pub enum Scope {
     RestForOne,
     /// All.
     OneForAll,
+    /// Nobody: the children hold no addresses of each other. Their budget is still one.
+    OneForOne,
 }
 
 /// Fixed for the life of a supervisor.

@@ -10,6 +10,7 @@ mod directory;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actors::node::NodeState;
 use actors::alerts::{AlertsActor, AlertsArgs, AlertsConfig};
 use actors::budget::Budget;
 use actors::metrics::AlertFigures;
@@ -25,12 +26,17 @@ use actors::shard::{ShardContext, ShardFigures};
 use messages::EventSchema;
 
 pub use self::directory::Directory;
+use crate::ops::{Check, Readiness};
 use crate::shard::{Shard, ShardConfig, ShardPorts};
+use crate::supervision::tree::Tree;
 use crate::supervision::watchdog::{Watchdog, WatchdogConfig};
 use crate::supervision::{
     ChildSpec, Root, RootError, Scope, StartError, SupervisorArgs, SupervisorConfig, Surroundings,
 };
-use crate::tree::Tree;
+
+const BOXES_PER_SHARD: u32 = 5;
+/// A shard that has not been read for this long is not being read.
+const READ_SILENCE_MS_MAX: i64 = 30_000;
 
 /// Everything a worker needs to know.
 #[derive(Clone, Debug)]
@@ -81,6 +87,7 @@ pub struct Worker {
     shards: Arc<[Shard]>,
     alert_figures: Arc<AlertFigures>,
     budget: Budget,
+    clock: Clock,
 }
 
 /// A worker could not start.
@@ -126,7 +133,7 @@ impl Worker {
         ];
         let root = Root::spawn(SupervisorArgs::new("", children, config.supervisor.clone(), surroundings)).await?;
         let watchdog = Watchdog::spawn(tree.clone(), config.watchdog);
-        Ok(Self { root, _watchdog: watchdog, tree, shards, alert_figures, budget })
+        Ok(Self { root, _watchdog: watchdog, tree, shards, alert_figures, budget, clock: ports.clock })
     }
 
     /// Waits until the tree ends by itself: only when a child was given up.
@@ -160,6 +167,21 @@ impl Worker {
         &self.budget
     }
 
+    /// Whether data flows, and if not, where it stands still. Asks no service: a probe must not cost a request each.
+    pub fn readiness(&self) -> Readiness {
+        let (shards, tree, clock) = (self.shards.clone(), self.tree.clone(), self.clock.clone());
+        Arc::new(move || {
+            let mut checks: Vec<Check> = shards.iter().map(|shard| shard_check(shard, clock.now_ms())).collect();
+            let down = tree.nodes().into_iter().filter(|node| node.state() != NodeState::Running);
+            checks.extend(down.map(|node| Check {
+                name: node.path.clone(),
+                ok: false,
+                why: node.last_error().map_or_else(|| "starting".to_owned(), |error| error.message),
+            }));
+            Box::pin(async move { checks })
+        })
+    }
+
     /// Whether all that was put into the stream is read and committed, as far as this worker can tell.
     pub fn has_caught_up(&self, since_ms: i64) -> bool {
         self.shards.iter().all(|shard| {
@@ -180,6 +202,19 @@ impl Worker {
         let sensors: u64 = self.shards.iter().map(|shard| shard.context.figures.sensor_restarts()).sum();
         boxes + sensors
     }
+}
+
+fn shard_check(shard: &Shard, now_ms: i64) -> Check {
+    let name = format!("shard {} is read", shard.context.shard.short());
+    let read_at_ms = shard.context.figures.read_at_ms();
+    let silent_ms = now_ms.saturating_sub(read_at_ms);
+    let ok = shard.context.figures.has_ended() || (read_at_ms > 0 && silent_ms < READ_SILENCE_MS_MAX);
+    let why = match (ok, read_at_ms) {
+        (true, _) => String::new(),
+        (false, 0) => "not read yet".to_owned(),
+        (false, _) => format!("last read {} s ago", silent_ms / 1000),
+    };
+    Check { name, ok, why }
 }
 
 /// Finds out now what would else fail an hour later.
@@ -237,18 +272,23 @@ fn alerts(config: &WorkerConfig, ports: &WorkerPorts, figures: &Arc<AlertFigures
 /// Shards are independent of each other: one that fails too often ends alone at first, and takes the worker down only
 /// when its own supervisor has been restarted too often as well.
 fn shards_subtree(shards: Arc<[Shard]>, config: SupervisorConfig, surroundings: Surroundings) -> ChildSpec {
+    // Stopping a subtree takes its children's times in sum.
+    let stop_timeout = config.stop_timeout * BOXES_PER_SHARD * u32::try_from(shards.len().max(1)).unwrap_or(u32::MAX);
     ChildSpec::subtree("shards", "shards", move |context| {
         let alerts = context.address("alerts")?;
         let each = shards.iter().map(|shard| {
             let (shard, alerts) = (shard.clone(), alerts.clone());
             let (config, surroundings) = (config.clone(), surroundings.clone());
             let name = shard.context.shard.short().to_owned();
+            let stop_timeout = config.stop_timeout * BOXES_PER_SHARD;
             ChildSpec::subtree(name, "shard", move |_| {
                 let config = SupervisorConfig { scope: Scope::OneForAll, ..config.clone() };
                 Ok(SupervisorArgs::new("", shard.children(&alerts), config, surroundings.clone()))
             })
+            .stopping_within(stop_timeout)
         });
         let config = SupervisorConfig { scope: Scope::OneForOne, ..config.clone() };
         Ok(SupervisorArgs::new("", each.collect(), config, surroundings.clone()))
     })
+    .stopping_within(stop_timeout)
 }

@@ -17,7 +17,9 @@ pub const POINTS: [&str; 7] = [
 
 /// A plan of faults cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("fault plan {0:?}: expected point=panic or point=abort, optionally point[detail] and @n, with a point of {POINTS:?}")]
+#[error(
+    "fault plan {0:?}: expected point=panic or point=abort, optionally point[detail] and @n, with a point of {POINTS:?}"
+)]
 pub struct BadFaultPlan(String);
 
 #[cfg(feature = "fault-points")]

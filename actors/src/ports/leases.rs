@@ -84,10 +84,8 @@ impl LeaseTable {
 
     async fn create(&self) -> Result<(), CallError> {
         let key = KeySchemaElement::builder().attribute_name("leaseKey").key_type(KeyType::Hash).build();
-        let attribute = AttributeDefinition::builder()
-            .attribute_name("leaseKey")
-            .attribute_type(ScalarAttributeType::S)
-            .build();
+        let attribute =
+            AttributeDefinition::builder().attribute_name("leaseKey").attribute_type(ScalarAttributeType::S).build();
         let (key, attribute) = (key.expect("both parts are set"), attribute.expect("both parts are set"));
         let request = self.client.create_table().table_name(&self.table).key_schema(key);
         let request = request.attribute_definitions(attribute).billing_mode(BillingMode::PayPerRequest);

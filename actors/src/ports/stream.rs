@@ -103,8 +103,8 @@ impl Stream {
             .records
             .into_iter()
             .map(|record| {
-                let sequence = SequenceNumber::parse(&record.sequence_number)
-                    .map_err(|e| malformed(action(), &e.to_string()))?;
+                let sequence =
+                    SequenceNumber::parse(&record.sequence_number).map_err(|e| malformed(action(), &e.to_string()))?;
                 let arrival_ms = record
                     .approximate_arrival_timestamp
                     // The service sends seconds as a float: the nearest millisecond is the one that was meant.

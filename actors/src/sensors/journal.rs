@@ -55,24 +55,14 @@ impl Journal {
         self.lines.push_back(Line::Batch { in_flight, receipts, poison: Arc::from([]), since });
     }
 
-    pub(super) fn push_cut(
-        &mut self,
-        cut: Cut,
-        states: BTreeMap<SensorId, StateEntry>,
-        waiting: BTreeSet<SensorId>,
-    ) {
+    pub(super) fn push_cut(&mut self, cut: Cut, states: BTreeMap<SensorId, StateEntry>, waiting: BTreeSet<SensorId>) {
         let receipts = std::mem::take(&mut self.receipts);
         self.lines.push_back(Line::Cut { cut, receipts, states, waiting });
     }
 
     /// The message that hands a group of the newest batch to its sensor.
     pub(super) fn apply(&self, in_flight: &Arc<InFlight>, group: usize) -> SensorMsg {
-        SensorMsg::Apply {
-            in_flight: in_flight.clone(),
-            group,
-            receipts: self.receipts.clone(),
-            poison: Arc::from([]),
-        }
+        SensorMsg::Apply { in_flight: in_flight.clone(), group, receipts: self.receipts.clone(), poison: Arc::from([]) }
     }
 
     /// Everything that a sensor has to do from this number on.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array};
-use messages::{EncodedObject, AggregateRow, WindowKind, Zone};
+use messages::{AggregateRow, EncodedObject, WindowKind, Zone};
 
 use super::epoch::Job;
 use super::error::EncodeError;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, StringArray};
 use messages::schema::{FieldKind, FieldSpec, PartitionBy};
-use messages::{EncodedObject, Batch, Column, RawRecord, Rows, Zone};
+use messages::{Batch, Column, EncodedObject, RawRecord, Rows, Zone};
 
 use super::epoch::Job;
 use super::error::EncodeError;
@@ -67,13 +67,9 @@ fn columns(job: &Job<'_>, rows: &EpochRows<'_>, chunk: &[CleanRow<'_>]) -> Resul
     Ok(columns)
 }
 
-fn field(
-    spec: &FieldSpec,
-    index: usize,
-    batches: &[&Batch],
-    chunk: &[CleanRow<'_>],
-) -> Result<ArrayRef, EncodeError> {
-    let mismatch = || EncodeError::Mismatch { field: spec.name.clone(), problem: "a batch holds values of another type" };
+fn field(spec: &FieldSpec, index: usize, batches: &[&Batch], chunk: &[CleanRow<'_>]) -> Result<ArrayRef, EncodeError> {
+    let mismatch =
+        || EncodeError::Mismatch { field: spec.name.clone(), problem: "a batch holds values of another type" };
     let columns = batches.iter().map(|batch| batch.rows.fields.get(index));
     Ok(match spec.kind {
         FieldKind::Float => {

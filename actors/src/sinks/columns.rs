@@ -109,22 +109,16 @@ pub fn quarantine() -> SchemaRef {
 
 /// Readings whose event id had been seen before, in stream order.
 pub fn duplicates() -> SchemaRef {
-    let mut columns = vec![
-        required(SENSOR_ID, DataType::Utf8),
-        optional(EVENT_ID, DataType::Utf8),
-        required(EVENT_TIME, micros()),
-    ];
+    let mut columns =
+        vec![required(SENSOR_ID, DataType::Utf8), optional(EVENT_ID, DataType::Utf8), required(EVENT_TIME, micros())];
     columns.extend(origin());
     Arc::new(Schema::new(columns))
 }
 
 /// Versions of sensor attributes, in stream order.
 pub fn dimensions(schema: &EventSchema) -> SchemaRef {
-    let mut columns = vec![
-        required(SENSOR_ID, DataType::Utf8),
-        required(VERSION, DataType::Int32),
-        required(VALID_FROM, micros()),
-    ];
+    let mut columns =
+        vec![required(SENSOR_ID, DataType::Utf8), required(VERSION, DataType::Int32), required(VALID_FROM, micros())];
     columns.extend(schema.tracked().map(|(_, spec)| field(spec)));
     columns.push(required(CHANGED, DataType::Utf8));
     columns.extend(origin());

@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray};
-use messages::{EncodedObject, Zone};
 use messages::schema::{FieldKind, FieldSpec, Value};
+use messages::{EncodedObject, Zone};
 
 use super::epoch::Job;
 use super::error::EncodeError;

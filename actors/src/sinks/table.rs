@@ -77,7 +77,8 @@ impl Table {
 
 fn properties(job: &Job<'_>, schema: &SchemaRef, n_sorted: usize) -> Result<WriterProperties, ParquetError> {
     let encoding = &job.context.encoding;
-    let sorted = (0..n_sorted as i32).map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: false });
+    let sorted =
+        (0..n_sorted as i32).map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: false });
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(encoding.zstd_level)?))
         .set_max_row_group_row_count(Some(encoding.row_group_rows.max(1)))

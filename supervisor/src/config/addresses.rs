@@ -44,7 +44,7 @@ pub(super) fn topic(text: &str) -> Result<(), String> {
         if partition.starts_with("aws") && !region.is_empty() && !name.is_empty()
             && account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()));
     let example = "\"arn:aws:sns:eu-central-1:123456789012:alerts\"";
-    ok.then_some(()).ok_or_else(|| format!("{text:?} is not the ARN of a topic, such as {example}"))
+    ok.then_some(()).ok_or_else(|| format!("is not the ARN of a topic, such as {example}: {text:?}"))
 }
 
 /// A name that the ops endpoint may be asked by; `*` is all.

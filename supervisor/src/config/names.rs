@@ -3,30 +3,37 @@
 //! **Not here**: whether what is named exists (`worker`).
 
 /// A Kinesis stream.
-pub(super) fn stream(name: &str) -> Result<(), &'static str> {
+pub(super) fn stream(name: &str) -> Result<(), String> {
     let ok = (1..=128).contains(&name.len()) && name.chars().all(plain);
-    ok.then_some(()).ok_or("must be 1 to 128 letters, digits, _ . or -")
+    ok.then_some(()).ok_or_else(|| "must be 1 to 128 letters, digits, _ . or -".to_owned())
 }
 
 /// A DynamoDB table.
-pub(super) fn table(name: &str) -> Result<(), &'static str> {
+pub(super) fn table(name: &str) -> Result<(), String> {
     let ok = (3..=255).contains(&name.len()) && name.chars().all(plain);
-    ok.then_some(()).ok_or("must be 3 to 255 letters, digits, _ . or -")
+    ok.then_some(()).ok_or_else(|| "must be 3 to 255 letters, digits, _ . or -".to_owned())
 }
 
 /// An S3 bucket.
-pub(super) fn bucket(name: &str) -> Result<(), &'static str> {
+pub(super) fn bucket(name: &str) -> Result<(), String> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-');
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     let edges = edge(name.chars().next()) && edge(name.chars().next_back());
     let ok = (3..=63).contains(&name.len()) && name.chars().all(allowed) && edges && !name.contains("..");
-    ok.then_some(()).ok_or("must be 3 to 63 lower-case letters, digits, . or -, beginning and ending with one of the first two")
+    let what = "must be 3 to 63 lower-case letters, digits, . or -, with a letter or a digit at both ends";
+    ok.then_some(()).ok_or_else(|| what.to_owned())
+}
+
+/// An AWS region.
+pub(super) fn region(name: &str) -> Result<(), String> {
+    let ok = name.len() <= 32 && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    ok.then_some(()).ok_or_else(|| "is not a region, such as \"eu-central-1\"".to_owned())
 }
 
 /// A worker. It stands in lease rows and log lines.
-pub(super) fn worker(name: &str) -> Result<(), &'static str> {
+pub(super) fn worker(name: &str) -> Result<(), String> {
     let ok = (1..=128).contains(&name.len()) && name.chars().all(|c| plain(c) || matches!(c, ':' | '@'));
-    ok.then_some(()).ok_or("must be 1 to 128 letters, digits, _ . : @ or -")
+    ok.then_some(()).ok_or_else(|| "must be 1 to 128 letters, digits, _ . : @ or -".to_owned())
 }
 
 /// A log level, or several by module. `EnvFilter` itself takes any word for a module's name, so that a wrong level
@@ -41,7 +48,10 @@ pub(super) fn log_level(text: &str) -> Result<(), String> {
     };
     match text.split(',').find(|directive| !is_directive(directive)) {
         None => Ok(()),
-        Some(wrong) => Err(format!("{wrong:?} is not one of {}, nor module=level", LEVELS.join(", "))),
+        Some(wrong) => {
+            let levels = LEVELS.join(", ");
+            Err(format!("is not a log level: {wrong:?} is neither one of {levels} nor module=level"))
+        }
     }
 }
 
@@ -67,7 +77,7 @@ mod tests {
 
     #[test]
     fn log_levels() {
-        assert!(log_level("info").is_ok() && log_level("warn,mangrove_actors::reader=debug").is_ok());
+        assert!(log_level("info").is_ok() && log_level("warn,actors::reader=debug").is_ok());
         for bad in ["inof", "", "INFO", "info,,debug", "mangrove_actors", "a b=info"] {
             assert!(log_level(bad).is_err(), "{bad}");
         }

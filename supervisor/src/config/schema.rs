@@ -14,7 +14,7 @@ use super::section::Section;
 use super::suggest::closest;
 
 pub(super) fn read(section: &mut Section<'_>) -> Option<Arc<EventSchema>> {
-    let (name, file) = (section.text("use"), section.text("file"));
+    let (name, file) = (section.text("use", |_| Ok(())), section.text("file", |_| Ok(())));
     let schema = match (name.as_str(), file.as_str()) {
         ("", "") => {
             section.missing("use", &format!("a built-in schema ({}) or a file is needed", names().join(", ")));

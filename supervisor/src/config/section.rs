@@ -17,6 +17,30 @@ use super::units::{bytes_of, show_bytes};
 /// A wrong value is quoted up to this length.
 const SHOWN_CHARS_MAX: usize = 60;
 
+pub(super) const KIB: u64 = 1 << 10;
+pub(super) const MIB: u64 = 1 << 20;
+pub(super) const GIB: u64 = 1 << 30;
+
+pub(super) const fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+pub(super) const fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// A configuration being read.
+pub(super) struct Reading<'a> {
+    pub(super) values: &'a mut Values,
+    pub(super) problems: &'a mut Problems,
+}
+
+impl Reading<'_> {
+    pub(super) fn section(&mut self, name: &'static str) -> Section<'_> {
+        Section { name, values: self.values, problems: self.problems }
+    }
+}
+
 /// One section being read.
 pub(super) struct Section<'a> {
     pub(super) name: &'static str,
@@ -54,8 +78,9 @@ impl Section<'_> {
         self.entry(key).value.as_str() == Some("")
     }
 
-    /// Where the value comes from.
+    /// Where the value comes from; an item of a list comes from where the list does.
     pub(super) fn source(&self, key: &str) -> Source {
+        let key = key.split_once('[').map_or(key, |(list, _)| list);
         self.entry(key).source.clone()
     }
 
@@ -91,22 +116,35 @@ impl Section<'_> {
         }
     }
 
-    pub(super) fn text(&mut self, key: &str) -> String {
+    /// A text that `check` lets pass.
+    pub(super) fn text(&mut self, key: &str, check: impl Fn(&str) -> Result<(), String>) -> String {
         self.read(key, |found| match found.value {
-            Value::String(text) => Ok(text.clone()),
+            Value::String(text) => check(text).map(|()| text.clone()).map_err(|what| format!("{text:?} {what}")),
             _ => found.wrong("a text"),
         })
     }
 
-    pub(super) fn texts(&mut self, key: &str, items_max: usize) -> Vec<String> {
-        self.read(key, |found| {
+    /// A list of texts that `check` lets pass. Every item that it does not is a problem of its own.
+    pub(super) fn texts(
+        &mut self,
+        key: &str,
+        items_max: usize,
+        check: impl Fn(&str) -> Result<(), String>,
+    ) -> Vec<String> {
+        let texts = self.read(key, |found| {
             let items = found.value.as_array().filter(|items| items.len() <= items_max);
             let texts = items.map(|items| items.iter().map(|item| item.as_str().map(str::to_owned)).collect());
             match texts.flatten() {
-                Some(texts) => Ok(texts),
+                Some(texts) => Ok::<Vec<String>, _>(texts),
                 None => found.wrong(&format!("a list of at most {items_max} texts")),
             }
-        })
+        });
+        for (n, text) in texts.iter().enumerate() {
+            if let Err(what) = check(text) {
+                self.problem(&format!("{key}[{n}]"), what);
+            }
+        }
+        texts
     }
 
     pub(super) fn count<N: TryFrom<u64>>(&mut self, key: &str, bounds: RangeInclusive<u64>) -> N {

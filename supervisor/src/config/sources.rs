@@ -5,9 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
+use actors::ports::faults::Faults;
 use toml::Value;
 
 use super::layers::Source;
+use super::problems::Problems;
 
 /// The inputs of one load, lowest layer first: presets, file, environment, flags.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +19,7 @@ pub struct Sources {
     pub(super) environment: Vec<(String, String)>,
     pub(super) flags: Vec<Setting>,
     pub(super) host_name: Option<String>,
+    fault_plan: Option<String>,
 }
 
 /// One value that does not stand in a file or in the environment.
@@ -51,6 +54,22 @@ impl Sources {
         // The order of the process's environment means nothing; the order of the problems should not either.
         self.environment.sort();
         self
+    }
+
+    /// Crash points to trigger, for tests. Overrides `MANGROVE_FAULTS`.
+    #[must_use]
+    pub fn fault_plan(mut self, plan: Option<&str>) -> Self {
+        self.fault_plan = plan.map(str::to_owned).or(self.fault_plan);
+        self
+    }
+
+    pub(super) fn faults(&self, problems: &mut Problems) -> Faults {
+        let variable = self.environment.iter().find(|(name, _)| name == "MANGROVE_FAULTS");
+        let plan = self.fault_plan.as_deref().or(variable.map(|(_, plan)| plan.as_str()));
+        Faults::parse(plan.unwrap_or_default()).unwrap_or_else(|error| {
+            problems.add_at("MANGROVE_FAULTS", "", error.to_string());
+            Faults::none()
+        })
     }
 
     /// Sets the host name, from which the worker's id is taken.

@@ -286,6 +286,7 @@ impl State {
         let now_ms = self.surroundings.clock.now_ms();
         let giving_up = matches!(&self.recovery, Some(Recovery { then: Then::GiveUp(_), .. }));
         let ending = giving_up || self.drain.is_some();
+        let n_children = self.children.len();
         let child = &mut self.children[index];
         child.slot = Slot::Down;
         let cause = match child.killed_for.take() {
@@ -298,7 +299,11 @@ impl State {
         let recovery = match self.budget.failed(self.began.elapsed(), (self.surroundings.jitter)()) {
             Decision::RestartAfter(delay) => {
                 facts::restarts(&child.node, &cause, delay, now_ms);
-                let from = if self.config.scope == Scope::OneForAll { 0 } else { index };
+                let from = match self.config.scope {
+                    Scope::RestForOne => index,
+                    Scope::OneForAll => 0,
+                    Scope::OneForOne => n_children,
+                };
                 Recovery { from, then: Then::Restart(delay) }
             }
             Decision::GiveUp => {

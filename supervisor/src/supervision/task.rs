@@ -7,10 +7,10 @@ use tokio::task::{JoinError, JoinHandle};
 
 /// Aborts its task when dropped.
 #[derive(Debug)]
-pub(super) struct Task<T>(JoinHandle<T>);
+pub(crate) struct Task<T>(JoinHandle<T>);
 
 impl<T: Send + 'static> Task<T> {
-    pub(super) fn spawn(future: impl Future<Output = T> + Send + 'static) -> Self {
+    pub(crate) fn spawn(future: impl Future<Output = T> + Send + 'static) -> Self {
         Self(tokio::spawn(future))
     }
 }

@@ -2,6 +2,7 @@
 
 mod drain;
 mod hang;
+mod hosted;
 mod restarts;
 mod starts;
 mod world;

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use messages::{AlertsMsg, SensorId, SensorPage, SensorView, SensorsMsg};
 use ractor::rpc::CallResult;
 use ractor::{ActorCell, ActorRef};
 
+use crate::ops::directory::{SensorCounts, SensorDirectory, Unanswered};
 use crate::shard::Shard;
 
 /// A router that does not answer in time is busy or restarting: the caller may ask again.
@@ -21,35 +23,60 @@ impl Directory {
     pub fn new(shards: Arc<[Shard]>) -> Self {
         Self(shards)
     }
+}
 
-    /// The live state of one sensor; none if no owned shard knows it.
-    pub async fn find(&self, id: &str) -> Option<SensorView> {
-        for sensors in self.0.iter().filter_map(Shard::sensors) {
-            let ask = |reply| SensorsMsg::Inspect(SensorId::new(id), reply);
-            if let Ok(CallResult::Success(Some(view))) = sensors.actor().call(ask, Some(ASK_TIMEOUT)).await {
-                return Some(view);
+impl SensorDirectory for Directory {
+    fn find(&self, id: SensorId) -> BoxFuture<'_, Result<Option<SensorView>, Unanswered>> {
+        Box::pin(async move {
+            for shard in self.0.iter() {
+                let found = ask(shard, |reply| SensorsMsg::Inspect(id.clone(), reply)).await?;
+                if found.is_some() {
+                    return Ok(found);
+                }
             }
-        }
-        None
+            Ok(None)
+        })
     }
 
-    /// One page of a shard's sensors; none if the shard is not owned or does not answer.
-    pub async fn page(&self, shard: &str, offset: usize, limit: usize) -> Option<SensorPage> {
-        let owned = self.0.iter().find(|owned| owned.context.shard.short() == shard)?;
-        let ask = |reply| SensorsMsg::Page { offset, limit, reply };
-        match owned.sensors()?.actor().call(ask, Some(ASK_TIMEOUT)).await {
-            Ok(CallResult::Success(page)) => Some(page),
-            Ok(CallResult::Timeout | CallResult::SenderError) | Err(_) => None,
-        }
+    fn page<'a>(
+        &'a self,
+        shard: &'a str,
+        offset: usize,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Option<SensorPage>, Unanswered>> {
+        Box::pin(async move {
+            match self.0.iter().find(|owned| owned.context.shard.short() == shard) {
+                Some(shard) => ask(shard, |reply| SensorsMsg::Page { offset, limit, reply }).await.map(Some),
+                None => Ok(None),
+            }
+        })
     }
 
-    /// Per owned shard: its short id, and how many sensors it knows and how many have an actor.
-    pub fn counts(&self) -> Vec<(String, u64, u64)> {
+    fn counts(&self) -> BoxFuture<'_, Vec<SensorCounts>> {
         let count = |shard: &Shard| {
-            let (known, live) = shard.context.figures.sensors();
-            (shard.context.shard.short().to_owned(), known, live)
+            let (total, live) = shard.context.figures.sensors();
+            SensorCounts {
+                shard: shard.context.shard.short().to_owned(),
+                total: total as usize,
+                live: live as usize,
+                // A sensor is started again within the handler that learns of its death.
+                restarting: 0,
+            }
         };
-        self.0.iter().map(count).collect()
+        let counts = self.0.iter().map(count).collect();
+        Box::pin(async move { counts })
+    }
+}
+
+async fn ask<T: Send + 'static>(
+    shard: &Shard,
+    question: impl FnOnce(ractor::RpcReplyPort<T>) -> SensorsMsg,
+) -> Result<T, Unanswered> {
+    let unanswered = || Unanswered { shard: shard.context.shard.short().to_owned() };
+    let sensors = shard.sensors().ok_or_else(unanswered)?;
+    match sensors.actor().call(question, Some(ASK_TIMEOUT)).await {
+        Ok(CallResult::Success(answer)) => Ok(answer),
+        Ok(CallResult::Timeout | CallResult::SenderError) | Err(_) => Err(unanswered()),
     }
 }
 

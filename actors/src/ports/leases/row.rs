@@ -126,10 +126,8 @@ impl LeaseRow {
             Some(AttributeValue::Ss(parents)) => parents.iter().map(|p| ShardId::new(p)).collect(),
             _ => Vec::new(),
         };
-        let hash_range = (
-            text(&item, "startingHashKey").unwrap_or_default(),
-            text(&item, "endingHashKey").unwrap_or_default(),
-        );
+        let hash_range =
+            (text(&item, "startingHashKey").unwrap_or_default(), text(&item, "endingHashKey").unwrap_or_default());
         Ok(Self {
             shard: ShardId::new(&key),
             owner: text(&item, "leaseOwner"),

@@ -30,7 +30,8 @@ fn reason_of(data: impl AsRef<[u8]>) -> Reason {
 
 #[test]
 fn a_good_event_becomes_a_row() {
-    let data = br#"{"sensor_id":"s-1","event_id":"e","seq":7,"ts":"1970-01-01T00:00:01.5Z","temperature":21,"extra":[{}],
+    let data =
+        br#"{"sensor_id":"s-1","event_id":"e","seq":7,"ts":"1970-01-01T00:00:01.5Z","temperature":21,"extra":[{}],
         "location":{"site":"a","lat":1.5,"lon":null},"firmware":"1\u0041"}"#;
     let batch = batch(&[data]);
     assert!(batch.rejects.is_empty(), "{:?}", batch.rejects);
@@ -46,7 +47,8 @@ fn a_good_event_becomes_a_row() {
 
 #[test]
 fn every_kind_of_bad_input_has_its_reason() {
-    let deep = format!(r#"{{"sensor_id":"a","ts":"2026-01-01T00:00:00Z","x":{}1{}}}"#, "[".repeat(500), "]".repeat(500));
+    let deep =
+        format!(r#"{{"sensor_id":"a","ts":"2026-01-01T00:00:00Z","x":{}1{}}}"#, "[".repeat(500), "]".repeat(500));
     let id = |id: &str| format!(r#"{{"sensor_id":{id},"ts":"2026-01-01T00:00:00Z","temperature":1}}"#);
     let cases: Vec<(Vec<u8>, Reason)> = vec![
         (b"".to_vec(), Reason::Empty),
@@ -80,7 +82,12 @@ fn every_kind_of_bad_input_has_its_reason() {
         (b"{}\n{}\n{}\n{}".to_vec(), Reason::TooManyEvents),
     ];
     for (data, reason) in cases {
-        assert_eq!(reason_of(&data), reason, "{:?}", String::from_utf8_lossy(&data).chars().take(80).collect::<String>());
+        assert_eq!(
+            reason_of(&data),
+            reason,
+            "{:?}",
+            String::from_utf8_lossy(&data).chars().take(80).collect::<String>()
+        );
     }
 }
 

@@ -112,10 +112,13 @@ fn a_value_cannot_move_to_its_neighbour_unnoticed() {
         let reading = |n: usize| Reading { event_id: ids[n].map(str::to_owned), ..clean("a", n as i64, 1.0) };
         (0..2).map(|n| event(11 + n as u64, vec![Part::Reading(reading(n))])).collect()
     };
-    let forms = [[Some("ab"), Some("c")], [Some("a"), Some("bc")], [Some("abc"), None], [None, Some("abc")], [
-        Some("abc"),
-        Some(""),
-    ]];
+    let forms = [
+        [Some("ab"), Some("c")],
+        [Some("a"), Some("bc")],
+        [Some("abc"), None],
+        [None, Some("abc")],
+        [Some("abc"), Some("")],
+    ];
     let mut found: Vec<String> = forms
         .iter()
         .map(|ids| digests(&plan_of(&with_ids(*ids))).iter().find(|d| d.0 == Zone::Cleansed).unwrap().1.to_owned())

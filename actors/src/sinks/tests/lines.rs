@@ -93,7 +93,8 @@ fn raw_lies_under_the_hour_of_arrival_in_stream_order() {
     let found: Vec<Vec<Vec<u8>>> = objects(&epoch, Zone::Raw).iter().map(|o| lines(o)).collect();
     let line = |n: u64| format!("{{\"n\":{n}}}").into_bytes();
     assert_eq!(found, [[line(11), line(13)], [line(12), line(14)]]);
-    let hours: Vec<bool> = keys(&epoch, Zone::Raw).iter().zip(["15", "16"]).map(|(k, h)| k.contains(&format!("hour={h}/"))).collect();
+    let hours: Vec<bool> =
+        keys(&epoch, Zone::Raw).iter().zip(["15", "16"]).map(|(k, h)| k.contains(&format!("hour={h}/"))).collect();
     assert_eq!(hours, [true, true]);
 }
 

@@ -5,12 +5,17 @@ use messages::{EpochContent, Position, SensorId, StateEntry, StateKind, Zone};
 use proptest::prelude::*;
 
 use super::fixture::{content, context, objects, sequence};
-use crate::sinks::state::decompress;
 use crate::sinks::state::STATE_VERSION;
+use crate::sinks::state::decompress;
 use crate::sinks::{EpochContext, StateObjectError, decode_state, encode_epoch};
 
 fn entry(kind: StateKind, sensor: &str, bytes: &[u8]) -> StateEntry {
-    StateEntry { kind, sensor: SensorId::new(sensor), hash_key: u128::MAX - bytes.len() as u128, bytes: Arc::from(bytes) }
+    StateEntry {
+        kind,
+        sensor: SensorId::new(sensor),
+        hash_key: u128::MAX - bytes.len() as u128,
+        bytes: Arc::from(bytes),
+    }
 }
 
 fn encode(context: &EpochContext, content: &EpochContent) -> Vec<u8> {

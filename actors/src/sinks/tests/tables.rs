@@ -77,7 +77,11 @@ fn cleansed_rows_come_back_sorted_and_bit_for_bit() {
 #[test]
 fn equal_event_times_of_a_sensor_stay_in_stream_order() {
     let reading = |late| Part::Reading(Reading { late, ..clean("a", NOW_US, 1.0) });
-    let events = [event(9, vec![reading(false), reading(true)]), event(10, vec![reading(true)]), event(11, vec![reading(false)])];
+    let events = [
+        event(9, vec![reading(false), reading(true)]),
+        event(10, vec![reading(true)]),
+        event(11, vec![reading(false)]),
+    ];
     let epoch = encode_epoch(&context(), &batches(&events, 1), &content()).unwrap();
     let table = table(&epoch, Zone::Cleansed);
     assert_eq!(texts(&table, "sequence"), some(&["9", "9", "10", "11"]));
@@ -88,8 +92,9 @@ fn equal_event_times_of_a_sensor_stay_in_stream_order() {
 
 #[test]
 fn cleansed_rows_lie_under_the_hour_of_their_event() {
-    let events: Vec<Event> =
-        (0..4).map(|n| event(11 + n, vec![Part::Reading(clean("a", NOW_US - n as i64 % 2 * 30 * HOUR_US, n as f64))])).collect();
+    let events: Vec<Event> = (0..4)
+        .map(|n| event(11 + n, vec![Part::Reading(clean("a", NOW_US - n as i64 % 2 * 30 * HOUR_US, n as f64))]))
+        .collect();
     let epoch = encode(&events);
     let prefix = "cleansed/year=2026/month=11";
     let file = "climate-000000000003-00000007-99-0.parquet";
@@ -146,22 +151,23 @@ fn refused_readings_and_records_stand_in_stream_order_with_their_bytes() {
 
     assert_eq!(texts(&table, "reason"), some(&["out_of_range", "not_json", "out_of_range", "not_utf8"]));
     assert_eq!(integers(&table, "sub_sequence"), [0, 1, 2, 0]);
-    let data: Vec<&[u8]> = table.column_by_name("data").unwrap().as_binary::<i32>().iter().map(Option::unwrap).collect();
+    let data: Vec<&[u8]> =
+        table.column_by_name("data").unwrap().as_binary::<i32>().iter().map(Option::unwrap).collect();
     assert_eq!(data, [&b"aaa"[..], b"bbb", b"ccc", b"\xff\x00\n"]);
     assert_eq!(texts(&table, "sensor_id"), [Some("a".to_owned()), None, Some("a".to_owned()), None]);
     assert_eq!(texts(&table, "detail")[0].as_ref().unwrap().chars().count(), 300);
     assert_eq!(epoch.plan.quarantined, 4);
-    assert_eq!(epoch.plan.reasons.iter().map(|(k, v)| (k.as_str(), *v)).collect::<Vec<_>>(), [
-        ("not_json", 1),
-        ("not_utf8", 1),
-        ("out_of_range", 2)
-    ]);
+    assert_eq!(
+        epoch.plan.reasons.iter().map(|(k, v)| (k.as_str(), *v)).collect::<Vec<_>>(),
+        [("not_json", 1), ("not_utf8", 1), ("out_of_range", 2)]
+    );
 }
 
 #[test]
 fn duplicates_are_listed() {
     let again = Part::Reading(Reading { verdict: Verdict::Duplicate, ..clean("b", NOW_US, 1.0) });
-    let epoch = encode(&[event(9, vec![again.clone()]), event(10, vec![Part::Reading(clean("a", NOW_US, 1.0)), again])]);
+    let epoch =
+        encode(&[event(9, vec![again.clone()]), event(10, vec![Part::Reading(clean("a", NOW_US, 1.0)), again])]);
     let table = table(&epoch, Zone::Duplicates);
     assert_eq!(table.schema().fields(), columns::duplicates().fields());
     assert_eq!(texts(&table, "sequence"), some(&["9", "10"]));

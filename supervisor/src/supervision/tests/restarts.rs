@@ -1,10 +1,11 @@
-//! GOAL    A failed child restarts with all that may hold its address, and with nobody else; too many failures escalate.
+//! GOAL    A failed child restarts with all that may hold its address, and nobody else; too many failures escalate.
 //! METHOD  Three probes, each holding the address of the one before. One of them is made to end in every possible way.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actors::node::NodeState;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::time::timeout;
 
 use super::world::{LONG, ProbeMsg, World, a_b_c, config, surroundings};
@@ -12,6 +13,8 @@ use crate::supervision::{ChildSpec, RootError, Scope, SupervisorArgs, Supervisor
 
 #[tokio::test]
 async fn crash_of_b_restarts_b_and_c_not_a() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _local = metrics::set_default_local_recorder(&recorder);
     let mut world = World::up(config(5)).await;
     world.tell("b", ProbeMsg::Fail("no luck"));
     assert_eq!(world.events.take(3).await, ["c stops", "b starts", "c starts"]);
@@ -22,6 +25,9 @@ async fn crash_of_b_restarts_b_and_c_not_a() {
     assert_eq!((error.message.as_str(), error.at_ms), ("no luck", 1_700_000_000_000));
     assert!(world.node("c").last_error().is_none());
     assert!(world.tree.nodes().iter().all(|node| node.state() == NodeState::Running));
+    // The failure is counted, not what restarts with it.
+    let metrics = recorder.handle().render();
+    assert!(metrics.contains("mangrove_actor_restarts_total{kind=\"probe\"} 1"), "{metrics}");
 }
 
 #[tokio::test]
@@ -44,6 +50,20 @@ async fn one_for_all_restarts_all() {
     world.tell("b", ProbeMsg::Fail("no luck"));
     let events = world.events.take(5).await;
     assert_eq!(events, ["c stops", "a stops", "a starts", "b starts", "c starts"]);
+}
+
+#[tokio::test]
+async fn one_for_one_restarts_only_the_failed_ones() {
+    let mut slow = SupervisorConfig { scope: Scope::OneForOne, ..config(5) };
+    slow.restart.backoff_min = Duration::from_millis(100);
+    let mut world = World::up(slow).await;
+    world.tell("c", ProbeMsg::Fail("no luck"));
+    world.until(|world| world.node("c").state() == NodeState::Restarting).await;
+    // In the back-off of the other one.
+    world.tell("a", ProbeMsg::Fail("none either"));
+    assert_eq!(world.events.take(2).await, ["a starts", "c starts"]);
+    assert!(world.root.up().await);
+    assert_eq!(world.restarts(), [1, 0, 1]);
 }
 
 #[tokio::test]

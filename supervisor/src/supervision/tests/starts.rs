@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use messages::AlertsMsg;
 use ractor::ActorRef;
 use tokio::time::timeout;
@@ -15,7 +16,7 @@ use crate::supervision::{ChildSpec, StartContext, StartError, SupervisorConfig, 
 /// A probe whose start does `first` instead on its first call.
 fn at_first<F>(workshop: &Workshop, name: &'static str, first: F) -> ChildSpec
 where
-    F: Fn(StartContext) -> futures_util::future::BoxFuture<'static, StartError> + Send + Sync + Clone + 'static,
+    F: Fn(StartContext) -> BoxFuture<'static, StartError> + Send + Sync + Clone + 'static,
 {
     let (workshop, calls) = (workshop.clone(), Arc::new(AtomicU32::new(0)));
     ChildSpec::new(name, "probe", move |context| {
@@ -32,7 +33,7 @@ where
 
 async fn recovers(
     limits: SupervisorConfig,
-    first: impl Fn(StartContext) -> futures_util::future::BoxFuture<'static, StartError> + Send + Sync + Clone + 'static,
+    first: impl Fn(StartContext) -> BoxFuture<'static, StartError> + Send + Sync + Clone + 'static,
 ) -> World {
     let mut world =
         World::with(limits, |w| vec![w.probe("a", None), at_first(w, "b", first), w.probe("c", None)]).await;
@@ -88,7 +89,7 @@ async fn a_failure_during_the_start_of_a_later_sibling_restarts_from_the_failed_
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     let held = gate.clone();
     let mut world = World::with(config(5), |w| {
-        let first = move |_| -> futures_util::future::BoxFuture<'static, StartError> {
+        let first = move |_| -> BoxFuture<'static, StartError> {
             let gate = held.clone();
             Box::pin(async move {
                 let _ = gate.acquire().await;

@@ -1,0 +1,110 @@
+//! Folds the judged readings of one shard into hourly and daily windows.
+//!
+//! **Owns** the open windows and the event-time watermark of one shard.
+//!
+//! **Promises** windows are a pure function of the readings in stream order; a late reading revises its window under
+//! a higher revision; one that comes later than the allowed lateness is marked and counted in no window.
+//!
+//! **Fails** by stopping; the shard restarts from its checkpoint, windows included.
+//!
+//! **Not here**: I/O, wall clock. The arithmetic is in `aggregator/windows.rs`.
+
+mod sensor_windows;
+mod stats;
+mod windows;
+
+use std::sync::Arc;
+
+use messages::{AggregatorMsg, Assessed, CutState, EpochContent, InFlight, SinksMsg, StateEntry};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+pub use self::windows::{StateError, Windows, WindowsConfig, WindowsCut};
+use crate::metrics;
+use crate::node::{Address, Node};
+use crate::shard::ShardContext;
+
+/// Given afresh to every incarnation.
+#[derive(Debug)]
+pub struct AggregatorArgs {
+    /// Who the shard is.
+    pub context: ShardContext,
+    /// The windows of all sensors as of the checkpoint.
+    pub states: Vec<StateEntry>,
+    /// The watermark as of the checkpoint, microseconds since 1970.
+    pub watermark_us: i64,
+    /// Where readings and epochs go.
+    pub sinks: Address<SinksMsg>,
+    /// This aggregator's node.
+    pub node: Arc<Node>,
+}
+
+/// The behaviour; read-only while running.
+#[derive(Debug)]
+pub struct AggregatorActor {
+    /// Its limits.
+    pub config: WindowsConfig,
+}
+
+/// The live part; lost in a crash, rebuilt by `pre_start`.
+#[derive(Debug)]
+pub struct AggregatorState {
+    context: ShardContext,
+    windows: Windows,
+    sinks: Address<SinksMsg>,
+    node: Arc<Node>,
+}
+
+impl Actor for AggregatorActor {
+    type Msg = AggregatorMsg;
+    type State = AggregatorState;
+    type Arguments = AggregatorArgs;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<AggregatorMsg>,
+        args: AggregatorArgs,
+    ) -> Result<AggregatorState, ActorProcessingErr> {
+        let mut windows = Windows::new(args.context.schema.clone(), self.config);
+        windows.restore(args.watermark_us, args.states.into_iter().map(|e| (e.sensor, e.hash_key, e.bytes)))?;
+        args.context.figures.set_unwritten_windows(windows.has_unwritten());
+        Ok(AggregatorState { context: args.context, windows, sinks: args.sinks, node: args.node })
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<AggregatorMsg>,
+        message: AggregatorMsg,
+        state: &mut AggregatorState,
+    ) -> Result<(), ActorProcessingErr> {
+        let node = state.node.clone();
+        let _handling = node.handling();
+        match message {
+            AggregatorMsg::Fold(in_flight) => state.on_fold(in_flight),
+            AggregatorMsg::Cut(cut) => state.on_cut(cut),
+        }
+    }
+}
+
+impl AggregatorState {
+    fn on_fold(&mut self, in_flight: Arc<InFlight>) -> Result<(), ActorProcessingErr> {
+        let late = self.windows.fold(&in_flight);
+        let n_late = late.iter().filter(|late| **late).count();
+        metrics::late_readings(&self.context.shard, n_late);
+        if n_late < late.len() {
+            self.context.figures.set_unwritten_windows(true);
+        }
+        Ok(self.sinks.send(SinksMsg::Store(Assessed { in_flight, late }))?)
+    }
+
+    fn on_cut(&mut self, state: CutState) -> Result<(), ActorProcessingErr> {
+        let CutState { cut, sensors, receipts } = state;
+        let windows = self.windows.cut(&cut);
+        metrics::windows(&self.context.shard, self.windows.open_windows());
+        self.context.figures.set_unwritten_windows(self.windows.has_unwritten());
+        // Sensors sort before windows, and each part is ordered by sensor id already.
+        let states = sensors.into_iter().chain(windows.states).collect();
+        let (aggregates, watermark_us) = (windows.aggregates, windows.watermark_us);
+        let content = EpochContent { cut, states, aggregates, watermark_us, receipts };
+        Ok(self.sinks.send(SinksMsg::Seal(content))?)
+    }
+}

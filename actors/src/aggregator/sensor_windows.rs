@@ -1,0 +1,252 @@
+//! The windows of one sensor.
+//!
+//! **Owns** which windows are open, what changed in them since they were last written, and their stored form.
+//! **Promises** what is read back continues exactly like what was stored (STATE).
+//! **Fails** with [`StateError`] on bytes that it did not write.
+//! **Not here**: the watermark, which belongs to the whole shard.
+
+use std::borrow::Cow;
+
+use messages::{AggregateRow, SensorId, WindowKind};
+use serde::{Deserialize, Serialize};
+
+use super::stats::Stats;
+
+/// The first byte of the stored form.
+const FORMAT: u8 = 1;
+
+/// Why the stored windows of a sensor cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Another version wrote them.
+    #[error("the windows of {sensor} have format {found}; this build reads {FORMAT}")]
+    Format {
+        /// The sensor.
+        sensor: SensorId,
+        /// The format they have.
+        found: u8,
+    },
+    /// They are not what their format says.
+    #[error("read the windows of {sensor}")]
+    Content {
+        /// The sensor.
+        sensor: SensorId,
+        /// What the decoder says.
+        #[source]
+        source: postcard::Error,
+    },
+    /// They speak of a field that their schema does not have.
+    #[error("the windows of {sensor} have a field number {field}, which their schema does not have")]
+    Field {
+        /// The sensor.
+        sensor: SensorId,
+        /// The number.
+        field: u16,
+    },
+}
+
+/// Which windows to write at a cut, and which to forget.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Closing {
+    /// The shard's watermark.
+    pub(super) watermark_us: i64,
+    /// How long after its end a window still takes readings.
+    pub(super) lateness_us: i64,
+    /// Whether open windows are written too.
+    pub(super) provisional: bool,
+}
+
+/// Whether a window of this kind and start takes no more readings.
+pub(super) fn is_forgotten(kind: WindowKind, start_us: i64, watermark_us: i64, lateness_us: i64) -> bool {
+    watermark_us >= start_us.saturating_add(kind.length_us()).saturating_add(lateness_us)
+}
+
+/// One window, with statistics per aggregated field that has a value in it.
+#[derive(Clone, Debug, PartialEq)]
+struct Window {
+    kind: WindowKind,
+    start_us: i64,
+    /// The last revision written; 0 before the first.
+    revision: u32,
+    /// Whether it holds readings that no revision counts yet.
+    changed: bool,
+    /// By place among the aggregated fields.
+    stats: Box<[Option<Stats>]>,
+}
+
+/// The windows of one sensor that are not forgotten yet, ordered by kind and start.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct SensorWindows {
+    pub(super) hash_key: u128,
+    /// Whether its stored form differs from that of the last cut.
+    pub(super) touched: bool,
+    windows: Vec<Window>,
+}
+
+impl SensorWindows {
+    pub(super) fn new(hash_key: u128) -> Self {
+        Self { hash_key, touched: false, windows: Vec::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.windows.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.windows.is_empty()
+    }
+
+    /// How many windows the reading would open.
+    pub(super) fn n_missing(&self, event_time_us: i64) -> usize {
+        WindowKind::ALL.iter().filter(|kind| self.find(**kind, kind.start_of(event_time_us)).is_err()).count()
+    }
+
+    /// How many windows still take readings. Those that do not are dropped at the next cut only, and must not make a
+    /// difference until then: where cuts fall depends on the clock.
+    pub(super) fn n_open(&self, watermark_us: i64, lateness_us: i64) -> usize {
+        self.windows.iter().filter(|w| !is_forgotten(w.kind, w.start_us, watermark_us, lateness_us)).count()
+    }
+
+    /// Counts a reading in its hour and in its day; one value (or none) per aggregated field.
+    pub(super) fn add(&mut self, event_time_us: i64, values: impl ExactSizeIterator<Item = Option<f64>> + Clone) {
+        self.touched = true;
+        for kind in WindowKind::ALL {
+            let start_us = kind.start_of(event_time_us);
+            let at = self.find(kind, start_us).unwrap_or_else(|at| {
+                let stats = vec![None; values.len()].into_boxed_slice();
+                self.windows.insert(at, Window { kind, start_us, revision: 0, changed: false, stats });
+                at
+            });
+            let window = &mut self.windows[at];
+            window.changed = true;
+            for (stats, value) in window.stats.iter_mut().zip(values.clone()) {
+                let Some(value) = value else { continue };
+                match stats {
+                    Some(stats) => stats.add(event_time_us, value),
+                    empty => *empty = Some(Stats::of(event_time_us, value)),
+                }
+            }
+        }
+    }
+
+    /// Whether a window holds readings that no revision counts yet.
+    pub(super) fn has_unwritten(&self) -> bool {
+        self.windows.iter().any(|window| window.changed)
+    }
+
+    /// Writes the next revision of every window that is due. `fields` are the schema's numbers of the aggregated ones.
+    pub(super) fn write_due(
+        &mut self,
+        sensor: &SensorId,
+        fields: &[u16],
+        closing: Closing,
+        rows: &mut Vec<AggregateRow>,
+    ) {
+        for window in &mut self.windows {
+            let closed = window.start_us.saturating_add(window.kind.length_us()) <= closing.watermark_us;
+            if !window.changed || !(closed || closing.provisional) {
+                continue;
+            }
+            window.changed = false;
+            window.revision = window.revision.saturating_add(1);
+            self.touched = true;
+            let with_values = fields.iter().zip(&window.stats).filter_map(|(f, stats)| Some((*f, stats.as_ref()?)));
+            rows.extend(with_values.map(|(field, stats)| window.row(sensor, field, stats)));
+        }
+    }
+
+    /// Drops the windows that take no more readings.
+    pub(super) fn forget(&mut self, closing: Closing) {
+        let before = self.windows.len();
+        let Closing { watermark_us, lateness_us, .. } = closing;
+        self.windows.retain(|window| !is_forgotten(window.kind, window.start_us, watermark_us, lateness_us));
+        self.touched |= self.windows.len() < before;
+    }
+
+    fn find(&self, kind: WindowKind, start_us: i64) -> Result<usize, usize> {
+        self.windows.binary_search_by_key(&(kind, start_us), |window| (window.kind, window.start_us))
+    }
+
+    /// The stored form; nothing if there is no window.
+    pub(super) fn encode(&self, fields: &[u16]) -> Vec<u8> {
+        if self.windows.is_empty() {
+            return Vec::new();
+        }
+        let stored: Vec<Stored<'_>> = self.windows.iter().map(|window| Stored::from_window(window, fields)).collect();
+        postcard::to_extend(&stored, vec![FORMAT]).expect("plain values into memory always encode")
+    }
+
+    /// Reads the stored form. `places` gives the place of each field of the schema that it was written with; none if
+    /// this schema does not aggregate it any more.
+    pub(super) fn decode(
+        sensor: &SensorId,
+        hash_key: u128,
+        bytes: &[u8],
+        places: &[Option<usize>],
+        n_places: usize,
+    ) -> Result<Self, StateError> {
+        let (&found, content) = bytes.split_first().unwrap_or((&0, &[]));
+        if found != FORMAT {
+            return Err(StateError::Format { sensor: sensor.clone(), found });
+        }
+        let stored: Vec<Stored<'_>> =
+            postcard::from_bytes(content).map_err(|source| StateError::Content { sensor: sensor.clone(), source })?;
+        let mut windows = Vec::with_capacity(stored.len());
+        for window in stored {
+            let window = window.into_window(places, n_places);
+            windows.push(window.map_err(|field| StateError::Field { sensor: sensor.clone(), field })?);
+        }
+        windows.sort_by_key(|window| (window.kind, window.start_us));
+        Ok(Self { hash_key, touched: false, windows })
+    }
+}
+
+impl Window {
+    fn row(&self, sensor: &SensorId, field: u16, stats: &Stats) -> AggregateRow {
+        AggregateRow {
+            window: self.kind,
+            start_us: self.start_us,
+            sensor: sensor.clone(),
+            field,
+            revision: self.revision,
+            count: stats.count(),
+            sum: stats.sum(),
+            min: stats.min(),
+            max: stats.max(),
+            mean: stats.mean(),
+            stddev: stats.stddev(),
+            first: stats.first(),
+            last: stats.last(),
+        }
+    }
+}
+
+/// A window as stored: statistics by the schema's field number, so that a schema may gain and lose fields.
+#[derive(Serialize, Deserialize)]
+struct Stored<'a> {
+    kind: WindowKind,
+    start_us: i64,
+    revision: u32,
+    changed: bool,
+    stats: Vec<(u16, Cow<'a, Stats>)>,
+}
+
+impl<'a> Stored<'a> {
+    fn from_window(window: &'a Window, fields: &[u16]) -> Self {
+        let Window { kind, start_us, revision, changed, ref stats } = *window;
+        let present = fields.iter().zip(stats).filter_map(|(field, stats)| Some((*field, stats.as_ref()?)));
+        let stats = present.map(|(field, stats)| (field, Cow::Borrowed(stats))).collect();
+        Self { kind, start_us, revision, changed, stats }
+    }
+
+    fn into_window(self, places: &[Option<usize>], n_places: usize) -> Result<Window, u16> {
+        let mut stats = vec![None; n_places].into_boxed_slice();
+        for (field, stored) in self.stats {
+            if let Some(place) = places.get(usize::from(field)).ok_or(field)? {
+                stats[*place] = Some(stored.into_owned());
+            }
+        }
+        let Self { kind, start_us, revision, changed, .. } = self;
+        Ok(Window { kind, start_us, revision, changed, stats })
+    }
+}

@@ -1,0 +1,151 @@
+//! Reads the sections of the boxes, with the bounds of each value.
+//!
+//! **Owns** the bounds: the least and the most that a box was built for.
+//! **Not here**: relations between values (`relations`), what stands around the worker (`edge`).
+
+use std::time::Duration;
+
+use actors::aggregator::windows::WindowsConfig;
+use actors::alerts::AlertsConfig;
+use actors::committer::CommitterConfig;
+use actors::ports::receivers::ReceiversConfig;
+use actors::reader::ReaderConfig;
+use actors::reader::decode::DecodeLimits;
+use actors::sensors::SensorsConfig;
+use actors::sinks::SinksConfig;
+use actors::sinks::epoch::Encoding;
+
+use super::addresses;
+use super::section::{GIB, KIB, MIB, Reading, Section, millis, seconds};
+use crate::shard::ShardConfig;
+use crate::supervision::watchdog::WatchdogConfig;
+use crate::supervision::{RestartPolicy, Scope, SupervisorConfig};
+
+const HOUR: Duration = seconds(3_600);
+const DAY: Duration = seconds(86_400);
+
+/// Receivers of one kind; each gets every alert.
+const RECEIVERS_MAX: usize = 16;
+
+/// The boxes of every shard.
+pub(super) fn shard(reading: &mut Reading<'_>) -> ShardConfig {
+    let committer = committer(&mut reading.section("epoch"));
+    let decode = decode(&mut reading.section("decode"));
+    ShardConfig {
+        reader: reader(&mut reading.section("reader"), decode, committer.partitions_max),
+        sensors: sensors(&mut reading.section("sensors")),
+        aggregator: aggregator(&mut reading.section("aggregator")),
+        sinks: sinks(&mut reading.section("sinks")),
+        committer,
+    }
+}
+
+fn reader(s: &mut Section<'_>, decode: DecodeLimits, partitions_max: usize) -> ReaderConfig {
+    ReaderConfig {
+        poll_interval: s.duration("poll_interval", millis(5)..=seconds(60)),
+        records_max: s.count("records_max", 1..=10_000),
+        partitions_max,
+        decode,
+        backoff_max: s.duration("backoff_max", millis(10)..=seconds(300)),
+        failures_max: s.count("failures_max", 1..=10_000),
+    }
+}
+
+fn decode(s: &mut Section<'_>) -> DecodeLimits {
+    DecodeLimits {
+        // The service takes records of up to 10 MiB.
+        record_bytes_max: s.bytes("record_bytes_max", KIB..=10 * MIB),
+        events_per_record_max: s.count("events_per_record_max", 1..=100_000),
+        // The decoder recurses; deeper would need a larger stack.
+        depth_max: s.count("depth_max", 2..=256),
+    }
+}
+
+fn sensors(s: &mut Section<'_>) -> SensorsConfig {
+    SensorsConfig {
+        known_max: s.count("known_max", 1..=100_000_000),
+        live_max: s.count("live_max", 1..=10_000_000),
+        idle_timeout: s.duration("idle_timeout", millis(100)..=30 * DAY),
+        crashes_max: s.count("crashes_max", 1..=100),
+        hang_timeout: s.duration("hang_timeout", millis(100)..=HOUR),
+        scan_interval: s.duration("scan_interval", millis(10)..=seconds(60)),
+    }
+}
+
+/// Every sensor remembers this many; it is part of its stored state.
+pub(super) fn event_ids_max(s: &mut Section<'_>) -> usize {
+    s.count("event_ids_max", 1..=1_024)
+}
+
+fn aggregator(s: &mut Section<'_>) -> WindowsConfig {
+    WindowsConfig {
+        allowed_lateness: s.duration("allowed_lateness", Duration::ZERO..=7 * DAY),
+        windows_per_sensor_max: s.count("windows_per_sensor_max", 2..=10_000),
+    }
+}
+
+fn committer(s: &mut Section<'_>) -> CommitterConfig {
+    CommitterConfig {
+        age_max: s.duration("age_max", millis(50)..=HOUR),
+        bytes_max: s.bytes("bytes_max", 64 * KIB..=GIB),
+        partitions_max: s.count("partitions_max", 1..=10_000),
+        full_state_every: s.count("full_state_every", 1..=10_000),
+    }
+}
+
+fn sinks(s: &mut Section<'_>) -> SinksConfig {
+    let encoding = Encoding {
+        gzip_level: s.count("gzip_level", 0..=9),
+        zstd_level: s.count("zstd_level", 1..=22),
+        row_group_rows: s.count("row_group_rows", 1_024..=16 << 20),
+    };
+    SinksConfig {
+        encoding,
+        uploads_max: s.count("uploads_max", 1..=256),
+        attempts_max: s.count("attempts_max", 1..=1_000),
+        backoff_max: s.duration("backoff_max", millis(10)..=seconds(300)),
+    }
+}
+
+/// The box that sends alerts.
+pub(super) fn alerts(s: &mut Section<'_>) -> AlertsConfig {
+    AlertsConfig {
+        queue_max: s.count("queue_max", 1..=1_000_000),
+        in_flight_max: s.count("in_flight_max", 1..=4_096),
+        retry_for: s.duration("retry_for", seconds(1)..=DAY),
+        backoff_max: s.duration("backoff_max", millis(10)..=HOUR),
+    }
+}
+
+/// Where it sends them.
+pub(super) fn receivers(s: &mut Section<'_>) -> ReceiversConfig {
+    ReceiversConfig {
+        webhooks: s.texts("webhooks", RECEIVERS_MAX, addresses::receiver),
+        alertmanagers: s.texts("alertmanagers", RECEIVERS_MAX, addresses::receiver),
+        sns_topics: s.texts("sns_topics", RECEIVERS_MAX, addresses::topic),
+        timeout: s.duration("timeout", millis(10)..=seconds(60)),
+    }
+}
+
+/// How failed and hanging actors come back.
+pub(super) fn restarts(s: &mut Section<'_>) -> (SupervisorConfig, WatchdogConfig) {
+    let restart = RestartPolicy {
+        restarts_max: s.count("restarts_max", 0..=1_000),
+        within: s.duration("within", seconds(1)..=DAY),
+        backoff_min: s.duration("backoff_min", millis(1)..=seconds(60)),
+        backoff_max: s.duration("backoff_max", millis(1)..=HOUR),
+    };
+    let supervisor = SupervisorConfig {
+        restart,
+        // Whoever holds an address of a failed box stands after it; other levels choose their own.
+        scope: Scope::RestForOne,
+        start_timeout: s.duration("start_timeout", millis(100)..=HOUR),
+        stop_timeout: s.duration("stop_timeout", millis(100)..=HOUR),
+        kill_grace: s.duration("kill_grace", millis(10)..=seconds(60)),
+    };
+    let watchdog = WatchdogConfig {
+        scan_every: s.duration("scan_interval", millis(10)..=seconds(60)),
+        hang_timeout: s.duration("hang_timeout", millis(100)..=HOUR),
+    };
+    (supervisor, watchdog)
+}

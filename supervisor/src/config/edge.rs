@@ -1,0 +1,89 @@
+//! Reads the sections of what stands around the boxes: the process, the services, the ops endpoint, the log.
+//!
+//! **Not here**: relations between values (`relations`).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actors::ports::aws::AwsSettings;
+
+use super::section::{Found, GIB, MIB, Section, millis, seconds};
+use super::{LogConfig, LogFormat, OpsConfig, addresses, names};
+
+/// Names by which the ops endpoint may be asked.
+const HOSTS_MAX: usize = 64;
+
+/// The worker's name on leases: the host's name unless it is set.
+pub(super) fn worker_id(s: &mut Section<'_>, host_name: Option<&str>) -> String {
+    match host_name {
+        Some(host_name) if s.is_unset("id") => s.derive("id", host_name, "the host name"),
+        None if s.is_unset("id") => s.missing("id", "the host has no name to use instead"),
+        _ => {}
+    }
+    s.text("id", |id| if id.is_empty() { Ok(()) } else { names::worker(id) })
+}
+
+pub(super) fn memory_budget(s: &mut Section<'_>) -> u64 {
+    // One full answer of the stream is 10 MiB, and is held three times.
+    s.bytes("memory_budget", 32 * MIB..=1024 * GIB)
+}
+
+pub(super) fn drain_timeout(s: &mut Section<'_>) -> Duration {
+    s.duration("drain_timeout", millis(100)..=seconds(3_600))
+}
+
+/// Threads of the runtime; none is one for each core.
+pub(super) fn threads(s: &mut Section<'_>) -> Option<usize> {
+    Some(s.count("threads", 0..=1_024)).filter(|threads| *threads > 0)
+}
+
+pub(super) fn aws(s: &mut Section<'_>) -> AwsSettings {
+    AwsSettings {
+        region: optional(s.text("region", |text| if text.is_empty() { Ok(()) } else { names::region(text) })),
+        endpoint_url: optional(s.text("endpoint_url", |text| {
+            if text.is_empty() { Ok(()) } else { addresses::endpoint(text) }
+        })),
+        attempt_timeout: s.duration("attempt_timeout", millis(100)..=seconds(300)),
+    }
+}
+
+fn optional(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// A name that must be set.
+pub(super) fn name(s: &mut Section<'_>, what: &str, check: fn(&str) -> Result<(), String>) -> String {
+    if s.is_unset("name") {
+        s.missing("name", what);
+        return String::new();
+    }
+    s.text("name", |name| if name.is_empty() { Ok(()) } else { check(name) })
+}
+
+/// The lease table: named after the stream unless it is set.
+pub(super) fn leases_table(s: &mut Section<'_>, stream_name: &str) -> String {
+    if s.is_unset("table") && !stream_name.is_empty() {
+        s.derive("table", format!("mangrove-{stream_name}"), "after the stream");
+    }
+    s.text("table", |table| if table.is_empty() { Ok(()) } else { names::table(table) })
+}
+
+pub(super) fn ops(s: &mut Section<'_>) -> OpsConfig {
+    let bind = s.read("bind", |found: Found<'_>| match found.value.as_str().map(str::parse::<SocketAddr>) {
+        Some(Ok(bind)) => Ok(bind),
+        _ => found.wrong("an address and a port, such as \"127.0.0.1:8080\""),
+    });
+    let allowed_hosts = s.texts("allowed_hosts", HOSTS_MAX, addresses::host);
+    OpsConfig {
+        bind,
+        allowed_hosts: allowed_hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect(),
+        connections_max: s.count("connections_max", 1..=10_000),
+    }
+}
+
+pub(super) fn log(s: &mut Section<'_>) -> LogConfig {
+    LogConfig {
+        level: s.text("level", names::log_level),
+        format: s.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
+    }
+}

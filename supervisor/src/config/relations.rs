@@ -1,0 +1,149 @@
+//! What must hold between values of different keys.
+//!
+//! **Promises** a relation is judged only if all its values are sound by themselves: one mistake is one problem.
+//! **Not here**: bounds of single values (`boxes`, `edge`).
+
+use std::time::Duration;
+
+use super::Config;
+use super::layers::{Source, Values};
+use super::problems::Problems;
+use super::section::seconds;
+use super::units::show_bytes;
+
+/// A record is held about this often at once: as it came, as columns, as encoded objects. The budget counts so too.
+const HELD_TIMES: u64 = 3;
+/// The service allows 5 reads of a shard per second.
+const POLL_INTERVAL_MIN: Duration = Duration::from_millis(200);
+const HOUR: Duration = seconds(3_600);
+const DAY: Duration = seconds(86_400);
+
+struct Relations<'a> {
+    values: &'a Values,
+    problems: &'a mut Problems,
+}
+
+impl Relations<'_> {
+    /// `keys` begin with the one to change. The problem points to whichever of them somebody has set.
+    fn must(&mut self, holds: bool, keys: &[&str], what: impl FnOnce() -> String) {
+        if holds || keys.iter().any(|key| self.problems.concern(key)) {
+            return;
+        }
+        let sources = keys.iter().filter_map(|key| Some((*key, self.source(key)?)));
+        let set = sources.clone().find(|(_, source)| !matches!(source, Source::Default | Source::Derived(_)));
+        if let Some((key, source)) = set.or_else(|| sources.clone().next()) {
+            let source = source.clone();
+            self.problems.add(&source, key, what());
+        }
+    }
+
+    fn source(&self, key: &str) -> Option<&Source> {
+        let (section, key) = key.split_once('.')?;
+        self.values.find(section, key).map(|entry| &entry.source)
+    }
+}
+
+pub(super) fn check(config: &Config, values: &Values, problems: &mut Problems) {
+    let mut relations = Relations { values, problems };
+    memory(config, &mut relations);
+    times(config, &mut relations);
+    sensors(config, &mut relations);
+    restarts(config, &mut relations);
+    exposure(config, &mut relations);
+}
+
+fn memory(config: &Config, relations: &mut Relations<'_>) {
+    let (epoch, budget) = (config.worker.shard.committer.bytes_max, config.worker.memory_budget);
+    relations.must(epoch * HELD_TIMES <= budget, &["epoch.bytes_max", "worker.memory_budget"], || {
+        let (epoch, budget) = (show_bytes(epoch), show_bytes(budget));
+        format!("{HELD_TIMES} times epoch.bytes_max ({epoch}) must fit into worker.memory_budget ({budget}), \
+                 or reading stops before an epoch is full")
+    });
+    let record = config.worker.shard.reader.decode.record_bytes_max as u64;
+    relations.must(record <= epoch, &["decode.record_bytes_max", "epoch.bytes_max"], || {
+        format!("decode.record_bytes_max ({}) must not exceed epoch.bytes_max ({})", show_bytes(record), show_bytes(epoch))
+    });
+}
+
+fn times(config: &Config, relations: &mut Relations<'_>) {
+    let (attempt, drain) = (config.aws.attempt_timeout, config.drain_timeout);
+    relations.must(drain >= attempt * 2, &["worker.drain_timeout", "aws.attempt_timeout"], || {
+        format!("worker.drain_timeout ({drain:?}) must be at least twice aws.attempt_timeout ({attempt:?}): \
+                 one call may fail and must be tried again")
+    });
+    let hang = config.worker.watchdog.hang_timeout;
+    relations.must(hang >= attempt * 2, &["restarts.hang_timeout", "aws.attempt_timeout"], || {
+        format!("restarts.hang_timeout ({hang:?}) must be at least twice aws.attempt_timeout ({attempt:?}): \
+                 an actor that waits for a slow call does not hang")
+    });
+    let poll = config.worker.shard.reader.poll_interval;
+    let allowed = config.aws.endpoint_url.is_some() || poll >= POLL_INTERVAL_MIN;
+    relations.must(allowed, &["reader.poll_interval", "aws.endpoint_url"], || {
+        format!("must be at least {POLL_INTERVAL_MIN:?}: AWS allows 5 reads of a shard per second and throttles the rest")
+    });
+    let alerts = &config.worker.alerts;
+    let (timeout, retry_for) = (config.receivers.timeout, alerts.retry_for);
+    relations.must(timeout <= retry_for, &["alerts.timeout", "alerts.retry_for"], || {
+        format!("alerts.timeout ({timeout:?}) must not exceed alerts.retry_for ({retry_for:?})")
+    });
+    relations.must(alerts.backoff_max <= retry_for, &["alerts.backoff_max", "alerts.retry_for"], || {
+        format!("alerts.backoff_max ({:?}) must not exceed alerts.retry_for ({retry_for:?})", alerts.backoff_max)
+    });
+}
+
+fn sensors(config: &Config, relations: &mut Relations<'_>) {
+    let sensors = &config.worker.shard.sensors;
+    let (live, known) = (sensors.live_max, sensors.known_max);
+    relations.must(live <= known, &["sensors.live_max", "sensors.known_max"], || {
+        format!("sensors.live_max ({live}) must not exceed sensors.known_max ({known})")
+    });
+    for (key, timeout) in
+        [("sensors.hang_timeout", sensors.hang_timeout), ("sensors.idle_timeout", sensors.idle_timeout)]
+    {
+        let scan = sensors.scan_interval;
+        relations.must(scan <= timeout, &["sensors.scan_interval", key], || {
+            format!("sensors.scan_interval ({scan:?}) must not exceed {key} ({timeout:?}), or that is noticed late")
+        });
+    }
+    let windows = &config.worker.shard.aggregator;
+    let needed = windows_needed(windows.allowed_lateness);
+    let keys = ["aggregator.windows_per_sensor_max", "aggregator.allowed_lateness"];
+    relations.must(windows.windows_per_sensor_max >= needed, &keys, || {
+        format!("must be at least {needed} for an allowed_lateness of {:?}", windows.allowed_lateness)
+    });
+}
+
+/// Hours and days that are open at once: those that a reading may still fall into, the partial ones at both ends too.
+fn windows_needed(lateness: Duration) -> usize {
+    let open = |length: Duration| lateness.as_secs().div_ceil(length.as_secs()) + 1;
+    usize::try_from(open(HOUR) + open(DAY)).unwrap_or(usize::MAX)
+}
+
+fn restarts(config: &Config, relations: &mut Relations<'_>) {
+    let policy = &config.worker.supervisor.restart;
+    let (least, most) = (policy.backoff_min, policy.backoff_max);
+    relations.must(least <= most, &["restarts.backoff_min", "restarts.backoff_max"], || {
+        format!("restarts.backoff_min ({least:?}) must not exceed restarts.backoff_max ({most:?})")
+    });
+    let waits = (0..policy.restarts_max).map(|n| least.saturating_mul(1 << n.min(20)).min(most));
+    let together = waits.fold(Duration::ZERO, Duration::saturating_add);
+    relations.must(together < policy.within, &["restarts.within", "restarts.backoff_min", "restarts.restarts_max"], || {
+        format!("restarts.within ({:?}) must exceed the {together:?} that {} restarts wait, or there is no limit at all",
+            policy.within, policy.restarts_max)
+    });
+    let watchdog = &config.worker.watchdog;
+    relations.must(watchdog.scan_every <= watchdog.hang_timeout, &["restarts.scan_interval", "restarts.hang_timeout"], || {
+        format!("restarts.scan_interval ({:?}) must not exceed restarts.hang_timeout ({:?})",
+            watchdog.scan_every, watchdog.hang_timeout)
+    });
+}
+
+/// The ops endpoint shows live sensor state and asks for no password.
+fn exposure(config: &Config, relations: &mut Relations<'_>) {
+    let ops = &config.ops;
+    let closed = ops.bind.ip().is_loopback() || !ops.allowed_hosts.is_empty();
+    relations.must(closed, &["ops.bind", "ops.allowed_hosts"], || {
+        format!("{} can be reached from other machines, and the ops endpoint asks for no password: bind a loopback \
+                 address, or say in ops.allowed_hosts by which names it may be asked ([\"*\"] is all)", ops.bind)
+    });
+}

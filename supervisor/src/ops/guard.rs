@@ -1,0 +1,135 @@
+//! What every request has to pass, and what every reply carries.
+//!
+//! **Promises** a request for another host never reaches a route: a page that rebinds its name to this address reads
+//! nothing. A request that takes too long is answered anyway.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderName, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::http::uri::Authority;
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tokio::time::timeout;
+
+use super::OpsState;
+use super::reply::Refusal;
+
+/// Longer paths and queries belong to nobody who means well.
+const TARGET_BYTES_MAX: usize = 4096;
+
+/// The address on which a connection came in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LocalIp(pub(super) IpAddr);
+
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+/// A route may set its own, for example a page its own policy.
+const HEADERS: [(HeaderName, &str); 5] = [
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (CACHE_CONTROL, "no-store"),
+    (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (X_FRAME_OPTIONS, "DENY"),
+    (CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
+];
+
+pub(super) async fn guard(State(state): State<Arc<OpsState>>, request: Request, next: Next) -> Response {
+    let mut response = match refusal(&state, &request) {
+        Some(refusal) => refusal,
+        None => match timeout(state.config.request_timeout, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => too_slow().into_response(),
+        },
+    };
+    for (name, value) in HEADERS {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn refusal(state: &OpsState, request: &Request) -> Option<Response> {
+    if !is_for_us(request, &state.config.hosts) {
+        let hint = "ask for localhost or the worker's own address, or add the name to ops.hosts in the configuration";
+        return Some(
+            Refusal::new(StatusCode::MISDIRECTED_REQUEST, "this is not the host asked for", hint).into_response(),
+        );
+    }
+    if request.method() != Method::GET {
+        let refusal =
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered", "nothing can be changed here");
+        return Some(([(ALLOW, "GET")], refusal).into_response());
+    }
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    (target > TARGET_BYTES_MAX).then(|| {
+        let hint = format!("at most {TARGET_BYTES_MAX} bytes of path and query");
+        Refusal::new(StatusCode::URI_TOO_LONG, "the address is too long", hint).into_response()
+    })
+}
+
+fn too_slow() -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the answer took too long", "the worker is busy: try again")
+}
+
+/// Exactly one `Host`, and every name in the request is ours.
+fn is_for_us(request: &Request, names: &[String]) -> bool {
+    let local = request.extensions().get::<LocalIp>().map(|local| local.0);
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let Some(host) = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()) else { return false };
+    is_ours(&host, local, names) && request.uri().authority().is_none_or(|other| is_ours(other, local, names))
+}
+
+/// Addresses are safe where names are not: rebinding needs a name.
+fn is_ours(authority: &Authority, local: Option<IpAddr>, names: &[String]) -> bool {
+    // `user@localhost` is not how anybody honest asks.
+    if authority.as_str().contains('@') {
+        return false;
+    }
+    let host = authority.host();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+    match address {
+        Some(address) => {
+            address.is_loopback() || local.is_some_and(|local| local.to_canonical() == address.to_canonical())
+        }
+        None => host.eq_ignore_ascii_case("localhost") || names.iter().any(|name| host.eq_ignore_ascii_case(name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ours(authority: &str) -> bool {
+        let local = "10.1.2.3".parse().ok();
+        authority.parse().is_ok_and(|authority| is_ours(&authority, local, &["worker-0.mangrove".to_owned()]))
+    }
+
+    #[test]
+    fn own_names_and_addresses_are_ours() {
+        for host in
+            ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]:8080", "10.1.2.3:8080", "Worker-0.Mangrove:80"]
+        {
+            assert!(ours(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn other_names_and_addresses_are_not() {
+        for host in [
+            "evil.example",
+            "127.0.0.1.nip.io",
+            "localhost.evil.example",
+            "10.1.2.4",
+            "a@localhost",
+            "[::2]:80",
+            "worker-0.mangrove.evil.example",
+            "localhost.",
+            "",
+        ] {
+            assert!(!ours(host), "{host}");
+        }
+    }
+}

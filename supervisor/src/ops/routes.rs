@@ -1,0 +1,28 @@
+//! The routes: one line each.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::routing::get;
+
+use super::reply::Refusal;
+use super::{OpsState, guard, health, metrics, sensors, tree};
+
+pub(super) fn router(state: Arc<OpsState>) -> Router {
+    Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::render))
+        .route("/tree", get(tree::tree))
+        .route("/sensors/{id}", get(sensors::sensor))
+        .fallback(unknown)
+        .layer(middleware::from_fn_with_state(state.clone(), guard::guard))
+        .with_state(state)
+}
+
+async fn unknown() -> Refusal {
+    let hint = "there are /livez, /readyz, /metrics, /tree, /tree?shard=<shard>&offset=0&limit=100, /sensors/<id>";
+    Refusal::new(StatusCode::NOT_FOUND, "there is nothing here", hint)
+}

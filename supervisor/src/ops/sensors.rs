@@ -1,0 +1,104 @@
+//! One sensor by its id, and a shard's sensors page by page.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use messages::schema::IdSpec;
+use messages::{SensorId, SensorView, ShardId};
+use serde::{Deserialize, Serialize};
+
+use super::OpsState;
+use super::directory::Unanswered;
+use super::reply::Refusal;
+
+const LIMIT_DEFAULT: usize = 100;
+const LIMIT_MAX: usize = 1000;
+/// Shards named in a hint.
+const HINT_SHARDS_MAX: usize = 20;
+
+/// Which page of which shard.
+#[derive(Debug, Deserialize)]
+pub(super) struct PageQuery {
+    pub(super) shard: Option<String>,
+    offset: Option<usize>,
+    limit: Option<usize>,
+}
+
+/// A page with what was asked for.
+#[derive(Debug, Serialize)]
+pub(super) struct PageReply {
+    worker: String,
+    shard: String,
+    offset: usize,
+    limit: usize,
+    #[serde(flatten)]
+    page: messages::SensorPage,
+}
+
+pub(super) async fn sensor(
+    State(state): State<Arc<OpsState>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<SensorView>, Refusal> {
+    let Path(id) = id.map_err(|error| bad_request(error.body_text(), "encode the id as UTF-8 in percent notation"))?;
+    let id = parse_id(&id, &state.sensor_id)?;
+    match state.sensors.find(id).await? {
+        Some(view) => Ok(Json(view)),
+        None => Err(Refusal::new(
+            StatusCode::NOT_FOUND,
+            "no shard of this worker knows the sensor",
+            "ask the worker that owns its shard; a sensor is known from its first event on",
+        )),
+    }
+}
+
+pub(super) async fn page(state: &OpsState, shard: &str, query: &PageQuery) -> Result<PageReply, Refusal> {
+    let shard = ShardId::new(shard).short().to_owned();
+    let offset = query.offset.unwrap_or(0);
+    let limit = query.limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
+    match state.sensors.page(&shard, offset, limit).await? {
+        Some(page) => Ok(PageReply { worker: state.worker_id.clone(), shard, offset, limit, page }),
+        None => Err(unknown_shard(state).await),
+    }
+}
+
+pub(super) fn query(query: Result<Query<PageQuery>, QueryRejection>) -> Result<PageQuery, Refusal> {
+    match query {
+        Ok(Query(query)) => Ok(query),
+        Err(error) => Err(bad_request(error.body_text(), "shard is a text, offset and limit are whole numbers")),
+    }
+}
+
+fn parse_id(id: &str, spec: &IdSpec) -> Result<SensorId, Refusal> {
+    if !id.is_empty() && id.len() <= spec.bytes_max && id.chars().all(|c| spec.allows(c)) {
+        return Ok(SensorId::new(id));
+    }
+    let hint = format!(
+        "1 to {} bytes of ASCII letters, digits and . _ : @ - {}",
+        spec.bytes_max,
+        spec.extra_characters.escape_debug()
+    );
+    Err(bad_request("the schema allows no such sensor id", hint))
+}
+
+async fn unknown_shard(state: &OpsState) -> Refusal {
+    let owned = state.sensors.counts().await;
+    let names: Vec<&str> = owned.iter().take(HINT_SHARDS_MAX).map(|counts| counts.shard.as_str()).collect();
+    let hint = match names.as_slice() {
+        [] => "it owns none at the moment".to_owned(),
+        names => format!("it owns {}{}", names.join(", "), if owned.len() > names.len() { ", ..." } else { "" }),
+    };
+    Refusal::new(StatusCode::NOT_FOUND, "this worker does not own the shard", hint)
+}
+
+fn bad_request(error: impl Into<String>, hint: impl Into<String>) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, error, hint)
+}
+
+impl From<Unanswered> for Refusal {
+    fn from(error: Unanswered) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), "the shard may be restarting: try again")
+    }
+}
