@@ -9,5 +9,6 @@ pub mod clock;
 pub mod faults;
 pub mod leases;
 pub mod objects;
+pub mod provision;
 pub mod stream;
 pub mod transports;

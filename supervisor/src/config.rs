@@ -46,6 +46,7 @@ use self::problems::Problems;
 pub use self::report::Report;
 use self::section::Reading;
 pub use self::sources::Sources;
+use crate::ops::OpsConfig;
 use crate::worker::WorkerConfig;
 
 /// The shipped example; also the lowest layer.
@@ -69,6 +70,8 @@ pub struct Config {
     pub leases_table: String,
     /// Where alerts go.
     pub receivers: ReceiversConfig,
+    /// Where the ops endpoint listens.
+    pub ops_bind: SocketAddr,
     /// The ops endpoint.
     pub ops: OpsConfig,
     /// What is logged.
@@ -94,17 +97,6 @@ pub struct ReceiversConfig {
     pub sns_topics: Vec<String>,
     /// One attempt at one receiver may take this long.
     pub timeout: Duration,
-}
-
-/// The ops endpoint.
-#[derive(Clone, Debug)]
-pub struct OpsConfig {
-    /// Where it listens.
-    pub bind: SocketAddr,
-    /// Hosts, in lower case, that it may be asked by besides loopback names; `*` is all.
-    pub allowed_hosts: Vec<String>,
-    /// Connections at once.
-    pub connections_max: usize,
 }
 
 /// What is logged.
@@ -165,6 +157,7 @@ impl Config {
         let bucket_name = edge::name(&mut reading.section("bucket"), "there is no default bucket", names::bucket);
         let schema = schema::read(&mut reading.section("schema"));
         let (supervisor, watchdog) = boxes::restarts(&mut reading.section("restarts"));
+        let hang_timeout = watchdog.hang_timeout;
         let worker = WorkerConfig {
             worker_id,
             schema: schema.unwrap_or_else(stand_in),
@@ -185,7 +178,8 @@ impl Config {
             stream_name,
             bucket_name,
             receivers: boxes::receivers(&mut reading.section("alerts")),
-            ops: edge::ops(&mut reading.section("ops")),
+            ops_bind: edge::ops_bind(&mut reading.section("ops")),
+            ops: edge::ops(&mut reading.section("ops"), hang_timeout),
             log: edge::log(&mut reading.section("log")),
             faults: sources.faults(reading.problems),
         };

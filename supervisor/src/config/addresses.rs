@@ -44,18 +44,18 @@ pub(super) fn topic(text: &str) -> Result<(), String> {
         if partition.starts_with("aws") && !region.is_empty() && !name.is_empty()
             && account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()));
     let example = "\"arn:aws:sns:eu-central-1:123456789012:alerts\"";
-    ok.then_some(()).ok_or_else(|| format!("is not the ARN of a topic, such as {example}: {text:?}"))
+    ok.then_some(()).ok_or_else(|| format!("must be the ARN of a topic, such as {example}, not {text:?}"))
 }
 
-/// A name that the ops endpoint may be asked by; `*` is all.
+/// A name that the ops endpoint may be asked by.
 pub(super) fn host(text: &str) -> Result<(), String> {
-    let ok = text == "*" || (!text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b)));
-    ok.then_some(()).ok_or_else(|| format!("{text:?} is not a host; write for example \"mangrove.example.org\", or \"*\""))
+    let ok = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b));
+    ok.then_some(()).ok_or_else(|| format!("must be a name without port, such as \"mangrove.example.org\", not {text:?}"))
 }
 
 fn web_address(text: &str) -> Result<Url, String> {
     // The parser's own words do not quote the address.
-    let url = Url::parse(text).map_err(|error| format!("is not a URL ({error}); write for example \"https://host/path\""))?;
+    let url = Url::parse(text).map_err(|error| format!("must be a URL, such as \"https://host/path\" ({error})"))?;
     match url.scheme() {
         "http" | "https" if url.has_host() => Ok(url),
         _ => Err("must begin with https:// or http://".to_owned()),

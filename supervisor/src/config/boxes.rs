@@ -5,15 +5,14 @@
 
 use std::time::Duration;
 
-use actors::aggregator::windows::WindowsConfig;
+use actors::aggregator::WindowsConfig;
 use actors::alerts::AlertsConfig;
 use actors::committer::CommitterConfig;
 use actors::ports::receivers::ReceiversConfig;
 use actors::reader::ReaderConfig;
 use actors::reader::decode::DecodeLimits;
 use actors::sensors::SensorsConfig;
-use actors::sinks::SinksConfig;
-use actors::sinks::epoch::Encoding;
+use actors::sinks::{Encoding, SinksConfig};
 
 use super::addresses;
 use super::section::{GIB, KIB, MIB, Reading, Section, millis, seconds};

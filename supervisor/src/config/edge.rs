@@ -8,7 +8,8 @@ use std::time::Duration;
 use actors::ports::aws::AwsSettings;
 
 use super::section::{Found, GIB, MIB, Section, millis, seconds};
-use super::{LogConfig, LogFormat, OpsConfig, addresses, names};
+use super::{LogConfig, LogFormat, addresses, names};
+use crate::ops::OpsConfig;
 
 /// Names by which the ops endpoint may be asked.
 const HOSTS_MAX: usize = 64;
@@ -68,16 +69,29 @@ pub(super) fn leases_table(s: &mut Section<'_>, stream_name: &str) -> String {
     s.text("table", |table| if table.is_empty() { Ok(()) } else { names::table(table) })
 }
 
-pub(super) fn ops(s: &mut Section<'_>) -> OpsConfig {
+/// Where the ops endpoint listens.
+pub(super) fn ops_bind(s: &mut Section<'_>) -> SocketAddr {
     let bind = s.read("bind", |found: Found<'_>| match found.value.as_str().map(str::parse::<SocketAddr>) {
         Some(Ok(bind)) => Ok(bind),
         _ => found.wrong("an address and a port, such as \"127.0.0.1:8080\""),
     });
-    let allowed_hosts = s.texts("allowed_hosts", HOSTS_MAX, addresses::host);
+    // It shows live sensor state and asks for no password.
+    if !s.flag("allow_remote") && !bind.ip().is_loopback() {
+        s.problem("bind", format!(
+            "{bind} can be reached from other machines, and the ops endpoint asks for no password: \
+             bind a loopback address, or set ops.allow_remote = true"
+        ));
+    }
+    bind
+}
+
+/// The ops endpoint; it calls hanging what the watchdog calls hanging.
+pub(super) fn ops(s: &mut Section<'_>, hang_timeout: Duration) -> OpsConfig {
     OpsConfig {
-        bind,
-        allowed_hosts: allowed_hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect(),
         connections_max: s.count("connections_max", 1..=10_000),
+        request_timeout: s.duration("request_timeout", millis(100)..=seconds(300)),
+        hosts: s.texts("hosts", HOSTS_MAX, addresses::host),
+        hang_timeout,
     }
 }
 

@@ -5,13 +5,13 @@
 /// A Kinesis stream.
 pub(super) fn stream(name: &str) -> Result<(), String> {
     let ok = (1..=128).contains(&name.len()) && name.chars().all(plain);
-    ok.then_some(()).ok_or_else(|| "must be 1 to 128 letters, digits, _ . or -".to_owned())
+    ok.then_some(()).ok_or_else(|| format!("must be 1 to 128 letters, digits, _ . or -, not {name:?}"))
 }
 
 /// A DynamoDB table.
 pub(super) fn table(name: &str) -> Result<(), String> {
     let ok = (3..=255).contains(&name.len()) && name.chars().all(plain);
-    ok.then_some(()).ok_or_else(|| "must be 3 to 255 letters, digits, _ . or -".to_owned())
+    ok.then_some(()).ok_or_else(|| format!("must be 3 to 255 letters, digits, _ . or -, not {name:?}"))
 }
 
 /// An S3 bucket.
@@ -21,19 +21,19 @@ pub(super) fn bucket(name: &str) -> Result<(), String> {
     let edges = edge(name.chars().next()) && edge(name.chars().next_back());
     let ok = (3..=63).contains(&name.len()) && name.chars().all(allowed) && edges && !name.contains("..");
     let what = "must be 3 to 63 lower-case letters, digits, . or -, with a letter or a digit at both ends";
-    ok.then_some(()).ok_or_else(|| what.to_owned())
+    ok.then_some(()).ok_or_else(|| format!("{what}, not {name:?}"))
 }
 
 /// An AWS region.
 pub(super) fn region(name: &str) -> Result<(), String> {
     let ok = name.len() <= 32 && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-    ok.then_some(()).ok_or_else(|| "is not a region, such as \"eu-central-1\"".to_owned())
+    ok.then_some(()).ok_or_else(|| format!("must be a region, such as \"eu-central-1\", not {name:?}"))
 }
 
 /// A worker. It stands in lease rows and log lines.
 pub(super) fn worker(name: &str) -> Result<(), String> {
     let ok = (1..=128).contains(&name.len()) && name.chars().all(|c| plain(c) || matches!(c, ':' | '@'));
-    ok.then_some(()).ok_or_else(|| "must be 1 to 128 letters, digits, _ . : @ or -".to_owned())
+    ok.then_some(()).ok_or_else(|| format!("must be 1 to 128 letters, digits, _ . : @ or -, not {name:?}"))
 }
 
 /// A log level, or several by module. `EnvFilter` itself takes any word for a module's name, so that a wrong level
@@ -50,7 +50,7 @@ pub(super) fn log_level(text: &str) -> Result<(), String> {
         None => Ok(()),
         Some(wrong) => {
             let levels = LEVELS.join(", ");
-            Err(format!("is not a log level: {wrong:?} is neither one of {levels} nor module=level"))
+            Err(format!("must be one of {levels}, or module=level several times, not {wrong:?}"))
         }
     }
 }

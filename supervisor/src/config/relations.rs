@@ -49,7 +49,6 @@ pub(super) fn check(config: &Config, values: &Values, problems: &mut Problems) {
     times(config, &mut relations);
     sensors(config, &mut relations);
     restarts(config, &mut relations);
-    exposure(config, &mut relations);
 }
 
 fn memory(config: &Config, relations: &mut Relations<'_>) {
@@ -135,15 +134,5 @@ fn restarts(config: &Config, relations: &mut Relations<'_>) {
     relations.must(watchdog.scan_every <= watchdog.hang_timeout, &["restarts.scan_interval", "restarts.hang_timeout"], || {
         format!("restarts.scan_interval ({:?}) must not exceed restarts.hang_timeout ({:?})",
             watchdog.scan_every, watchdog.hang_timeout)
-    });
-}
-
-/// The ops endpoint shows live sensor state and asks for no password.
-fn exposure(config: &Config, relations: &mut Relations<'_>) {
-    let ops = &config.ops;
-    let closed = ops.bind.ip().is_loopback() || !ops.allowed_hosts.is_empty();
-    relations.must(closed, &["ops.bind", "ops.allowed_hosts"], || {
-        format!("{} can be reached from other machines, and the ops endpoint asks for no password: bind a loopback \
-                 address, or say in ops.allowed_hosts by which names it may be asked ([\"*\"] is all)", ops.bind)
     });
 }

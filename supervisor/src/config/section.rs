@@ -119,7 +119,7 @@ impl Section<'_> {
     /// A text that `check` lets pass.
     pub(super) fn text(&mut self, key: &str, check: impl Fn(&str) -> Result<(), String>) -> String {
         self.read(key, |found| match found.value {
-            Value::String(text) => check(text).map(|()| text.clone()).map_err(|what| format!("{text:?} {what}")),
+            Value::String(text) => check(text).map(|()| text.clone()),
             _ => found.wrong("a text"),
         })
     }
@@ -187,6 +187,13 @@ impl Section<'_> {
         })
     }
 
+    pub(super) fn flag(&mut self, key: &str) -> bool {
+        self.read(key, |found| match found.value {
+            Value::Boolean(flag) => Ok(*flag),
+            _ => found.wrong("true or false"),
+        })
+    }
+
     /// One of a few words.
     pub(super) fn choice<T: Clone>(&mut self, key: &str, choices: &[(&str, T)]) -> T {
         self.read(key, |found| {
@@ -195,7 +202,7 @@ impl Section<'_> {
                 Some((_, choice)) => Ok(choice.clone()),
                 None => {
                     let names: Vec<String> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
-                    found.wrong(&names.join(" or "))
+                    found.wrong(&format!("one of {}", names.join(", ")))
                 }
             }
         })

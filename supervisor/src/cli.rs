@@ -1,0 +1,87 @@
+//! The command line: what can be asked for, and the small commands themselves.
+//!
+//! **Owns** the flags, their help, and the exit codes.
+//!
+//! **Promises** whatever goes wrong ends in one message on stderr, which names what to change, and in an exit code:
+//! 0 done, 1 internal failure, 2 wrong flags or configuration, 3 something outside is missing or does not answer.
+//!
+//! **Not here**: `run` and `demo` themselves (`run.rs`, `demo.rs`); what a configuration key means.
+
+mod config;
+#[cfg(feature = "local")]
+mod demo;
+mod error;
+mod fleet;
+#[cfg(feature = "local")]
+mod local;
+mod run;
+mod signal;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+pub use self::config::{ConfigArgs, config};
+#[cfg(feature = "local")]
+pub use self::demo::DemoArgs;
+pub use self::error::{CliError, ExitKind};
+pub use self::fleet::{FleetArgs, fleet};
+#[cfg(feature = "local")]
+pub use self::local::{LocalArgs, local};
+pub use self::run::RunArgs;
+pub use self::signal::stop_signal;
+pub use self::tree::{ColourChoice, TreeArgs, tree};
+
+/// Reads IoT events from Kinesis with one supervised actor per shard and per sensor, and lands them in S3 exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "mangrove", version, max_term_width = 110, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  mangrove demo --for 30s                           everything in one process, nothing to install
+  mangrove run --config mangrove.toml               a worker, against AWS
+  mangrove config --defaults > mangrove.toml        a file to start from
+
+Exit codes: 0 done, 1 internal failure, 2 wrong flags or configuration, 3 something outside is missing or silent.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Shows it all in one process: a local cloud, a fleet of sensors and a worker
+    #[cfg(feature = "local")]
+    Demo(DemoArgs),
+    /// Runs a worker until SIGTERM or Ctrl-C, then drains it
+    Run(RunArgs),
+    /// Runs the local cloud: Kinesis, S3, DynamoDB and SNS on one loopback port
+    #[cfg(feature = "local")]
+    Local(LocalArgs),
+    /// Drives a Kinesis stream with simulated sensors or recorded data
+    Fleet(FleetArgs),
+    /// Shows the effective configuration with the source of every value, or checks a file
+    Config(ConfigArgs),
+    /// Shows the supervision tree of a running worker
+    Tree(TreeArgs),
+}
+
+/// `30s`, `5m`, `1h 30m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("write a duration above zero, such as 30s, 5m or 1h".to_owned()),
+    }
+}
+
+/// Events per second.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.replace('_', "").parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
+        _ => Err("write a number above zero, such as 5000".to_owned()),
+    }
+}

@@ -1,0 +1,212 @@
+//! A local cloud and a worker in this process, on a folder of their own.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actors::aggregator::WindowsConfig;
+use actors::alerts::AlertsConfig;
+use actors::committer::CommitterConfig;
+use actors::ports::aws::{self, AwsSettings};
+use actors::ports::clock::Clock;
+use actors::ports::faults::Faults;
+use actors::ports::leases::LeaseTable;
+use actors::ports::objects::Objects;
+use actors::ports::provision;
+use actors::ports::stream::Stream;
+use actors::reader::ReaderConfig;
+use actors::reader::decode::DecodeLimits;
+use actors::sensors::SensorsConfig;
+use actors::sinks::{Encoding, SinksConfig};
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use local::{LocalCloud, LocalOptions};
+use messages::EventSchema;
+use supervisor::shard::ShardConfig;
+use supervisor::supervision::watchdog::WatchdogConfig;
+use supervisor::supervision::{RestartPolicy, Scope, SupervisorConfig};
+use supervisor::worker::{Worker, WorkerConfig, WorkerPorts};
+
+use crate::lake::Lake;
+
+pub const STREAM: &str = "events";
+pub const BUCKET: &str = "mangrove";
+
+/// A cloud on a folder.
+pub struct World {
+    pub cloud: LocalCloud,
+    dir: PathBuf,
+    kinesis: aws_sdk_kinesis::Client,
+    sdk: aws_config::SdkConfig,
+}
+
+/// What differs from test to test.
+#[derive(Clone)]
+pub struct Setup {
+    pub schema: EventSchema,
+    pub age_max: Duration,
+    pub bytes_max: u64,
+    pub partitions_max: usize,
+    pub full_state_every: u64,
+    pub faults: String,
+    pub sensors: SensorsConfig,
+    pub memory_budget: u64,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let sensors = SensorsConfig {
+            known_max: 100_000,
+            live_max: 10_000,
+            idle_timeout: Duration::from_secs(60),
+            crashes_max: 3,
+            hang_timeout: Duration::from_secs(10),
+            scan_interval: Duration::from_millis(100),
+        };
+        Self {
+            schema: EventSchema::built_in("climate").unwrap(),
+            age_max: Duration::from_millis(500),
+            bytes_max: 8 << 20,
+            partitions_max: 256,
+            full_state_every: 4,
+            faults: String::new(),
+            sensors,
+            memory_budget: 128 << 20,
+        }
+    }
+}
+
+impl World {
+    pub async fn new(dir: &Path, shards: u32) -> Self {
+        let bind = "127.0.0.1:0".parse().unwrap();
+        let options = LocalOptions { bind, data_dir: dir.to_owned(), enforce_limits: false };
+        let cloud = LocalCloud::start(options).await.unwrap();
+        let sdk = aws::load(&AwsSettings {
+            region: None,
+            endpoint_url: Some(cloud.endpoint_url()),
+            attempt_timeout: Duration::from_secs(10),
+        })
+        .await;
+        provision::stream(&sdk, STREAM, shards).await.unwrap();
+        provision::bucket(&sdk, BUCKET).await.unwrap();
+        let kinesis = aws_sdk_kinesis::Client::new(&sdk);
+        Self { cloud, dir: dir.to_owned(), kinesis, sdk }
+    }
+
+    /// Puts records under their partition keys, in order; panics if one is refused.
+    pub async fn put(&self, records: &[(String, Vec<u8>)]) {
+        // 5 MiB per call, and no two records of one key may overtake each other: one call after another.
+        for chunk in records.chunks(100) {
+            let entry = |(key, data): &(String, Vec<u8>)| {
+                PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data.clone())).build().unwrap()
+            };
+            let entries = chunk.iter().map(entry).collect();
+            let answer =
+                self.kinesis.put_records().stream_name(STREAM).set_records(Some(entries)).send().await.unwrap();
+            assert_eq!(answer.failed_record_count(), Some(0));
+        }
+    }
+
+    pub async fn worker(&self, setup: &Setup) -> Worker {
+        self.try_worker(setup).await.unwrap()
+    }
+
+    pub async fn try_worker(&self, setup: &Setup) -> Result<Worker, supervisor::worker::WorkerError> {
+        let ports = WorkerPorts {
+            stream: Stream::new(&self.sdk, STREAM),
+            objects: Objects::new(&self.sdk, BUCKET),
+            leases: LeaseTable::new(&self.sdk, "leases"),
+            transports: Arc::from([]),
+            clock: Clock::system(),
+            faults: Faults::parse(&setup.faults).unwrap(),
+        };
+        Worker::start(config(setup), ports).await
+    }
+
+    pub fn lake(&self) -> Lake {
+        Lake::read(&self.dir.join("s3").join(BUCKET))
+    }
+}
+
+fn config(setup: &Setup) -> WorkerConfig {
+    WorkerConfig {
+        worker_id: "worker-a".into(),
+        schema: Arc::new(setup.schema.clone()),
+        event_ids_max: 32,
+        memory_budget: setup.memory_budget,
+        shard: ShardConfig {
+            reader: ReaderConfig {
+                poll_interval: Duration::from_millis(50),
+                records_max: 10_000,
+                partitions_max: setup.partitions_max,
+                decode: DecodeLimits {
+                    record_bytes_max: 256 << 10,
+                    events_per_record_max: 1_000,
+                    depth_max: 64,
+                },
+                backoff_max: Duration::from_secs(1),
+                failures_max: 10,
+            },
+            sensors: setup.sensors.clone(),
+            aggregator: WindowsConfig { allowed_lateness: Duration::from_secs(3600), windows_per_sensor_max: 64 },
+            sinks: SinksConfig {
+                encoding: Encoding::RECOMMENDED,
+                uploads_max: 8,
+                attempts_max: 5,
+                backoff_max: Duration::from_secs(1),
+            },
+            committer: CommitterConfig {
+                age_max: setup.age_max,
+                bytes_max: setup.bytes_max,
+                partitions_max: setup.partitions_max,
+                full_state_every: setup.full_state_every,
+            },
+        },
+        alerts: AlertsConfig {
+            queue_max: 10_000,
+            in_flight_max: 16,
+            retry_for: Duration::from_secs(5),
+            backoff_max: Duration::from_secs(1),
+        },
+        supervisor: SupervisorConfig {
+            restart: RestartPolicy {
+                restarts_max: 5,
+                within: Duration::from_secs(60),
+                backoff_min: Duration::from_millis(20),
+                backoff_max: Duration::from_secs(1),
+            },
+            scope: Scope::RestForOne,
+            start_timeout: Duration::from_secs(30),
+            stop_timeout: Duration::from_secs(5),
+            kill_grace: Duration::from_secs(1),
+        },
+        watchdog: WatchdogConfig {
+            scan_every: Duration::from_secs(1),
+            hang_timeout: Duration::from_secs(30),
+        },
+        nodes_max: 10_000,
+    }
+}
+
+/// Waits until the worker has committed all that is in the stream.
+pub async fn caught_up(worker: &Worker) {
+    let since_ms = Clock::system().now_ms();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !worker.has_caught_up(since_ms) {
+        assert!(Instant::now() < deadline, "the worker did not catch up: {:#?}", worker.tree().nodes());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Catches up and drains.
+pub async fn finish(worker: Worker) {
+    caught_up(&worker).await;
+    let late = worker.drain(Duration::from_secs(30)).await.unwrap();
+    assert_eq!(late, Vec::<String>::new());
+}
+
+/// A time within the clock bounds of every schema, this much later than an hour ago, as RFC 3339.
+pub fn an_hour_ago(plus_ms: i64) -> String {
+    let ms = Clock::system().now_ms() - 3_600_000 + plus_ms;
+    chrono::DateTime::from_timestamp_millis(ms).unwrap().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
