@@ -10,5 +10,6 @@ pub mod faults;
 pub mod leases;
 pub mod objects;
 pub mod provision;
+pub mod receivers;
 pub mod stream;
 pub mod transports;

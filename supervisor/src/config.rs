@@ -80,25 +80,6 @@ pub struct Config {
     pub faults: Faults,
 }
 
-/// The ops endpoint.
-    pub ops: OpsConfig,
-    /// What is logged.
-    pub log: LogConfig,
-}
-
-/// Where alerts go.
-#[derive(Clone, Debug)]
-pub struct ReceiversConfig {
-    /// Addresses that take JSON by POST.
-    pub webhooks: Vec<String>,
-    /// Base addresses of Alertmanagers.
-    pub alertmanagers: Vec<String>,
-    /// SNS topics.
-    pub sns_topics: Vec<String>,
-    /// One attempt at one receiver may take this long.
-    pub timeout: Duration,
-}
-
 /// What is logged.
 #[derive(Clone, Debug)]
 pub struct LogConfig {

@@ -74,11 +74,9 @@ pub async fn demo(
     mut stop: watch::Receiver<bool>,
 ) -> Result<DemoReport, CliError> {
     let began = Instant::now();
-    std::fs::create_dir_all(&options.data_dir)
-        .map_err(|e| CliError::environment(format!("--data-dir {}: {e}", options.data_dir.display())))?;
     let bind = "127.0.0.1:0".parse().expect("a literal address");
     let cloud = LocalOptions { bind, data_dir: options.data_dir.clone(), enforce_limits: false };
-    let cloud = LocalCloud::start(cloud).await.map_err(|e| CliError::environment(e.to_string()))?;
+    let cloud = LocalCloud::start(cloud).await?;
     let webhook = Webhook::start().await.map_err(|e| CliError::environment(format!("demo webhook: {e}")))?;
     let effective = configure(&cloud.endpoint_url(), &webhook.url())?;
     let sdk = aws::load(&effective.config.aws).await;
@@ -87,7 +85,7 @@ pub async fn demo(
         provision::stream(&sdk, &stream, options.shards).await?;
         provision::bucket(&sdk, &effective.config.bucket_name).await
     };
-    provisioned.await.map_err(|e| CliError::environment(e.to_string()))?;
+    provisioned.await?;
 
     let mut running = Running::start(&effective).await?;
     eprintln!("ops endpoint: http://{}  (try /tree, /metrics, /sensors/s-000001)", running.ops_addr());
@@ -115,8 +113,8 @@ pub async fn demo(
     if let Some(error) = failed {
         return Err(error);
     }
-    let produced = produced.expect("the loop ends with a result").map_err(|e| CliError::internal(e.to_string()))?;
-    let fleet_report = produced.map_err(|e| CliError::environment(format!("fleet: {e}")))?;
+    let produced = produced.expect("the loop ends with a result").map_err(CliError::internal)?;
+    let fleet_report = produced?;
     let producing_for = began.elapsed();
 
     catch_up(&running, &bar, began, &progress).await?;
@@ -128,19 +126,32 @@ pub async fn demo(
     if !late.is_empty() {
         return Err(CliError::internal(format!("did not finish in time: {}", late.join(", "))));
     }
-    let totals = lake::totals(running.objects()).await.map_err(|e| CliError::internal(e.to_string()))?;
+    let totals = lake::totals(running.objects()).await.map_err(CliError::internal)?;
     let report = DemoReport {
-        records_acked: acked(&ledgers).map_err(|e| CliError::internal(e.to_string()))?,
+        records_acked: acked(&ledgers)?,
         alerts_sent: running.worker().alert_figures().count(),
         alerts_received: webhook.received(),
         alert_latency_ms,
         events_per_second: (fleet_report.acked as f64 / producing_for.as_secs_f64()).round(),
         peak_rss_mb: report::peak_rss_mb(),
         actor_restarts: running.worker().restarts(),
+        bucket: effective.config.bucket_name.clone(),
         ..DemoReport::new(&totals, &fleet_report, began.elapsed())
     };
-    cloud.stop().await.map_err(|e| CliError::internal(e.to_string()))?;
+    cloud.stop().await.map_err(CliError::internal)?;
     Ok(report)
+}
+
+/// What to do with what a demo has left behind.
+pub fn next_steps(options: &DemoOptions, effective_bucket: &str) -> String {
+    let s3 = options.data_dir.join("s3").join(effective_bucket);
+    let s3 = s3.display();
+    format!(
+        "data: {s3}\n\
+         try:  duckdb -c \"select sensor_id, count(*), avg(temperature) from '{s3}/cleansed/**/*.parquet' group by 1 limit 5\"\n      \
+               duckdb -c \"select reason, count(*) from '{s3}/quarantine/**/*.parquet' group by 1\"\n      \
+               run the same command again: it goes on where this one ended"
+    )
 }
 
 async fn produce(

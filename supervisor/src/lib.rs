@@ -1,7 +1,12 @@
 //! The supervision tree of one worker, its ops endpoint, its configuration and its command line.
 
+pub mod cli;
+pub mod config;
+#[cfg(feature = "local")]
+pub mod demo;
 pub mod lake;
 pub mod ops;
+pub mod run;
 pub mod shard;
 pub mod supervision;
 pub mod tree_view;

@@ -15,6 +15,7 @@ use actors::ports::stream::Stream;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::{error, info};
 
 use crate::cli::CliError;
@@ -40,11 +41,12 @@ impl Running {
     pub async fn start(effective: &Effective) -> Result<Self, CliError> {
         let config = &effective.config;
         // The port first: nothing else has been touched when it is taken.
-        let listener = TcpListener::bind(config.ops.bind).await.map_err(|e| {
-            CliError::environment(format!("ops.bind {}: {e}. Choose another port, or 0 for a free one", config.ops.bind))
+        let listener = TcpListener::bind(config.ops_bind).await.map_err(|e| {
+            CliError::environment(format!("ops.bind {}: {e}. Choose another port, or 0 for a free one", config.ops_bind))
         })?;
         let ops_addr = listener.local_addr().map_err(|e| CliError::internal(e.to_string()))?;
         let metrics = ops::install_metrics().map_err(CliError::internal)?;
+        actors::metrics::describe();
         let sdk = aws::load(&config.aws).await;
         let objects = Objects::new(&sdk, &config.bucket_name);
         let ports = WorkerPorts {
@@ -56,8 +58,16 @@ impl Running {
             faults: config.faults.clone(),
         };
         let worker = Worker::start(config.worker(), ports).await.map_err(|e| CliError::environment(e.to_string()))?;
-        let directory = Directory::new(worker.shards().clone());
-        let state = OpsState::new(config, &worker, Arc::new(directory), metrics);
+        let state = OpsState {
+            tree: worker.tree().clone(),
+            worker_id: config.worker().worker_id,
+            started: Instant::now(),
+            readiness: worker.readiness(),
+            sensors: Arc::new(Directory::new(worker.shards().clone())),
+            sensor_id: config.schema().sensor_id.clone(),
+            metrics,
+            config: config.ops.clone(),
+        };
         let (ops_stop, stopped) = watch::channel(false);
         let ops = tokio::spawn(async move {
             if let Err(error) = ops::serve(listener, state, stopped).await {
@@ -101,4 +111,23 @@ impl Running {
         }
         late
     }
+}
+
+/// `mangrove run`: a worker until it is told to stop, or fails.
+pub async fn run(effective: Effective, mut stop: watch::Receiver<bool>) -> Result<(), CliError> {
+    let mut running = Running::start(&effective).await?;
+    eprintln!("ops endpoint: http://{}", running.ops_addr());
+    tokio::select! {
+        ended = running.ended() => return ended,
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    let within = effective.config.drain_timeout;
+    info!(?within, "draining");
+    let late = running.drain(within).await?;
+    if !late.is_empty() {
+        // No loss: what is not committed is read again by the next owner. But the next owner has to wait for it.
+        return Err(CliError::internal(format!("not drained within {within:?}: {}", late.join(", "))));
+    }
+    info!("drained");
+    Ok(())
 }

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
+use actors::sinks::{StateObject, decode_state};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use flate2::read::MultiGzDecoder;
@@ -60,6 +61,48 @@ impl Lake {
     pub fn manifests(&self) -> Vec<Value> {
         self.files("manifests", ".json").iter().map(|f| serde_json::from_slice(&fs::read(f).unwrap()).unwrap()).collect()
     }
+
+    /// Every object of the bucket by its key.
+    pub fn keys(&self) -> Vec<String> {
+        let key = |file: PathBuf| file.strip_prefix(&self.root).unwrap().to_str().unwrap().to_owned();
+        self.files("", "").into_iter().map(key).collect()
+    }
+
+    /// The rows of one Parquet object.
+    pub fn rows_of(&self, key: &str) -> Vec<Row> {
+        parquet_rows(&self.root.join(key))
+    }
+
+    /// Sum of a count over all manifests.
+    pub fn promised(&self, count: &str) -> u64 {
+        self.manifests().iter().map(|manifest| manifest[count].as_u64().unwrap()).sum()
+    }
+
+    /// The highest revision of every window, as text and without what says who wrote it, by its identity.
+    pub fn latest_aggregates(&self) -> BTreeMap<(String, String, String, i64), String> {
+        let mut latest: BTreeMap<_, (i64, String)> = BTreeMap::new();
+        for zone in ["aggregates/hourly", "aggregates/daily"] {
+            for mut row in self.rows(zone) {
+                let window = (zone.to_owned(), text(&row, "sensor_id"), text(&row, "field"), integer(&row, "window_start"));
+                let revision = integer(&row, "revision");
+                row.retain(|column, _| column != "revision" && column != "epoch");
+                let entry = latest.entry(window).or_default();
+                assert_ne!(entry.0, revision, "two rows of one window have one revision");
+                if revision > entry.0 {
+                    *entry = (revision, format!("{row:?}"));
+                }
+            }
+        }
+        latest.into_iter().map(|(window, (_, row))| (window, row)).collect()
+    }
+
+    /// The last full state of every shard. The format is the product's own, so that its own reader is used here.
+    pub fn full_states(&self) -> Vec<StateObject> {
+        let read = |file: &PathBuf| decode_state(&fs::read(file).unwrap()).unwrap();
+        let states = self.files("state", ".state").iter().map(read).filter(|state| state.header.full).collect::<Vec<_>>();
+        let last = states.chunk_by(|a, b| a.header.shard == b.header.shard).filter_map(|chain| chain.last().cloned());
+        last.collect()
+    }
 }
 
 fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
@@ -99,6 +142,38 @@ pub fn integer(row: &Row, column: &str) -> i64 {
         Field::Int(n) => i64::from(*n),
         Field::Long(n) | Field::TimestampMicros(n) | Field::TimestampMillis(n) => *n,
         other => panic!("{column} is {other:?}"),
+    }
+}
+
+/// A column of bytes.
+pub fn bytes(row: &Row, column: &str) -> Vec<u8> {
+    match &row[column] {
+        Field::Bytes(bytes) => bytes.data().to_vec(),
+        other => panic!("{column} is {other:?}"),
+    }
+}
+
+/// A column of true and false.
+pub fn flag(row: &Row, column: &str) -> bool {
+    match &row[column] {
+        Field::Bool(flag) => *flag,
+        other => panic!("{column} is {other:?}"),
+    }
+}
+
+/// What makes a reading itself, in stream order: shard, sequence number and place in the record.
+pub fn identity(row: &Row) -> (String, Sequence, i64) {
+    (text(row, "shard"), Sequence::of(&text(row, "sequence")), integer(row, "sub_sequence"))
+}
+
+/// A sequence number: 186 bits, so that the longer text is the larger number.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sequence(usize, String);
+
+impl Sequence {
+    pub fn of(text: &str) -> Self {
+        assert!(!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()), "{text:?} is no sequence number");
+        Self(text.len(), text.to_owned())
     }
 }
 

@@ -1,5 +1,7 @@
 //! A local cloud and a worker in this process, on a folder of their own.
 
+use std::collections::HashMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +20,7 @@ use actors::reader::ReaderConfig;
 use actors::reader::decode::DecodeLimits;
 use actors::sensors::SensorsConfig;
 use actors::sinks::{Encoding, SinksConfig};
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use local::{LocalCloud, LocalOptions};
@@ -28,6 +31,9 @@ use supervisor::supervision::{RestartPolicy, Scope, SupervisorConfig};
 use supervisor::worker::{Worker, WorkerConfig, WorkerPorts};
 
 use crate::lake::Lake;
+
+/// Partition key and data.
+pub type Record = (String, Vec<u8>);
 
 pub const STREAM: &str = "events";
 pub const BUCKET: &str = "mangrove";
@@ -43,7 +49,9 @@ pub struct World {
 /// What differs from test to test.
 #[derive(Clone)]
 pub struct Setup {
+    pub worker_id: &'static str,
     pub schema: EventSchema,
+    pub records_max: i32,
     pub age_max: Duration,
     pub bytes_max: u64,
     pub partitions_max: usize,
@@ -64,7 +72,9 @@ impl Default for Setup {
             scan_interval: Duration::from_millis(100),
         };
         Self {
+            worker_id: "worker-a",
             schema: EventSchema::built_in("climate").unwrap(),
+            records_max: 10_000,
             age_max: Duration::from_millis(500),
             bytes_max: 8 << 20,
             partitions_max: 256,
@@ -94,17 +104,32 @@ impl World {
     }
 
     /// Puts records under their partition keys, in order; panics if one is refused.
-    pub async fn put(&self, records: &[(String, Vec<u8>)]) {
-        // 5 MiB per call, and no two records of one key may overtake each other: one call after another.
-        for chunk in records.chunks(100) {
-            let entry = |(key, data): &(String, Vec<u8>)| {
+    pub async fn put(&self, records: &[Record]) {
+        // No two records of one key may overtake each other: one call after another.
+        let mut rest = records;
+        while !rest.is_empty() {
+            let (chunk, after) = rest.split_at(call_records(rest));
+            let entry = |(key, data): &Record| {
                 PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data.clone())).build().unwrap()
             };
             let entries = chunk.iter().map(entry).collect();
             let answer =
                 self.kinesis.put_records().stream_name(STREAM).set_records(Some(entries)).send().await.unwrap();
             assert_eq!(answer.failed_record_count(), Some(0));
+            rest = after;
         }
+    }
+
+    /// The row of a shard in the lease table, as any DynamoDB client sees it.
+    pub async fn lease_row(&self, shard: &str) -> HashMap<String, AttributeValue> {
+        let request = aws_sdk_dynamodb::Client::new(&self.sdk).get_item().table_name("leases").consistent_read(true);
+        let answer = request.key("leaseKey", AttributeValue::S(shard.to_owned())).send().await.unwrap();
+        answer.item.unwrap()
+    }
+
+    /// Ends the cloud; its folder may be copied or opened again.
+    pub async fn stop(self) {
+        self.cloud.stop().await.unwrap();
     }
 
     pub async fn worker(&self, setup: &Setup) -> Worker {
@@ -128,16 +153,48 @@ impl World {
     }
 }
 
+/// How many records the next call takes: 5 MiB and 500 records are the service's limits.
+fn call_records(records: &[Record]) -> usize {
+    let mut bytes = 0;
+    let within = records.iter().take(100).take_while(|(key, data)| {
+        bytes += key.len() + data.len();
+        bytes <= 4 << 20
+    });
+    within.count().max(1)
+}
+
+/// A folder whose stream holds these records, and nothing else. Worlds on copies of it see the same sequence numbers
+/// and arrival times: what differs in the end was not in the stream.
+pub async fn stocked(dir: &Path, shards: u32, records: &[Record]) {
+    let world = World::new(dir, shards).await;
+    world.put(records).await;
+    world.stop().await;
+}
+
+/// Copies a folder with all that is in it.
+pub fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
 fn config(setup: &Setup) -> WorkerConfig {
     WorkerConfig {
-        worker_id: "worker-a".into(),
+        worker_id: setup.worker_id.into(),
         schema: Arc::new(setup.schema.clone()),
         event_ids_max: 32,
         memory_budget: setup.memory_budget,
         shard: ShardConfig {
             reader: ReaderConfig {
                 poll_interval: Duration::from_millis(50),
-                records_max: 10_000,
+                records_max: setup.records_max,
                 partitions_max: setup.partitions_max,
                 decode: DecodeLimits {
                     record_bytes_max: 256 << 10,
@@ -198,6 +255,12 @@ pub async fn caught_up(worker: &Worker) {
     }
 }
 
+/// Records that the worker has read, and of these committed.
+pub fn progress(worker: &Worker) -> (u64, u64) {
+    let each = worker.shards().iter().map(|shard| shard.context.figures.progress());
+    each.fold((0, 0), |sum, (read, committed)| (sum.0 + read, sum.1 + committed))
+}
+
 /// Catches up and drains.
 pub async fn finish(worker: Worker) {
     caught_up(&worker).await;
@@ -207,6 +270,15 @@ pub async fn finish(worker: Worker) {
 
 /// A time within the clock bounds of every schema, this much later than an hour ago, as RFC 3339.
 pub fn an_hour_ago(plus_ms: i64) -> String {
-    let ms = Clock::system().now_ms() - 3_600_000 + plus_ms;
+    rfc3339(Clock::system().now_ms() - 3_600_000 + plus_ms)
+}
+
+/// The beginning of the hour that was this many hours ago, in milliseconds since 1970.
+pub fn hour_start_ms(hours_ago: i64) -> i64 {
+    (Clock::system().now_ms() / 3_600_000 - hours_ago) * 3_600_000
+}
+
+/// A time as devices write it.
+pub fn rfc3339(ms: i64) -> String {
     chrono::DateTime::from_timestamp_millis(ms).unwrap().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }

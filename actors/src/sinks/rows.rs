@@ -194,11 +194,10 @@ impl<'a> EpochRows<'a> {
         self.duplicates.sort_unstable_by_key(|r| (r.batch_index, r.row));
         self.refused.sort_by_key(|r| (r.place, r.sub_sequence));
         self.changes.sort_by_key(|r| (r.batch_index, r.change.row));
-        // Stable: what one sensor raised stays in its order. Alerts of one record come from one batch, so that
-        // ordering them by sensor makes the order of groups, which depends on the batch, irrelevant.
+        // Stable, and sensors were visited in the order of their ids: alerts of one record stand by sensor, as raised.
         self.alerts.sort_by_cached_key(|alert| {
             let sequence = alert.sequence.as_deref().and_then(|text| SequenceNumber::parse(text).ok());
-            (sequence.is_none(), sequence, alert.sensor_id.clone())
+            (sequence.is_none(), sequence)
         });
     }
 }

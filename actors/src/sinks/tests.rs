@@ -1,6 +1,5 @@
 //! What an epoch becomes, read back by other means than it was written.
 
-mod bench;
 mod determinism;
 mod fixture;
 mod keys;

@@ -217,7 +217,10 @@ fn check_paths(paths: &[(&str, &FieldPath)], problems: &mut Vec<String>) {
 }
 
 /// Column names that every row has; a field of the same name would collide.
-const RESERVED: [&str; 14] = [
+const RESERVED: [&str; 17] = [
+    "version",
+    "valid_from",
+    "changed",
     "sensor_id",
     "event_time",
     "event_id",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use comfy_table::{Table, presets};
 use fleet::FleetReport;
 use serde::Serialize;
 
@@ -44,6 +45,8 @@ pub struct DemoReport {
     pub already_complete: bool,
     /// Rows of the replay that an earlier run had delivered.
     pub rows_skipped: u64,
+    /// The bucket that holds the zones.
+    pub bucket: String,
     /// What the fleet says of its own run.
     pub fleet: Option<FleetReport>,
 }
@@ -60,6 +63,35 @@ pub struct Latency {
 }
 
 impl DemoReport {
+    /// The figures for people.
+    pub fn table(&self) -> String {
+        let ms = |latency: Option<u64>| latency.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms"));
+        let Latency { p50, p99, max } = self.alert_latency_ms;
+        let mut table = Table::new();
+        table.load_preset(presets::UTF8_FULL_CONDENSED).set_header(["what", "figure"]);
+        let mut row = |what: &str, figure: String| {
+            table.add_row([what.to_owned(), figure]);
+        };
+        if self.already_complete {
+            row("replay", format!("was complete already: {} rows, nothing sent", self.rows_skipped));
+        } else if self.rows_skipped > 0 {
+            row("replay", format!("resumed: {} rows had been delivered before", self.rows_skipped));
+        }
+        row("records acknowledged by the stream", self.records_acked.to_string());
+        row("records in the raw zone", self.raw_records.to_string());
+        row("rows cleansed", self.cleansed_rows.to_string());
+        row("rows quarantined", self.quarantined_rows.to_string());
+        row("rows that were duplicates", self.duplicate_rows.to_string());
+        row("epochs, objects", format!("{}, {}", self.epochs_committed, self.objects));
+        row("alerts sent, received", format!("{}, {}", self.alerts_sent, self.alerts_received));
+        row("arrival to alert, p50 / p99 / max", format!("{} / {} / {}", ms(p50), ms(p99), ms(max)));
+        row("events per second", format!("{:.0}", self.events_per_second));
+        row("restarts of boxes and sensors", self.actor_restarts.to_string());
+        row("peak memory of the process", format!("{} MB", self.peak_rss_mb));
+        row("time", format!("{:.1} s", self.elapsed_s));
+        table.to_string()
+    }
+
     pub(super) fn new(totals: &LakeTotals, fleet: &FleetReport, elapsed: Duration) -> Self {
         Self {
             records_maybe: fleet.maybe,

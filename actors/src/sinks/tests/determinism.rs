@@ -118,6 +118,9 @@ fn a_value_cannot_move_to_its_neighbour_unnoticed() {
         [Some("abc"), None],
         [None, Some("abc")],
         [Some("abc"), Some("")],
+        // The byte that marks a value, within a value.
+        [Some("a\u{1}b"), Some("c")],
+        [Some("a"), Some("b\u{1}c")],
     ];
     let mut found: Vec<String> = forms
         .iter()

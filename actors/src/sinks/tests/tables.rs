@@ -164,14 +164,15 @@ fn refused_readings_and_records_stand_in_stream_order_with_their_bytes() {
 }
 
 #[test]
-fn duplicates_are_listed() {
-    let again = Part::Reading(Reading { verdict: Verdict::Duplicate, ..clean("b", NOW_US, 1.0) });
+fn duplicates_are_listed_in_stream_order() {
+    let again = |sensor| Part::Reading(Reading { verdict: Verdict::Duplicate, ..clean(sensor, NOW_US, 1.0) });
     let epoch =
-        encode(&[event(9, vec![again.clone()]), event(10, vec![Part::Reading(clean("a", NOW_US, 1.0)), again])]);
+        encode(&[event(9, vec![again("b")]), event(10, vec![Part::Reading(clean("a", NOW_US, 1.0)), again("a")])]);
     let table = table(&epoch, Zone::Duplicates);
     assert_eq!(table.schema().fields(), columns::duplicates().fields());
     assert_eq!(texts(&table, "sequence"), some(&["9", "10"]));
-    assert_eq!(texts(&table, "sensor_id"), some(&["b", "b"]));
+    assert_eq!(integers(&table, "sub_sequence"), [0, 1]);
+    assert_eq!(texts(&table, "sensor_id"), some(&["b", "a"]));
     assert_eq!((epoch.plan.readings, epoch.plan.clean, epoch.plan.duplicates), (3, 1, 2));
 }
 

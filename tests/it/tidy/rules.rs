@@ -1,0 +1,178 @@
+//! The rules: each takes sources and gives a line per violation, as `file:line: what: why not`.
+
+use std::collections::BTreeSet;
+
+use super::source::{Source, has};
+
+pub const LINES_MAX: usize = 600;
+
+/// The folders of the boxes whose logic is plain Rust; the shell is the file of the same name beside the folder.
+const CORES: [&str; 4] = ["actors/src/sensor/", "actors/src/aggregator/", "actors/src/sinks/", "actors/src/reader/"];
+
+/// What each member may depend on among the members. A new member makes somebody decide.
+const ARROWS: [(&str, &[&str]); 7] = [
+    ("messages", &[]),
+    ("actors", &["messages"]),
+    ("local", &[]),
+    ("fleet", &[]),
+    ("supervisor", &["messages", "actors", "local", "fleet"]),
+    ("chaos", &["messages", "actors", "supervisor", "local", "fleet"]),
+    ("tests", &["messages", "actors", "supervisor", "local", "fleet", "chaos"]),
+];
+
+/// `local` and `fleet` stand apart: one is the services, the other is the producer.
+pub fn only_ports_name_the_sdk(sources: &[Source]) -> Vec<String> {
+    let rule = "only actors/src/ports names an AWS SDK type";
+    let apart = |path: &str| ["actors/src/ports", "local/", "fleet/"].iter().any(|prefix| path.starts_with(prefix));
+    forbid(sources, |path| !apart(path), &["aws_"], rule)
+}
+
+pub fn cores_are_plain(sources: &[Source]) -> Vec<String> {
+    let rule = "a core is plain synchronous Rust: no actor, no task, no clock";
+    let core = |path: &str| CORES.iter().any(|prefix| path.starts_with(prefix));
+    forbid(sources, core, &["ractor", "tokio", "SystemTime", "Instant", "Utc::now"], rule)
+}
+
+pub fn messages_know_no_service(sources: &[Source]) -> Vec<String> {
+    let rule = "messages knows no SDK, no HTTP, no clock";
+    let words = ["aws_", "reqwest", "hyper", "axum", "tokio", "SystemTime", "Instant", "Utc::now"];
+    forbid(sources, |path| path.starts_with("messages/"), &words, rule)
+}
+
+pub fn only_supervisors_spawn(sources: &[Source]) -> Vec<String> {
+    let rule = "only the supervisor, and the router for its sensors, spawn actors";
+    let may = |path: &str| path.starts_with("supervisor/") || path == "actors/src/sensors.rs";
+    forbid(sources, |path| !may(path), &["spawn_linked", "Actor::spawn", "spawn_instant"], rule)
+}
+
+pub fn only_the_committer_moves_a_checkpoint(sources: &[Source]) -> Vec<String> {
+    let rule = "only the committer prepares and commits";
+    forbid(sources, |path| path != "actors/src/committer.rs", &[".prepare(", ".commit("], rule)
+}
+
+pub fn nothing_is_process_wide(sources: &[Source]) -> Vec<String> {
+    let rule = "no process-wide mutable state";
+    let mut found = forbid(sources, |_| true, &["static mut", "lazy_static", "thread_local!"], rule);
+    let mutable = ["OnceLock", "LazyLock", "OnceCell", "LazyCell", "Mutex", "RwLock", "Atomic", "RefCell"];
+    for source in sources {
+        for (number, line) in source.code().filter(|(_, line)| is_static(line)) {
+            let word = mutable.iter().find(|word| has(line, word));
+            found.extend(word.map(|word| finding(source, number, word, rule)));
+        }
+    }
+    found
+}
+
+fn is_static(line: &str) -> bool {
+    let visibility = |word: &&str| word.starts_with("pub") || word.ends_with(')');
+    line.split_whitespace().find(|word| !visibility(word)) == Some("static")
+}
+
+pub fn queues_have_an_end(sources: &[Source]) -> Vec<String> {
+    let rule = "no unbounded channel outside ractor's own mailboxes";
+    forbid(sources, |_| true, &["unbounded", "mpsc::channel()"], rule)
+}
+
+/// In tests as well.
+pub fn nothing_is_left_undone(sources: &[Source]) -> Vec<String> {
+    let rule = "what is in the repository is done, and every test runs";
+    let words = ["todo!", "unimplemented!", "dbg!", "#[ignore"];
+    let mut found = Vec::new();
+    for source in sources {
+        for (number, line) in source.all_code() {
+            let word = words.iter().find(|word| has(line, word));
+            found.extend(word.map(|word| finding(source, number, word, rule)));
+        }
+    }
+    found
+}
+
+pub fn files_say_what_they_are(sources: &[Source]) -> Vec<String> {
+    let rule = "a file begins with `//!` and says what it is";
+    let named_tests = |path: &str| path.contains("/src/") && (path.contains("/tests/") || path.ends_with("/tests.rs"));
+    let silent = |source: &&Source| !named_tests(&source.path) && !source.text.starts_with("//! ");
+    sources.iter().filter(silent).map(|source| finding(source, 1, "no module docs", rule)).collect()
+}
+
+pub fn files_are_short(sources: &[Source]) -> Vec<String> {
+    let too_long = |source: &Source| {
+        let lines = source.text.lines().count();
+        let what = format!("{lines} lines");
+        (lines > LINES_MAX).then(|| finding(source, lines, &what, "no file has more than 600 lines"))
+    };
+    sources.iter().filter_map(too_long).collect()
+}
+
+/// Takes manifests: `messages/Cargo.toml` and so on.
+pub fn arrows_point_one_way(manifests: &[Source]) -> Vec<String> {
+    let mut found = Vec::new();
+    for manifest in manifests {
+        let member = manifest.path.trim_end_matches("/Cargo.toml");
+        let Some((_, may)) = ARROWS.iter().find(|(name, _)| *name == member) else {
+            found.push(finding(manifest, 1, member, "a new member needs its place in the order of dependencies"));
+            continue;
+        };
+        let mut names = BTreeSet::new();
+        dependencies(&manifest.text.parse().unwrap(), &mut names);
+        for name in &names {
+            let ours = name.trim_start_matches("mangrove-");
+            let inward = ARROWS.iter().any(|(name, _)| *name == ours) && !may.contains(&ours);
+            let sdk = name.starts_with("aws-") && ["messages", "supervisor"].contains(&member);
+            if inward || sdk {
+                let line = manifest.text.lines().position(|line| line.contains(name.as_str())).map_or(1, |at| at + 1);
+                found.push(finding(manifest, line, name, "dependencies point one way, and the SDK is behind the ports"));
+            }
+        }
+    }
+    found
+}
+
+/// The names of all dependencies: of the build, of tests and of single targets too.
+fn dependencies(table: &toml::Table, names: &mut BTreeSet<String>) {
+    for (key, value) in table {
+        let Some(inner) = value.as_table() else { continue };
+        if key.ends_with("dependencies") {
+            for (name, details) in inner {
+                let package = details.get("package").and_then(toml::Value::as_str);
+                names.insert(package.unwrap_or(name).to_owned());
+            }
+        } else {
+            dependencies(inner, names);
+        }
+    }
+}
+
+/// The promises of a table `| id | promise | ... |` that hold already.
+pub fn promises(semantics: &str) -> Vec<String> {
+    let rows = semantics.lines().filter(|line| line.starts_with('|') && !line.contains("not yet"));
+    let ids = rows.filter_map(|row| row.split('|').nth(1)).map(|id| id.trim().trim_matches(['`', '*']).to_owned());
+    ids.filter(|id| id.len() > 3 && id.chars().all(|c| c.is_ascii_uppercase() || c == '-') && !id.starts_with('-')).collect()
+}
+
+pub fn promises_are_tested(semantics: &Source, sources: &[Source]) -> Vec<String> {
+    let cited = |id: &str| sources.iter().any(|source| cites(source.split().1, id));
+    let line = |id: &str| semantics.text.lines().position(|line| cites(line, id)).map_or(1, |at| at + 1);
+    let ids = promises(&semantics.text).into_iter().filter(|id| !cited(id));
+    ids.map(|id| finding(semantics, line(&id), &id, "every promise is cited by at least one test")).collect()
+}
+
+/// The id as a word of its own: `ORDER` is not in `BORDER` or `RE-ORDER`.
+fn cites(text: &str, id: &str) -> bool {
+    let part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    text.match_indices(id).any(|(at, _)| !text[..at].ends_with(part) && !text[at + id.len()..].starts_with(part))
+}
+
+fn forbid(sources: &[Source], applies: impl Fn(&str) -> bool, words: &[&str], rule: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for source in sources.iter().filter(|source| applies(&source.path)) {
+        for (number, line) in source.code() {
+            let word = words.iter().find(|word| has(line, word));
+            found.extend(word.map(|word| finding(source, number, word, rule)));
+        }
+    }
+    found
+}
+
+fn finding(source: &Source, line: usize, what: &str, rule: &str) -> String {
+    format!("{}:{line}: {what}: {rule}", source.path)
+}
