@@ -3,7 +3,8 @@
 //! **Owns** the alerts that are on their way.
 //!
 //! **Promises** an alert is handed to every transport or tried again until its time is up; its receipt is settled
-//! afterwards, never before (ALERT). At most `queue_max` alerts wait and `in_flight_max` are under way (BOUNDED).
+//! afterwards, never before (ALERT). At most `queue_max` alerts wait and `in_flight_max` are under way (BOUNDED); one
+//! that finds the queue full is given up, counted, and stays in the alerts zone.
 //!
 //! **Fails** by stopping: receipts are not settled, so the epochs concerned send their alerts again at the next start.
 //!
@@ -64,7 +65,9 @@ pub struct AlertsState {
     args: AlertsArgs,
     myself: Address<AlertsMsg>,
     queue: VecDeque<(Alert, Option<Receipt>)>,
-    under_way: JoinSet<()>,
+    under_way: usize,
+    /// What this actor started and must not outlive it.
+    tasks: JoinSet<()>,
     flushes: Vec<RpcReplyPort<()>>,
 }
 
@@ -79,7 +82,7 @@ impl Actor for AlertsActor {
         args: AlertsArgs,
     ) -> Result<AlertsState, ActorProcessingErr> {
         let myself = Address::new(myself, args.node.clone());
-        Ok(AlertsState { args, myself, queue: VecDeque::new(), under_way: JoinSet::new(), flushes: Vec::new() })
+        Ok(AlertsState { args, myself, queue: VecDeque::new(), under_way: 0, tasks: JoinSet::new(), flushes: Vec::new() })
     }
 
     async fn handle(
@@ -92,12 +95,12 @@ impl Actor for AlertsActor {
         let _handling = node.handling();
         match message {
             AlertsMsg::Send { alert, receipt } => state.on_send(alert, receipt, &self.config),
-            AlertsMsg::Ended => {}
+            AlertsMsg::Ended => state.under_way -= 1,
             AlertsMsg::Flush(reply) => state.flushes.push(reply),
         }
-        while state.under_way.try_join_next().is_some() {}
+        while state.tasks.try_join_next().is_some() {}
         state.start_waiting(&self.config);
-        if state.queue.is_empty() && state.under_way.is_empty() {
+        if state.queue.is_empty() && state.under_way == 0 {
             for reply in state.flushes.drain(..) {
                 let _ = reply.send(());
             }
@@ -108,16 +111,21 @@ impl Actor for AlertsActor {
 
 impl AlertsState {
     fn on_send(&mut self, alert: Alert, receipt: Option<Receipt>, config: &AlertsConfig) {
-        if self.queue.len() >= config.queue_max {
-            // The alert is stored with its epoch, and its receipt stays open: it is sent at the next start.
+        // Alerts that can be raised again from state leave room for those that cannot.
+        let room = if receipt.is_some() { config.queue_max } else { config.queue_max / 2 };
+        if self.queue.len() >= room {
             metrics::alert_shed(alert.kind);
+            // It counts as given up, as one that nobody takes in time: it stays in the alerts zone.
+            if let Some(receipt) = receipt {
+                receipt.settle();
+            }
             return;
         }
         self.queue.push_back((alert, receipt));
     }
 
     fn start_waiting(&mut self, config: &AlertsConfig) {
-        while self.under_way.len() < config.in_flight_max {
+        while self.under_way < config.in_flight_max {
             let Some((alert, receipt)) = self.queue.pop_front() else { break };
             let delivery = Delivery {
                 transports: self.args.transports.clone(),
@@ -126,16 +134,16 @@ impl AlertsState {
                 config: config.clone(),
             };
             let myself = self.myself.clone();
-            self.under_way.spawn(async move {
+            self.under_way += 1;
+            self.tasks.spawn(async move {
                 delivery.deliver(&alert).await;
                 if let Some(receipt) = receipt {
                     receipt.settle();
                 }
-                // The task is gone from the set only after this; a flush asks again.
                 let _ = myself.send(AlertsMsg::Ended);
             });
         }
-        metrics::alerts_waiting(self.queue.len() + self.under_way.len());
+        metrics::alerts_waiting(self.queue.len() + self.under_way);
     }
 }
 

@@ -47,6 +47,8 @@ pub struct CommitterArgs {
     pub context: ShardContext,
     /// The lease, as taken.
     pub lease: Lease,
+    /// Epochs of the last owner whose alerts are being sent again, oldest first.
+    pub unsettled: VecDeque<(EpochNumber, Receipts)>,
     /// Told when the shard has been given up in good order.
     pub released: watch::Sender<bool>,
     /// This committer's node.
@@ -105,7 +107,7 @@ pub enum CommitError {
     /// The content of a prepared epoch came out differently.
     #[error(
         "epoch {epoch} was prepared with other content ({what}); nothing was uploaded. \
-         Was it prepared under another schema (then {pinned}, now {now}) or by another version? Start that once to finish it"
+         Schema and limits then {pinned}, now {now}: if they differ, start once with the configuration of then to finish it"
     )]
     Diverged {
         /// The epoch.
@@ -143,7 +145,7 @@ impl Actor for CommitterActor {
             open: OpenEpoch::default(),
             wanted: None,
             draining: false,
-            unsettled: VecDeque::new(),
+            unsettled: args.unsettled,
         };
         state.myself.send_after(self.tick(), CommitterMsg::Tick);
         Ok(state)
@@ -158,10 +160,13 @@ impl Actor for CommitterActor {
         let node = state.myself.node().clone();
         let _handling = node.handling();
         match message {
-            CommitterMsg::Attach(reader) => state.reader = Some(reader),
+            CommitterMsg::Attach(reader) => {
+                state.reader = Some(reader);
+                self.go_on(state).await?;
+            }
             CommitterMsg::Progress { bytes, partitions, .. } => self.on_progress(state, bytes, partitions),
             CommitterMsg::CutNow(reason) => self.on_cut_now(state, reason).await?,
-            CommitterMsg::PinnedCut => state.open = OpenEpoch::default(),
+            CommitterMsg::WasCut => state.open = OpenEpoch::default(),
             CommitterMsg::Planned { plan, receipts, sinks } => state.on_planned(plan, receipts, sinks).await?,
             CommitterMsg::Uploaded(epoch) => self.on_uploaded(state, epoch).await?,
             CommitterMsg::Tick => self.on_tick(state),
@@ -230,9 +235,13 @@ impl CommitterActor {
         if !matches!(state.stage, Stage::Idle) {
             return Ok(());
         }
-        if let Some(reason) = state.wanted.take() {
+        if state.lease.row.checkpoint == Position::ShardEnd {
+            state.wanted = None;
+            state.context.figures.set_ended();
+            state.release().await?;
+        } else if let Some(reason) = state.wanted.take() {
             self.cut(state, reason);
-        } else if state.draining || state.lease.row.checkpoint == Position::ShardEnd {
+        } else if state.draining {
             state.release().await?;
         } else {
             self.cut_if_due(state);
@@ -249,7 +258,6 @@ impl CommitterActor {
         if reader.send_message(ReaderMsg::Cut { epoch, reason, full_state }).is_ok() {
             debug!(shard = %state.context.shard, %epoch, ?reason, "epoch cut");
             state.stage = Stage::Cut;
-            state.open = OpenEpoch::default();
         }
     }
 
@@ -269,6 +277,10 @@ impl CommitterState {
         let Stage::Cut = self.stage else {
             return Err(CommitError::OutOfOrder("an epoch was planned that was not cut").into());
         };
+        let row = &self.lease.row;
+        if plan.cut.from != row.checkpoint || plan.cut.to < row.checkpoint {
+            return Err(CommitError::OutOfOrder("an epoch does not begin where the checkpoint stands").into());
+        }
         let shard = self.context.shard.clone();
         match &self.lease.row.pending {
             Some(pending) => {
@@ -306,9 +318,6 @@ impl CommitterState {
         self.lease.commit(&plan, alerts_through).await?;
         self.context.faults.hit("committer.committed", shard.short());
         self.context.figures.committed(epoch.0, plan.records);
-        if plan.cut.to == Position::ShardEnd {
-            self.context.figures.set_ended();
-        }
         metrics::epoch_committed(&shard, &plan, since.elapsed());
         Ok(())
     }
@@ -318,7 +327,6 @@ impl CommitterState {
         while self.unsettled.front().is_some_and(|(_, receipts)| receipts.outstanding() == 0) {
             self.unsettled.pop_front();
         }
-        // Epochs from before this incarnation were sent again at its start.
         self.unsettled.front().map_or(last, |(epoch, _)| EpochNumber(epoch.0 - 1))
     }
 
@@ -339,6 +347,9 @@ impl CommitterState {
 fn first_difference(pinned: &EpochPlan, now: &EpochPlan) -> Option<String> {
     if pinned == now {
         return None;
+    }
+    if pinned.schema != now.schema {
+        return Some("the schema or a limit was changed in between".to_owned());
     }
     if pinned.cut != now.cut {
         return Some(format!("cut {:?} against {:?}", pinned.cut, now.cut));

@@ -37,7 +37,7 @@ pub fn describe() {
     describe_counter!("mangrove_alerts_undelivered_total", "alerts given up; they are stored in the alerts zone");
     describe_counter!(
         "mangrove_alerts_shed_total",
-        "alerts that found the queue full; they are sent at the next start"
+        "alerts that found the queue full; they are stored in the alerts zone"
     );
     describe_gauge!("mangrove_alerts_waiting", "alerts queued or under way");
     describe_histogram!("mangrove_alert_send_seconds", "time to hand one alert to one transport");

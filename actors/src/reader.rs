@@ -142,6 +142,7 @@ impl Actor for ReaderActor {
     ) -> Result<ReaderState, ActorProcessingErr> {
         let decoder = Decoder::new(args.context.schema.clone(), self.config.decode.clone());
         args.committer.send(CommitterMsg::Attach(myself.clone()))?;
+        let ended = args.checkpoint == Position::ShardEnd;
         let state = ReaderState {
             decoder,
             stream: args.stream,
@@ -157,7 +158,7 @@ impl Actor for ReaderActor {
             phase: args.pinned.map_or(Phase::Open, Phase::Pinned),
             failures: 0,
             end_seen: false,
-            at_end: false,
+            at_end: ended,
             context: args.context,
         };
         state.context.figures.rewound();
@@ -184,12 +185,18 @@ impl Actor for ReaderActor {
 
 impl ReaderState {
     async fn on_poll(&mut self, config: &ReaderConfig) -> Result<(), ReaderError> {
+        // An epoch without records ends where it begins: no record will tell.
+        if matches!(&self.phase, Phase::Pinned(plan) if plan.cut.to == self.position) {
+            self.finish_pinned()?;
+        }
         if self.phase == Phase::Draining || self.at_end {
             return Ok(());
         }
         let began = Instant::now();
         let mut pause = config.poll_interval;
-        if !self.budget.has_room() {
+        // A pinned epoch is read whatever the budget says: nothing in flight becomes free before it ends, and its
+        // bytes were in memory once already.
+        if self.phase == Phase::Open && !self.budget.has_room() {
             metrics::reader_waits_for_budget(&self.context.shard);
             // What is in flight becomes free only when it is committed.
             self.committer.send(CommitterMsg::CutNow(CutReason::Bytes))?;
@@ -224,7 +231,11 @@ impl ReaderState {
         self.context.figures.read(page.records.len() as u64, page.millis_behind, now_ms);
         self.iterator = page.next;
         self.end_seen = self.iterator.is_none();
-        self.hand_on(page.records.into(), config)
+        self.hand_on(page.records.into(), config)?;
+        if self.held.is_empty() {
+            self.sensors.send(SensorsMsg::Time(now_ms - page.millis_behind))?;
+        }
+        Ok(())
     }
 
     /// Throttling and network trouble are waited out; the rest, or too much of it, restarts the shard.
@@ -288,17 +299,22 @@ impl ReaderState {
     }
 
     fn finish_pinned(&mut self) -> Result<(), ReaderError> {
-        if let Phase::Pinned(plan) = std::mem::replace(&mut self.phase, Phase::Open) {
-            self.cut(plan.cut.clone())?;
-            self.committer.send(CommitterMsg::PinnedCut)?;
+        match std::mem::replace(&mut self.phase, Phase::Open) {
+            Phase::Pinned(plan) => self.cut(plan.cut.clone()),
+            phase @ (Phase::Open | Phase::Draining) => {
+                self.phase = phase;
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     fn on_shard_end(&mut self) -> Result<(), ReaderError> {
         self.at_end = true;
-        if matches!(&self.phase, Phase::Pinned(plan) if plan.cut.to == Position::ShardEnd) {
-            return self.finish_pinned();
+        if let Phase::Pinned(plan) = &self.phase {
+            return match plan.cut.to.clone() {
+                Position::ShardEnd => self.finish_pinned(),
+                to => Err(ReaderError::PinnedEndMissing { to, found: Position::ShardEnd }),
+            };
         }
         self.committer.send(CommitterMsg::CutNow(CutReason::ShardEnd))?;
         Ok(())
@@ -314,6 +330,8 @@ impl ReaderState {
         self.epoch_from = cut.to.clone();
         self.partitions.clear();
         self.sensors.send(SensorsMsg::Cut(cut))?;
+        // Behind all progress of this epoch and before any of the next one.
+        self.committer.send(CommitterMsg::WasCut)?;
         Ok(())
     }
 

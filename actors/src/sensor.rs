@@ -35,6 +35,9 @@ pub use self::core::{SensorCore, SensorRules, StateError, StateLayout, heartbeat
 use crate::node::Address;
 use crate::shard::ShardContext;
 
+/// Why a sensor that gave its actor back has ended.
+pub(crate) const RETIRED: &str = "retired";
+
 /// Given to every sensor of a shard; read-only while running.
 #[derive(Debug)]
 pub struct SensorActor {
@@ -112,7 +115,7 @@ impl Actor for SensorActor {
             SensorMsg::Snapshot(number) => self.report(state, Some(number))?,
             SensorMsg::Retire => {
                 self.report(state, None)?;
-                myself.stop(Some("retired".into()));
+                myself.stop(Some(RETIRED.into()));
             }
             SensorMsg::Inspect(reply) => {
                 // Whoever asked may have gone: that is their business.

@@ -19,7 +19,7 @@
 mod journal;
 mod slot;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ use tracing::warn;
 use self::journal::{Entry, Journal};
 use self::slot::{Life, Slot};
 use crate::node::{Address, Gone, Node};
-use crate::sensor::{InHand, SensorActor, SensorArgs, SensorCore, SensorRules, StateError, heartbeat_alert};
+use crate::sensor::{InHand, RETIRED, SensorActor, SensorArgs, SensorCore, SensorRules, StateError, heartbeat_alert};
 use crate::shard::ShardContext;
 use crate::{hash_key, metrics};
 
@@ -92,6 +92,10 @@ pub struct SensorsState {
     journal: Journal,
     /// Sensors that the open epoch touched.
     touched: BTreeSet<SensorId>,
+    /// Sensors that have rows and wait for an actor, because as many live as may.
+    parked: VecDeque<SensorId>,
+    /// The time that the shard has been read and routed up to, milliseconds since 1970.
+    stream_ms: Option<i64>,
 }
 
 /// Why the sensors of a shard had to stop.
@@ -155,6 +159,8 @@ impl Actor for SensorsActor {
             actors: HashMap::new(),
             journal: Journal::default(),
             touched: BTreeSet::new(),
+            parked: VecDeque::new(),
+            stream_ms: None,
         };
         state.myself.send_after(self.config.scan_interval, SensorsMsg::Scan);
         Ok(state)
@@ -170,12 +176,13 @@ impl Actor for SensorsActor {
         let _handling = node.handling();
         match message {
             SensorsMsg::Route(batch) => self.on_route(state, &myself, batch).await?,
-            SensorsMsg::Cut(cut) => self.on_cut(state, &myself, cut).await?,
+            SensorsMsg::Time(stream_ms) => state.stream_ms = Some(stream_ms),
+            SensorsMsg::Cut(cut) => state.on_cut(cut)?,
             SensorsMsg::BatchDone(_) => state.forward()?,
             SensorsMsg::State { sensor, snapshot, bytes } => {
                 self.on_state(state, &myself, sensor, snapshot, bytes).await?;
             }
-            SensorsMsg::Scan => self.on_scan(state)?,
+            SensorsMsg::Scan => self.on_scan(state, &myself).await?,
             SensorsMsg::Inspect(sensor, reply) => state.on_inspect(&sensor, reply),
             SensorsMsg::Page { offset, limit, reply } => {
                 let _ = reply.send(state.page(offset, limit));
@@ -194,7 +201,8 @@ impl Actor for SensorsActor {
             SupervisionEvent::ActorFailed(cell, error) => {
                 self.on_death(state, &myself, cell.get_id(), error.to_string()).await?;
             }
-            // A retirement removes the actor from the list before it stops: whoever is still on it was killed.
+            // Its last state is in the mailbox, and this event has overtaken it: `on_state` does the rest.
+            SupervisionEvent::ActorTerminated(_, _, Some(reason)) if reason == RETIRED => {}
             SupervisionEvent::ActorTerminated(cell, _, reason) => {
                 let reason = reason.unwrap_or_else(|| "stopped".into());
                 self.on_death(state, &myself, cell.get_id(), reason).await?;
@@ -231,6 +239,8 @@ impl SensorsActor {
             let slot = state.slots.get_mut(sensor).expect("inserted above if it was missing");
             slot.touch(number, now, record.arrival_ms);
             state.touched.insert(sensor.clone());
+            // Whoever is parked has this batch in the journal.
+            let parked = slot.parked;
             match &slot.life {
                 Life::Live { actor, .. } => {
                     // A send to an actor that just died is made good by its restart, which replays the journal.
@@ -238,19 +248,40 @@ impl SensorsActor {
                 }
                 // It gets this batch from the journal when its last state has come.
                 Life::Retiring { .. } => {}
-                Life::Passive => self.revive(state, myself, sensor).await?,
+                Life::Passive if parked => {}
+                Life::Passive if state.actors.len() >= self.config.live_max => state.park(sensor),
+                Life::Passive => {
+                    // Nothing else is there to do for it: searching the journal would find just this batch.
+                    let actor = self.start(state, myself, sensor).await?;
+                    let _ = actor.send_message(state.journal.apply(&in_flight, group));
+                }
             }
         }
+        self.make_room(state);
         state.forward()
     }
 
-    /// Starts a sensor's actor from its last known state and hands it everything that was routed to it since.
+    /// Starts a sensor's actor and hands it everything that was routed to it since its last known state.
     async fn revive(
         &self,
         state: &mut SensorsState,
         myself: &ActorRef<SensorsMsg>,
         sensor: &SensorId,
     ) -> Result<(), SensorsError> {
+        let actor = self.start(state, myself, sensor).await?;
+        for message in state.journal.replay(sensor, state.slots[sensor].base_at) {
+            let _ = actor.send_message(message);
+        }
+        Ok(())
+    }
+
+    /// Starts a sensor's actor from its last known state.
+    async fn start(
+        &self,
+        state: &mut SensorsState,
+        myself: &ActorRef<SensorsMsg>,
+        sensor: &SensorId,
+    ) -> Result<ActorRef<SensorMsg>, SensorsError> {
         let slot = state.slots.get_mut(sensor).expect("only known sensors are revived");
         let core = if slot.base.is_empty() {
             SensorCore::new(sensor.clone(), state.rules.clone())
@@ -265,49 +296,24 @@ impl SensorsActor {
         let spawned = SensorActor::spawn_linked(None, behaviour, args, myself.get_cell()).await;
         let (actor, _) = spawned.map_err(|e| SensorsError::Spawn { sensor: sensor.clone(), error: e.to_string() })?;
         state.actors.insert(actor.get_id(), sensor.clone());
-        for message in state.journal.replay(sensor, slot.base_at) {
-            let _ = actor.send_message(message);
-        }
-        slot.life = Life::Live { actor, in_hand };
-        Ok(())
+        slot.parked = false;
+        slot.life = Life::Live { actor: actor.clone(), in_hand };
+        Ok(actor)
     }
 
-    async fn on_cut(
-        &self,
-        state: &mut SensorsState,
-        myself: &ActorRef<SensorsMsg>,
-        cut: Cut,
-    ) -> Result<(), SensorsError> {
-        let number = state.journal.next_number();
-        let touched = std::mem::take(&mut state.touched);
-        let mut states = BTreeMap::new();
-        if cut.full_state {
-            let untouched = state.slots.iter().filter(|(sensor, _)| !touched.contains(*sensor));
-            states.extend(untouched.map(|(sensor, slot)| (sensor.clone(), slot.entry(sensor, slot.base.clone()))));
+    /// Retires as many sensors as wait for an actor, the longest untouched first. Each finishes what it has before.
+    fn make_room(&self, state: &mut SensorsState) {
+        let retiring = state.slots.values().filter(|slot| matches!(slot.life, Life::Retiring { .. })).count();
+        let wanted = state.parked.len().saturating_sub(retiring);
+        if wanted == 0 {
+            return;
         }
-        let mut waiting = BTreeSet::new();
-        let mut to_revive = Vec::new();
-        for sensor in touched {
-            let slot = &state.slots[&sensor];
-            match &slot.life {
-                Life::Live { actor, .. } => {
-                    let _ = actor.send_message(SensorMsg::Snapshot(number));
-                }
-                Life::Retiring { .. } => {}
-                // Retired in the middle of the epoch and not touched since: the state it left is the state now.
-                Life::Passive if slot.last_routed < slot.base_at => {
-                    states.insert(sensor.clone(), slot.entry(&sensor, slot.base.clone()));
-                    continue;
-                }
-                Life::Passive => to_revive.push(sensor.clone()),
-            }
-            waiting.insert(sensor);
+        let mut live: Vec<(Instant, SensorId)> = state.live().collect();
+        live.sort();
+        let asked_at = state.journal.next_number();
+        for (_, sensor) in live.into_iter().take(wanted) {
+            state.slots.get_mut(&sensor).expect("listed above").retire(asked_at);
         }
-        state.journal.push_cut(cut, states, waiting);
-        for sensor in to_revive {
-            self.revive(state, myself, &sensor).await?;
-        }
-        state.forward()
     }
 
     async fn on_state(
@@ -324,8 +330,7 @@ impl SensorsActor {
                 let entry = slot.entry(&sensor, bytes.clone());
                 // An answer that comes a second time, after a restart, says the same again.
                 if state.journal.complete_cut(number, entry) {
-                    slot.base = bytes;
-                    slot.base_at = number + 1;
+                    slot.report(bytes, number + 1);
                 }
                 state.forward()
             }
@@ -333,15 +338,27 @@ impl SensorsActor {
                 let Life::Retiring { actor, asked_at, .. } = &slot.life else { return Ok(()) };
                 let (asked_at, id) = (*asked_at, actor.get_id());
                 state.actors.remove(&id);
-                slot.base = bytes;
-                slot.base_at = asked_at;
+                slot.report(bytes, asked_at);
                 slot.life = Life::Passive;
-                if state.journal.has_work(&sensor, asked_at) {
-                    self.revive(state, myself, &sensor).await?;
+                if slot.last_routed >= asked_at || state.journal.waits_for(&sensor) {
+                    state.park(&sensor);
                 }
-                Ok(())
+                self.revive_parked(state, myself).await
             }
         }
+    }
+
+    async fn revive_parked(
+        &self,
+        state: &mut SensorsState,
+        myself: &ActorRef<SensorsMsg>,
+    ) -> Result<(), SensorsError> {
+        while state.actors.len() < self.config.live_max.max(1) {
+            let Some(sensor) = state.parked.pop_front() else { break };
+            self.revive(state, myself, &sensor).await?;
+        }
+        self.make_room(state);
+        Ok(())
     }
 
     async fn on_death(
@@ -368,9 +385,14 @@ impl SensorsActor {
         self.revive(state, myself, &sensor).await
     }
 
-    fn on_scan(&self, state: &mut SensorsState) -> Result<(), SensorsError> {
+    async fn on_scan(&self, state: &mut SensorsState, myself: &ActorRef<SensorsMsg>) -> Result<(), SensorsError> {
         let now = Instant::now();
-        self.kill_hanging(state, now);
+        for actor in self.kill_hanging(state, now) {
+            // A handler that never awaits cannot be killed. Its actor is left to itself; what it may still say about
+            // its batch is what its successor says.
+            actor.get_cell().unlink(myself.get_cell());
+            self.on_death(state, myself, actor.get_id(), "it hangs and could not be killed".into()).await?;
+        }
         self.retire_idle(state, now);
         self.report_silent(state)?;
         state.context.figures.set_sensors(state.slots.len(), state.actors.len());
@@ -379,30 +401,30 @@ impl SensorsActor {
         Ok(())
     }
 
-    fn kill_hanging(&self, state: &SensorsState, now: Instant) {
-        let Some((in_flight, since)) = state.journal.oldest_incomplete() else { return };
-        if now.duration_since(since) < self.config.hang_timeout {
-            return;
-        }
+    /// Kills sensors that have been at one batch for too long; answers with those that a kill did not end.
+    fn kill_hanging(&self, state: &mut SensorsState, now: Instant) -> Vec<ActorRef<SensorMsg>> {
+        let Some(in_flight) = state.journal.overdue(now, self.config.hang_timeout) else { return Vec::new() };
+        let mut immortal = Vec::new();
         for (group, members) in in_flight.batch.groups.iter().enumerate() {
-            if in_flight.outcome(group).is_none()
-                && let Some(Slot { life: Life::Live { actor, .. }, .. }) = state.slots.get(&members.sensor)
-            {
+            let Some(slot) = state.slots.get_mut(&members.sensor) else { continue };
+            let Life::Live { actor, .. } = &slot.life else { continue };
+            if in_flight.outcome(group).is_some() {
+                continue;
+            }
+            if slot.killed == Some(actor.get_id()) {
+                immortal.push(actor.clone());
+            } else {
                 warn!(shard = %state.context.shard, sensor = %members.sensor, "sensor hangs, killed");
                 actor.kill();
+                slot.killed = Some(actor.get_id());
             }
         }
+        immortal
     }
 
     /// Retires sensors that have been idle for long enough, and the longest idle beyond the limit of live ones.
     fn retire_idle(&self, state: &mut SensorsState, now: Instant) {
-        let done = state.journal.forwarded();
-        let mut idle: Vec<(Instant, SensorId)> = state
-            .slots
-            .iter()
-            .filter(|(_, slot)| matches!(slot.life, Life::Live { .. }) && slot.last_routed < done)
-            .map(|(sensor, slot)| (slot.last_touched, sensor.clone()))
-            .collect();
+        let mut idle: Vec<(Instant, SensorId)> = state.live().collect();
         idle.sort();
         let surplus = state.actors.len().saturating_sub(self.config.live_max);
         let asked_at = state.journal.next_number();
@@ -416,7 +438,7 @@ impl SensorsActor {
     }
 
     fn report_silent(&self, state: &mut SensorsState) -> Result<(), SensorsError> {
-        let (Some(timeout), Some(stream_ms)) = (state.context.schema.heartbeat, state.context.figures.stream_time_ms())
+        let (Some(timeout), Some(stream_ms)) = (state.context.schema.heartbeat, state.stream_ms)
         else {
             return Ok(());
         };
@@ -437,6 +459,49 @@ impl SensorsActor {
 }
 
 impl SensorsState {
+    /// The sensors that have an actor and may be retired.
+    fn live(&self) -> impl Iterator<Item = (Instant, SensorId)> + '_ {
+        let live = self.slots.iter().filter(|(_, slot)| matches!(slot.life, Life::Live { .. }));
+        live.map(|(sensor, slot)| (slot.last_touched, sensor.clone()))
+    }
+
+    /// Lets a sensor wait for an actor.
+    fn park(&mut self, sensor: &SensorId) {
+        let slot = self.slots.get_mut(sensor).expect("only known sensors are parked");
+        if !std::mem::replace(&mut slot.parked, true) {
+            self.parked.push_back(sensor.clone());
+        }
+    }
+
+    fn on_cut(&mut self, cut: Cut) -> Result<(), SensorsError> {
+        let number = self.journal.next_number();
+        let touched = std::mem::take(&mut self.touched);
+        let mut states = BTreeMap::new();
+        if cut.full_state {
+            let untouched = self.slots.iter().filter(|(sensor, _)| !touched.contains(*sensor));
+            states.extend(untouched.map(|(sensor, slot)| (sensor.clone(), slot.entry(sensor, slot.base.clone()))));
+        }
+        let mut waiting = BTreeSet::new();
+        for sensor in touched {
+            let slot = &self.slots[&sensor];
+            match &slot.life {
+                Life::Live { actor, .. } => {
+                    let _ = actor.send_message(SensorMsg::Snapshot(number));
+                }
+                // Retired in the middle of the epoch and not touched since: the state it left is the state now.
+                Life::Passive if slot.last_routed < slot.base_at => {
+                    states.insert(sensor.clone(), slot.entry(&sensor, slot.base.clone()));
+                    continue;
+                }
+                // Started again, or waiting for it: then it finds the cut in the journal.
+                Life::Passive | Life::Retiring { .. } => {}
+            }
+            waiting.insert(sensor);
+        }
+        self.journal.push_cut(cut, states, waiting);
+        self.forward()
+    }
+
     /// Sends on whatever is complete, in stream order.
     fn forward(&mut self) -> Result<(), SensorsError> {
         while let Some(entry) = self.journal.next_complete() {

@@ -30,6 +30,7 @@ pub struct ShardContext {
 pub struct ShardFigures {
     millis_behind: AtomicI64,
     read_at_ms: AtomicI64,
+    at_tip_ms: AtomicI64,
     records_read: AtomicU64,
     records_committed: AtomicU64,
     unwritten_windows: AtomicBool,
@@ -45,18 +46,21 @@ impl ShardFigures {
     pub fn read(&self, records: u64, millis_behind: i64, now_ms: i64) {
         self.records_read.fetch_add(records, Ordering::Relaxed);
         self.millis_behind.store(millis_behind, Ordering::Relaxed);
+        if records == 0 && millis_behind == 0 {
+            self.at_tip_ms.store(now_ms, Ordering::Release);
+        }
         self.read_at_ms.store(now_ms, Ordering::Release);
+    }
+
+    /// When a page last said that there is nothing more, milliseconds since 1970; 0 before that. It must be an empty
+    /// one: how far behind a full page is, not every implementation of the service tells.
+    pub fn at_tip_ms(&self) -> i64 {
+        self.at_tip_ms.load(Ordering::Acquire)
     }
 
     /// How far the last page ended from the tip of the shard, in milliseconds.
     pub fn millis_behind(&self) -> i64 {
         self.millis_behind.load(Ordering::Relaxed)
-    }
-
-    /// The time that the shard has been read up to, milliseconds since 1970; none before the first page.
-    pub fn stream_time_ms(&self) -> Option<i64> {
-        let read_at = self.read_at_ms.load(Ordering::Acquire);
-        (read_at > 0).then(|| read_at - self.millis_behind())
     }
 
     /// When the last page came, milliseconds since 1970; 0 before the first.
@@ -79,6 +83,7 @@ impl ShardFigures {
     pub fn rewound(&self) {
         self.records_read.store(self.records_committed.load(Ordering::Acquire), Ordering::Release);
         self.read_at_ms.store(0, Ordering::Release);
+        self.at_tip_ms.store(0, Ordering::Release);
     }
 
     /// The last committed epoch.

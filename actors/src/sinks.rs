@@ -29,9 +29,12 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use messages::{Assessed, CommitterMsg, EncodedEpoch, EncodedObject, EpochContent, EpochNumber, Receipts, SinksMsg};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -200,7 +203,9 @@ impl SinksState {
         let upload = Upload { context: self.context.clone(), objects: self.objects.clone(), config: config.clone() };
         let myself = self.myself.clone();
         self.tasks.spawn(async move {
-            let result = upload.epoch(&sealed).await;
+            // A panic would end this task alone, and the committer would wait for ever: it has to end the actor.
+            let result = AssertUnwindSafe(upload.epoch(&sealed)).catch_unwind().await;
+            let result = result.unwrap_or_else(|panic| Err(panic_text(panic.as_ref())));
             let _ = myself.send(SinksMsg::UploadEnded(epoch, result));
         });
         Ok(())
@@ -267,4 +272,9 @@ impl Upload {
         }
         unreachable!("the loop returns")
     }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panicked: {}", text.unwrap_or("without a text"))
 }

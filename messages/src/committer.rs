@@ -21,8 +21,8 @@ pub enum CommitterMsg {
     },
     /// The reader can go no further: the end of the shard, a drain, or no budget left.
     CutNow(CutReason),
-    /// The reader has ended an epoch whose end was pinned before the last restart.
-    PinnedCut,
+    /// The reader has ended an epoch: progress that follows belongs to the next one.
+    WasCut,
     /// Everything of the epoch is encoded; prepare it.
     Planned {
         /// What will be uploaded.

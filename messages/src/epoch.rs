@@ -278,7 +278,7 @@ pub struct EpochPlan {
     pub shard: ShardId,
     /// The cut.
     pub cut: Cut,
-    /// Fingerprint of the event schema that the readings were decoded with.
+    /// Fingerprint of the event schema, and of the limits, that decided what became of the readings.
     pub schema: String,
     /// Records read.
     pub records: u64,

@@ -28,7 +28,8 @@ pub const BUILT_IN: [(&str, &str); 2] = [
 pub struct EventSchema {
     /// A name for people.
     pub name: String,
-    /// First 16 hex digits of the SHA-256 of the TOML text: pinned by every epoch.
+    /// First 16 hex digits of the SHA-256 of the TOML text (and of limits, see [`Self::with_limits`]): pinned by every
+    /// epoch.
     pub fingerprint: String,
     /// Where the sensor id is found and what it may look like.
     pub sensor_id: IdSpec,
@@ -50,6 +51,13 @@ impl EventSchema {
     /// Parses a schema file. All problems are reported at once.
     pub fn parse(text: &str) -> Result<Self, SchemaProblems> {
         parse::parse(text, fingerprint(text))
+    }
+
+    /// The same schema under another fingerprint, which depends on these limits too. Limits decide what becomes of a
+    /// reading: an epoch that was prepared under some must not be finished under others.
+    pub fn with_limits(mut self, limits: &str) -> Self {
+        self.fingerprint = fingerprint(&format!("{} {limits}", self.fingerprint));
+        self
     }
 
     /// A built-in schema; none if there is no such name.

@@ -10,6 +10,8 @@ use crate::{Batch, Cut, SensorId, SensorView};
 pub enum SensorsMsg {
     /// Hand every sensor its rows.
     Route(Batch),
+    /// The shard has been read up to this time (milliseconds since 1970), and all of it was routed.
+    Time(i64),
     /// The epoch ends here: collect the state of every sensor that it touched.
     Cut(Cut),
     /// From a sensor: it filled the last empty slot of this batch.

@@ -114,7 +114,15 @@ pub async fn demo(
         return Err(error);
     }
     let produced = produced.expect("the loop ends with a result").map_err(CliError::internal)?;
-    let fleet_report = produced?;
+    let fleet_report = match produced {
+        Ok(report) => report,
+        Err(error) => {
+            // In good order here too: a worker whose cloud vanishes would bury the reason under its own complaints.
+            bar.finish_and_clear();
+            running.drain(effective.config.drain_timeout).await?;
+            return Err(error.into());
+        }
+    };
     let producing_for = began.elapsed();
 
     catch_up(&running, &bar, began, &progress).await?;
@@ -148,7 +156,7 @@ pub fn next_steps(options: &DemoOptions, effective_bucket: &str) -> String {
     let s3 = s3.display();
     format!(
         "data: {s3}\n\
-         try:  duckdb -c \"select sensor_id, count(*), avg(temperature) from '{s3}/cleansed/**/*.parquet' group by 1 limit 5\"\n      \
+         try:  duckdb -c \"select sensor_id, count(*), max(event_time) from '{s3}/cleansed/**/*.parquet' group by 1 limit 5\"\n      \
                duckdb -c \"select reason, count(*) from '{s3}/quarantine/**/*.parquet' group by 1\"\n      \
                run the same command again: it goes on where this one ended"
     )

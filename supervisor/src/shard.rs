@@ -4,6 +4,7 @@
 //! **Promises** every incarnation begins with the lease row and the states that it names, read afresh.
 //! **Not here**: what the boxes do (`actors/`), when they restart (`supervision.rs`).
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use actors::aggregator::{AggregatorActor, AggregatorArgs, WindowsConfig};
 use actors::budget::Budget;
 use actors::committer::{CommitterActor, CommitterArgs, CommitterConfig};
 use actors::node::{Address, Gone};
+use actors::ports::aws::Failure;
 use actors::ports::leases::{Lease, LeaseError, LeaseRow, LeaseTable};
 use actors::ports::objects::Objects;
 use actors::ports::stream::{ShardInfo, Stream};
@@ -21,10 +23,11 @@ use actors::sensor::SensorRules;
 use actors::sensors::{SensorsActor, SensorsArgs, SensorsConfig};
 use actors::shard::ShardContext;
 use actors::sinks::{SinksActor, SinksArgs, SinksConfig};
-use messages::{AlertsMsg, EpochPlan, Position, ReaderMsg, SensorsMsg};
+use messages::{AlertsMsg, EpochNumber, EpochPlan, Position, ReaderMsg, Receipts, SensorsMsg};
 use ractor::{ActorCell, ActorRef};
 use tokio::sync::watch;
-use tracing::info;
+use tokio::time::Instant;
+use tracing::{info, warn};
 
 use crate::supervision::{ChildSpec, StartContext, StartError};
 
@@ -82,6 +85,12 @@ struct Incarnation {
     sensors: Option<Address<SensorsMsg>>,
 }
 
+/// Epochs whose alerts are being sent again.
+type Unsettled = VecDeque<(EpochNumber, Receipts)>;
+
+/// For how long a start waits for services; well below the time that a start may take.
+const RECOVERY_PATIENCE: Duration = Duration::from_secs(15);
+
 /// A shard could not start.
 #[derive(Debug, thiserror::Error)]
 enum ShardError {
@@ -93,6 +102,17 @@ enum ShardError {
     Gone(#[from] Gone),
     #[error("the lease row of {0} is gone; it was there a moment ago")]
     NoRow(messages::ShardId),
+}
+
+impl ShardError {
+    /// Whether trying again may help.
+    fn may_pass(&self) -> bool {
+        let call = match self {
+            Self::Lease(LeaseError::Call(call)) | Self::Recovery(RecoveryError::Call(call)) => call,
+            Self::Lease(_) | Self::Recovery(_) | Self::Gone(_) | Self::NoRow(_) => return false,
+        };
+        matches!(call.failure, Failure::Throttled | Failure::Transient)
+    }
 }
 
 impl Shard {
@@ -130,15 +150,32 @@ impl Shard {
     }
 
     async fn start_committer(self, context: StartContext, alerts: Address<AlertsMsg>) -> Result<ActorCell, StartError> {
-        let lease = self.recover(&alerts).await.map_err(StartError::failed)?;
+        let (lease, unsettled) = self.recover_patiently(&alerts).await.map_err(StartError::failed)?;
         let (released, receiver) = watch::channel(false);
         self.incarnation().released = Some(receiver);
-        let args = CommitterArgs { context: self.context.clone(), lease, released, node: context.node.clone() };
+        let args =
+            CommitterArgs { context: self.context.clone(), lease, unsettled, released, node: context.node.clone() };
         context.spawn(CommitterActor { config: self.config.committer.clone() }, args).await
     }
 
+    /// A service that is away for a moment must not use up the restarts that are meant for failing boxes.
+    async fn recover_patiently(&self, alerts: &Address<AlertsMsg>) -> Result<(Lease, Unsettled), ShardError> {
+        let began = Instant::now();
+        let mut backoff = Duration::from_millis(200);
+        loop {
+            match self.recover(alerts).await {
+                Err(error) if error.may_pass() && began.elapsed() < RECOVERY_PATIENCE => {
+                    warn!(shard = %self.context.shard, %error, "recovery failed, trying again");
+                    tokio::time::sleep(backoff.mul_f64(rand::random_range(0.5..1.0))).await;
+                    backoff = (backoff * 2).min(Duration::from_secs(3));
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// Takes the lease, reads the states that it names, and sends again what the last owner may not have sent.
-    async fn recover(&self, alerts: &Address<AlertsMsg>) -> Result<Lease, ShardError> {
+    async fn recover(&self, alerts: &Address<AlertsMsg>) -> Result<(Lease, Unsettled), ShardError> {
         let shard = &self.context.shard;
         let ShardInfo { parents, hash_range, .. } = self.info.clone();
         self.ports.leases.create_if_absent(&LeaseRow::fresh(shard.clone(), parents, hash_range)).await?;
@@ -147,10 +184,13 @@ impl Shard {
         let row = &lease.row;
         let fields: Vec<String> = self.context.schema.fields.iter().map(|field| field.name.clone()).collect();
         let recovered = recovery::states(&self.ports.objects, row, &fields).await?;
-        for (_, unsent) in recovery::unsent_alerts(&self.ports.objects, row).await? {
+        let mut unsettled = Unsettled::new();
+        for (epoch, unsent) in recovery::unsent_alerts(&self.ports.objects, row).await? {
+            let receipts = Receipts::default();
             for alert in unsent {
-                alerts.send(AlertsMsg::Send { alert, receipt: None })?;
+                alerts.send(AlertsMsg::Send { alert, receipt: Some(receipts.issue()) })?;
             }
+            unsettled.push_back((epoch, receipts));
         }
         let (sensors, pending) = (recovered.sensors.len(), row.pending.is_some());
         info!(%shard, checkpoint = %row.checkpoint, epoch = %row.epoch, sensors, pending, "shard taken");
@@ -160,7 +200,7 @@ impl Shard {
         incarnation.pinned = row.pending.clone().map(|pending| pending.plan);
         incarnation.previous_state = row.state_key.clone();
         drop(incarnation);
-        Ok(lease)
+        Ok((lease, unsettled))
     }
 
     async fn start_sinks(self, context: StartContext) -> Result<ActorCell, StartError> {

@@ -31,7 +31,7 @@ use crate::shard::{Shard, ShardConfig, ShardPorts};
 use crate::supervision::tree::Tree;
 use crate::supervision::watchdog::{Watchdog, WatchdogConfig};
 use crate::supervision::{
-    ChildSpec, Root, RootError, Scope, StartError, SupervisorArgs, SupervisorConfig, Surroundings,
+    ChildSpec, RestartPolicy, Root, RootError, Scope, StartError, SupervisorArgs, SupervisorConfig, Surroundings,
 };
 
 const BOXES_PER_SHARD: u32 = 5;
@@ -116,7 +116,8 @@ pub enum WorkerError {
 
 impl Worker {
     /// Checks that everything can be reached, and starts the tree.
-    pub async fn start(config: WorkerConfig, ports: WorkerPorts) -> Result<Self, WorkerError> {
+    pub async fn start(mut config: WorkerConfig, ports: WorkerPorts) -> Result<Self, WorkerError> {
+        config.schema = Arc::new(config.schema.as_ref().clone().with_limits(&limits(&config)));
         let shards = check(&ports).await?;
         let tree = Tree::new(config.nodes_max);
         let budget = Budget::new(config.memory_budget);
@@ -187,7 +188,7 @@ impl Worker {
         self.shards.iter().all(|shard| {
             let figures = &shard.context.figures;
             let (read, committed) = figures.progress();
-            figures.has_ended() || (figures.read_at_ms() > since_ms && figures.millis_behind() == 0 && read == committed)
+            figures.has_ended() || (figures.at_tip_ms() > since_ms && read == committed)
         })
     }
 
@@ -202,6 +203,13 @@ impl Worker {
         let sensors: u64 = self.shards.iter().map(|shard| shard.context.figures.sensor_restarts()).sum();
         boxes + sensors
     }
+}
+
+/// Every limit that decides what becomes of a reading.
+fn limits(config: &WorkerConfig) -> String {
+    let ShardConfig { reader, sensors, aggregator, .. } = &config.shard;
+    let (known, crashes) = (sensors.known_max, sensors.crashes_max);
+    format!("{:?} {aggregator:?} known {known} crashes {crashes} ids {}", reader.decode, config.event_ids_max)
 }
 
 fn shard_check(shard: &Shard, now_ms: i64) -> Check {
@@ -269,8 +277,7 @@ fn alerts(config: &WorkerConfig, ports: &WorkerPorts, figures: &Arc<AlertFigures
     ChildSpec::new("alerts", "alerts", start).draining_by(directory::flush_alerts)
 }
 
-/// Shards are independent of each other: one that fails too often ends alone at first, and takes the worker down only
-/// when its own supervisor has been restarted too often as well.
+/// Shards are independent of each other.
 fn shards_subtree(shards: Arc<[Shard]>, config: SupervisorConfig, surroundings: Surroundings) -> ChildSpec {
     // Stopping a subtree takes its children's times in sum.
     let stop_timeout = config.stop_timeout * BOXES_PER_SHARD * u32::try_from(shards.len().max(1)).unwrap_or(u32::MAX);
@@ -287,7 +294,10 @@ fn shards_subtree(shards: Arc<[Shard]>, config: SupervisorConfig, surroundings: 
             })
             .stopping_within(stop_timeout)
         });
-        let config = SupervisorConfig { scope: Scope::OneForOne, ..config.clone() };
+        // Never gives up: one shard that cannot go on must not take the others down. It shows in /tree and /readyz,
+        // and is tried again at a slow pace.
+        let restart = RestartPolicy { restarts_max: u32::MAX, ..config.restart.clone() };
+        let config = SupervisorConfig { scope: Scope::OneForOne, restart, ..config.clone() };
         Ok(SupervisorArgs::new("", each.collect(), config, surroundings.clone()))
     })
     .stopping_within(stop_timeout)

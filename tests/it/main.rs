@@ -2,6 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on shall say where")]
 
+mod backpressure;
+mod bad_input;
 mod beijing;
+mod crash_points;
+mod drain;
+mod duplicates_and_late;
 mod exactly_once;
+mod sensor_panic;
 mod tidy;

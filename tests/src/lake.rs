@@ -12,6 +12,7 @@ use flate2::read::MultiGzDecoder;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// One row by column name.
 pub type Row = BTreeMap<String, Field>;
@@ -20,11 +21,17 @@ pub type Row = BTreeMap<String, Field>;
 #[derive(Debug)]
 pub struct Lake {
     root: PathBuf,
+    _folder: Option<TempDir>,
 }
 
 impl Lake {
     pub fn read(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self { root: root.to_owned(), _folder: None }
+    }
+
+    /// Keeps the folder that it lies in for as long as somebody reads it.
+    pub fn keeping(self, folder: TempDir) -> Self {
+        Self { _folder: Some(folder), ..self }
     }
 
     /// All files of a zone with this ending, ordered by path.

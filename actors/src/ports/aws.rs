@@ -6,7 +6,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_kinesis::config::Credentials;
-use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 
 /// Where the services are.
 #[derive(Clone, Debug)]
@@ -86,11 +86,18 @@ where
         (SdkError::ConstructionFailure(_), _) => Failure::Refused,
         _ => Failure::Transient,
     };
-    let message = match error.as_service_error().and_then(|e| e.message()) {
-        Some(message) => message.to_owned(),
-        None => DisplayErrorContext(&error).to_string(),
+    let message = match (error.as_service_error().and_then(|e| e.message()), &code) {
+        (Some(message), _) => message.trim_end_matches('.').to_owned(),
+        (None, Some(code)) => code.clone(),
+        (None, None) => with_causes(&error),
     };
     CallError { action: action.into(), failure, code, message: message.chars().take(600).collect() }
+}
+
+/// The error and what caused it, for people: the SDK's own form ends in its inner structure.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn by_code(code: &str) -> Failure {

@@ -20,7 +20,7 @@ pub use self::row::{BadRow, LeaseRow, Pending};
 use super::aws::{CallError, Failure, classify};
 
 /// Attempts of one write before its failure is reported.
-const ATTEMPTS_MAX: u32 = 6;
+const ATTEMPTS_MAX: u32 = 4;
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const TABLE_WAIT_MAX: Duration = Duration::from_secs(60);
 

@@ -1,6 +1,9 @@
 //! The objects: S3, write-once.
 
+use std::time::Duration;
+
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
@@ -8,6 +11,8 @@ use super::aws::{CallError, Failure, classify};
 
 /// Metadata key of the logical digest: what tells "mine, already" from "another's".
 const DIGEST: &str = "mangrove-digest";
+/// The slowest transfer that is worth waiting for.
+const BYTES_PER_SECOND_MIN: usize = 1 << 20;
 const ROWS: &str = "mangrove-rows";
 /// Pages of 1,000 keys that one listing may take.
 const LIST_PAGES_MAX: usize = 10_000;
@@ -17,6 +22,7 @@ const LIST_PAGES_MAX: usize = 10_000;
 pub struct Objects {
     client: Client,
     bucket: String,
+    attempt_timeout: Duration,
 }
 
 /// What became of a conditional PUT.
@@ -34,8 +40,13 @@ pub enum Put {
 impl Objects {
     /// The bucket of this name. Path-style addressing, so that an endpoint may be a bare host.
     pub fn new(config: &aws_config::SdkConfig, bucket: &str) -> Self {
+        let attempt_timeout = config.timeout_config().and_then(|t| t.operation_attempt_timeout());
         let config = aws_sdk_s3::config::Builder::from(config).force_path_style(config.endpoint_url().is_some());
-        Self { client: Client::from_conf(config.build()), bucket: bucket.to_owned() }
+        Self {
+            client: Client::from_conf(config.build()),
+            bucket: bucket.to_owned(),
+            attempt_timeout: attempt_timeout.unwrap_or(Duration::from_secs(5)),
+        }
     }
 
     /// Fails if the bucket cannot be reached.
@@ -59,6 +70,7 @@ impl Objects {
 
     /// Creates an object, never replaces one.
     pub async fn put_new(&self, key: &str, body: Bytes, digest: &str, rows: u64) -> Result<Put, CallError> {
+        let timeout = self.timeout_for(body.len());
         let request = self
             .client
             .put_object()
@@ -67,7 +79,9 @@ impl Objects {
             .if_none_match("*")
             .metadata(DIGEST, digest)
             .metadata(ROWS, rows.to_string())
-            .body(ByteStream::from(body));
+            .body(ByteStream::from(body))
+            .customize()
+            .config_override(aws_sdk_s3::config::Config::builder().timeout_config(timeout));
         let Err(error) = request.send().await else {
             return Ok(Put::Created);
         };
@@ -81,6 +95,12 @@ impl Objects {
             Some(found) if found == digest => Ok(Put::Same),
             _ => Ok(Put::Different),
         }
+    }
+
+    /// A large object needs longer than a call without one.
+    fn timeout_for(&self, bytes: usize) -> TimeoutConfig {
+        let timeout = self.attempt_timeout + transfer_time(bytes);
+        TimeoutConfig::builder().operation_attempt_timeout(timeout).operation_timeout(timeout).build()
     }
 
     async fn digest(&self, key: &str) -> Result<Option<String>, CallError> {
@@ -99,7 +119,10 @@ impl Objects {
         if usize::try_from(length).is_ok_and(|n| n > bytes_max) {
             return Err(fail(Failure::Refused, format!("{length} bytes, more than the {bytes_max} allowed")));
         }
-        let body = answer.body.collect().await.map_err(|e| fail(Failure::Transient, e.to_string()))?;
+        // The timeouts of the call end with its headers.
+        let body = tokio::time::timeout(self.attempt_timeout + transfer_time(bytes_max), answer.body.collect()).await;
+        let body = body.map_err(|e| fail(Failure::Transient, e.to_string()))?;
+        let body = body.map_err(|e| fail(Failure::Transient, e.to_string()))?;
         Ok(body.into_bytes())
     }
 
@@ -120,4 +143,8 @@ impl Objects {
         keys.sort();
         Ok(keys)
     }
+}
+
+fn transfer_time(bytes: usize) -> Duration {
+    Duration::from_secs((bytes / BYTES_PER_SECOND_MIN) as u64)
 }

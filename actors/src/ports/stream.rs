@@ -80,14 +80,18 @@ impl Stream {
 
     /// An iterator that begins after the position.
     pub async fn iterator(&self, shard: &ShardId, after: &Position) -> Result<String, CallError> {
+        let action = || format!("get an iterator of {shard} after {after}");
         let request = self.client.get_shard_iterator().stream_name(&self.name).shard_id(shard.as_str());
         let request = match after {
             Position::At(sequence) => request
                 .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
                 .starting_sequence_number(sequence.as_str()),
-            Position::TrimHorizon | Position::ShardEnd => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
+            Position::TrimHorizon => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
+            Position::ShardEnd => {
+                let message = "nothing comes after the end of a shard".to_owned();
+                return Err(CallError { action: action(), failure: Failure::Refused, code: None, message });
+            }
         };
-        let action = || format!("get an iterator of {shard} after {after}");
         let answer = request.send().await.map_err(|e| classify(action(), e))?;
         answer.shard_iterator.ok_or_else(|| malformed(action(), "the answer has no iterator"))
     }

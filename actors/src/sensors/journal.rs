@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use messages::{Cut, CutState, InFlight, Receipts, SensorId, SensorMsg, StateEntry};
 use tokio::time::Instant;
@@ -77,9 +78,9 @@ impl Journal {
         })
     }
 
-    /// Whether there is anything for a sensor to do from this number on.
-    pub(super) fn has_work(&self, sensor: &SensorId, from: u64) -> bool {
-        self.replay(sensor, from).next().is_some()
+    /// Whether a cut waits for this sensor's state.
+    pub(super) fn waits_for(&self, sensor: &SensorId) -> bool {
+        self.lines.iter().any(|line| matches!(line, Line::Cut { waiting, .. } if waiting.contains(sensor)))
     }
 
     /// A row is to be quarantined unseen from now on.
@@ -125,12 +126,17 @@ impl Journal {
         }
     }
 
-    /// The first batch that some sensor has not judged yet, and since when it is here.
-    pub(super) fn oldest_incomplete(&self) -> Option<(&InFlight, Instant)> {
-        self.lines.iter().find_map(|line| match line {
-            Line::Batch { in_flight, since, .. } if !in_flight.is_complete() => Some((in_flight.as_ref(), *since)),
+    /// The first batch that some sensor has not judged yet, if it has been here for longer than this. Its time begins
+    /// anew: whoever is restarted because of it has the whole epoch to catch up.
+    pub(super) fn overdue(&mut self, now: Instant, after: Duration) -> Option<Arc<InFlight>> {
+        let incomplete = |line: &&mut Line| matches!(line, Line::Batch { in_flight, .. } if !in_flight.is_complete());
+        match self.lines.iter_mut().find(incomplete)? {
+            Line::Batch { in_flight, since, .. } if now.duration_since(*since) >= after => {
+                *since = now;
+                Some(in_flight.clone())
+            }
             Line::Batch { .. } | Line::Cut { .. } => None,
-        })
+        }
     }
 
     fn numbered(&self) -> impl Iterator<Item = (u64, &Line)> {

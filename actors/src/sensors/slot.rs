@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use messages::{SensorId, SensorMsg, SensorSummary, StateEntry, StateKind};
-use ractor::ActorRef;
+use ractor::{ActorId, ActorRef};
 use tokio::time::Instant;
 
 use crate::sensor::InHand;
@@ -25,6 +25,10 @@ pub(super) struct Slot {
     pub(super) last_routed: u64,
     pub(super) last_touched: Instant,
     pub(super) last_arrival_ms: Option<i64>,
+    /// Whether it waits for an actor.
+    pub(super) parked: bool,
+    /// The actor that was killed because it hung.
+    pub(super) killed: Option<ActorId>,
     /// Whether its silence has been reported.
     pub(super) silent: bool,
     pub(super) restarts: u32,
@@ -69,6 +73,8 @@ impl Slot {
             last_routed: 0,
             last_touched: Instant::now(),
             last_arrival_ms,
+            parked: false,
+            killed: None,
             silent: false,
             restarts: 0,
             last_error: None,
@@ -81,6 +87,14 @@ impl Slot {
         self.last_touched = now;
         self.last_arrival_ms = self.last_arrival_ms.max(Some(arrival_ms));
         self.silent = false;
+    }
+
+    /// Takes over a reported state, which contains everything before this journal number.
+    pub(super) fn report(&mut self, base: Arc<[u8]>, base_at: u64) {
+        self.base = base;
+        self.base_at = base_at;
+        // Whatever it died of, it has got past it.
+        self.crash = None;
     }
 
     /// Counts a death; answers how often the sensor died on this very row.

@@ -61,6 +61,9 @@ pub struct DemoArgs {
     /// A receiver of alerts, besides the demo's own; can be repeated
     #[arg(long, value_name = "URL")]
     pub webhook: Vec<String>,
+    /// Crash points to trigger, for tests
+    #[arg(long, value_name = "PLAN", env = "MANGROVE_FAULTS", hide = true)]
+    pub faults: Option<String>,
 }
 
 impl DemoArgs {
@@ -99,7 +102,8 @@ impl DemoArgs {
             .forced(COMMAND, "aws.endpoint_url", endpoint_url)
             .schema_flag("--schema", self.schema.as_deref())
             .flag("--ops-port", "ops.bind", bind)
-            .flag("--webhook", "alerts.webhooks", webhooks);
+            .flag("--webhook", "alerts.webhooks", webhooks)
+            .fault_plan(self.faults.as_deref());
         let mut effective = Config::load(&sources)?;
         effective.config.receivers.webhooks.push(webhook_url.to_owned());
         Ok(effective)

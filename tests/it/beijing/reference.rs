@@ -8,7 +8,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 /// Numeric columns of the files: header, name in the events, valid range of `schemas/air-quality.toml`.
-pub const FIELDS: [(&str, &str, f64, f64); 11] = [
+pub(super) const FIELDS: [(&str, &str, f64, f64); 11] = [
     ("PM2.5", "pm25", 0.0, 5_000.0),
     ("PM10", "pm10", 0.0, 10_000.0),
     ("SO2", "so2", 0.0, 5_000.0),
@@ -24,15 +24,15 @@ pub const FIELDS: [(&str, &str, f64, f64); 11] = [
 
 /// One window of one field of one station.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Stats {
-    pub count: i64,
-    pub sum: f64,
-    pub min: f64,
-    pub max: f64,
-    pub mean: f64,
-    pub stddev: Option<f64>,
-    pub first: f64,
-    pub last: f64,
+pub(super) struct Stats {
+    pub(super) count: i64,
+    pub(super) sum: f64,
+    pub(super) min: f64,
+    pub(super) max: f64,
+    pub(super) mean: f64,
+    pub(super) stddev: Option<f64>,
+    pub(super) first: f64,
+    pub(super) last: f64,
 }
 
 impl Stats {
@@ -40,7 +40,7 @@ impl Stats {
     ///
     /// Where values cancel each other out (a mean around 0 degrees, the spread of equal values), the true value is 0
     /// and what remains is rounding of the inputs: that is measured against the largest input.
-    pub fn agrees(&self, other: &Self) -> bool {
+    pub(super) fn agrees(&self, other: &Self) -> bool {
         let rounding = 1e-12 * self.min.abs().max(self.max.abs());
         let close = |a: f64, b: f64| (a - b).abs() <= (1e-9 * a.abs().max(b.abs())).max(rounding);
         let stddev = match (self.stddev, other.stddev) {
@@ -54,13 +54,13 @@ impl Stats {
 }
 
 /// The recorded readings, and those that landed beside them.
-pub struct Reference {
+pub(super) struct Reference {
     db: Connection,
 }
 
 impl Reference {
     /// Reads every file of the folder.
-    pub fn load(folder: &Path) -> Self {
+    pub(super) fn load(folder: &Path) -> Self {
         let db = Connection::open_in_memory().unwrap();
         let fields: String = FIELDS.iter().map(|(_, name, ..)| format!(", {name} REAL")).collect();
         for table in ["recorded", "landed"] {
@@ -76,7 +76,7 @@ impl Reference {
     }
 
     /// Adds what landed: station, seconds since 1970, number, the fields in order, wind direction.
-    pub fn add_landed(&self, rows: impl Iterator<Item = Vec<Value>>) {
+    pub(super) fn add_landed(&self, rows: impl Iterator<Item = Vec<Value>>) {
         self.insert("landed", rows);
     }
 
@@ -92,27 +92,26 @@ impl Reference {
     }
 
     /// The answer to a question that has one number.
-    pub fn number(&self, sql: &str) -> i64 {
+    pub(super) fn number(&self, sql: &str) -> i64 {
         self.db.query_row(sql, [], |row| row.get(0)).unwrap()
     }
 
     /// Takes out the readings with a value outside its valid range, and tells how many they were.
-    pub fn refuse(&self) -> usize {
+    pub(super) fn refuse(&self) -> usize {
         let within = FIELDS.map(|(_, name, low, high)| format!("coalesce({name} BETWEEN {low:?} AND {high:?}, 1)"));
         self.db.execute(&format!("DELETE FROM recorded WHERE NOT ({})", within.join(" AND ")), []).unwrap()
     }
 
     /// Calls back with (station, window's start in seconds, statistics) for every window with a value.
-    pub fn windows(&self, field: &str, length_s: i64, mut each: impl FnMut(&str, i64, Stats)) {
+    pub(super) fn windows(&self, field: &str, length_s: i64, mut each: impl FnMut(&str, i64, Stats)) {
         let sql = format!(
             "SELECT station, w * {length_s}, count(*), sum(v), min(v), max(v), mean,
                     CASE WHEN count(*) > 1 THEN sum((v - mean) * (v - mean)) / (count(*) - 1) END, first, last
-             FROM (SELECT station, w, v, avg(v) OVER whole AS mean,
-                          first_value(v) OVER in_time AS first, last_value(v) OVER in_time AS last
+             FROM (SELECT station, w, v, avg(v) OVER window_ AS mean,
+                          first_value(v) OVER window_ AS first, last_value(v) OVER window_ AS last
                    FROM (SELECT station, t, t / {length_s} AS w, {field} AS v
                          FROM recorded WHERE {field} IS NOT NULL)
-                   WINDOW whole AS (PARTITION BY station, w),
-                          in_time AS (PARTITION BY station, w ORDER BY t
+                   WINDOW window_ AS (PARTITION BY station, w ORDER BY t
                                       ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING))
              GROUP BY station, w"
         );

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::source::{Source, has};
 
-pub const LINES_MAX: usize = 600;
+pub(super) const LINES_MAX: usize = 600;
 
 /// The folders of the boxes whose logic is plain Rust; the shell is the file of the same name beside the folder.
 const CORES: [&str; 4] = ["actors/src/sensor/", "actors/src/aggregator/", "actors/src/sinks/", "actors/src/reader/"];
@@ -21,36 +21,36 @@ const ARROWS: [(&str, &[&str]); 7] = [
 ];
 
 /// `local` and `fleet` stand apart: one is the services, the other is the producer.
-pub fn only_ports_name_the_sdk(sources: &[Source]) -> Vec<String> {
+pub(super) fn only_ports_name_the_sdk(sources: &[Source]) -> Vec<String> {
     let rule = "only actors/src/ports names an AWS SDK type";
     let apart = |path: &str| ["actors/src/ports", "local/", "fleet/"].iter().any(|prefix| path.starts_with(prefix));
     forbid(sources, |path| !apart(path), &["aws_"], rule)
 }
 
-pub fn cores_are_plain(sources: &[Source]) -> Vec<String> {
+pub(super) fn cores_are_plain(sources: &[Source]) -> Vec<String> {
     let rule = "a core is plain synchronous Rust: no actor, no task, no clock";
     let core = |path: &str| CORES.iter().any(|prefix| path.starts_with(prefix));
     forbid(sources, core, &["ractor", "tokio", "SystemTime", "Instant", "Utc::now"], rule)
 }
 
-pub fn messages_know_no_service(sources: &[Source]) -> Vec<String> {
+pub(super) fn messages_know_no_service(sources: &[Source]) -> Vec<String> {
     let rule = "messages knows no SDK, no HTTP, no clock";
     let words = ["aws_", "reqwest", "hyper", "axum", "tokio", "SystemTime", "Instant", "Utc::now"];
     forbid(sources, |path| path.starts_with("messages/"), &words, rule)
 }
 
-pub fn only_supervisors_spawn(sources: &[Source]) -> Vec<String> {
+pub(super) fn only_supervisors_spawn(sources: &[Source]) -> Vec<String> {
     let rule = "only the supervisor, and the router for its sensors, spawn actors";
     let may = |path: &str| path.starts_with("supervisor/") || path == "actors/src/sensors.rs";
     forbid(sources, |path| !may(path), &["spawn_linked", "Actor::spawn", "spawn_instant"], rule)
 }
 
-pub fn only_the_committer_moves_a_checkpoint(sources: &[Source]) -> Vec<String> {
+pub(super) fn only_the_committer_moves_a_checkpoint(sources: &[Source]) -> Vec<String> {
     let rule = "only the committer prepares and commits";
     forbid(sources, |path| path != "actors/src/committer.rs", &[".prepare(", ".commit("], rule)
 }
 
-pub fn nothing_is_process_wide(sources: &[Source]) -> Vec<String> {
+pub(super) fn nothing_is_process_wide(sources: &[Source]) -> Vec<String> {
     let rule = "no process-wide mutable state";
     let mut found = forbid(sources, |_| true, &["static mut", "lazy_static", "thread_local!"], rule);
     let mutable = ["OnceLock", "LazyLock", "OnceCell", "LazyCell", "Mutex", "RwLock", "Atomic", "RefCell"];
@@ -68,13 +68,13 @@ fn is_static(line: &str) -> bool {
     line.split_whitespace().find(|word| !visibility(word)) == Some("static")
 }
 
-pub fn queues_have_an_end(sources: &[Source]) -> Vec<String> {
+pub(super) fn queues_have_an_end(sources: &[Source]) -> Vec<String> {
     let rule = "no unbounded channel outside ractor's own mailboxes";
     forbid(sources, |_| true, &["unbounded", "mpsc::channel()"], rule)
 }
 
 /// In tests as well.
-pub fn nothing_is_left_undone(sources: &[Source]) -> Vec<String> {
+pub(super) fn nothing_is_left_undone(sources: &[Source]) -> Vec<String> {
     let rule = "what is in the repository is done, and every test runs";
     let words = ["todo!", "unimplemented!", "dbg!", "#[ignore"];
     let mut found = Vec::new();
@@ -87,14 +87,14 @@ pub fn nothing_is_left_undone(sources: &[Source]) -> Vec<String> {
     found
 }
 
-pub fn files_say_what_they_are(sources: &[Source]) -> Vec<String> {
+pub(super) fn files_say_what_they_are(sources: &[Source]) -> Vec<String> {
     let rule = "a file begins with `//!` and says what it is";
     let named_tests = |path: &str| path.contains("/src/") && (path.contains("/tests/") || path.ends_with("/tests.rs"));
     let silent = |source: &&Source| !named_tests(&source.path) && !source.text.starts_with("//! ");
     sources.iter().filter(silent).map(|source| finding(source, 1, "no module docs", rule)).collect()
 }
 
-pub fn files_are_short(sources: &[Source]) -> Vec<String> {
+pub(super) fn files_are_short(sources: &[Source]) -> Vec<String> {
     let too_long = |source: &Source| {
         let lines = source.text.lines().count();
         let what = format!("{lines} lines");
@@ -104,7 +104,7 @@ pub fn files_are_short(sources: &[Source]) -> Vec<String> {
 }
 
 /// Takes manifests: `messages/Cargo.toml` and so on.
-pub fn arrows_point_one_way(manifests: &[Source]) -> Vec<String> {
+pub(super) fn arrows_point_one_way(manifests: &[Source]) -> Vec<String> {
     let mut found = Vec::new();
     for manifest in manifests {
         let member = manifest.path.trim_end_matches("/Cargo.toml");
@@ -143,13 +143,13 @@ fn dependencies(table: &toml::Table, names: &mut BTreeSet<String>) {
 }
 
 /// The promises of a table `| id | promise | ... |` that hold already.
-pub fn promises(semantics: &str) -> Vec<String> {
+pub(super) fn promises(semantics: &str) -> Vec<String> {
     let rows = semantics.lines().filter(|line| line.starts_with('|') && !line.contains("not yet"));
     let ids = rows.filter_map(|row| row.split('|').nth(1)).map(|id| id.trim().trim_matches(['`', '*']).to_owned());
     ids.filter(|id| id.len() > 3 && id.chars().all(|c| c.is_ascii_uppercase() || c == '-') && !id.starts_with('-')).collect()
 }
 
-pub fn promises_are_tested(semantics: &Source, sources: &[Source]) -> Vec<String> {
+pub(super) fn promises_are_tested(semantics: &Source, sources: &[Source]) -> Vec<String> {
     let cited = |id: &str| sources.iter().any(|source| cites(source.split().1, id));
     let line = |id: &str| semantics.text.lines().position(|line| cites(line, id)).map_or(1, |at| at + 1);
     let ids = promises(&semantics.text).into_iter().filter(|id| !cited(id));

@@ -4,24 +4,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The workspace.
-pub fn root() -> PathBuf {
+pub(super) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
 /// One file: its path below the workspace and its text.
 #[derive(Debug)]
-pub struct Source {
-    pub path: String,
-    pub text: String,
+pub(super) struct Source {
+    pub(super) path: String,
+    pub(super) text: String,
 }
 
 impl Source {
-    pub fn new(path: &str, text: &str) -> Self {
+    pub(super) fn new(path: &str, text: &str) -> Self {
         Self { path: path.to_owned(), text: text.to_owned() }
     }
 
     /// Every Rust file of the members of the workspace. The rules' own files spell what they forbid, and are left out.
-    pub fn all() -> Vec<Self> {
+    pub(super) fn all() -> Vec<Self> {
         let mut paths = Vec::new();
         for member in members(&fs::read_to_string(root().join("Cargo.toml")).unwrap()) {
             walk(&root().join(member), &mut paths);
@@ -36,12 +36,12 @@ impl Source {
     }
 
     /// Whether the whole file is a test.
-    pub fn is_test(&self) -> bool {
+    pub(super) fn is_test(&self) -> bool {
         self.path.starts_with("tests/") || self.path.contains("/tests/") || self.path.ends_with("/tests.rs")
     }
 
     /// What ships, and what is compiled for tests only.
-    pub fn split(&self) -> (&str, &str) {
+    pub(super) fn split(&self) -> (&str, &str) {
         let at = match self.is_test() {
             true => 0,
             false => self.text.find("#[cfg(test)]\nmod tests {").unwrap_or(self.text.len()),
@@ -50,12 +50,12 @@ impl Source {
     }
 
     /// The lines that ship, with their numbers, without comments.
-    pub fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+    pub(super) fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         code_of(self.split().0)
     }
 
     /// All lines with their numbers, without comments.
-    pub fn all_code(&self) -> impl Iterator<Item = (usize, &str)> {
+    pub(super) fn all_code(&self) -> impl Iterator<Item = (usize, &str)> {
         code_of(&self.text)
     }
 }
@@ -70,7 +70,7 @@ fn code_of(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// The folders that a workspace's manifest lists.
-pub fn members(manifest: &str) -> Vec<String> {
+pub(super) fn members(manifest: &str) -> Vec<String> {
     let manifest: toml::Table = manifest.parse().unwrap();
     let members = manifest["workspace"]["members"].as_array().unwrap().iter();
     members.map(|member| member.as_str().unwrap().to_owned()).collect()
@@ -89,7 +89,7 @@ fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
 
 /// Whether the line has the word. One that begins with a small letter has to begin an identifier: `ractor` is not in
 /// `extractor`.
-pub fn has(line: &str, word: &str) -> bool {
+pub(super) fn has(line: &str, word: &str) -> bool {
     let whole = word.starts_with(|c: char| c.is_ascii_lowercase());
     line.match_indices(word).any(|(at, _)| {
         !whole || !line[..at].ends_with(|before: char| before.is_ascii_alphanumeric() || before == '_')

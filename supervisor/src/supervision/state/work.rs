@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Child, Report, Slot, State, Step, Then, Work, WorkKind};
 use crate::supervision::halt::{self, Leaving};
 use crate::supervision::task::Task;
-use crate::supervision::{GivenUp, StartContext, StartError, SupervisorMsg};
+use crate::supervision::{GivenUp, Scope, StartContext, StartError, SupervisorMsg};
 
 impl State {
     /// Begins the next step, if nothing is under way and something is to be done.
@@ -75,8 +75,13 @@ impl State {
         // Failures from here on are only recorded; what was to recover, drains as far as it runs.
         self.recovery = None;
         let last_first: Vec<Leaving> = (0..self.children.len()).rev().filter_map(|i| self.leave(i)).collect();
+        let independent = self.config.scope == Scope::OneForOne;
         self.begin(WorkKind::Drain, move |number| async move {
-            Report::Drained { number, late: halt::drain_all(last_first, deadline).await }
+            let late = match independent {
+                true => halt::drain_together(last_first, deadline).await,
+                false => halt::drain_in_turn(last_first, deadline).await,
+            };
+            Report::Drained { number, late }
         });
     }
 
