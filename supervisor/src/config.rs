@@ -39,8 +39,8 @@ use actors::ports::receivers::{self, ReceiversConfig, SdkConfig};
 use actors::ports::transports::Transport;
 use messages::EventSchema;
 
-use self::layers::Values;
 pub use self::layers::Source;
+use self::layers::Values;
 pub use self::problems::ConfigProblems;
 use self::problems::Problems;
 pub use self::report::Report;

@@ -46,7 +46,6 @@ impl Running {
         })?;
         let ops_addr = listener.local_addr().map_err(|e| CliError::internal(e.to_string()))?;
         let metrics = ops::install_metrics().map_err(CliError::internal)?;
-        actors::metrics::describe();
         let sdk = aws::load(&config.aws).await;
         let objects = Objects::new(&sdk, &config.bucket_name);
         let ports = WorkerPorts {

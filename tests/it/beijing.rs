@@ -116,7 +116,8 @@ fn stations_are_in_order(records: &[Vec<u8>]) {
 }
 
 fn cleansed_is_what_was_recorded(lake: &Lake, reference: &Reference, n_refused: u64) {
-    let batches = tables(&lake.files("cleansed", ".parquet"));
+    let files = lake.files("cleansed", ".parquet");
+    let batches = tables(&files);
     reference.add_landed(batches.flat_map(|batch| cleansed_rows(&batch)));
     let n_clean = reference.number("SELECT count(*) FROM landed") as u64;
     let n_quarantined = lake.rows("quarantine").len() as u64;

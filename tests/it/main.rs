@@ -9,5 +9,6 @@ mod crash_points;
 mod drain;
 mod duplicates_and_late;
 mod exactly_once;
+mod lifecycle;
 mod sensor_panic;
 mod tidy;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::mangrove;
 
-const SECRET: &str = "s3cr3t-token";
+const SECRET: &str = "x0xb-3141592653-s3cr3tT0ken";
 
 /// A sound file with a secret in it.
 fn file() -> (TempDir, PathBuf) {

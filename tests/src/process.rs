@@ -223,8 +223,8 @@ static GIVEN_BACK: Condvar = Condvar::new();
 
 /// One of two at once.
 pub fn turn() -> Turn {
-    let free = |places: &mut Places| places.taken >= TURNS || places.waiting > 0;
-    let mut places = GIVEN_BACK.wait_while(places(), free).unwrap_or_else(PoisonError::into_inner);
+    let full = |places: &mut Places| places.taken >= TURNS || places.waiting > 0;
+    let mut places = GIVEN_BACK.wait_while(places(), full).unwrap_or_else(PoisonError::into_inner);
     places.taken += 1;
     Turn { places: 1 }
 }
@@ -252,16 +252,22 @@ fn places() -> MutexGuard<'static, Places> {
 
 /// `GET` of a target as it is written here: no client tidies it up. The status and the body.
 pub fn get(base_url: &str, target: &str) -> (u16, String) {
+    try_get(base_url, target).unwrap_or_else(|| panic!("{base_url} does not answer"))
+}
+
+/// As `get`; none if the connection is closed without an answer.
+pub fn try_get(base_url: &str, target: &str) -> Option<(u16, String)> {
     let address = base_url.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
+    // A server that has read enough closes; what it has said by then counts.
+    let _ = write!(stream, "GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let _ = stream.read_to_end(&mut answer);
     let answer = String::from_utf8(answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n")?;
     assert!(!head.to_lowercase().contains("transfer-encoding"), "{target} comes in pieces: {head}");
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    Some((head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned()))
 }
 
 /// How many objects a zone of a lake has so far.

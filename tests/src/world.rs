@@ -132,6 +132,15 @@ impl World {
         self.cloud.stop().await.unwrap();
     }
 
+    /// Splits the first shard in the middle of its range; it is closed by that.
+    pub async fn split_first_shard(&self) {
+        let shards = self.kinesis.list_shards().stream_name(STREAM).send().await.unwrap();
+        let first = shards.shards()[0].shard_id().to_owned();
+        let middle = (1u128 << 127).to_string();
+        let split = self.kinesis.split_shard().stream_name(STREAM).shard_to_split(first).new_starting_hash_key(middle);
+        split.send().await.unwrap();
+    }
+
     pub async fn worker(&self, setup: &Setup) -> Worker {
         self.try_worker(setup).await.unwrap()
     }

@@ -30,7 +30,6 @@ pub fn open(config: &ReceiversConfig, sdk: &SdkConfig) -> Result<Arc<[Transport]
     let webhooks = config.webhooks.iter().map(|url| Transport::Webhook { url: url.clone(), http: http.clone() });
     let alertmanagers =
         config.alertmanagers.iter().map(|url| Transport::Alertmanager { url: url.clone(), http: http.clone() });
-    let topics =
-        config.sns_topics.iter().map(|arn| Transport::Sns { topic_arn: arn.clone(), client: sns.clone() });
+    let topics = config.sns_topics.iter().map(|arn| Transport::Sns { topic_arn: arn.clone(), client: sns.clone() });
     Ok(webhooks.chain(alertmanagers).chain(topics).collect())
 }

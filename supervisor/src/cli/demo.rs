@@ -35,7 +35,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub sensors: u32,
     /// Events per second, all sensors together
-    #[arg(long, value_name = "N", default_value_t = 5_000.0, value_parser = rate)]
+    #[arg(long, value_name = "N", default_value_t = 5_000.0, value_parser = rate, allow_negative_numbers = true)]
     pub rate: f64,
     /// Shards of the stream, when it is created
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]

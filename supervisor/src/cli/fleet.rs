@@ -44,7 +44,7 @@ pub struct FleetArgs {
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     pub sensors: u32,
     /// Events per second, all sensors together
-    #[arg(long, value_name = "N", default_value_t = 5_000.0, value_parser = rate)]
+    #[arg(long, value_name = "N", default_value_t = 5_000.0, value_parser = rate, allow_negative_numbers = true)]
     pub rate: f64,
     /// The same seed gives the same events
     #[arg(long, value_name = "N", default_value_t = 7)]
@@ -98,8 +98,10 @@ impl FleetArgs {
     }
 
     fn endpoint_is_loopback(&self) -> bool {
-        let host = self.endpoint_url.as_deref().and_then(|url| Some(reqwest::Url::parse(url).ok()?.host_str()?.to_owned()));
-        let ip = |host: &str| host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let host =
+            self.endpoint_url.as_deref().and_then(|url| Some(reqwest::Url::parse(url).ok()?.host_str()?.to_owned()));
+        let ip =
+            |host: &str| host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
         host.is_some_and(|host| host == "localhost" || ip(&host))
     }
 }

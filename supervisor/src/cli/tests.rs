@@ -66,7 +66,8 @@ fn a_demo_configures_itself_and_lets_flags_win() {
 
 #[test]
 fn run_needs_a_file_and_knows_its_flags() {
-    let line = "mangrove run --config mangrove.toml --worker-id w-1 --endpoint-url http://127.0.0.1:4566 --faults a=panic";
+    let line =
+        "mangrove run --config mangrove.toml --worker-id w-1 --endpoint-url http://127.0.0.1:4566 --faults a=panic";
     let Command::Run(run) = parse(line).unwrap().command else { panic!("not a run") };
     assert_eq!((run.worker_id.as_deref(), run.faults.as_deref()), (Some("w-1"), Some("a=panic")));
     assert_eq!(run.configure().map(drop).unwrap_err().kind, ExitKind::Usage);
@@ -96,7 +97,10 @@ fn checking_a_file_tells_good_from_bad() {
         std::fs::write(&file, text).unwrap();
         config(&ConfigArgs { config: None, check: Some(file), json: false, defaults: false })
     };
-    assert_eq!(check("stream.name = \"s\"\nbucket.name = \"lake\"\nschema.use = \"climate\"\nworker.id = \"w\""), Ok(()));
+    assert_eq!(
+        check("stream.name = \"s\"\nbucket.name = \"lake\"\nschema.use = \"climate\"\nworker.id = \"w\""),
+        Ok(())
+    );
     let error = check("stream.nam = \"s\"").unwrap_err();
     assert_eq!((error.kind, format!("{:?}", error.exit_code())), (ExitKind::Usage, format!("{:?}", ExitCode::from(2))));
     assert!(error.message.contains("stream.nam: ") && error.message.contains("did you mean name?"), "{error}");

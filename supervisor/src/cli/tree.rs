@@ -80,7 +80,9 @@ pub async fn tree(args: &TreeArgs) -> Result<(), CliError> {
 
 async fn ask(args: &TreeArgs) -> Result<String, CliError> {
     let silent = |error: reqwest::Error| {
-        let cause = std::error::Error::source(&error).map(|cause| format!(" ({cause})")).unwrap_or_default();
+        // The last cause is the one that says what to do: refused, timed out, no such host.
+        let causes = std::iter::successors(std::error::Error::source(&error), |error| error.source());
+        let cause = causes.last().map(|cause| format!(" ({cause})")).unwrap_or_default();
         CliError::environment(format!(
             "no answer from {}{cause}: is a worker running there? --ops takes another address",
             args.ops

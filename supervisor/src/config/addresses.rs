@@ -50,7 +50,8 @@ pub(super) fn topic(text: &str) -> Result<(), String> {
 /// A name that the ops endpoint may be asked by.
 pub(super) fn host(text: &str) -> Result<(), String> {
     let ok = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b));
-    ok.then_some(()).ok_or_else(|| format!("must be a name without port, such as \"mangrove.example.org\", not {text:?}"))
+    ok.then_some(())
+        .ok_or_else(|| format!("must be a name without port, such as \"mangrove.example.org\", not {text:?}"))
 }
 
 fn web_address(text: &str) -> Result<Url, String> {

@@ -41,9 +41,9 @@ pub(super) fn threads(s: &mut Section<'_>) -> Option<usize> {
 pub(super) fn aws(s: &mut Section<'_>) -> AwsSettings {
     AwsSettings {
         region: optional(s.text("region", |text| if text.is_empty() { Ok(()) } else { names::region(text) })),
-        endpoint_url: optional(s.text("endpoint_url", |text| {
-            if text.is_empty() { Ok(()) } else { addresses::endpoint(text) }
-        })),
+        endpoint_url: optional(
+            s.text("endpoint_url", |text| if text.is_empty() { Ok(()) } else { addresses::endpoint(text) }),
+        ),
         attempt_timeout: s.duration("attempt_timeout", millis(100)..=seconds(300)),
     }
 }
@@ -77,10 +77,13 @@ pub(super) fn ops_bind(s: &mut Section<'_>) -> SocketAddr {
     });
     // It shows live sensor state and asks for no password.
     if !s.flag("allow_remote") && !bind.ip().is_loopback() {
-        s.problem("bind", format!(
-            "{bind} can be reached from other machines, and the ops endpoint asks for no password: \
+        s.problem(
+            "bind",
+            format!(
+                "{bind} can be reached from other machines, and the ops endpoint asks for no password: \
              bind a loopback address, or set ops.allow_remote = true"
-        ));
+            ),
+        );
     }
     bind
 }

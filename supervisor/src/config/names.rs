@@ -41,7 +41,8 @@ pub(super) fn worker(name: &str) -> Result<(), String> {
 pub(super) fn log_level(text: &str) -> Result<(), String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let is_level = |level: &str| LEVELS.contains(&level);
-    let is_module = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':');
+    let is_module =
+        |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':');
     let is_directive = |directive: &str| match directive.split_once('=') {
         Some((module, level)) => is_module(module) && is_level(level),
         None => is_level(directive),

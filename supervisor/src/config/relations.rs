@@ -20,20 +20,21 @@ const DAY: Duration = seconds(86_400);
 
 struct Relations<'a> {
     values: &'a Values,
-    problems: &'a mut Problems,
+    /// The problems of single values.
+    single: &'a Problems,
+    found: Vec<(Source, String, String)>,
 }
 
 impl Relations<'_> {
     /// `keys` begin with the one to change. The problem points to whichever of them somebody has set.
     fn must(&mut self, holds: bool, keys: &[&str], what: impl FnOnce() -> String) {
-        if holds || keys.iter().any(|key| self.problems.concern(key)) {
+        if holds || keys.iter().any(|key| self.single.concern(key)) {
             return;
         }
         let sources = keys.iter().filter_map(|key| Some((*key, self.source(key)?)));
         let set = sources.clone().find(|(_, source)| !matches!(source, Source::Default | Source::Derived(_)));
         if let Some((key, source)) = set.or_else(|| sources.clone().next()) {
-            let source = source.clone();
-            self.problems.add(&source, key, what());
+            self.found.push((source.clone(), key.to_owned(), what()));
         }
     }
 
@@ -44,41 +45,56 @@ impl Relations<'_> {
 }
 
 pub(super) fn check(config: &Config, values: &Values, problems: &mut Problems) {
-    let mut relations = Relations { values, problems };
+    let mut relations = Relations { values, single: problems, found: Vec::new() };
     memory(config, &mut relations);
     times(config, &mut relations);
     sensors(config, &mut relations);
     restarts(config, &mut relations);
+    for (source, key, what) in relations.found {
+        problems.add(&source, key, what);
+    }
 }
 
 fn memory(config: &Config, relations: &mut Relations<'_>) {
     let (epoch, budget) = (config.worker.shard.committer.bytes_max, config.worker.memory_budget);
     relations.must(epoch * HELD_TIMES <= budget, &["epoch.bytes_max", "worker.memory_budget"], || {
         let (epoch, budget) = (show_bytes(epoch), show_bytes(budget));
-        format!("{HELD_TIMES} times epoch.bytes_max ({epoch}) must fit into worker.memory_budget ({budget}), \
-                 or reading stops before an epoch is full")
+        format!(
+            "{HELD_TIMES} times epoch.bytes_max ({epoch}) must fit into worker.memory_budget ({budget}), \
+                 or reading stops before an epoch is full"
+        )
     });
     let record = config.worker.shard.reader.decode.record_bytes_max as u64;
     relations.must(record <= epoch, &["decode.record_bytes_max", "epoch.bytes_max"], || {
-        format!("decode.record_bytes_max ({}) must not exceed epoch.bytes_max ({})", show_bytes(record), show_bytes(epoch))
+        format!(
+            "decode.record_bytes_max ({}) must not exceed epoch.bytes_max ({})",
+            show_bytes(record),
+            show_bytes(epoch)
+        )
     });
 }
 
 fn times(config: &Config, relations: &mut Relations<'_>) {
     let (attempt, drain) = (config.aws.attempt_timeout, config.drain_timeout);
     relations.must(drain >= attempt * 2, &["worker.drain_timeout", "aws.attempt_timeout"], || {
-        format!("worker.drain_timeout ({drain:?}) must be at least twice aws.attempt_timeout ({attempt:?}): \
-                 one call may fail and must be tried again")
+        format!(
+            "worker.drain_timeout ({drain:?}) must be at least twice aws.attempt_timeout ({attempt:?}): \
+                 one call may fail and must be tried again"
+        )
     });
     let hang = config.worker.watchdog.hang_timeout;
     relations.must(hang >= attempt * 2, &["restarts.hang_timeout", "aws.attempt_timeout"], || {
-        format!("restarts.hang_timeout ({hang:?}) must be at least twice aws.attempt_timeout ({attempt:?}): \
-                 an actor that waits for a slow call does not hang")
+        format!(
+            "restarts.hang_timeout ({hang:?}) must be at least twice aws.attempt_timeout ({attempt:?}): \
+                 an actor that waits for a slow call does not hang"
+        )
     });
     let poll = config.worker.shard.reader.poll_interval;
     let allowed = config.aws.endpoint_url.is_some() || poll >= POLL_INTERVAL_MIN;
     relations.must(allowed, &["reader.poll_interval", "aws.endpoint_url"], || {
-        format!("must be at least {POLL_INTERVAL_MIN:?}: AWS allows 5 reads of a shard per second and throttles the rest")
+        format!(
+            "must be at least {POLL_INTERVAL_MIN:?}: AWS allows 5 reads of a shard per second and throttles the rest"
+        )
     });
     let alerts = &config.worker.alerts;
     let (timeout, retry_for) = (config.receivers.timeout, alerts.retry_for);
@@ -131,8 +147,14 @@ fn restarts(config: &Config, relations: &mut Relations<'_>) {
             policy.within, policy.restarts_max)
     });
     let watchdog = &config.worker.watchdog;
-    relations.must(watchdog.scan_every <= watchdog.hang_timeout, &["restarts.scan_interval", "restarts.hang_timeout"], || {
-        format!("restarts.scan_interval ({:?}) must not exceed restarts.hang_timeout ({:?})",
-            watchdog.scan_every, watchdog.hang_timeout)
-    });
+    relations.must(
+        watchdog.scan_every <= watchdog.hang_timeout,
+        &["restarts.scan_interval", "restarts.hang_timeout"],
+        || {
+            format!(
+                "restarts.scan_interval ({:?}) must not exceed restarts.hang_timeout ({:?})",
+                watchdog.scan_every, watchdog.hang_timeout
+            )
+        },
+    );
 }

@@ -24,7 +24,10 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Arc<EventSchema>> {
         ("", file) => from_file(section, file),
         _ => {
             let other = section.source("use");
-            section.problem("file", format!("only one of use and file can be set, and use is too (by {other}); empty one of them"));
+            section.problem(
+                "file",
+                format!("only one of use and file can be set, and use is too (by {other}); empty one of them"),
+            );
             None
         }
     };
@@ -70,6 +73,8 @@ fn from_file(section: &mut Section<'_>, file: &str) -> Option<EventSchema> {
 fn resolve(source: &Source, file: &str) -> PathBuf {
     match source {
         Source::File(config) => config.parent().unwrap_or(Path::new("")).join(file),
-        Source::Default | Source::Derived(_) | Source::Command(_) | Source::Environment(_) | Source::Flag(_) => file.into(),
+        Source::Default | Source::Derived(_) | Source::Command(_) | Source::Environment(_) | Source::Flag(_) => {
+            file.into()
+        }
     }
 }

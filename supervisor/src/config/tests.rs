@@ -113,15 +113,16 @@ fn keys_outside_a_section_and_values_instead_of_sections() {
 
 #[test]
 fn later_layers_win_and_every_value_knows_its_source() {
-    let mut world = World::complete("epoch.age_max = \"20s\"\nepoch.full_state_every = 8\n[worker]\nid = \"from-file\"\n")
-        .environment(&[
-            ("MANGROVE_EPOCH__AGE_MAX", "30s"),
-            ("MANGROVE_READER__RECORDS_MAX", "5_000"),
-            ("MANGROVE_WORKER__ID", "from-environment"),
-            ("MANGROVE_OPS__HOSTS", "a.example.org, b.example.org"),
-            ("MANGROVE_SERVICE_HOST", "10.0.0.1"),
-            ("OTHER_EPOCH__AGE_MAX", "1h"),
-        ]);
+    let mut world =
+        World::complete("epoch.age_max = \"20s\"\nepoch.full_state_every = 8\n[worker]\nid = \"from-file\"\n")
+            .environment(&[
+                ("MANGROVE_EPOCH__AGE_MAX", "30s"),
+                ("MANGROVE_READER__RECORDS_MAX", "5_000"),
+                ("MANGROVE_WORKER__ID", "from-environment"),
+                ("MANGROVE_OPS__HOSTS", "a.example.org, b.example.org"),
+                ("MANGROVE_SERVICE_HOST", "10.0.0.1"),
+                ("OTHER_EPOCH__AGE_MAX", "1h"),
+            ]);
     world.sources = world.sources.flag("--worker-id", "worker.id", Some("from-flag"));
     world.sources = world.sources.preset("a demo", "epoch.full_state_every", 4);
     world.sources = world.sources.preset("a demo", "epoch.partitions_max", 100);
@@ -240,8 +241,11 @@ fn wrong_values_of_secret_keys_are_not_shown_either() {
 
 #[test]
 fn a_schema_is_one_of_two_and_its_problems_are_ours() {
-    World::new("stream.name = \"events\"\nbucket.name = \"lake\"\nschema.use = \"climat\"")
-        .has_problem(&["schema.use: ", "climate, air-quality", "did you mean \"climate\"?"]);
+    World::new("stream.name = \"events\"\nbucket.name = \"lake\"\nschema.use = \"climat\"").has_problem(&[
+        "schema.use: ",
+        "climate, air-quality",
+        "did you mean \"climate\"?",
+    ]);
     let both = World::complete("schema.file = \"own.toml\"");
     both.has_problem(&["schema.file: only one of use and file"]);
     let own = World::new("stream.name = \"events\"\nbucket.name = \"lake\"\nschema.file = \"own.toml\"");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
+use metrics::{describe_counter, describe_gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -17,11 +18,18 @@ const SECONDS_BUCKETS: [f64; 15] =
 /// Observations are kept one by one until the next upkeep, also when nobody scrapes.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// Makes this process record metrics. Once per process: the metrics' facade has room for one recorder.
+/// Makes this process record metrics, and says what each means. Once per process: the metrics' facade has room for one
+/// recorder.
 pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
-    PrometheusBuilder::new()
+    let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
-        .install_recorder()
+        .install_recorder()?;
+    actors::metrics::describe();
+    describe_counter!("mangrove_actor_restarts_total", "restarts of boxes, by kind");
+    describe_gauge!("mangrove_ops_connections", "open connections of the ops endpoint");
+    describe_counter!("mangrove_ops_connections_evicted_total", "idle connections closed in favour of new ones");
+    describe_counter!("mangrove_ops_connections_refused_total", "connections refused because all others were busy");
+    Ok(handle)
 }
 
 pub(super) async fn upkeep(metrics: PrometheusHandle) {
