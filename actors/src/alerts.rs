@@ -82,7 +82,14 @@ impl Actor for AlertsActor {
         args: AlertsArgs,
     ) -> Result<AlertsState, ActorProcessingErr> {
         let myself = Address::new(myself, args.node.clone());
-        Ok(AlertsState { args, myself, queue: VecDeque::new(), under_way: 0, tasks: JoinSet::new(), flushes: Vec::new() })
+        Ok(AlertsState {
+            args,
+            myself,
+            queue: VecDeque::new(),
+            under_way: 0,
+            tasks: JoinSet::new(),
+            flushes: Vec::new(),
+        })
     }
 
     async fn handle(

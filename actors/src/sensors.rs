@@ -348,11 +348,7 @@ impl SensorsActor {
         }
     }
 
-    async fn revive_parked(
-        &self,
-        state: &mut SensorsState,
-        myself: &ActorRef<SensorsMsg>,
-    ) -> Result<(), SensorsError> {
+    async fn revive_parked(&self, state: &mut SensorsState, myself: &ActorRef<SensorsMsg>) -> Result<(), SensorsError> {
         while state.actors.len() < self.config.live_max.max(1) {
             let Some(sensor) = state.parked.pop_front() else { break };
             self.revive(state, myself, &sensor).await?;
@@ -438,8 +434,7 @@ impl SensorsActor {
     }
 
     fn report_silent(&self, state: &mut SensorsState) -> Result<(), SensorsError> {
-        let (Some(timeout), Some(stream_ms)) = (state.context.schema.heartbeat, state.stream_ms)
-        else {
+        let (Some(timeout), Some(stream_ms)) = (state.context.schema.heartbeat, state.stream_ms) else {
             return Ok(());
         };
         let timeout_ms = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);

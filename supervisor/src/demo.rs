@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 
 use actors::ports::clock::Clock;
 use actors::ports::{aws, provision};
-use fleet::{FleetError, FleetOptions, FleetReport, Ledger, Line, Outcome, Progress, ReplayMapping, ReplayOptions, Target};
+use fleet::{
+    FleetError, FleetOptions, FleetReport, Ledger, Line, Outcome, Progress, ReplayMapping, ReplayOptions, Target,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use local::{LocalCloud, LocalOptions};
 use tokio::sync::watch;
@@ -93,7 +95,8 @@ pub async fn demo(
     let progress = Arc::new(Progress::default());
     let target = Target { stream, client: fleet::client(Some(&cloud.endpoint_url()), "us-east-1").await };
     let ledgers = options.data_dir.join("ledger");
-    let mut producing = tokio::spawn(produce(options.clone(), target, ledgers.clone(), progress.clone(), fleet_stopped));
+    let mut producing =
+        tokio::spawn(produce(options.clone(), target, ledgers.clone(), progress.clone(), fleet_stopped));
 
     let bar = progress_bar(options.progress);
     let mut produced = None;

@@ -42,7 +42,10 @@ impl Running {
         let config = &effective.config;
         // The port first: nothing else has been touched when it is taken.
         let listener = TcpListener::bind(config.ops_bind).await.map_err(|e| {
-            CliError::environment(format!("ops.bind {}: {e}. Choose another port, or 0 for a free one", config.ops_bind))
+            CliError::environment(format!(
+                "ops.bind {}: {e}. Choose another port, or 0 for a free one",
+                config.ops_bind
+            ))
         })?;
         let ops_addr = listener.local_addr().map_err(|e| CliError::internal(e.to_string()))?;
         let metrics = ops::install_metrics().map_err(CliError::internal)?;

@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-
 use actors::aggregator::{AggregatorActor, AggregatorArgs, WindowsConfig};
 use actors::budget::Budget;
 use actors::committer::{CommitterActor, CommitterArgs, CommitterConfig};
@@ -129,10 +128,16 @@ impl Shard {
     /// The boxes, downstream first. To add a box, add one line.
     pub fn children(&self, alerts: &Address<AlertsMsg>) -> Vec<ChildSpec> {
         vec![
-            self.child("committer", { let alerts = alerts.clone(); move |shard, context| shard.start_committer(context, alerts.clone()) }),
+            self.child("committer", {
+                let alerts = alerts.clone();
+                move |shard, context| shard.start_committer(context, alerts.clone())
+            }),
             self.child("sinks", |shard, context| shard.start_sinks(context)),
             self.child("aggregator", |shard, context| shard.start_aggregator(context)),
-            self.child("sensors", { let alerts = alerts.clone(); move |shard, context| shard.start_sensors(context, alerts.clone()) }),
+            self.child("sensors", {
+                let alerts = alerts.clone();
+                move |shard, context| shard.start_sensors(context, alerts.clone())
+            }),
             self.child("reader", |shard, context| shard.start_reader(context)).draining_by({
                 let shard = self.clone();
                 move |cell, within| shard.clone().drain(cell, within)

@@ -10,10 +10,10 @@ mod directory;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::node::NodeState;
 use actors::alerts::{AlertsActor, AlertsArgs, AlertsConfig};
 use actors::budget::Budget;
 use actors::metrics::AlertFigures;
+use actors::node::NodeState;
 use actors::ports::aws::{CallError, Failure};
 use actors::ports::clock::Clock;
 use actors::ports::faults::Faults;

@@ -75,7 +75,8 @@ async fn an_epoch_touches_no_more_partitions_than_allowed() {
     assert_whole(&lake, &put);
     assert_device_order(&lake);
     for (shard, chain) in chains(&lake) {
-        let reasons: BTreeSet<&str> = chain.iter().map(|manifest| manifest["cut"]["reason"].as_str().unwrap()).collect();
+        let reasons: BTreeSet<&str> =
+            chain.iter().map(|manifest| manifest["cut"]["reason"].as_str().unwrap()).collect();
         assert!(reasons.contains("partitions"), "epochs of {shard} were cut by {reasons:?}");
         for manifest in &chain {
             let objects = manifest["objects"].as_array().unwrap();

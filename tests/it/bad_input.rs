@@ -96,7 +96,10 @@ fn bad_events() -> Vec<Bad> {
         bad("not_an_object", with_more(",\"location\":\"here\"")),
         bad("not_utf8", b"{\"sensor_id\":\"b-1\xff\"}".as_slice()),
         bad("not_utf8", b"\x1f\x8b\x08\x00".as_slice()),
-        bad("not_utf8", with_more(",\"note\":\"?\"").iter().map(|b| if *b == b'?' { 0xc0 } else { *b }).collect::<Vec<_>>()),
+        bad(
+            "not_utf8",
+            with_more(",\"note\":\"?\"").iter().map(|b| if *b == b'?' { 0xc0 } else { *b }).collect::<Vec<_>>(),
+        ),
         bad("too_deep", nested("[", "]")),
         bad("too_deep", nested("{\"a\":", "}")),
         bad("too_deep", "[".repeat(10_000)),
@@ -250,9 +253,14 @@ async fn bad_events_are_quarantined_and_nothing_else_notices() {
     let mut found: Vec<_> = rows.iter().map(|row| (text(row, "reason"), bytes(row, "data"))).collect();
     found.sort();
     refused.sort();
-    let shown = |row: &(String, Vec<u8>)| (row.0.clone(), String::from_utf8_lossy(&row.1[..row.1.len().min(80)]).into_owned());
+    let shown =
+        |row: &(String, Vec<u8>)| (row.0.clone(), String::from_utf8_lossy(&row.1[..row.1.len().min(80)]).into_owned());
     let other = found.iter().zip(&refused).find(|(found, expected)| found != expected);
-    assert!(other.is_none(), "found and expected: {:?}", other.map(|(found, expected)| (shown(found), shown(expected))));
+    assert!(
+        other.is_none(),
+        "found and expected: {:?}",
+        other.map(|(found, expected)| (shown(found), shown(expected)))
+    );
     assert_eq!(found.len(), refused.len());
     assert!(rows.iter().all(|row| !text(row, "detail").is_empty() && text(row, "detail").chars().count() <= 300));
     let second = rows.iter().find(|row| bytes(row, "data") == b"{\"sensor_id\":\"m\"").unwrap();

@@ -78,7 +78,8 @@ fn only_the_committer_moves_a_checkpoint() {
 
 #[test]
 fn nothing_is_process_wide() {
-    let fine = "static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;\nfn f(_: &'static str, _: OnceLock<u8>) {}\n";
+    let fine =
+        "static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;\nfn f(_: &'static str, _: OnceLock<u8>) {}\n";
     none(&rules::nothing_is_process_wide(&[Source::new("supervisor/src/main.rs", fine)]));
     let samples = [
         ("actors/src/metrics.rs", "static mut COUNT: u64 = 0;\n", 1),

@@ -15,7 +15,8 @@ use crate::mangrove;
 const USAGE: i32 = 2;
 const ENVIRONMENT: i32 = 3;
 const WITHIN: Duration = Duration::from_secs(15);
-const COMPLETE: &str = "stream.name = \"events\"\nbucket.name = \"lake\"\nschema.use = \"climate\"\nops.bind = \"127.0.0.1:0\"\n";
+const COMPLETE: &str =
+    "stream.name = \"events\"\nbucket.name = \"lake\"\nschema.use = \"climate\"\nops.bind = \"127.0.0.1:0\"\n";
 
 /// A folder with a configuration file.
 struct Folder {
@@ -84,12 +85,17 @@ fn unknown_key() {
 #[test]
 fn wrong_type() {
     let folder = Folder::with(&format!("{COMPLETE}reader.records_max = \"many\"\n"));
-    refused(folder.run(&[]), USAGE, &[&["has 1 problem:"], &["reader.records_max: must be a whole number", "\"many\""]]);
+    refused(
+        folder.run(&[]),
+        USAGE,
+        &[&["has 1 problem:"], &["reader.records_max: must be a whole number", "\"many\""]],
+    );
 }
 
 #[test]
 fn several_problems_at_once() {
-    let folder = Folder::with("epochs.age_max = \"10s\"\nepoch.bytes_max = true\nlog.level = 7\nbucket.name = \"Lake!\"\n");
+    let folder =
+        Folder::with("epochs.age_max = \"10s\"\nepoch.bytes_max = true\nlog.level = 7\nbucket.name = \"Lake!\"\n");
     let call = folder.run(&[]).env("MANGROVE_SINKS__UPLOADS_MAX", "eight");
     let lines: &[&[&str]] = &[
         &["problems:"],
@@ -112,9 +118,16 @@ fn not_toml() {
 #[test]
 fn bad_schema_file() {
     let folder = Folder::with(&COMPLETE.replace("schema.use = \"climate\"", "schema.file = \"mine.toml\""));
-    folder.write("mine.toml", "name = \"mine\"\n[sensor_id]\npath = \"\"\n[time]\npath = \"t\"\nformat = \"iso\"\n[[fields]]\nname = \"x\"\n");
-    let lines: &[&[&str]] =
-        &[&["problems:"], &["mine.toml: sensor_id.path: "], &["mine.toml: time.format: ", "rfc3339"], &["mine.toml: fields["]];
+    folder.write(
+        "mine.toml",
+        "name = \"mine\"\n[sensor_id]\npath = \"\"\n[time]\npath = \"t\"\nformat = \"iso\"\n[[fields]]\nname = \"x\"\n",
+    );
+    let lines: &[&[&str]] = &[
+        &["problems:"],
+        &["mine.toml: sensor_id.path: "],
+        &["mine.toml: time.format: ", "rfc3339"],
+        &["mine.toml: fields["],
+    ];
     refused(folder.run(&[]), USAGE, lines);
     let schema = folder.text("mine.toml");
     refused(folder.demo(&["--ops-port", "0", "--schema", &schema]), USAGE, lines);

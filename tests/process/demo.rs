@@ -120,7 +120,8 @@ fn is_whole(tree: &Value) -> bool {
 
 /// Every metric is ours and has a text for people.
 fn assert_documented(metrics: &str) {
-    let helped: BTreeSet<&str> = metrics.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
+    let helped: BTreeSet<&str> =
+        metrics.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
     let samples = metrics.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let names: BTreeSet<&str> = samples.filter_map(|line| line.split(['{', ' ']).next()).collect();
     assert!(names.len() > 10, "{metrics}");
@@ -138,7 +139,8 @@ fn interrupted_it_ends_in_good_order() {
     let (data, config) = (dir.path().join("data"), dir.path().join("mangrove.toml"));
     fs::write(&config, "[epoch]\nage_max = \"500ms\"\n").unwrap();
     let (folder, config) = (data.display().to_string(), config.display().to_string());
-    let args = ["demo", "--rate", "1000", "--sensors", "100", "--shards", "2", "--json", "--ops-port", "0", "--data-dir"];
+    let args =
+        ["demo", "--rate", "1000", "--sensors", "100", "--shards", "2", "--json", "--ops-port", "0", "--data-dir"];
     let mut process = mangrove(&[args.as_slice(), &[&folder, "--config", &config]].concat()).start();
     let bucket = data.join("s3/mangrove-demo");
     process.until("some epochs", |_| n_objects(&bucket, "manifests") >= 3);

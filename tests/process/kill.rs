@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -13,7 +14,7 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use mangrove_tests::lake::{Lake, integer, text};
 use mangrove_tests::process::ledgers::{assert_holds, assert_reported};
-use mangrove_tests::process::{Process, SIGABRT, SIGKILL, n_objects, turn};
+use mangrove_tests::process::{Call, Process, SIGABRT, SIGKILL, n_objects, turn};
 use tempfile::TempDir;
 
 use crate::mangrove;
@@ -43,7 +44,7 @@ impl Scene {
         Self::new(&["--for", "2s", "--rate", "1000", "--sensors", "100"])
     }
 
-    fn call(&self) -> mangrove_tests::process::Call {
+    fn call(&self) -> Call {
         mangrove(&self.args.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
@@ -137,6 +138,28 @@ fn a_demo_killed_three_times() {
     let held = assert_holds(&scene.ledgers(), &scene.bucket());
     assert_reported(&report, &held);
     println!("{held:?}");
+}
+
+/// A judgement that cannot fail says nothing.
+#[test]
+fn what_is_missing_or_doubled_is_noticed() {
+    let _turn = turn();
+    let scene = Scene::simulated();
+    scene.call().run().ok();
+    let judged = || catch_unwind(|| assert_holds(&scene.ledgers(), &scene.bucket())).is_ok();
+    assert!(judged());
+    for (zone, ending) in [("raw", ".jsonl.gz"), ("cleansed", ".parquet"), ("manifests", ".json")] {
+        let object = Lake::read(&scene.bucket()).files(zone, ending).remove(0);
+        let aside = scene.dir.path().join("aside");
+        fs::rename(&object, &aside).unwrap();
+        assert!(!judged(), "an object of {zone} is missing");
+        fs::rename(&aside, &object).unwrap();
+        let double = object.with_file_name(format!("0{ending}"));
+        fs::copy(&object, &double).unwrap();
+        assert!(!judged(), "an object of {zone} is there twice");
+        fs::remove_file(&double).unwrap();
+    }
+    assert!(judged());
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! METHOD  `mangrove local`, `mangrove fleet` and `mangrove run` as processes. The zones are held against the ledgers.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use mangrove_tests::lake::Lake;
 use mangrove_tests::process::leases::lease_owners;
@@ -58,7 +58,8 @@ impl Scene {
     fn fleet(&self, url: &str, run: &str, duration: &str) -> Process {
         let ledger = self.text(&format!("ledger/{run}.jsonl"));
         let args = ["fleet", "--endpoint-url", url, "--stream", "events", "--ledger", &ledger, "--seed", run];
-        mangrove(&[args.as_slice(), &["--sensors", "100", "--rate", "1000", "--for", duration, "--json"]].concat()).start()
+        mangrove(&[args.as_slice(), &["--sensors", "100", "--rate", "1000", "--for", duration, "--json"]].concat())
+            .start()
     }
 
     /// Waits until a worker has stored all that is acknowledged.
@@ -121,7 +122,7 @@ fn worker_and_cloud_may_be_killed() {
 }
 
 fn assert_sound(scene: &Scene, acked: u64) {
-    let held = assert_holds(&scene.path("ledger") as &Path, &scene.bucket());
+    let held = assert_holds(&scene.path("ledger"), &scene.bucket());
     println!("{held:?}");
     assert_eq!((held.acked, held.raw), (acked, acked));
 }

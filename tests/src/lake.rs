@@ -66,7 +66,10 @@ impl Lake {
 
     /// All manifests.
     pub fn manifests(&self) -> Vec<Value> {
-        self.files("manifests", ".json").iter().map(|f| serde_json::from_slice(&fs::read(f).unwrap()).unwrap()).collect()
+        self.files("manifests", ".json")
+            .iter()
+            .map(|f| serde_json::from_slice(&fs::read(f).unwrap()).unwrap())
+            .collect()
     }
 
     /// Every object of the bucket by its key.
@@ -90,7 +93,8 @@ impl Lake {
         let mut latest: BTreeMap<_, (i64, String)> = BTreeMap::new();
         for zone in ["aggregates/hourly", "aggregates/daily"] {
             for mut row in self.rows(zone) {
-                let window = (zone.to_owned(), text(&row, "sensor_id"), text(&row, "field"), integer(&row, "window_start"));
+                let window =
+                    (zone.to_owned(), text(&row, "sensor_id"), text(&row, "field"), integer(&row, "window_start"));
                 let revision = integer(&row, "revision");
                 row.retain(|column, _| column != "revision" && column != "epoch");
                 let entry = latest.entry(window).or_default();
@@ -106,7 +110,8 @@ impl Lake {
     /// The last full state of every shard. The format is the product's own, so that its own reader is used here.
     pub fn full_states(&self) -> Vec<StateObject> {
         let read = |file: &PathBuf| decode_state(&fs::read(file).unwrap()).unwrap();
-        let states = self.files("state", ".state").iter().map(read).filter(|state| state.header.full).collect::<Vec<_>>();
+        let states =
+            self.files("state", ".state").iter().map(read).filter(|state| state.header.full).collect::<Vec<_>>();
         let last = states.chunk_by(|a, b| a.header.shard == b.header.shard).filter_map(|chain| chain.last().cloned());
         last.collect()
     }

@@ -88,7 +88,8 @@ impl Process {
         let mut rest = None;
         self.until(&format!("a line with {mark:?}"), |process| {
             let outputs = [process.stdout.text(), process.stderr.text()];
-            let mut whole = outputs.iter().flat_map(|text| text.split_inclusive('\n')).filter(|line| line.ends_with('\n'));
+            let mut whole =
+                outputs.iter().flat_map(|text| text.split_inclusive('\n')).filter(|line| line.ends_with('\n'));
             rest = whole.find_map(|line| Some(line.split_once(mark)?.1.trim_end().to_owned()));
             rest.is_some()
         });

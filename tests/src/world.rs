@@ -15,7 +15,9 @@ use actors::ports::faults::Faults;
 use actors::ports::leases::LeaseTable;
 use actors::ports::objects::Objects;
 use actors::ports::provision;
+use actors::ports::receivers::{self, ReceiversConfig};
 use actors::ports::stream::Stream;
+use actors::ports::transports::Transport;
 use actors::reader::ReaderConfig;
 use actors::reader::decode::DecodeLimits;
 use actors::sensors::SensorsConfig;
@@ -59,6 +61,7 @@ pub struct Setup {
     pub faults: String,
     pub sensors: SensorsConfig,
     pub memory_budget: u64,
+    pub transports: Vec<Transport>,
 }
 
 impl Default for Setup {
@@ -82,6 +85,7 @@ impl Default for Setup {
             faults: String::new(),
             sensors,
             memory_budget: 128 << 20,
+            transports: Vec::new(),
         }
     }
 }
@@ -141,6 +145,17 @@ impl World {
         split.send().await.unwrap();
     }
 
+    /// Transports to receivers at this address, and to a topic of the local cloud.
+    pub async fn transports(&self, address: &str) -> Vec<Transport> {
+        let config = ReceiversConfig {
+            webhooks: vec![format!("{address}/hook")],
+            alertmanagers: vec![address.to_owned()],
+            sns_topics: vec![provision::topic(&self.sdk, "alerts").await.unwrap()],
+            timeout: Duration::from_secs(2),
+        };
+        receivers::open(&config, &self.sdk).unwrap().to_vec()
+    }
+
     pub async fn worker(&self, setup: &Setup) -> Worker {
         self.try_worker(setup).await.unwrap()
     }
@@ -150,7 +165,7 @@ impl World {
             stream: Stream::new(&self.sdk, STREAM),
             objects: Objects::new(&self.sdk, BUCKET),
             leases: LeaseTable::new(&self.sdk, "leases"),
-            transports: Arc::from([]),
+            transports: setup.transports.clone().into(),
             clock: Clock::system(),
             faults: Faults::parse(&setup.faults).unwrap(),
         };
@@ -205,11 +220,7 @@ fn config(setup: &Setup) -> WorkerConfig {
                 poll_interval: Duration::from_millis(50),
                 records_max: setup.records_max,
                 partitions_max: setup.partitions_max,
-                decode: DecodeLimits {
-                    record_bytes_max: 256 << 10,
-                    events_per_record_max: 1_000,
-                    depth_max: 64,
-                },
+                decode: DecodeLimits { record_bytes_max: 256 << 10, events_per_record_max: 1_000, depth_max: 64 },
                 backoff_max: Duration::from_secs(1),
                 failures_max: 10,
             },
@@ -246,10 +257,7 @@ fn config(setup: &Setup) -> WorkerConfig {
             stop_timeout: Duration::from_secs(5),
             kill_grace: Duration::from_secs(1),
         },
-        watchdog: WatchdogConfig {
-            scan_every: Duration::from_secs(1),
-            hang_timeout: Duration::from_secs(30),
-        },
+        watchdog: WatchdogConfig { scan_every: Duration::from_secs(1), hang_timeout: Duration::from_secs(30) },
         nodes_max: 10_000,
     }
 }

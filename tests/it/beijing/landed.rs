@@ -65,7 +65,8 @@ impl Windows {
     }
 
     fn add(&mut self, batch: &RecordBatch) {
-        let (station, field) = (column(batch, "sensor_id").as_string::<i32>(), column(batch, "field").as_string::<i32>());
+        let (station, field) =
+            (column(batch, "sensor_id").as_string::<i32>(), column(batch, "field").as_string::<i32>());
         let start = values::<TimestampMicrosecondType>(batch, "window_start");
         let (revision, count) = (values::<Int32Type>(batch, "revision"), values::<Int64Type>(batch, "count"));
         let [sum, min, max, mean, first, last] =

@@ -96,10 +96,10 @@ impl Reference {
         self.db.query_row(sql, [], |row| row.get(0)).unwrap()
     }
 
-    /// Takes out the readings with a value outside its valid range, and tells how many they were.
-    pub(super) fn refuse(&self) -> usize {
+    /// How many readings have a value outside its valid range.
+    pub(super) fn n_out_of_range(&self) -> i64 {
         let within = FIELDS.map(|(_, name, low, high)| format!("coalesce({name} BETWEEN {low:?} AND {high:?}, 1)"));
-        self.db.execute(&format!("DELETE FROM recorded WHERE NOT ({})", within.join(" AND ")), []).unwrap()
+        self.number(&format!("SELECT count(*) FROM recorded WHERE NOT ({})", within.join(" AND ")))
     }
 
     /// Calls back with (station, window's start in seconds, statistics) for every window with a value.

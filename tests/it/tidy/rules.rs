@@ -109,6 +109,7 @@ pub(super) fn files_are_short(sources: &[Source]) -> Vec<String> {
 
 /// Takes manifests: `messages/Cargo.toml` and so on.
 pub(super) fn arrows_point_one_way(manifests: &[Source]) -> Vec<String> {
+    let rule = "dependencies point one way, and the SDK is behind the ports";
     let mut found = Vec::new();
     for manifest in manifests {
         let member = manifest.path.trim_end_matches("/Cargo.toml");
@@ -125,7 +126,7 @@ pub(super) fn arrows_point_one_way(manifests: &[Source]) -> Vec<String> {
             let sdk = name.starts_with("aws-") && ["messages", "supervisor"].contains(&member);
             if inward || sdk {
                 let line = manifest.text.lines().position(|line| line.contains(name.as_str())).map_or(1, |at| at + 1);
-                found.push(finding(manifest, line, name, "dependencies point one way, and the SDK is behind the ports"));
+                found.push(finding(manifest, line, name, rule));
             }
         }
     }
@@ -151,7 +152,8 @@ fn dependencies(table: &toml::Table, names: &mut BTreeSet<String>) {
 pub(super) fn promises(semantics: &str) -> Vec<String> {
     let rows = semantics.lines().filter(|line| line.starts_with('|') && !line.contains("not yet"));
     let ids = rows.filter_map(|row| row.split('|').nth(1)).map(|id| id.trim().trim_matches(['`', '*']).to_owned());
-    ids.filter(|id| id.len() > 3 && id.chars().all(|c| c.is_ascii_uppercase() || c == '-') && !id.starts_with('-')).collect()
+    let is_id = |id: &String| id.len() > 3 && id.chars().all(|c| c.is_ascii_uppercase() || c == '-');
+    ids.filter(|id| is_id(id) && !id.starts_with('-')).collect()
 }
 
 pub(super) fn promises_are_tested(semantics: &Source, sources: &[Source]) -> Vec<String> {

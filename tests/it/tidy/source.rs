@@ -91,7 +91,6 @@ fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
 /// `extractor`.
 pub(super) fn has(line: &str, word: &str) -> bool {
     let whole = word.starts_with(|c: char| c.is_ascii_lowercase());
-    line.match_indices(word).any(|(at, _)| {
-        !whole || !line[..at].ends_with(|before: char| before.is_ascii_alphanumeric() || before == '_')
-    })
+    line.match_indices(word)
+        .any(|(at, _)| !whole || !line[..at].ends_with(|before: char| before.is_ascii_alphanumeric() || before == '_'))
 }

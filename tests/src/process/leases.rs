@@ -7,8 +7,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 /// The owner of every lease, or none.
 pub fn lease_owners(endpoint_url: &str, table: &str) -> Vec<Option<String>> {
-    let settings =
-        AwsSettings { region: None, endpoint_url: Some(endpoint_url.to_owned()), attempt_timeout: Duration::from_secs(10) };
+    let settings = AwsSettings {
+        region: None,
+        endpoint_url: Some(endpoint_url.to_owned()),
+        attempt_timeout: Duration::from_secs(10),
+    };
     let rows = tokio::runtime::Runtime::new().unwrap().block_on(async {
         let client = aws_sdk_dynamodb::Client::new(&aws::load(&settings).await);
         client.scan().table_name(table).consistent_read(true).send().await.unwrap()

@@ -1,0 +1,117 @@
+//! GOAL    An alert leaves for every receiver, is tried again when a receiver fails, and carries an id that is the same
+//!         on every replay (ALERT); a silent sensor raises one heartbeat alert.
+//! METHOD  A worker on the local cloud with a webhook that refuses at first, an Alertmanager and a topic. The same stream
+//!         is then judged again by a worker that knows nothing of the first.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use mangrove_tests::world::{Setup, World, an_hour_ago, copy_folder, finish};
+use serde_json::Value;
+
+/// What arrived, as (path, body), refused or not.
+#[derive(Clone, Default)]
+struct Inbox {
+    arrived: Arc<Mutex<Vec<(String, Value)>>>,
+    refuse: Arc<Mutex<u32>>,
+}
+
+impl Inbox {
+    async fn open(refuse: u32) -> (Self, String) {
+        let inbox = Self { refuse: Arc::new(Mutex::new(refuse)), ..Self::default() };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let app = Router::new().fallback(receive).with_state(inbox.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        (inbox, address)
+    }
+
+    fn bodies(&self, path: &str) -> Vec<Value> {
+        let arrived = self.arrived.lock().unwrap();
+        arrived.iter().filter(|(at, _)| at == path).map(|(_, body)| body.clone()).collect()
+    }
+}
+
+async fn receive(State(inbox): State<Inbox>, request: Request) -> StatusCode {
+    let path = request.uri().path().to_owned();
+    let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
+    let mut refuse = inbox.refuse.lock().unwrap();
+    if path == "/hook" && *refuse > 0 {
+        *refuse -= 1;
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    inbox.arrived.lock().unwrap().push((path, serde_json::from_slice(&body).unwrap()));
+    StatusCode::OK
+}
+
+/// Twenty calm readings of one sensor, then one at 80 degrees: outside the expected band, inside the valid range.
+fn readings() -> Vec<(String, Vec<u8>)> {
+    let reading = |n: i64| {
+        let celsius = if n == 20 { 80.0 } else { 20.0 + (n % 3) as f64 };
+        let time = an_hour_ago(n * 60_000);
+        let json = format!(r#"{{"sensor_id":"s-1","event_id":"{n}","ts":"{time}","temperature":{celsius}}}"#);
+        ("s-1".to_owned(), json.into_bytes())
+    };
+    (0..=20).map(reading).collect()
+}
+
+fn ids(bodies: &[Value], kind: &str) -> BTreeSet<String> {
+    let of_kind = bodies.iter().filter(|body| body["kind"] == kind);
+    of_kind.map(|body| body["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alerts_reach_every_receiver_under_ids_that_survive_a_replay() {
+    let dir = tempfile::tempdir().unwrap();
+    let again = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), 1).await;
+    world.put(&readings()).await;
+    world.stop().await;
+    copy_folder(dir.path(), again.path());
+
+    let mut seen = Vec::new();
+    for (dir, refuse) in [(dir.path(), 2), (again.path(), 0)] {
+        let world = World::new(dir, 1).await;
+        let (inbox, address) = Inbox::open(refuse).await;
+        let setup = Setup { transports: world.transports(&address).await, ..Setup::default() };
+        finish(world.worker(&setup).await).await;
+        let hook = inbox.bodies("/hook");
+        let range = ids(&hook, "range");
+        assert_eq!(range.len(), 1, "{hook:#?}");
+        // The Alertmanager got the same alerts, in its own form.
+        let manager = inbox.bodies("/api/v2/alerts");
+        assert_eq!(manager.len(), hook.len());
+        assert_eq!(manager[0][0]["labels"]["severity"], "critical");
+        assert!(manager[0][0]["startsAt"].as_str().unwrap().contains('T'));
+        // And the zone holds them too.
+        let stored: BTreeSet<String> =
+            world.lake().json_lines("alerts").iter().map(|a| a["id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(stored, hook.iter().map(|a| a["id"].as_str().unwrap().to_owned()).collect());
+        seen.push(stored);
+    }
+    assert_eq!(seen[0], seen[1], "a replay raises the same alerts under the same ids");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_sensor_raises_one_heartbeat_alert() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), 1).await;
+    let (inbox, address) = Inbox::open(0).await;
+    let mut setup = Setup { transports: world.transports(&address).await, ..Setup::default() };
+    setup.schema.heartbeat = Some(Duration::from_millis(700));
+    world.put(&readings()[..5]).await;
+    let worker = world.worker(&setup).await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while ids(&inbox.bodies("/hook"), "heartbeat").is_empty() {
+        assert!(Instant::now() < deadline, "no heartbeat alert");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Many scans later it has still been said once.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(inbox.bodies("/hook").iter().filter(|body| body["kind"] == "heartbeat").count(), 1);
+    finish(worker).await;
+}
