@@ -11,14 +11,17 @@
 //! **Not here**: raising alerts.
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 use messages::{Alert, AlertsMsg, Receipt};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::metrics::{self, AlertFigures};
 use crate::node::{Address, Node};
@@ -143,9 +146,12 @@ impl AlertsState {
             let myself = self.myself.clone();
             self.under_way += 1;
             self.tasks.spawn(async move {
-                delivery.deliver(&alert).await;
-                if let Some(receipt) = receipt {
-                    receipt.settle();
+                let delivered = AssertUnwindSafe(delivery.deliver(&alert)).catch_unwind().await;
+                match (delivered, receipt) {
+                    (Ok(()), Some(receipt)) => receipt.settle(),
+                    (Ok(()), None) => {}
+                    // Its receipt stays open: the alert is sent again at the next start.
+                    (Err(_), _) => error!(alert = alert.id, "a delivery panicked"),
                 }
                 let _ = myself.send(AlertsMsg::Ended);
             });
@@ -165,9 +171,8 @@ impl Delivery {
     async fn deliver(&self, alert: &Alert) {
         let latency_ms = self.clock.now_ms().saturating_sub(alert.arrival_ms).max(0);
         self.figures.handed_over(alert.kind, latency_ms as u64);
-        for transport in self.transports.iter() {
-            self.hand_to(transport, alert).await;
-        }
+        // Together: a receiver that is down must not keep an alert from the others.
+        join_all(self.transports.iter().map(|transport| self.hand_to(transport, alert))).await;
     }
 
     async fn hand_to(&self, transport: &Transport, alert: &Alert) {

@@ -169,7 +169,7 @@ impl Actor for CommitterActor {
             CommitterMsg::WasCut => state.open = OpenEpoch::default(),
             CommitterMsg::Planned { plan, receipts, sinks } => state.on_planned(plan, receipts, sinks).await?,
             CommitterMsg::Uploaded(epoch) => self.on_uploaded(state, epoch).await?,
-            CommitterMsg::Tick => self.on_tick(state),
+            CommitterMsg::Tick => self.on_tick(state).await?,
         }
         Ok(())
     }
@@ -187,9 +187,10 @@ impl CommitterActor {
         self.cut_if_due(state);
     }
 
-    fn on_tick(&self, state: &mut CommitterState) {
-        self.cut_if_due(state);
+    async fn on_tick(&self, state: &mut CommitterState) -> Result<(), CommitError> {
+        self.go_on(state).await?;
         state.myself.send_after(self.tick(), CommitterMsg::Tick);
+        Ok(())
     }
 
     fn cut_if_due(&self, state: &mut CommitterState) {
@@ -238,7 +239,11 @@ impl CommitterActor {
         if state.lease.row.checkpoint == Position::ShardEnd {
             state.wanted = None;
             state.context.figures.set_ended();
-            state.release().await?;
+            // Nothing will write the row again: it is kept until every alert has left.
+            let last = state.lease.row.epoch;
+            if state.draining || state.alerts_through(last) == last {
+                state.release().await?;
+            }
         } else if let Some(reason) = state.wanted.take() {
             self.cut(state, reason);
         } else if state.draining {
@@ -277,6 +282,10 @@ impl CommitterState {
         let Stage::Cut = self.stage else {
             return Err(CommitError::OutOfOrder("an epoch was planned that was not cut").into());
         };
+        if *self.released.borrow() {
+            // Given up while a pinned epoch was being read again: the next owner finishes it.
+            return Ok(());
+        }
         let row = &self.lease.row;
         if plan.cut.from != row.checkpoint || plan.cut.to < row.checkpoint {
             return Err(CommitError::OutOfOrder("an epoch does not begin where the checkpoint stands").into());

@@ -224,10 +224,11 @@ impl ReaderState {
             Some(iterator) => iterator,
             None => self.stream.iterator(&shard, &self.position).await?,
         };
+        // Taken before the question: what the answer does not know of came later.
+        let now_ms = self.context.clock.now_ms();
         let asked = Instant::now();
         let page = self.stream.records(&shard, &iterator, config.records_max).await?;
         metrics::reader_page(&shard, page.records.len(), page.millis_behind, asked.elapsed());
-        let now_ms = self.context.clock.now_ms();
         self.context.figures.read(page.records.len() as u64, page.millis_behind, now_ms);
         self.iterator = page.next;
         self.end_seen = self.iterator.is_none();
@@ -323,6 +324,7 @@ impl ReaderState {
     fn on_cut(&mut self, epoch: EpochNumber, reason: CutReason, full_state: bool) -> Result<(), ReaderError> {
         let reason = if self.at_end { CutReason::ShardEnd } else { reason };
         let to = if self.at_end { Position::ShardEnd } else { self.position.clone() };
+        let full_state = full_state || self.at_end;
         self.cut(Cut { epoch, from: self.epoch_from.clone(), to, reason, full_state })
     }
 

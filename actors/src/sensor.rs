@@ -112,9 +112,9 @@ impl Actor for SensorActor {
             SensorMsg::Apply { in_flight, group, receipts, poison } => {
                 self.on_apply(state, &in_flight, group, &receipts, &poison)?;
             }
-            SensorMsg::Snapshot(number) => self.report(state, Some(number))?,
+            SensorMsg::Snapshot(number) => self.report(state, &myself, Some(number))?,
             SensorMsg::Retire => {
-                self.report(state, None)?;
+                self.report(state, &myself, None)?;
                 myself.stop(Some(RETIRED.into()));
             }
             SensorMsg::Inspect(reply) => {
@@ -158,8 +158,13 @@ impl SensorActor {
         Ok(())
     }
 
-    fn report(&self, state: &SensorState, snapshot: Option<u64>) -> Result<(), ActorProcessingErr> {
-        let (sensor, bytes) = (state.sensor.clone(), state.core.encode());
-        Ok(self.sensors.send(SensorsMsg::State { sensor, snapshot, bytes })?)
+    fn report(
+        &self,
+        state: &SensorState,
+        myself: &ActorRef<SensorMsg>,
+        snapshot: Option<u64>,
+    ) -> Result<(), ActorProcessingErr> {
+        let (sensor, actor, bytes) = (state.sensor.clone(), myself.get_id(), state.core.encode());
+        Ok(self.sensors.send(SensorsMsg::State { sensor, actor, snapshot, bytes })?)
     }
 }

@@ -80,6 +80,9 @@ pub struct SensorsActor {
     pub config: SensorsConfig,
 }
 
+/// What is said of a sensor that a kill does not end.
+const ABANDONED: &str = "it hangs and could not be killed";
+
 /// The live part; lost in a crash, rebuilt by `pre_start`.
 #[derive(Debug)]
 pub struct SensorsState {
@@ -95,6 +98,8 @@ pub struct SensorsState {
     touched: BTreeSet<SensorId>,
     /// Sensors that have rows and wait for an actor, because as many live as may.
     parked: VecDeque<SensorId>,
+    /// How many sensors are retiring.
+    retiring: usize,
     /// The time that the shard has been read and routed up to, milliseconds since 1970.
     stream_ms: Option<i64>,
 }
@@ -161,6 +166,7 @@ impl Actor for SensorsActor {
             journal: Journal::default(),
             touched: BTreeSet::new(),
             parked: VecDeque::new(),
+            retiring: 0,
             stream_ms: None,
         };
         state.myself.send_after(self.config.scan_interval, SensorsMsg::Scan);
@@ -180,8 +186,8 @@ impl Actor for SensorsActor {
             SensorsMsg::Time(stream_ms) => state.stream_ms = Some(stream_ms),
             SensorsMsg::Cut(cut) => state.on_cut(cut)?,
             SensorsMsg::BatchDone(_) => state.forward()?,
-            SensorsMsg::State { sensor, snapshot, bytes } => {
-                self.on_state(state, &myself, sensor, snapshot, bytes).await?;
+            SensorsMsg::State { sensor, actor, snapshot, bytes } => {
+                self.on_state(state, &myself, (sensor, actor), snapshot, bytes).await?;
             }
             SensorsMsg::Scan => self.on_scan(state, &myself).await?,
             SensorsMsg::Inspect(sensor, reply) => state.on_inspect(&sensor, reply),
@@ -238,7 +244,7 @@ impl SensorsActor {
                 state.slots.insert(sensor.clone(), slot);
             }
             let slot = state.slots.get_mut(sensor).expect("inserted above if it was missing");
-            slot.touch(number, now, record.arrival_ms);
+            slot.touch(number, group, now, record.arrival_ms);
             state.touched.insert(sensor.clone());
             // Whoever is parked has this batch in the journal.
             let parked = slot.parked;
@@ -270,7 +276,8 @@ impl SensorsActor {
         sensor: &SensorId,
     ) -> Result<(), SensorsError> {
         let actor = self.start(state, myself, sensor).await?;
-        for message in state.journal.replay(sensor, state.slots[sensor].base_at) {
+        let slot = &state.slots[sensor];
+        for message in state.journal.replay(sensor, slot.base_at, &slot.routed) {
             let _ = actor.send_message(message);
         }
         Ok(())
@@ -304,8 +311,7 @@ impl SensorsActor {
 
     /// Retires as many sensors as wait for an actor, the longest untouched first. Each finishes what it has before.
     fn make_room(&self, state: &mut SensorsState) {
-        let retiring = state.slots.values().filter(|slot| matches!(slot.life, Life::Retiring { .. })).count();
-        let wanted = state.parked.len().saturating_sub(retiring);
+        let wanted = state.parked.len().saturating_sub(state.retiring);
         if wanted == 0 {
             return;
         }
@@ -313,7 +319,7 @@ impl SensorsActor {
         live.sort();
         let asked_at = state.journal.next_number();
         for (_, sensor) in live.into_iter().take(wanted) {
-            state.slots.get_mut(&sensor).expect("listed above").retire(asked_at);
+            state.retire(&sensor, asked_at);
         }
     }
 
@@ -321,7 +327,7 @@ impl SensorsActor {
         &self,
         state: &mut SensorsState,
         myself: &ActorRef<SensorsMsg>,
-        sensor: SensorId,
+        (sensor, reporter): (SensorId, ActorId),
         snapshot: Option<u64>,
         bytes: Arc<[u8]>,
     ) -> Result<(), SensorsError> {
@@ -338,7 +344,12 @@ impl SensorsActor {
             None => {
                 let Life::Retiring { actor, asked_at, .. } = &slot.life else { return Ok(()) };
                 let (asked_at, id) = (*asked_at, actor.get_id());
+                if id != reporter {
+                    // Of an incarnation that was killed before this could be handled: its successor knows more.
+                    return Ok(());
+                }
                 state.actors.remove(&id);
+                state.retiring -= 1;
                 slot.report(bytes, asked_at);
                 slot.life = Life::Passive;
                 if slot.last_routed >= asked_at || state.journal.waits_for(&sensor) {
@@ -368,26 +379,39 @@ impl SensorsActor {
         let Some(sensor) = state.actors.remove(&id) else { return Ok(()) };
         let slot = state.slots.get_mut(&sensor).expect("every actor has a slot");
         let row = slot.life.in_hand();
+        if let Life::Retiring { .. } = slot.life {
+            state.retiring -= 1;
+        }
+        // An abandoned actor keeps a thread: its row gets no second chance.
+        let abandoned = slot.killed == Some(id) && error == ABANDONED;
         slot.life = Life::Passive;
         let crashes = slot.crashed(row, &error);
         metrics::sensor_restarted(&state.context.shard);
         state.context.figures.sensor_restarted();
         warn!(shard = %state.context.shard, %sensor, ?row, crashes, %error, "sensor restarted");
-        if crashes >= self.config.crashes_max {
+        if abandoned || crashes >= self.config.crashes_max {
             match row {
                 Some((batch, row)) => state.journal.poison(batch, row),
                 None => return Err(SensorsError::Unstable { sensor, crashes, error }),
             }
         }
-        self.revive(state, myself, &sensor).await
+        self.revive(state, myself, &sensor).await?;
+        self.make_room(state);
+        Ok(())
     }
 }
 
 impl SensorsState {
     /// The sensors that have an actor and may be retired.
     fn live(&self) -> impl Iterator<Item = (Instant, SensorId)> + '_ {
-        let live = self.slots.iter().filter(|(_, slot)| matches!(slot.life, Life::Live { .. }));
+        let slots = self.actors.values().map(|sensor| (sensor, &self.slots[sensor]));
+        let live = slots.filter(|(_, slot)| matches!(slot.life, Life::Live { .. }));
         live.map(|(sensor, slot)| (slot.last_touched, sensor.clone()))
+    }
+
+    fn retire(&mut self, sensor: &SensorId, asked_at: u64) {
+        let slot = self.slots.get_mut(sensor).expect("only known sensors retire");
+        self.retiring += usize::from(slot.retire(asked_at));
     }
 
     /// Lets a sensor wait for an actor.

@@ -81,9 +81,9 @@ impl ShardFigures {
 
     /// The shard starts again from its checkpoint: what was read and not committed is read again.
     pub fn rewound(&self) {
+        self.at_tip_ms.store(0, Ordering::Release);
         self.records_read.store(self.records_committed.load(Ordering::Acquire), Ordering::Release);
         self.read_at_ms.store(0, Ordering::Release);
-        self.at_tip_ms.store(0, Ordering::Release);
     }
 
     /// The last committed epoch.

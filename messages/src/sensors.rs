@@ -1,6 +1,6 @@
 //! What the sensors of a shard can be told as a whole.
 
-use ractor::RpcReplyPort;
+use ractor::{ActorId, RpcReplyPort};
 use serde::Serialize;
 
 use crate::{Batch, Cut, SensorId, SensorView};
@@ -20,6 +20,8 @@ pub enum SensorsMsg {
     State {
         /// The sensor.
         sensor: SensorId,
+        /// The incarnation that reports.
+        actor: ActorId,
         /// The snapshot's number; none for a retirement.
         snapshot: Option<u64>,
         /// The encoded state.

@@ -125,6 +125,11 @@ impl Shard {
         self.incarnation().sensors.clone()
     }
 
+    /// Whether this worker has given the shard up in good order: all that it read is committed.
+    pub fn is_released(&self) -> bool {
+        self.incarnation().released.as_ref().is_some_and(|released| *released.borrow())
+    }
+
     /// The boxes, downstream first. To add a box, add one line.
     pub fn children(&self, alerts: &Address<AlertsMsg>) -> Vec<ChildSpec> {
         vec![

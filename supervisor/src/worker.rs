@@ -145,7 +145,10 @@ impl Worker {
     /// Reads no more, commits what was read, sends what alerts are left, releases the leases. Returns the paths of
     /// what did not finish in time.
     pub async fn drain(&self, within: Duration) -> Result<Vec<String>, RootError> {
-        self.root.drain(within).await
+        let mut late = self.root.drain(within).await?;
+        let held = self.shards.iter().filter(|shard| !shard.is_released());
+        late.extend(held.map(|shard| format!("shards/{}", shard.context.shard.short())));
+        Ok(late)
     }
 
     /// The nodes of the tree.

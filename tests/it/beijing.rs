@@ -36,26 +36,11 @@ async fn eight_stations_land_once_and_add_up() {
     };
 
     let began = Instant::now();
-    let cpu = || {
-        let t = std::fs::read_to_string("/proc/self/stat").unwrap();
-        let f: Vec<u64> = t.split(' ').skip(13).take(2).map(|x| x.parse().unwrap()).collect();
-        (f[0], f[1])
-    };
-    let alone = std::env::var("ALONE").is_ok();
-    let mut w = None;
-    if !alone {
-        w = Some(world.worker(&setup).await);
-    }
+    let worker = world.worker(&setup).await;
     let report = replay(&world, &ledger).await;
-    println!("cpu after put {:?}", cpu());
     let put = began.elapsed();
-    let worker = match w {
-        Some(w) => w,
-        None => world.worker(&setup).await,
-    };
     assert_eq!((report.acked, report.bad_rows, report.maybe, report.failed), (ROWS, 0, 0, 0));
     finish(worker).await;
-    println!("cpu after landed {:?}", cpu());
     let landed = began.elapsed();
     let lake = world.lake();
     let objects = lake.files("", "");
@@ -81,13 +66,6 @@ async fn eight_stations_land_once_and_add_up() {
         timed("cleansed zone", || cleansed_is_what_was_recorded(&lake, &reference));
         timed("daily aggregates", || aggregates_are_right(&lake, &reference, "daily", 86_400));
     });
-    println!("cpu after checks {:?}", cpu());
-    let b = Instant::now();
-    drop(world);
-    println!("world dropped {:?}", b.elapsed());
-    let b = Instant::now();
-    drop(dir);
-    println!("dir dropped {:?} {:?}", b.elapsed(), cpu());
 }
 
 /// Runs a check that tells how much it has checked.

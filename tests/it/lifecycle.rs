@@ -103,7 +103,8 @@ async fn an_epoch_without_records_that_was_only_prepared_is_finished() {
     let broken = Setup { faults: "committer.prepared=panic@2".into(), ..Setup::default() };
     let worker = world.worker(&broken).await;
     caught_up(&worker).await;
-    let _late = worker.drain(Duration::from_secs(3)).await;
+    let late = worker.drain(Duration::from_secs(3)).await.unwrap();
+    assert_eq!(late, ["shards/000000000000"], "a shard that died while it was given up is named");
     assert_eq!(world.lake().manifests().len(), 1, "the second epoch is prepared, not written");
 
     finish(world.worker(&Setup::default()).await).await;

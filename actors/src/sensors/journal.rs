@@ -66,11 +66,17 @@ impl Journal {
         SensorMsg::Apply { in_flight: in_flight.clone(), group, receipts: self.receipts.clone(), poison: Arc::from([]) }
     }
 
-    /// Everything that a sensor has to do from this number on.
-    pub(super) fn replay<'a>(&'a self, sensor: &'a SensorId, from: u64) -> impl Iterator<Item = SensorMsg> + 'a {
+    /// Everything that a sensor has to do from this number on. `routed` says which group of which line is its own.
+    pub(super) fn replay<'a>(
+        &'a self,
+        sensor: &'a SensorId,
+        from: u64,
+        routed: &'a [(u64, usize)],
+    ) -> impl Iterator<Item = SensorMsg> + 'a {
         self.numbered().filter(move |(number, _)| *number >= from).filter_map(move |(number, line)| match line {
             Line::Batch { in_flight, receipts, poison, .. } => {
-                let group = in_flight.batch.groups.iter().position(|group| group.sensor == *sensor)?;
+                let at = routed.binary_search_by_key(&number, |(line, _)| *line).ok()?;
+                let group = routed[at].1;
                 let (in_flight, receipts, poison) = (in_flight.clone(), receipts.clone(), poison.clone());
                 Some(SensorMsg::Apply { in_flight, group, receipts, poison })
             }
@@ -126,17 +132,21 @@ impl Journal {
         }
     }
 
-    /// The first batch that some sensor has not judged yet, if it has been here for longer than this. Its time begins
-    /// anew: whoever is restarted because of it has the whole epoch to catch up.
+    /// The first batch that some sensor has not judged yet, if it has been here for longer than this. The time of all
+    /// such batches begins anew: whoever is slow because of this one must not be blamed for the next.
     pub(super) fn overdue(&mut self, now: Instant, after: Duration) -> Option<Arc<InFlight>> {
-        let incomplete = |line: &&mut Line| matches!(line, Line::Batch { in_flight, .. } if !in_flight.is_complete());
-        match self.lines.iter_mut().find(incomplete)? {
-            Line::Batch { in_flight, since, .. } if now.duration_since(*since) >= after => {
-                *since = now;
-                Some(in_flight.clone())
-            }
+        let incomplete = self.lines.iter_mut().filter_map(|line| match line {
+            Line::Batch { in_flight, since, .. } if !in_flight.is_complete() => Some((in_flight, since)),
             Line::Batch { .. } | Line::Cut { .. } => None,
+        });
+        let mut incomplete = incomplete.peekable();
+        let (first, since) = incomplete.peek()?;
+        if now.duration_since(**since) < after {
+            return None;
         }
+        let first = Arc::clone(first);
+        incomplete.for_each(|(_, since)| *since = now);
+        Some(first)
     }
 
     fn numbered(&self) -> impl Iterator<Item = (u64, &Line)> {

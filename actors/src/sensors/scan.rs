@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::slot::Life;
-use super::{SensorsActor, SensorsError, SensorsState};
+use super::{ABANDONED, SensorsActor, SensorsError, SensorsState};
 use crate::metrics;
 use crate::sensor::heartbeat_alert;
 
@@ -21,7 +21,7 @@ impl SensorsActor {
             // A handler that never awaits cannot be killed. Its actor is left to itself; what it may still say about
             // its batch is what its successor says.
             actor.get_cell().unlink(myself.get_cell());
-            self.on_death(state, myself, actor.get_id(), "it hangs and could not be killed".into()).await?;
+            self.on_death(state, myself, actor.get_id(), ABANDONED.into()).await?;
         }
         self.retire_idle(state, now);
         self.report_silent(state)?;
@@ -37,8 +37,16 @@ impl SensorsActor {
         let mut immortal = Vec::new();
         for (group, members) in in_flight.batch.groups.iter().enumerate() {
             let Some(slot) = state.slots.get_mut(&members.sensor) else { continue };
-            let Life::Live { actor, .. } = &slot.life else { continue };
-            if in_flight.outcome(group).is_some() {
+            let actor = match &slot.life {
+                Life::Live { actor, .. } => actor,
+                // Asked to retire after it was given this batch.
+                Life::Retiring { actor, asked_at, .. } if in_flight.number < *asked_at => actor,
+                Life::Retiring { .. } | Life::Passive => continue,
+            };
+            // Only who has had the same row in hand since the last look: the others wait for a processor.
+            let Some(row) = slot.life.in_hand().filter(|_| in_flight.outcome(group).is_none()) else { continue };
+            let seen = Some((actor.get_id(), row));
+            if std::mem::replace(&mut slot.looked_at, seen) != seen {
                 continue;
             }
             if slot.killed == Some(actor.get_id()) {
@@ -62,8 +70,7 @@ impl SensorsActor {
             if n >= surplus && now.duration_since(last_touched) < self.config.idle_timeout {
                 break;
             }
-            let slot = state.slots.get_mut(&sensor).expect("listed above");
-            slot.retire(asked_at);
+            state.retire(&sensor, asked_at);
         }
     }
 

@@ -27,8 +27,12 @@ pub(super) struct Slot {
     pub(super) last_arrival_ms: Option<i64>,
     /// Whether it waits for an actor.
     pub(super) parked: bool,
+    /// The row that an actor had in hand when it was last looked at for being slow.
+    pub(super) looked_at: Option<(ActorId, (u64, u32))>,
     /// The actor that was killed because it hung.
     pub(super) killed: Option<ActorId>,
+    /// Where its rows stand in the journal since its last report: line and group.
+    pub(super) routed: Vec<(u64, usize)>,
     /// Whether its silence has been reported.
     pub(super) silent: bool,
     pub(super) restarts: u32,
@@ -74,7 +78,9 @@ impl Slot {
             last_touched: Instant::now(),
             last_arrival_ms,
             parked: false,
+            looked_at: None,
             killed: None,
+            routed: Vec::new(),
             silent: false,
             restarts: 0,
             last_error: None,
@@ -82,7 +88,8 @@ impl Slot {
         }
     }
 
-    pub(super) fn touch(&mut self, number: u64, now: Instant, arrival_ms: i64) {
+    pub(super) fn touch(&mut self, number: u64, group: usize, now: Instant, arrival_ms: i64) {
+        self.routed.push((number, group));
         self.last_routed = number;
         self.last_touched = now;
         self.last_arrival_ms = self.last_arrival_ms.max(Some(arrival_ms));
@@ -93,6 +100,7 @@ impl Slot {
     pub(super) fn report(&mut self, base: Arc<[u8]>, base_at: u64) {
         self.base = base;
         self.base_at = base_at;
+        self.routed.retain(|(number, _)| *number >= base_at);
         // Whatever it died of, it has got past it.
         self.crash = None;
     }
@@ -106,11 +114,12 @@ impl Slot {
         before + 1
     }
 
-    pub(super) fn retire(&mut self, asked_at: u64) {
-        if let Life::Live { actor, in_hand } = &self.life {
-            let _ = actor.send_message(SensorMsg::Retire);
-            self.life = Life::Retiring { actor: actor.clone(), in_hand: in_hand.clone(), asked_at };
-        }
+    /// True if it was live.
+    pub(super) fn retire(&mut self, asked_at: u64) -> bool {
+        let Life::Live { actor, in_hand } = &self.life else { return false };
+        let _ = actor.send_message(SensorMsg::Retire);
+        self.life = Life::Retiring { actor: actor.clone(), in_hand: in_hand.clone(), asked_at };
+        true
     }
 
     pub(super) fn entry(&self, sensor: &SensorId, bytes: Arc<[u8]>) -> StateEntry {
