@@ -231,7 +231,7 @@ impl ReaderState {
         let asked = Instant::now();
         let page = self.stream.records(&shard, &iterator, config.records_max).await?;
         metrics::reader_page(&shard, page.records.len(), page.millis_behind, asked.elapsed());
-        self.context.faults.hit("reader.page", shard.short());
+        self.context.faults.reach("reader.page", shard.short()).await;
         if page.next.is_none() {
             self.context.figures.set_closed();
         }
