@@ -4,4 +4,7 @@
 //! **Promises** the same seed and the same requests give the same answers, faults and times.
 //! **Not here**: what ships. Nothing of the product depends on this crate.
 
+pub mod cli;
 pub mod cloud;
+pub mod oracle;
+pub mod sim;

@@ -268,7 +268,6 @@ fn config(setup: &Setup) -> WorkerConfig {
                 give_up_pause: Duration::from_secs(1),
                 claim_patience: Duration::from_secs(6),
                 skip_trimmed: false,
-                rob: false,
             },
         },
         handover_timeout: Duration::from_secs(20),

@@ -119,7 +119,17 @@ impl Stream {
     fn open(&mut self, parents: Vec<Arc<str>>, range: (u128, u128), first: u128) -> String {
         let id = format!("shardId-{:012}", self.shards.len());
         let (records, reads) = (Vec::new(), VecDeque::new());
-        let shard = Shard { id: id.as_str().into(), parents, range, first, last: None, trimmed: false, records, reads, readers: Vec::new() };
+        let shard = Shard {
+            id: id.as_str().into(),
+            parents,
+            range,
+            first,
+            last: None,
+            trimmed: false,
+            records,
+            reads,
+            readers: Vec::new(),
+        };
         self.shards.push(shard);
         id
     }

@@ -21,11 +21,8 @@ pub(super) fn collect(world: &World) -> Evidence {
         n: None,
         data: Some(stored.data),
     };
-    let node = |shard: crate::cloud::ShardView| ShardNode {
-        shard: shard.id,
-        parents: shard.parents,
-        hash_range: shard.range,
-    };
+    let node =
+        |shard: crate::cloud::ShardView| ShardNode { shard: shard.id, parents: shard.parents, hash_range: shard.range };
     let lease_write = |write: crate::cloud::RowWrite| LeaseWrite {
         at_ms: write.at_ms,
         client: write.client.0,

@@ -68,7 +68,6 @@ pub(super) fn worker(worker_id: &str) -> WorkerConfig {
                 give_up_pause: seconds(5),
                 claim_patience: patience.worker * 3,
                 skip_trimmed: false,
-                rob: false,
             },
         },
         handover_timeout: seconds(20),
