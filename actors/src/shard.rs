@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use messages::{EventSchema, ShardId};
+use messages::{EventSchema, HashRange, ShardId};
 
 use crate::ports::clock::Clock;
 use crate::ports::faults::Faults;
@@ -13,6 +13,8 @@ use crate::ports::faults::Faults;
 pub struct ShardContext {
     /// The shard.
     pub shard: ShardId,
+    /// The hash keys that belong to it.
+    pub hash_range: HashRange,
     /// The stream's name.
     pub stream: Arc<str>,
     /// What a reading looks like.

@@ -23,7 +23,8 @@ use actors::ports::stream::{ShardInfo, Stream};
 use actors::ports::transports::Transport;
 use actors::sensor::SensorRules;
 use actors::shard::{ShardContext, ShardFigures};
-use messages::EventSchema;
+use messages::{EventSchema, HashRange};
+use tracing::warn;
 
 pub use self::directory::Directory;
 use crate::ops::{Check, Readiness};
@@ -247,6 +248,7 @@ async fn check(ports: &WorkerPorts) -> Result<Vec<ShardInfo>, WorkerError> {
 fn shard(info: ShardInfo, config: &WorkerConfig, ports: &WorkerPorts, budget: &Budget) -> Shard {
     let context = ShardContext {
         shard: info.shard.clone(),
+        hash_range: hash_range(&info),
         stream: ports.stream.name().into(),
         schema: config.schema.clone(),
         clock: ports.clock.clone(),
@@ -262,6 +264,15 @@ fn shard(info: ShardInfo, config: &WorkerConfig, ports: &WorkerPorts, budget: &B
         worker_id: config.worker_id.as_str().into(),
     };
     Shard::new(context, info, config.shard.clone(), ports)
+}
+
+/// Without a range nothing is kept out: all of an aggregate is then read.
+fn hash_range(info: &ShardInfo) -> HashRange {
+    let (start, end) = &info.hash_range;
+    HashRange::parse(start, end).unwrap_or_else(|error| {
+        warn!(shard = %info.shard, %error, "the shard's hash range is unknown: aggregates are read whole");
+        HashRange::FULL
+    })
 }
 
 fn alerts(config: &WorkerConfig, ports: &WorkerPorts, figures: &Arc<AlertFigures>) -> ChildSpec {

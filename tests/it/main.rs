@@ -10,6 +10,7 @@ mod crash_points;
 mod drain;
 mod duplicates_and_late;
 mod exactly_once;
+mod kpl;
 mod lifecycle;
 mod sensor_panic;
 mod tidy;
