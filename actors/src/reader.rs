@@ -141,7 +141,7 @@ impl Actor for ReaderActor {
         myself: ActorRef<ReaderMsg>,
         args: ReaderArgs,
     ) -> Result<ReaderState, ActorProcessingErr> {
-        let decoder = Decoder::new(args.context.schema.clone(), self.config.decode.clone());
+        let decoder = Decoder::new(args.context.schema.clone(), self.config.decode.clone(), args.context.hash_range);
         args.committer.send(CommitterMsg::Attach(myself.clone()))?;
         let ended = args.checkpoint == Position::ShardEnd;
         let state = ReaderState {

@@ -34,11 +34,11 @@ use tracing::warn;
 
 use self::journal::{Entry, Journal};
 use self::slot::{Life, Slot};
+use crate::metrics;
 use crate::node::{Address, Gone, Node};
 use crate::ports::faults::Mechanism;
 use crate::sensor::{InHand, RETIRED, SensorActor, SensorArgs, SensorCore, SensorRules, StateError};
 use crate::shard::ShardContext;
-use crate::{hash_key, metrics};
 
 /// Fixed for the life of the process.
 #[derive(Clone, Debug)]
@@ -241,7 +241,7 @@ impl SensorsActor {
                     refuse(&in_flight, group, self.config.known_max);
                     continue;
                 }
-                let slot = Slot::passive(hash_key(&record.partition_key), Arc::from([]), None);
+                let slot = Slot::passive(members.hash_key, Arc::from([]), None);
                 state.slots.insert(sensor.clone(), slot);
             }
             let slot = state.slots.get_mut(sensor).expect("inserted above if it was missing");
