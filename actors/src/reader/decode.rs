@@ -145,6 +145,15 @@ impl BatchBuilder<'_> {
         }
     }
 
+    /// Takes one more record in without looking into it: processing it has failed again and again.
+    pub fn push_poisoned(&mut self, record: RawRecord) {
+        let (index, bytes) = (self.records.len() as u32, record.data.len());
+        self.bytes += bytes as u64;
+        self.records.push(record);
+        let detail = "the process died with it again and again; it was not looked into".to_owned();
+        self.reject(index, 0, 0..bytes, Reason::Poison, detail);
+    }
+
     /// Bytes of the records so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
