@@ -43,10 +43,11 @@ pub(super) struct Matching<'a> {
     records: &'a [Stored],
     evidence: &'a [Record],
     taken: Vec<bool>,
-    /// Numbers of records by payload, in order of their places.
-    by_payload: Vec<u32>,
-    /// At the beginning of each payload's run: how many of it are taken for certain.
-    skip: Vec<u32>,
+    /// Payloads in order, with the numbers of their records in order of places. Held here rather than looked up: a
+    /// search over millions would wait for memory at every step.
+    by_payload: Vec<([u8; 32], u32)>,
+    /// At the beginning of each payload's run: where it ends, and how many of it are taken for certain.
+    runs: Vec<(u32, u32)>,
     /// The payloads of all lines in order, if there may be more copies than records.
     copies: Vec<[u8; 32]>,
 }
@@ -54,13 +55,19 @@ pub(super) struct Matching<'a> {
 impl<'a> Matching<'a> {
     /// `copies` are all lines, where some may be copies that nobody acknowledged.
     pub(super) fn new(records: &'a [Stored], evidence: &'a [Record], copies: &[Line]) -> Self {
-        let payload = |n: &u32| &evidence[records[*n as usize].record as usize].sha256;
-        let mut by_payload: Vec<u32> = (0..records.len() as u32).collect();
-        by_payload.sort_unstable_by(|a, b| payload(a).cmp(payload(b)).then(a.cmp(b)));
+        let payload = |n: usize| evidence[records[n].record as usize].sha256;
+        let mut by_payload: Vec<([u8; 32], u32)> = (0..records.len()).map(|n| (payload(n), n as u32)).collect();
+        by_payload.sort_unstable();
+        let mut runs = vec![(0, 0); records.len()];
+        let mut start = 0;
+        for run in by_payload.chunk_by(|a, b| a.0 == b.0) {
+            let end = start + run.len();
+            runs[start].0 = end as u32;
+            start = end;
+        }
         let mut copies: Vec<[u8; 32]> = copies.iter().map(|line| line.sha256).collect();
         copies.sort_unstable();
-        let skip = vec![0; records.len()];
-        Self { records, evidence, taken: vec![false; records.len()], by_payload, skip, copies }
+        Self { records, evidence, taken: vec![false; records.len()], by_payload, runs, copies }
     }
 
     pub(super) fn take(&mut self, line: &Line, window: &Window) -> Found {
@@ -72,14 +79,14 @@ impl<'a> Matching<'a> {
         if let Some(place) = line.place.filter(|_| !ambiguous) {
             return self.take_at(place, line, window);
         }
-        let (start, mut skip) = (run.start, self.skip[run.start] as usize);
-        while skip < run.len() && self.taken[self.by_payload[start + skip] as usize] {
+        let (start, mut skip) = (run.start, self.runs[run.start].1 as usize);
+        while skip < run.len() && self.taken[self.by_payload[start + skip].1 as usize] {
             skip += 1;
         }
-        self.skip[start] = skip as u32;
+        self.runs[start].1 = skip as u32;
         let mut best: Option<(u8, u32)> = None;
         for at in (start + skip..run.end).take(CANDIDATES_MAX) {
-            let n = self.by_payload[at];
+            let n = self.by_payload[at].1;
             let grade = self.grade(n, window);
             if !self.taken[n as usize] && best.is_none_or(|(known, _)| grade < known) {
                 best = Some((grade, n));
@@ -136,10 +143,11 @@ impl<'a> Matching<'a> {
     }
 
     fn run(&self, sha256: &[u8; 32]) -> std::ops::Range<usize> {
-        let payload = |n: &u32| &self.evidence[self.records[*n as usize].record as usize].sha256;
-        let start = self.by_payload.partition_point(|n| payload(n) < sha256);
-        let length = self.by_payload[start..].partition_point(|n| payload(n) == sha256);
-        start..start + length
+        let start = self.by_payload.partition_point(|(payload, _)| payload < sha256);
+        match self.by_payload.get(start) {
+            Some((payload, _)) if payload == sha256 => start..self.runs[start].0 as usize,
+            _ => start..start,
+        }
     }
 
     fn copies_of(&self, sha256: &[u8; 32]) -> usize {
