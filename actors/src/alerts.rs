@@ -26,6 +26,7 @@ use tracing::{error, warn};
 use crate::metrics::{self, AlertFigures};
 use crate::node::{Address, Node};
 use crate::ports::aws::Failure;
+use crate::ports::chance::Chance;
 use crate::ports::clock::Clock;
 use crate::ports::transports::Transport;
 
@@ -49,6 +50,8 @@ pub struct AlertsArgs {
     pub transports: Arc<[Transport]>,
     /// The wall clock.
     pub clock: Clock,
+    /// For the jitter of retries.
+    pub chance: Chance,
     /// Where latencies are counted.
     pub figures: Arc<AlertFigures>,
     /// This box's node.
@@ -140,6 +143,7 @@ impl AlertsState {
             let delivery = Delivery {
                 transports: self.args.transports.clone(),
                 clock: self.args.clock.clone(),
+                chance: self.args.chance.clone(),
                 figures: self.args.figures.clone(),
                 config: config.clone(),
             };
@@ -163,6 +167,7 @@ impl AlertsState {
 struct Delivery {
     transports: Arc<[Transport]>,
     clock: Clock,
+    chance: Chance,
     figures: Arc<AlertFigures>,
     config: AlertsConfig,
 }
@@ -190,7 +195,7 @@ impl Delivery {
                 return;
             }
             metrics::alert_retried(transport.kind());
-            tokio::time::sleep(backoff.mul_f64(rand::random_range(0.5..1.0))).await;
+            tokio::time::sleep(self.chance.spread(backoff)).await;
             backoff = (backoff * 2).min(self.config.backoff_max);
         }
     }

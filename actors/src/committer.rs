@@ -24,6 +24,7 @@ use tracing::{debug, error, info};
 
 use crate::metrics;
 use crate::node::{Address, Node};
+use crate::ports::faults::Mechanism;
 use crate::ports::leases::{Lease, LeaseError};
 use crate::shard::ShardContext;
 
@@ -50,7 +51,7 @@ pub struct CommitterArgs {
     /// Epochs of the last owner whose alerts are being sent again, oldest first.
     pub unsettled: VecDeque<(EpochNumber, Receipts)>,
     /// Told when the shard has been given up in good order.
-    pub released: watch::Sender<bool>,
+    pub released: Arc<watch::Sender<bool>>,
     /// This committer's node.
     pub node: Arc<Node>,
 }
@@ -67,7 +68,7 @@ pub struct CommitterActor {
 pub struct CommitterState {
     context: ShardContext,
     lease: Lease,
-    released: watch::Sender<bool>,
+    released: Arc<watch::Sender<bool>>,
     myself: Address<CommitterMsg>,
     reader: Option<ActorRef<ReaderMsg>>,
     open: OpenEpoch,
@@ -258,11 +259,14 @@ impl CommitterActor {
         let Stage::Idle = state.stage else { return };
         let Some(reader) = &state.reader else { return };
         let epoch = state.lease.row.epoch.next();
-        let full_state = epoch.0 % self.config.full_state_every.max(1) == 0 || reason == CutReason::ShardEnd;
+        // The first one holds what a child shard has from its parents.
+        let full_state = epoch.0 == 1 || epoch.0 % self.config.full_state_every.max(1) == 0;
+        let full_state = full_state || reason == CutReason::ShardEnd;
         // A reader that has just died takes the shard down with it; nothing is lost with this message.
         if reader.send_message(ReaderMsg::Cut { epoch, reason, full_state }).is_ok() {
             debug!(shard = %state.context.shard, %epoch, ?reason, "epoch cut");
             state.stage = Stage::Cut;
+            state.context.figures.wrote();
         }
     }
 
@@ -303,11 +307,18 @@ impl CommitterState {
             None => {
                 self.context.faults.hit("committer.planned", shard.short());
                 let began = Instant::now();
-                self.lease.prepare(&plan).await?;
+                if !self.context.faults.lacks(Mechanism::Prepare) {
+                    self.lease.prepare(&plan).await?;
+                }
                 metrics::epoch_prepared(&shard, began.elapsed());
             }
         }
         self.context.faults.hit("committer.prepared", shard.short());
+        self.context.figures.wrote();
+        if self.context.faults.lacks(Mechanism::CommitLast) {
+            let alerts_through = self.alerts_through(plan.cut.epoch);
+            self.lease.commit(&plan, alerts_through).await?;
+        }
         let epoch = plan.cut.epoch;
         self.stage = Stage::Uploading { plan, receipts, since: Instant::now() };
         Ok(sinks.send_message(SinksMsg::Upload(epoch)).map_err(|e| e.to_string())?)
@@ -324,7 +335,10 @@ impl CommitterState {
         self.context.faults.hit("committer.uploaded", shard.short());
         self.unsettled.push_back((epoch, receipts));
         let alerts_through = self.alerts_through(epoch);
-        self.lease.commit(&plan, alerts_through).await?;
+        if !self.context.faults.lacks(Mechanism::CommitLast) {
+            self.lease.commit(&plan, alerts_through).await?;
+        }
+        self.context.figures.stopped_writing();
         self.context.faults.hit("committer.committed", shard.short());
         self.context.figures.committed(epoch.0, plan.records);
         metrics::epoch_committed(&shard, &plan, since.elapsed());
@@ -346,6 +360,7 @@ impl CommitterState {
         let last = self.lease.row.epoch;
         let alerts_through = self.alerts_through(last);
         self.lease.release(alerts_through).await?;
+        self.context.faults.hit("committer.released", self.context.shard.short());
         info!(shard = %self.context.shard, checkpoint = %self.lease.row.checkpoint, "shard released");
         self.released.send_replace(true);
         Ok(())

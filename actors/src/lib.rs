@@ -7,6 +7,7 @@ pub mod committer;
 mod hash_key;
 pub mod metrics;
 pub mod node;
+mod panics;
 pub mod ports;
 pub mod reader;
 pub mod recovery;

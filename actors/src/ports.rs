@@ -5,11 +5,14 @@
 //! **Not here**: what to do about it. Retries belong to the boxes, which know what they hold.
 
 pub mod aws;
+pub mod chance;
 pub mod clock;
 pub mod faults;
 pub mod leases;
 pub mod objects;
 pub mod provision;
 pub mod receivers;
+pub mod retries;
 pub mod stream;
 pub mod transports;
+pub mod work;

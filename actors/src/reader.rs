@@ -19,13 +19,14 @@ use std::time::Duration;
 use messages::{CommitterMsg, Cut, CutReason, EpochNumber, EpochPlan, Position, RawRecord, ReaderMsg, SensorsMsg};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
 use self::decode::{DecodeLimits, Decoder};
 use crate::budget::Budget;
 use crate::metrics;
 use crate::node::{Address, Gone};
 use crate::ports::aws::{CallError, Failure};
+use crate::ports::faults::Mechanism;
 use crate::ports::stream::{Stream, is_expired_iterator};
 use crate::shard::ShardContext;
 
@@ -140,7 +141,7 @@ impl Actor for ReaderActor {
         myself: ActorRef<ReaderMsg>,
         args: ReaderArgs,
     ) -> Result<ReaderState, ActorProcessingErr> {
-        let decoder = Decoder::new(args.context.schema.clone(), self.config.decode.clone());
+        let decoder = Decoder::new(args.context.schema.clone(), self.config.decode.clone(), args.context.hash_range);
         args.committer.send(CommitterMsg::Attach(myself.clone()))?;
         let ended = args.checkpoint == Position::ShardEnd;
         let state = ReaderState {
@@ -213,6 +214,7 @@ impl ReaderState {
         if self.end_seen && self.held.is_empty() {
             return self.on_shard_end();
         }
+        self.context.figures.polled();
         let due = began + pause;
         self.myself.send_after(due.saturating_duration_since(Instant::now()), ReaderMsg::Poll);
         Ok(())
@@ -229,7 +231,13 @@ impl ReaderState {
         let asked = Instant::now();
         let page = self.stream.records(&shard, &iterator, config.records_max).await?;
         metrics::reader_page(&shard, page.records.len(), page.millis_behind, asked.elapsed());
-        self.context.figures.read(page.records.len() as u64, page.millis_behind, now_ms);
+        self.context.faults.reach("reader.page", shard.short()).await;
+        if page.next.is_none() {
+            self.context.figures.set_closed();
+        }
+        if self.context.figures.read(page.records.len() as u64, page.millis_behind, now_ms) {
+            info!(%shard, after = %self.position, "shard is read");
+        }
         self.iterator = page.next;
         self.end_seen = self.iterator.is_none();
         self.hand_on(page.records.into(), config)?;
@@ -253,8 +261,10 @@ impl ReaderState {
         }
         warn!(shard = %self.context.shard, attempt = self.failures, %error, "read failed, trying again");
         let doubled = config.poll_interval * 2u32.saturating_pow(self.failures.min(10));
+        // Out of retries, the stream is asked as rarely as can be.
+        let pause = if self.stream.retries().take() { doubled.min(config.backoff_max) } else { config.backoff_max };
         // Jitter keeps shards that failed together from coming back together.
-        Ok(doubled.min(config.backoff_max).mul_f64(rand::random_range(0.5..1.0)))
+        Ok(self.context.chance.spread(pause))
     }
 
     /// Decodes records and hands them on, up to the end of the open epoch. What lies behind it is held.
@@ -311,6 +321,11 @@ impl ReaderState {
 
     fn on_shard_end(&mut self) -> Result<(), ReaderError> {
         self.at_end = true;
+        self.context.figures.stopped_reading();
+        let empty = self.position == self.epoch_from;
+        if empty && self.phase == Phase::Open && self.context.faults.lacks(Mechanism::EmptyShardEnds) {
+            return Ok(());
+        }
         if let Phase::Pinned(plan) = &self.phase {
             return match plan.cut.to.clone() {
                 Position::ShardEnd => self.finish_pinned(),
@@ -340,6 +355,7 @@ impl ReaderState {
     fn on_drain(&mut self) -> Result<(), ReaderError> {
         // A pinned epoch is not finished on the way out: the next owner does, and nothing is lost by waiting.
         self.phase = Phase::Draining;
+        self.context.figures.stopped_reading();
         self.held.clear();
         self.committer.send(CommitterMsg::CutNow(CutReason::Shutdown))?;
         Ok(())

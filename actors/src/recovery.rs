@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use messages::{Alert, EpochNumber, EpochPlan, StateEntry, StateKind, Zone};
+use messages::{Alert, EpochNumber, EpochPlan, HashRange, StateEntry, StateKind, Zone};
 
 use crate::ports::aws::CallError;
 use crate::ports::leases::LeaseRow;
@@ -30,6 +30,25 @@ pub struct Recovered {
     pub windows: Vec<StateEntry>,
     /// The event-time watermark, microseconds since 1970; the beginning of time for a fresh shard.
     pub watermark_us: Option<i64>,
+}
+
+impl Recovered {
+    /// Takes in what a parent has left to a shard of this hash range.
+    ///
+    /// A sensor whose hash key is not even in the parent's range was placed there by its producer, with an explicit
+    /// hash key that the stream does not give back. Nobody knows where it goes, so every child gets its state.
+    pub fn unite(&mut self, parent: Self, from: HashRange, range: HashRange) {
+        let mine = |entry: &StateEntry| range.contains(entry.hash_key) || !from.contains(entry.hash_key);
+        self.sensors.extend(parent.sensors.into_iter().filter(mine));
+        self.windows.extend(parent.windows.into_iter().filter(mine));
+        // The later of both: a window that one parent has closed for good must stay closed.
+        self.watermark_us = self.watermark_us.max(parent.watermark_us);
+        // A sensor that both parents know (a producer that moved it) keeps the state of the one named later.
+        for states in [&mut self.sensors, &mut self.windows] {
+            let newest: BTreeMap<_, _> = states.drain(..).map(|entry| (entry.sensor.clone(), entry)).collect();
+            states.extend(newest.into_values());
+        }
+    }
 }
 
 /// Why a shard cannot go on.
@@ -70,11 +89,15 @@ pub enum RecoveryError {
     },
 }
 
-/// Reads the states as of the checkpoint of a lease.
-pub async fn states(objects: &Objects, row: &LeaseRow, fields: &[String]) -> Result<Recovered, RecoveryError> {
+/// Reads the states as of the epoch that this state object belongs to.
+pub async fn states(
+    objects: &Objects,
+    newest_key: Option<&str>,
+    fields: &[String],
+) -> Result<Recovered, RecoveryError> {
     let mut newest: BTreeMap<(StateKind, _), StateEntry> = BTreeMap::new();
     let mut watermark_us = None;
-    let mut next = row.state_key.clone();
+    let mut next = newest_key.map(str::to_owned);
     for _ in 0..CHAIN_MAX {
         let Some(key) = next else {
             return Ok(sorted(newest, watermark_us));

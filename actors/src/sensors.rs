@@ -34,10 +34,11 @@ use tracing::warn;
 
 use self::journal::{Entry, Journal};
 use self::slot::{Life, Slot};
+use crate::metrics;
 use crate::node::{Address, Gone, Node};
+use crate::ports::faults::Mechanism;
 use crate::sensor::{InHand, RETIRED, SensorActor, SensorArgs, SensorCore, SensorRules, StateError};
 use crate::shard::ShardContext;
-use crate::{hash_key, metrics};
 
 /// Fixed for the life of the process.
 #[derive(Clone, Debug)]
@@ -240,7 +241,7 @@ impl SensorsActor {
                     refuse(&in_flight, group, self.config.known_max);
                     continue;
                 }
-                let slot = Slot::passive(hash_key(&record.partition_key), Arc::from([]), None);
+                let slot = Slot::passive(members.hash_key, Arc::from([]), None);
                 state.slots.insert(sensor.clone(), slot);
             }
             let slot = state.slots.get_mut(sensor).expect("inserted above if it was missing");
@@ -277,7 +278,8 @@ impl SensorsActor {
     ) -> Result<(), SensorsError> {
         let actor = self.start(state, myself, sensor).await?;
         let slot = &state.slots[sensor];
-        for message in state.journal.replay(sensor, slot.base_at, &slot.routed) {
+        let from = if state.context.faults.lacks(Mechanism::SensorJournal) { slot.last_routed } else { slot.base_at };
+        for message in state.journal.replay(sensor, from, &slot.routed) {
             let _ = actor.send_message(message);
         }
         Ok(())
@@ -291,7 +293,7 @@ impl SensorsActor {
         sensor: &SensorId,
     ) -> Result<ActorRef<SensorMsg>, SensorsError> {
         let slot = state.slots.get_mut(sensor).expect("only known sensors are revived");
-        let core = if slot.base.is_empty() {
+        let core = if slot.base.is_empty() || state.context.faults.lacks(Mechanism::SensorState) {
             SensorCore::new(sensor.clone(), state.rules.clone())
         } else {
             SensorCore::decode(sensor.clone(), state.rules.clone(), &slot.base)
@@ -423,6 +425,7 @@ impl SensorsState {
     }
 
     fn on_cut(&mut self, cut: Cut) -> Result<(), SensorsError> {
+        self.context.faults.hit("sensors.cut", self.context.shard.short());
         let number = self.journal.next_number();
         let touched = std::mem::take(&mut self.touched);
         let mut states = BTreeMap::new();

@@ -1,24 +1,34 @@
 //! What the boxes of one shard share: who they are, and a few figures that travel against the stream of messages.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use messages::{EventSchema, ShardId};
+use messages::{EventSchema, HashRange, ShardId};
+use tokio::time::Instant;
 
+use crate::ports::chance::Chance;
 use crate::ports::clock::Clock;
 use crate::ports::faults::Faults;
+use crate::ports::work::Work;
 
 /// The same for every box of a shard, and for all its incarnations.
 #[derive(Clone, Debug)]
 pub struct ShardContext {
     /// The shard.
     pub shard: ShardId,
+    /// The hash keys that belong to it.
+    pub hash_range: HashRange,
     /// The stream's name.
     pub stream: Arc<str>,
     /// What a reading looks like.
     pub schema: Arc<EventSchema>,
     /// The wall clock.
     pub clock: Clock,
+    /// For the jitter of retries.
+    pub chance: Chance,
+    /// Where long computations run.
+    pub work: Work,
     /// Crash points to trigger; none outside tests.
     pub faults: Faults,
     /// The shard's figures.
@@ -38,18 +48,68 @@ pub struct ShardFigures {
     sensors_live: AtomicU64,
     sensor_restarts: AtomicU64,
     epoch: AtomicU64,
+    closed: AtomicBool,
     ended: AtomicBool,
+    progress: Mutex<Progress>,
+}
+
+/// When something last moved, by the runtime's own clock.
+#[derive(Debug)]
+struct Progress {
+    /// The reader asked the stream, with whatever success. None while it has no reason to.
+    polled: Option<Instant>,
+    /// The bucket answered, or an epoch went one step further. None while no epoch is on its way.
+    wrote: Option<Instant>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { polled: Some(Instant::now()), wrote: None }
+    }
 }
 
 impl ShardFigures {
-    /// The reader got a page (perhaps an empty one) that ended this far from the tip.
-    pub fn read(&self, records: u64, millis_behind: i64, now_ms: i64) {
+    /// The reader got a page (perhaps an empty one) that ended this far from the tip. True for the first one of an
+    /// incarnation.
+    pub fn read(&self, records: u64, millis_behind: i64, now_ms: i64) -> bool {
         self.records_read.fetch_add(records, Ordering::Relaxed);
         self.millis_behind.store(millis_behind, Ordering::Relaxed);
         if records == 0 && millis_behind == 0 {
             self.at_tip_ms.store(now_ms, Ordering::Release);
         }
-        self.read_at_ms.store(now_ms, Ordering::Release);
+        self.read_at_ms.swap(now_ms, Ordering::AcqRel) == 0
+    }
+
+    /// The reader has asked the stream once more, with whatever success.
+    pub fn polled(&self) {
+        self.moved().polled = Some(Instant::now());
+    }
+
+    /// The reader has no more to ask for.
+    pub fn stopped_reading(&self) {
+        self.moved().polled = None;
+    }
+
+    /// The bucket has answered, with whatever success, or an epoch went a step further.
+    pub fn wrote(&self) {
+        self.moved().wrote = Some(Instant::now());
+    }
+
+    /// No epoch is on its way.
+    pub fn stopped_writing(&self) {
+        self.moved().wrote = None;
+    }
+
+    /// For how long nothing has moved that should: a service that fails moves, a box that hangs does not.
+    pub fn stalled_for(&self) -> Duration {
+        let moved = self.moved();
+        let since = [moved.polled, moved.wrote].into_iter().flatten().min();
+        since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    // A panic while the lock was held leaves whole values behind.
+    fn moved(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When a page last said that there is nothing more, milliseconds since 1970; 0 before that. It must be an empty
@@ -84,6 +144,7 @@ impl ShardFigures {
         self.at_tip_ms.store(0, Ordering::Release);
         self.records_read.store(self.records_committed.load(Ordering::Acquire), Ordering::Release);
         self.read_at_ms.store(0, Ordering::Release);
+        *self.moved() = Progress::default();
     }
 
     /// The last committed epoch.
@@ -120,6 +181,16 @@ impl ShardFigures {
     /// Restarts of single sensors since the worker began.
     pub fn sensor_restarts(&self) -> u64 {
         self.sensor_restarts.load(Ordering::Relaxed)
+    }
+
+    /// The stream said that nothing more will come.
+    pub fn set_closed(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Whether the stream said that nothing more will come: the shard is about to end.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// The shard was closed and all of it is committed.

@@ -29,7 +29,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,11 +42,13 @@ use tracing::{error, warn};
 
 pub use self::epoch::{Encoding, EpochContext, encode_epoch};
 pub use self::error::EncodeError;
-pub use self::keys::{KEY_BYTES_MAX, manifest_of_state};
+pub use self::keys::{KEY_BYTES_MAX, manifest_of_state, manifests_of};
 pub use self::state::{StateHeader, StateObject, StateObjectError, decode_state};
 use crate::metrics;
 use crate::node::{Address, Node};
+use crate::panics::panic_text;
 use crate::ports::aws::Failure;
+use crate::ports::faults::Mechanism;
 use crate::ports::objects::{Objects, Put};
 use crate::shard::ShardContext;
 
@@ -168,15 +169,14 @@ impl SinksState {
             encoding: config.encoding.clone(),
             previous_state: self.previous_state.clone(),
         };
-        let (myself, shard) = (self.myself.clone(), self.context.shard.clone());
+        let (myself, shard, work) = (self.myself.clone(), self.context.shard.clone(), self.context.work);
         self.tasks.spawn(async move {
             let receipts = content.receipts.clone();
             let began = Instant::now();
-            let encoding = tokio::task::spawn_blocking(move || encode_epoch(&context, &batches, &content));
-            let encoded = match encoding.await {
+            let encoded = match work.run(move || encode_epoch(&context, &batches, &content)).await {
                 Ok(Ok(encoded)) => Ok(Box::new(encoded)),
                 Ok(Err(error)) => Err(error.to_string()),
-                Err(panic) => Err(panic.to_string()),
+                Err(panic) => Err(panic),
             };
             metrics::epoch_encoded(&shard, began.elapsed());
             // If the actor has ended, its successor encodes the epoch again.
@@ -190,6 +190,7 @@ impl SinksState {
         receipts: Receipts,
     ) -> Result<(), ActorProcessingErr> {
         let encoded = encoded.map_err(SinksError::Encode)?;
+        self.context.faults.hit("sinks.sealed", self.context.shard.short());
         let plan = Box::new(encoded.plan.clone());
         self.sealed = Some(Arc::from(encoded));
         let sinks = self.myself.actor().clone();
@@ -212,7 +213,9 @@ impl SinksState {
     }
 
     fn on_upload_ended(&mut self, epoch: EpochNumber, result: Result<(), String>) -> Result<(), ActorProcessingErr> {
-        result.map_err(|cause| SinksError::Upload { epoch, cause })?;
+        if !self.context.faults.lacks(Mechanism::UploadsCount) {
+            result.map_err(|cause| SinksError::Upload { epoch, cause })?;
+        }
         if let Some(sealed) = self.sealed.take() {
             self.previous_state = sealed.plan.state_key().map(str::to_owned);
         }
@@ -230,6 +233,10 @@ struct Upload {
 impl Upload {
     async fn epoch(&self, sealed: &EncodedEpoch) -> Result<(), String> {
         let began = Instant::now();
+        let lacks = |mechanism| self.context.faults.lacks(mechanism);
+        if lacks(Mechanism::ManifestLast) {
+            self.object(&sealed.manifest).await?;
+        }
         stream::iter((0..sealed.objects.len()).map(|n| self.object(&sealed.objects[n])))
             .buffer_unordered(self.config.uploads_max.max(1))
             .try_collect::<()>()
@@ -246,6 +253,7 @@ impl Upload {
         let mut backoff = Duration::from_millis(50);
         for attempt in 1.. {
             let put = self.objects.put_new(&planned.key, object.bytes.clone(), &planned.digest, planned.rows).await;
+            self.context.figures.wrote();
             match put {
                 Ok(Put::Created) => return Ok(()),
                 Ok(Put::Same) => {
@@ -265,16 +273,13 @@ impl Upload {
                 Err(error) => {
                     metrics::upload_retried(&self.context.shard, error.failure);
                     warn!(shard = %self.context.shard, attempt, %error, "upload failed, trying again");
-                    tokio::time::sleep(backoff.mul_f64(rand::random_range(0.5..1.0))).await;
+                    // Out of retries, the bucket is asked as rarely as can be.
+                    let pause = if self.objects.retries().take() { backoff } else { self.config.backoff_max };
+                    tokio::time::sleep(self.context.chance.spread(pause)).await;
                     backoff = (backoff * 2).min(self.config.backoff_max);
                 }
             }
         }
         unreachable!("the loop returns")
     }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("panicked: {}", text.unwrap_or("without a text"))
 }

@@ -7,6 +7,7 @@
 mod alert;
 mod batch;
 mod epoch;
+mod hash_range;
 mod ids;
 pub mod schema;
 mod verdict;
@@ -30,6 +31,7 @@ pub use self::epoch::{
     AggregateRow, Cut, CutReason, CutState, DimensionChange, EncodedEpoch, EncodedObject, EpochContent, EpochPlan,
     PlannedObject, Receipt, Receipts, StateEntry, StateKind, WindowKind, Zone,
 };
+pub use self::hash_range::{HashRange, InvalidHashRange, parse_hash_key};
 pub use self::ids::{EpochNumber, InvalidSequence, Position, SensorId, SequenceNumber, ShardId};
 pub use self::reader::ReaderMsg;
 pub use self::schema::EventSchema;

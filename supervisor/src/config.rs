@@ -139,12 +139,18 @@ impl Config {
         let schema = schema::read(&mut reading.section("schema"));
         let (supervisor, watchdog) = boxes::restarts(&mut reading.section("restarts"));
         let hang_timeout = watchdog.hang_timeout;
+        let shard = boxes::shard(&mut reading);
+        let (leases, handover_timeout) = boxes::leases(&mut reading.section("leases"), shard.skip_trimmed);
         let worker = WorkerConfig {
             worker_id,
+            // Known when the ops endpoint listens.
+            address: String::new(),
+            leases,
+            handover_timeout,
             schema: schema.unwrap_or_else(stand_in),
             event_ids_max: boxes::event_ids_max(&mut reading.section("sensors")),
             memory_budget,
-            shard: boxes::shard(&mut reading),
+            shard,
             alerts: boxes::alerts(&mut reading.section("alerts")),
             supervisor,
             watchdog,

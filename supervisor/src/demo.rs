@@ -227,10 +227,8 @@ fn progress_bar(draw: bool) -> ProgressBar {
 
 fn show(bar: &ProgressBar, began: Instant, progress: &Progress, running: &Running) {
     let worker = running.worker();
-    let (read, committed) = worker.shards().iter().fold((0, 0), |(r, c), shard| {
-        let (read, committed) = shard.context.figures.progress();
-        (r + read, c + committed)
-    });
+    let totals = worker.owned().totals();
+    let (read, committed) = (totals.read, totals.committed);
     let acked = progress.acked.load(Ordering::Relaxed);
     let rate = acked as f64 / began.elapsed().as_secs_f64().max(0.001);
     let (known, live) = worker.shards().iter().fold((0, 0), |(k, l), shard| {

@@ -5,9 +5,11 @@ pub mod config;
 #[cfg(feature = "local")]
 pub mod demo;
 pub mod lake;
+pub mod leases;
 pub mod ops;
 pub mod run;
 pub mod shard;
+pub mod shards;
 pub mod supervision;
 pub mod tree_view;
 pub mod worker;

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::ports::aws;
+use actors::ports::chance::Chance;
 use actors::ports::clock::Clock;
 use actors::ports::leases::LeaseTable;
 use actors::ports::objects::Objects;
 use actors::ports::stream::Stream;
+use actors::ports::work::Work;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -21,7 +23,7 @@ use tracing::{error, info};
 use crate::cli::CliError;
 use crate::config::Effective;
 use crate::ops::{self, OpsState};
-use crate::worker::{Directory, Worker, WorkerPorts};
+use crate::worker::{Directory, Worker, WorkerConfig, WorkerPorts};
 
 /// A running worker and its ops endpoint.
 #[derive(Debug)]
@@ -51,21 +53,25 @@ impl Running {
         let metrics = ops::install_metrics().map_err(CliError::internal)?;
         let sdk = aws::load(&config.aws).await;
         let objects = Objects::new(&sdk, &config.bucket_name);
+        let faults = config.faults.clone();
         let ports = WorkerPorts {
-            stream: Stream::new(&sdk, &config.stream_name),
-            objects: objects.clone(),
-            leases: LeaseTable::new(&sdk, &config.leases_table),
+            stream: Stream::new(&sdk, &config.stream_name).with(faults.clone()),
+            objects: objects.clone().with(faults.clone()),
+            leases: LeaseTable::new(&sdk, &config.leases_table).with(Chance::system(), faults),
             transports: config.transports(&sdk).map_err(CliError::configuration)?,
             clock: Clock::system(),
+            chance: Chance::system(),
+            work: Work::Pool,
             faults: config.faults.clone(),
         };
-        let worker = Worker::start(config.worker(), ports).await.map_err(|e| CliError::environment(e.to_string()))?;
+        let settings = WorkerConfig { address: format!("http://{ops_addr}"), ..config.worker() };
+        let worker = Worker::start(settings, ports).await.map_err(|e| CliError::environment(e.to_string()))?;
         let state = OpsState {
             tree: worker.tree().clone(),
             worker_id: config.worker().worker_id,
             started: Instant::now(),
             readiness: worker.readiness(),
-            sensors: Arc::new(Directory::new(worker.shards().clone())),
+            sensors: Arc::new(Directory::new(worker.owned().clone())),
             sensor_id: config.schema().sensor_id.clone(),
             metrics,
             config: config.ops.clone(),
@@ -76,7 +82,7 @@ impl Running {
                 error!(%error, "ops endpoint ended");
             }
         });
-        info!(%ops_addr, shards = worker.shards().len(), "worker started");
+        info!(%ops_addr, worker_id = config.worker().worker_id, "worker started");
         Ok(Self { worker, objects, ops_addr, ops_stop, ops })
     }
 

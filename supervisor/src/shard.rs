@@ -5,6 +5,7 @@
 //! **Not here**: what the boxes do (`actors/`), when they restart (`supervision.rs`).
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use actors::budget::Budget;
 use actors::committer::{CommitterActor, CommitterArgs, CommitterConfig};
 use actors::node::{Address, Gone};
 use actors::ports::aws::Failure;
+use actors::ports::faults::Mechanism;
 use actors::ports::leases::{Lease, LeaseError, LeaseRow, LeaseTable};
 use actors::ports::objects::Objects;
 use actors::ports::stream::{ShardInfo, Stream};
@@ -22,7 +24,7 @@ use actors::sensor::SensorRules;
 use actors::sensors::{SensorsActor, SensorsArgs, SensorsConfig};
 use actors::shard::ShardContext;
 use actors::sinks::{SinksActor, SinksArgs, SinksConfig};
-use messages::{AlertsMsg, EpochNumber, EpochPlan, Position, ReaderMsg, Receipts, SensorsMsg};
+use messages::{AlertsMsg, EpochNumber, EpochPlan, HashRange, Position, ReaderMsg, Receipts, SensorsMsg, ShardId};
 use ractor::{ActorCell, ActorRef};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -43,6 +45,8 @@ pub struct ShardConfig {
     pub sinks: SinksConfig,
     /// Cutting and committing.
     pub committer: CommitterConfig,
+    /// Whether a parent that the stream has forgotten before all of it was read counts as read.
+    pub skip_trimmed: bool,
 }
 
 /// What the boxes of every shard reach.
@@ -62,14 +66,17 @@ pub struct ShardPorts {
     pub worker_id: Arc<str>,
 }
 
-/// One owned shard, over all its incarnations.
+/// One shard from being taken to being given up, over all its incarnations.
 #[derive(Clone, Debug)]
 pub struct Shard {
     /// Who it is.
     pub context: ShardContext,
-    info: ShardInfo,
     config: ShardConfig,
     ports: ShardPorts,
+    /// The counter of the row when it was decided to take the shard.
+    permit: u64,
+    released: Arc<watch::Sender<bool>>,
+    lost: Arc<AtomicBool>,
     incarnation: Arc<Mutex<Incarnation>>,
 }
 
@@ -80,7 +87,6 @@ struct Incarnation {
     checkpoint: Option<Position>,
     pinned: Option<Box<EpochPlan>>,
     previous_state: Option<String>,
-    released: Option<watch::Receiver<bool>>,
     sensors: Option<Address<SensorsMsg>>,
 }
 
@@ -100,7 +106,11 @@ enum ShardError {
     #[error(transparent)]
     Gone(#[from] Gone),
     #[error("the lease row of {0} is gone; it was there a moment ago")]
-    NoRow(messages::ShardId),
+    NoRow(ShardId),
+    #[error("its parent {0} has not ended yet")]
+    ParentNotEnded(ShardId),
+    #[error("the stream still has its parent {0}, but the lease table has no row of it yet")]
+    ParentWithoutRow(ShardId),
 }
 
 impl ShardError {
@@ -108,6 +118,7 @@ impl ShardError {
     fn may_pass(&self) -> bool {
         let call = match self {
             Self::Lease(LeaseError::Call(call)) | Self::Recovery(RecoveryError::Call(call)) => call,
+            Self::ParentNotEnded(_) | Self::ParentWithoutRow(_) => return true,
             Self::Lease(_) | Self::Recovery(_) | Self::Gone(_) | Self::NoRow(_) => return false,
         };
         matches!(call.failure, Failure::Throttled | Failure::Transient)
@@ -115,9 +126,10 @@ impl ShardError {
 }
 
 impl Shard {
-    /// A shard that has not started yet.
-    pub fn new(context: ShardContext, info: ShardInfo, config: ShardConfig, ports: ShardPorts) -> Self {
-        Self { context, info, config, ports, incarnation: Arc::default() }
+    /// A shard that has not started yet. `permit` is the counter of its row when it was decided to take it.
+    pub fn new(context: ShardContext, config: ShardConfig, ports: ShardPorts, permit: u64) -> Self {
+        let released = Arc::new(watch::channel(false).0);
+        Self { context, config, ports, permit, released, lost: Arc::default(), incarnation: Arc::default() }
     }
 
     /// The address of the shard's sensors, while they run.
@@ -127,7 +139,17 @@ impl Shard {
 
     /// Whether this worker has given the shard up in good order: all that it read is committed.
     pub fn is_released(&self) -> bool {
-        self.incarnation().released.as_ref().is_some_and(|released| *released.borrow())
+        *self.released.borrow()
+    }
+
+    /// Turns true when this worker has given the shard up in good order.
+    pub fn released(&self) -> watch::Receiver<bool> {
+        self.released.subscribe()
+    }
+
+    /// Whether another worker was found to have the shard.
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
     }
 
     /// The boxes, downstream first. To add a box, add one line.
@@ -160,9 +182,16 @@ impl Shard {
     }
 
     async fn start_committer(self, context: StartContext, alerts: Address<AlertsMsg>) -> Result<ActorCell, StartError> {
-        let (lease, unsettled) = self.recover_patiently(&alerts).await.map_err(StartError::failed)?;
-        let (released, receiver) = watch::channel(false);
-        self.incarnation().released = Some(receiver);
+        self.context.figures.rewound();
+        let (lease, unsettled) = match self.recover_patiently(&alerts).await {
+            Ok(recovered) => recovered,
+            Err(error @ ShardError::Lease(LeaseError::Lost(_))) => {
+                self.lost.store(true, Ordering::Release);
+                return Err(StartError::is_final(error));
+            }
+            Err(error) => return Err(StartError::failed(error)),
+        };
+        let released = self.released.clone();
         let args =
             CommitterArgs { context: self.context.clone(), lease, unsettled, released, node: context.node.clone() };
         context.spawn(CommitterActor { config: self.config.committer.clone() }, args).await
@@ -176,7 +205,7 @@ impl Shard {
             match self.recover(alerts).await {
                 Err(error) if error.may_pass() && began.elapsed() < RECOVERY_PATIENCE => {
                     warn!(shard = %self.context.shard, %error, "recovery failed, trying again");
-                    tokio::time::sleep(backoff.mul_f64(rand::random_range(0.5..1.0))).await;
+                    tokio::time::sleep(self.context.chance.spread(backoff)).await;
                     backoff = (backoff * 2).min(Duration::from_secs(3));
                 }
                 outcome => return outcome,
@@ -186,14 +215,27 @@ impl Shard {
 
     /// Takes the lease, reads the states that it names, and sends again what the last owner may not have sent.
     async fn recover(&self, alerts: &Address<AlertsMsg>) -> Result<(Lease, Unsettled), ShardError> {
-        let shard = &self.context.shard;
-        let ShardInfo { parents, hash_range, .. } = self.info.clone();
-        self.ports.leases.create_if_absent(&LeaseRow::fresh(shard.clone(), parents, hash_range)).await?;
+        let (shard, faults) = (&self.context.shard, &self.context.faults);
         let row = self.ports.leases.get(shard).await?.ok_or_else(|| ShardError::NoRow(shard.clone()))?;
+        // OWNER: what is not ours yet is taken as it was seen when that was decided, or not at all.
+        if row.owner.as_deref() != Some(&*self.ports.worker_id) && row.counter != self.permit {
+            return Err(LeaseError::Lost(shard.clone()).into());
+        }
+        let parents = self.parents(&row).await?;
         let lease = self.ports.leases.take(row, &self.ports.worker_id).await?;
+        faults.hit("lease.taken", shard.short());
+        let mut lease = lease;
+        if faults.lacks(Mechanism::FinishPinned) {
+            lease.row.pending = None;
+        }
         let row = &lease.row;
         let fields: Vec<String> = self.context.schema.fields.iter().map(|field| field.name.clone()).collect();
-        let recovered = recovery::states(&self.ports.objects, row, &fields).await?;
+        let recovered = match row.epoch {
+            // Before its first epoch a shard has what its parents have left.
+            EpochNumber(0) => self.inherit(&parents, &fields).await?,
+            _ => recovery::states(&self.ports.objects, row.state_key.as_deref(), &fields).await?,
+        };
+        faults.hit("recovery.states", shard.short());
         let mut unsettled = Unsettled::new();
         for (epoch, unsent) in recovery::unsent_alerts(&self.ports.objects, row).await? {
             let receipts = Receipts::default();
@@ -211,6 +253,56 @@ impl Shard {
         incarnation.previous_state = row.state_key.clone();
         drop(incarnation);
         Ok((lease, unsettled))
+    }
+
+    /// LINEAGE: the rows of the parents, all of which have ended. The table is asked here again, consistently: what
+    /// made somebody decide to take the shard may have been out of date.
+    async fn parents(&self, row: &LeaseRow) -> Result<Vec<LeaseRow>, ShardError> {
+        let mut ended = Vec::new();
+        if row.epoch > EpochNumber(0) {
+            return Ok(ended);
+        }
+        let mut listed: Option<Vec<ShardInfo>> = None;
+        for parent in &row.parents {
+            let found = self.ports.leases.get(parent).await?;
+            if found.as_ref().is_some_and(|row| row.checkpoint == Position::ShardEnd) {
+                ended.extend(found);
+                continue;
+            }
+            let listed = match &mut listed {
+                Some(listed) => listed,
+                None => listed.insert(self.ports.stream.shards().await.map_err(LeaseError::Call)?),
+            };
+            let is_listed = listed.iter().any(|info| info.shard == *parent);
+            let excused = self.context.faults.lacks(Mechanism::AllParents) && !ended.is_empty();
+            match found {
+                // Trimmed before all was read; that this counts as ended is the operator's decision.
+                Some(row) if excused || (!is_listed && self.config.skip_trimmed) => ended.push(row),
+                Some(_) => return Err(ShardError::ParentNotEnded(parent.clone())),
+                // The table was begun later than the parent ended.
+                None if !is_listed => {}
+                None => return Err(ShardError::ParentWithoutRow(parent.clone())),
+            }
+        }
+        Ok(ended)
+    }
+
+    /// What the parents have left to a shard: a split filters by its hash range, a merge unites.
+    async fn inherit(&self, parents: &[LeaseRow], fields: &[String]) -> Result<Recovered, ShardError> {
+        let faults = &self.context.faults;
+        let n_heard = match parents.len() {
+            _ if faults.lacks(Mechanism::ParentStates) => 0,
+            n if faults.lacks(Mechanism::BothParentStates) => n.min(1),
+            n => n,
+        };
+        let mut inherited = Recovered::default();
+        for parent in &parents[..n_heard] {
+            let states = recovery::states(&self.ports.objects, parent.state_key.as_deref(), fields).await?;
+            let (start, end) = &parent.hash_range;
+            let from = HashRange::parse(start, end).unwrap_or(HashRange::FULL);
+            inherited.unite(states, from, self.context.hash_range);
+        }
+        Ok(inherited)
     }
 
     async fn start_sinks(self, context: StartContext) -> Result<ActorCell, StartError> {
@@ -273,7 +365,7 @@ impl Shard {
 
     /// Stops reading, and waits until what was read is committed and the lease released.
     async fn drain(self, reader: ActorCell, within: Duration) {
-        let Some(mut released) = self.incarnation().released.clone() else { return };
+        let mut released = self.released();
         if ActorRef::<ReaderMsg>::from(reader).send_message(ReaderMsg::Drain).is_ok() {
             // Out of time is no loss: what is not committed is read again by the next owner.
             let _ = tokio::time::timeout(within, released.wait_for(|released| *released)).await;

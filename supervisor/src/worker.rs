@@ -7,7 +7,7 @@
 
 mod directory;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actors::alerts::{AlertsActor, AlertsArgs, AlertsConfig};
@@ -15,26 +15,31 @@ use actors::budget::Budget;
 use actors::metrics::AlertFigures;
 use actors::node::NodeState;
 use actors::ports::aws::{CallError, Failure};
+use actors::ports::chance::Chance;
 use actors::ports::clock::Clock;
 use actors::ports::faults::Faults;
-use actors::ports::leases::LeaseTable;
+use actors::ports::leases::{Heartbeat, LeaseError, LeaseTable};
 use actors::ports::objects::Objects;
 use actors::ports::stream::{ShardInfo, Stream};
 use actors::ports::transports::Transport;
+use actors::ports::work::Work;
 use actors::sensor::SensorRules;
 use actors::shard::{ShardContext, ShardFigures};
-use messages::EventSchema;
+use messages::{EventSchema, HashRange};
+use ractor::{ActorCell, ActorRef};
+use tracing::warn;
 
 pub use self::directory::Directory;
+use crate::leases::{self, LeaseFigures, LeasesActor, LeasesArgs, LeasesConfig, LeasesMsg, Trouble};
 use crate::ops::{Check, Readiness};
 use crate::shard::{Shard, ShardConfig, ShardPorts};
+use crate::shards::{Owned, ShardsActor, ShardsArgs, drain_shards};
 use crate::supervision::tree::Tree;
 use crate::supervision::watchdog::{Watchdog, WatchdogConfig};
 use crate::supervision::{
-    ChildSpec, RestartPolicy, Root, RootError, Scope, StartError, SupervisorArgs, SupervisorConfig, Surroundings,
+    ChildSpec, Root, RootError, StartContext, StartError, SupervisorArgs, SupervisorConfig, Surroundings,
 };
 
-const BOXES_PER_SHARD: u32 = 5;
 /// A shard that has not been read for this long is not being read.
 const READ_SILENCE_MS_MAX: i64 = 30_000;
 
@@ -43,12 +48,18 @@ const READ_SILENCE_MS_MAX: i64 = 30_000;
 pub struct WorkerConfig {
     /// The name on leases.
     pub worker_id: String,
+    /// Where the others find the worker's ops endpoint; empty if they cannot.
+    pub address: String,
     /// What a reading looks like.
     pub schema: Arc<EventSchema>,
     /// Event ids remembered per sensor.
     pub event_ids_max: usize,
     /// Bytes that may be in flight.
     pub memory_budget: u64,
+    /// The worker's part in the cluster.
+    pub leases: LeasesConfig,
+    /// A shard that takes longer to be handed over is taken again.
+    pub handover_timeout: Duration,
     /// How the boxes of a shard are set up.
     pub shard: ShardConfig,
     /// How alerts are sent.
@@ -74,6 +85,10 @@ pub struct WorkerPorts {
     pub transports: Arc<[Transport]>,
     /// The wall clock.
     pub clock: Clock,
+    /// Nonces and jitter.
+    pub chance: Chance,
+    /// Where long computations run.
+    pub work: Work,
     /// Crash points to trigger; none outside tests.
     pub faults: Faults,
 }
@@ -84,7 +99,8 @@ pub struct Worker {
     root: Root,
     _watchdog: Watchdog,
     tree: Tree,
-    shards: Arc<[Shard]>,
+    owned: Owned,
+    leases: Arc<LeaseFigures>,
     alert_figures: Arc<AlertFigures>,
     budget: Budget,
     clock: Clock,
@@ -109,32 +125,36 @@ pub enum WorkerError {
         /// What to do.
         fix: &'static str,
     },
+    /// Another process works under the same name.
+    #[error(transparent)]
+    Name(LeaseError),
     /// The tree could not be started.
     #[error("start the tree: {0}")]
     Tree(#[from] StartError),
 }
 
 impl Worker {
-    /// Checks that everything can be reached, and starts the tree.
+    /// Checks that everything can be reached, and starts the tree. Shards are taken from then on.
     pub async fn start(mut config: WorkerConfig, ports: WorkerPorts) -> Result<Self, WorkerError> {
         config.schema = Arc::new(config.schema.as_ref().clone().with_limits(&limits(&config)));
-        let shards = check(&ports).await?;
+        check(&ports).await?;
+        // Here, so that a name in use is told at once and not after all restarts.
+        let heartbeat = claim_name(&config, &ports, None).await?;
         let tree = Tree::new(config.nodes_max);
         let budget = Budget::new(config.memory_budget);
-        let alert_figures = Arc::new(AlertFigures::default());
-        let shards: Arc<[Shard]> = shards.into_iter().map(|info| shard(info, &config, &ports, &budget)).collect();
-        let surroundings = Surroundings {
-            tree: tree.clone(),
-            clock: ports.clock.clone(),
-            jitter: Arc::new(|| rand::random_range(0.0..1.0)),
-        };
+        let (owned, leases, alert_figures) = (Owned::default(), Arc::default(), Arc::default());
+        let chance = ports.chance.clone();
+        let surroundings =
+            Surroundings { tree: tree.clone(), clock: ports.clock.clone(), jitter: Arc::new(move || chance.unit()) };
         let children = vec![
             alerts(&config, &ports, &alert_figures),
-            shards_subtree(shards.clone(), config.supervisor.clone(), surroundings.clone()),
+            leases_box(&config, &ports, &owned, &leases, heartbeat),
+            shards_box(&config, &ports, &owned, &budget, surroundings.clone()),
         ];
         let root = Root::spawn(SupervisorArgs::new("", children, config.supervisor.clone(), surroundings)).await?;
         let watchdog = Watchdog::spawn(tree.clone(), config.watchdog);
-        Ok(Self { root, _watchdog: watchdog, tree, shards, alert_figures, budget, clock: ports.clock })
+        let clock = ports.clock;
+        Ok(Self { root, _watchdog: watchdog, tree, owned, leases, alert_figures, budget, clock })
     }
 
     /// Waits until the tree ends by itself: only when a child was given up.
@@ -142,12 +162,11 @@ impl Worker {
         self.root.ended().await
     }
 
-    /// Reads no more, commits what was read, sends what alerts are left, releases the leases. Returns the paths of
+    /// Reads no more, commits what was read, releases the leases, sends what alerts are left. Returns the paths of
     /// what did not finish in time.
     pub async fn drain(&self, within: Duration) -> Result<Vec<String>, RootError> {
         let mut late = self.root.drain(within).await?;
-        let held = self.shards.iter().filter(|shard| !shard.is_released());
-        late.extend(held.map(|shard| format!("shards/{}", shard.context.shard.short())));
+        late.extend(self.owned.unreleased());
         Ok(late)
     }
 
@@ -156,9 +175,19 @@ impl Worker {
         &self.tree
     }
 
-    /// The owned shards.
-    pub fn shards(&self) -> &Arc<[Shard]> {
-        &self.shards
+    /// The shards that this worker works on now.
+    pub fn shards(&self) -> Vec<Shard> {
+        self.owned.all()
+    }
+
+    /// A handle on the shards that this worker works on.
+    pub fn owned(&self) -> &Owned {
+        &self.owned
+    }
+
+    /// The worker's part in the cluster.
+    pub fn leases(&self) -> &LeaseFigures {
+        &self.leases
     }
 
     /// Alerts handed over so far.
@@ -173,9 +202,11 @@ impl Worker {
 
     /// Whether data flows, and if not, where it stands still. Asks no service: a probe must not cost a request each.
     pub fn readiness(&self) -> Readiness {
-        let (shards, tree, clock) = (self.shards.clone(), self.tree.clone(), self.clock.clone());
+        let (owned, tree, clock, leases) =
+            (self.owned.clone(), self.tree.clone(), self.clock.clone(), self.leases.clone());
         Arc::new(move || {
-            let mut checks: Vec<Check> = shards.iter().map(|shard| shard_check(shard, clock.now_ms())).collect();
+            let mut checks: Vec<Check> = owned.all().iter().map(|shard| shard_check(shard, clock.now_ms())).collect();
+            checks.extend(leases.troubles().into_iter().map(trouble_check));
             let down = tree.nodes().into_iter().filter(|node| node.state() != NodeState::Running);
             checks.extend(down.map(|node| Check {
                 name: node.path.clone(),
@@ -186,25 +217,28 @@ impl Worker {
         })
     }
 
-    /// Whether all that was put into the stream is read and committed, as far as this worker can tell.
+    /// Whether all that was put into the stream before then is read and committed, as far as this worker can tell:
+    /// every shard has a living owner, and its own are at their tips.
     pub fn has_caught_up(&self, since_ms: i64) -> bool {
-        self.shards.iter().all(|shard| {
+        let at_tip = |shard: &Shard| {
             let figures = &shard.context.figures;
             let (read, committed) = figures.progress();
-            figures.has_ended() || (figures.at_tip_ms() > since_ms && read == committed)
-        })
+            // One that is closed is about to end; its children come next.
+            !figures.is_closed() && figures.at_tip_ms() > since_ms && read == committed
+        };
+        // In this order: a shard that ends in between takes the settlement with it.
+        self.owned.all().iter().all(at_tip) && self.leases.settled_at_ms() > since_ms
     }
 
     /// The furthest that any shard is behind the tip, in milliseconds.
     pub fn millis_behind(&self) -> i64 {
-        self.shards.iter().map(|shard| shard.context.figures.millis_behind()).max().unwrap_or(0)
+        self.owned.all().iter().map(|shard| shard.context.figures.millis_behind()).max().unwrap_or(0)
     }
 
     /// Restarts of boxes and of single sensors since the worker began.
     pub fn restarts(&self) -> u64 {
         let boxes: u64 = self.tree.nodes().iter().map(|node| node.restarts()).sum();
-        let sensors: u64 = self.shards.iter().map(|shard| shard.context.figures.sensor_restarts()).sum();
-        boxes + sensors
+        boxes + self.owned.totals().sensor_restarts
     }
 }
 
@@ -228,28 +262,139 @@ fn shard_check(shard: &Shard, now_ms: i64) -> Check {
     Check { name, ok, why }
 }
 
+fn trouble_check((trouble, why): (Trouble, String)) -> Check {
+    let name = match trouble {
+        Trouble::Fenced => "the lease table can be written".to_owned(),
+        Trouble::GivenUp(shard) => format!("shard {} works here", shard.short()),
+        Trouble::Trimmed(shard) => format!("shard {} was read in time", shard.short()),
+        Trouble::Orphan(shard) => format!("shard {} has a lease", shard.short()),
+    };
+    Check { name, ok: false, why }
+}
+
 /// Finds out now what would else fail an hour later.
-async fn check(ports: &WorkerPorts) -> Result<Vec<ShardInfo>, WorkerError> {
-    const ENDPOINT: &str = "Check the network, the credentials, aws.region and aws.endpoint_url";
-    let unreachable = |key, error| WorkerError::Unreachable { key, error, fix: ENDPOINT };
-    let shards = ports.stream.shards().await.map_err(|error| match error.failure {
+async fn check(ports: &WorkerPorts) -> Result<(), WorkerError> {
+    ports.stream.shards().await.map_err(|error| match error.failure {
         Failure::NotFound => WorkerError::NoStream(error),
-        _ => unreachable("stream.name", error),
+        _ => unreachable_service("stream.name", error),
     })?;
     ports.objects.check().await.map_err(|error| match error.failure {
         Failure::NotFound => WorkerError::NoBucket(error),
-        _ => unreachable("bucket.name", error),
+        _ => unreachable_service("bucket.name", error),
     })?;
-    ports.leases.ensure().await.map_err(|error| unreachable("leases.table", error))?;
-    Ok(shards)
+    ports.leases.ensure().await.map_err(|error| unreachable_service("leases.table", error))
 }
 
-fn shard(info: ShardInfo, config: &WorkerConfig, ports: &WorkerPorts, budget: &Budget) -> Shard {
+fn unreachable_service(key: &'static str, error: CallError) -> WorkerError {
+    const FIX: &str = "Check the network, the credentials, aws.region and aws.endpoint_url";
+    WorkerError::Unreachable { key, error, fix: FIX }
+}
+
+async fn claim_name(config: &WorkerConfig, ports: &WorkerPorts, mine: Option<&str>) -> Result<Heartbeat, WorkerError> {
+    // Time for a living namesake to beat.
+    let watch_for = config.leases.heartbeat_interval.mul_f64(1.5);
+    let claimed = leases::claim(&ports.leases, &config.worker_id, &config.address, mine, watch_for).await;
+    claimed.map_err(|error| match error {
+        LeaseError::Call(error) => unreachable_service("leases.table", error),
+        error => WorkerError::Name(error),
+    })
+}
+
+fn leases_box(
+    config: &WorkerConfig,
+    ports: &WorkerPorts,
+    owned: &Owned,
+    figures: &Arc<LeaseFigures>,
+    heartbeat: Heartbeat,
+) -> ChildSpec {
+    let (config, ports) = (config.clone(), ports.clone());
+    let (owned, figures) = (owned.clone(), figures.clone());
+    // The first incarnation has what was claimed at the start; the others claim again.
+    let incarnation = heartbeat.row().incarnation.clone();
+    let names = Arc::new(Mutex::new((Some(heartbeat), incarnation)));
+    let start = move |context: StartContext| {
+        let (config, ports, names) = (config.clone(), ports.clone(), names.clone());
+        let (owned, figures) = (owned.clone(), figures.clone());
+        async move {
+            let (claimed, mine) = {
+                let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
+                (names.0.take(), names.1.clone())
+            };
+            let heartbeat = match claimed {
+                Some(heartbeat) => heartbeat,
+                None => claim_name(&config, &ports, Some(&mine)).await.map_err(|error| match error {
+                    error @ WorkerError::Name(_) => StartError::is_final(error),
+                    error => StartError::failed(error),
+                })?,
+            };
+            names.lock().unwrap_or_else(PoisonError::into_inner).1 = heartbeat.row().incarnation.clone();
+            let args = LeasesArgs {
+                worker_id: config.worker_id.as_str().into(),
+                heartbeat,
+                table: ports.leases.clone(),
+                stream: ports.stream.clone(),
+                objects: ports.objects.clone(),
+                clock: ports.clock.clone(),
+                faults: ports.faults.clone(),
+                owned,
+                figures,
+                node: context.node.clone(),
+            };
+            context.spawn(LeasesActor { config: config.leases.clone() }, args).await
+        }
+    };
+    ChildSpec::new("leases", "leases", start).draining_by(say_goodbye)
+}
+
+async fn say_goodbye(leases: ActorCell, within: Duration) {
+    // Out of time: the others find out by themselves.
+    let _ = ActorRef::<LeasesMsg>::from(leases).call(LeasesMsg::Goodbye, Some(within)).await;
+}
+
+fn shards_box(
+    config: &WorkerConfig,
+    ports: &WorkerPorts,
+    owned: &Owned,
+    budget: &Budget,
+    surroundings: Surroundings,
+) -> ChildSpec {
+    let rules = Arc::new(SensorRules::new(config.schema.clone(), config.event_ids_max));
+    let make: Arc<dyn Fn(ShardInfo, u64) -> Shard + Send + Sync> = {
+        let (config, ports, budget) = (config.clone(), ports.clone(), budget.clone());
+        Arc::new(move |info, counter| shard(info, counter, &config, &ports, &budget, &rules))
+    };
+    let (owned, config) = (owned.clone(), config.clone());
+    // Its shards are killed, not waited for.
+    let stop_timeout = config.supervisor.stop_timeout;
+    let start = move |context: StartContext| {
+        let (make, owned, surroundings) = (make.clone(), owned.clone(), surroundings.clone());
+        let actor =
+            ShardsActor { config: config.supervisor.clone(), surroundings, handover_timeout: config.handover_timeout };
+        async move {
+            let (alerts, leases) = (context.address("alerts")?, context.address("leases")?);
+            let args = ShardsArgs { make, owned, alerts, leases, node: context.node.clone() };
+            context.spawn(actor, args).await
+        }
+    };
+    ChildSpec::new("shards", "shards", start).draining_by(drain_shards).stopping_within(stop_timeout)
+}
+
+fn shard(
+    info: ShardInfo,
+    counter: u64,
+    config: &WorkerConfig,
+    ports: &WorkerPorts,
+    budget: &Budget,
+    rules: &Arc<SensorRules>,
+) -> Shard {
     let context = ShardContext {
         shard: info.shard.clone(),
+        hash_range: hash_range(&info),
         stream: ports.stream.name().into(),
         schema: config.schema.clone(),
         clock: ports.clock.clone(),
+        chance: ports.chance.clone(),
+        work: ports.work,
         faults: ports.faults.clone(),
         figures: Arc::new(ShardFigures::default()),
     };
@@ -258,19 +403,29 @@ fn shard(info: ShardInfo, config: &WorkerConfig, ports: &WorkerPorts, budget: &B
         objects: ports.objects.clone(),
         leases: ports.leases.clone(),
         budget: budget.clone(),
-        rules: Arc::new(SensorRules::new(config.schema.clone(), config.event_ids_max)),
+        rules: rules.clone(),
         worker_id: config.worker_id.as_str().into(),
     };
-    Shard::new(context, info, config.shard.clone(), ports)
+    Shard::new(context, config.shard.clone(), ports, counter)
+}
+
+/// Without a range nothing is kept out: a record that belongs elsewhere is then read here too.
+fn hash_range(info: &ShardInfo) -> HashRange {
+    let (start, end) = &info.hash_range;
+    HashRange::parse(start, end).unwrap_or_else(|error| {
+        warn!(shard = %info.shard, %error, "the shard's hash range is not known, so every hash key counts as its own");
+        HashRange::FULL
+    })
 }
 
 fn alerts(config: &WorkerConfig, ports: &WorkerPorts, figures: &Arc<AlertFigures>) -> ChildSpec {
     let (config, transports, clock) = (config.alerts.clone(), ports.transports.clone(), ports.clock.clone());
-    let figures = figures.clone();
-    let start = move |context: crate::supervision::StartContext| {
+    let (figures, chance) = (figures.clone(), ports.chance.clone());
+    let start = move |context: StartContext| {
         let args = AlertsArgs {
             transports: transports.clone(),
             clock: clock.clone(),
+            chance: chance.clone(),
             figures: figures.clone(),
             node: context.node.clone(),
         };
@@ -278,30 +433,4 @@ fn alerts(config: &WorkerConfig, ports: &WorkerPorts, figures: &Arc<AlertFigures
         async move { context.spawn(actor, args).await }
     };
     ChildSpec::new("alerts", "alerts", start).draining_by(directory::flush_alerts)
-}
-
-/// Shards are independent of each other.
-fn shards_subtree(shards: Arc<[Shard]>, config: SupervisorConfig, surroundings: Surroundings) -> ChildSpec {
-    // Stopping a subtree takes its children's times in sum.
-    let stop_timeout = config.stop_timeout * BOXES_PER_SHARD * u32::try_from(shards.len().max(1)).unwrap_or(u32::MAX);
-    ChildSpec::subtree("shards", "shards", move |context| {
-        let alerts = context.address("alerts")?;
-        let each = shards.iter().map(|shard| {
-            let (shard, alerts) = (shard.clone(), alerts.clone());
-            let (config, surroundings) = (config.clone(), surroundings.clone());
-            let name = shard.context.shard.short().to_owned();
-            let stop_timeout = config.stop_timeout * BOXES_PER_SHARD;
-            ChildSpec::subtree(name, "shard", move |_| {
-                let config = SupervisorConfig { scope: Scope::OneForAll, ..config.clone() };
-                Ok(SupervisorArgs::new("", shard.children(&alerts), config, surroundings.clone()))
-            })
-            .stopping_within(stop_timeout)
-        });
-        // Never gives up: one shard that cannot go on must not take the others down. It shows in /tree and /readyz,
-        // and is tried again at a slow pace.
-        let restart = RestartPolicy { restarts_max: u32::MAX, ..config.restart.clone() };
-        let config = SupervisorConfig { scope: Scope::OneForOne, restart, ..config.clone() };
-        Ok(SupervisorArgs::new("", each.collect(), config, surroundings.clone()))
-    })
-    .stopping_within(stop_timeout)
 }

@@ -1,6 +1,6 @@
 //! A local cloud and a worker in this process, on a folder of their own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use actors::aggregator::WindowsConfig;
 use actors::alerts::AlertsConfig;
 use actors::committer::CommitterConfig;
 use actors::ports::aws::{self, AwsSettings};
+use actors::ports::chance::Chance;
 use actors::ports::clock::Clock;
 use actors::ports::faults::Faults;
 use actors::ports::leases::LeaseTable;
@@ -18,15 +19,17 @@ use actors::ports::provision;
 use actors::ports::receivers::{self, ReceiversConfig};
 use actors::ports::stream::Stream;
 use actors::ports::transports::Transport;
+use actors::ports::work::Work;
 use actors::reader::ReaderConfig;
 use actors::reader::decode::DecodeLimits;
 use actors::sensors::SensorsConfig;
 use actors::sinks::{Encoding, SinksConfig};
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard};
 use local::{LocalCloud, LocalOptions};
 use messages::EventSchema;
+use supervisor::leases::{LeasesConfig, Patience, Rules};
 use supervisor::shard::ShardConfig;
 use supervisor::supervision::watchdog::WatchdogConfig;
 use supervisor::supervision::{RestartPolicy, Scope, SupervisorConfig};
@@ -131,18 +134,54 @@ impl World {
         answer.item.unwrap()
     }
 
+    /// Puts a row into the lease table, which is made if it is not there, as any DynamoDB client can.
+    pub async fn plant_row(&self, row: BTreeMap<String, AttributeValue>) {
+        LeaseTable::new(&self.sdk, "leases").ensure().await.unwrap();
+        let request = aws_sdk_dynamodb::Client::new(&self.sdk).put_item().table_name("leases");
+        request.set_item(Some(row.into_iter().collect())).send().await.unwrap();
+    }
+
+    /// Deletes a row of the lease table.
+    pub async fn delete_row(&self, key: &str) {
+        let request = aws_sdk_dynamodb::Client::new(&self.sdk).delete_item().table_name("leases");
+        request.key("leaseKey", AttributeValue::S(key.to_owned())).send().await.unwrap();
+    }
+
     /// Ends the cloud; its folder may be copied or opened again.
     pub async fn stop(self) {
         self.cloud.stop().await.unwrap();
     }
 
-    /// Splits the first shard in the middle of its range; it is closed by that.
-    pub async fn split_first_shard(&self) {
+    /// The shards that take records, by their place in the hash range.
+    pub async fn open_shards(&self) -> Vec<(u128, u128, String)> {
         let shards = self.kinesis.list_shards().stream_name(STREAM).send().await.unwrap();
-        let first = shards.shards()[0].shard_id().to_owned();
-        let middle = (1u128 << 127).to_string();
-        let split = self.kinesis.split_shard().stream_name(STREAM).shard_to_split(first).new_starting_hash_key(middle);
-        split.send().await.unwrap();
+        let is_open = |shard: &&Shard| {
+            shard.sequence_number_range().is_some_and(|range| range.ending_sequence_number().is_none())
+        };
+        let place = |shard: &Shard| {
+            let range = shard.hash_key_range().unwrap();
+            let key = |text: &str| text.parse::<u128>().unwrap();
+            (key(range.starting_hash_key()), key(range.ending_hash_key()), shard.shard_id().to_owned())
+        };
+        let mut open: Vec<_> = shards.shards().iter().filter(is_open).map(place).collect();
+        open.sort();
+        open
+    }
+
+    /// Splits the first open shard in the middle of its range; it is closed by that.
+    pub async fn split_first_shard(&self) {
+        let (start, end, shard) = self.open_shards().await.remove(0);
+        let middle = start + (end - start) / 2 + 1;
+        let split = self.kinesis.split_shard().stream_name(STREAM).shard_to_split(shard);
+        split.new_starting_hash_key(middle.to_string()).send().await.unwrap();
+    }
+
+    /// Merges the last two open shards; both are closed by that.
+    pub async fn merge_last_shards(&self) {
+        let mut open = self.open_shards().await;
+        let (right, left) = (open.pop().unwrap().2, open.pop().unwrap().2);
+        let merge = self.kinesis.merge_shards().stream_name(STREAM).shard_to_merge(left);
+        merge.adjacent_shard_to_merge(right).send().await.unwrap();
     }
 
     /// Transports to receivers at this address, and to a topic of the local cloud.
@@ -161,13 +200,16 @@ impl World {
     }
 
     pub async fn try_worker(&self, setup: &Setup) -> Result<Worker, supervisor::worker::WorkerError> {
+        let faults = Faults::parse(&setup.faults).unwrap();
         let ports = WorkerPorts {
-            stream: Stream::new(&self.sdk, STREAM),
-            objects: Objects::new(&self.sdk, BUCKET),
-            leases: LeaseTable::new(&self.sdk, "leases"),
+            stream: Stream::new(&self.sdk, STREAM).with(faults.clone()),
+            objects: Objects::new(&self.sdk, BUCKET).with(faults.clone()),
+            leases: LeaseTable::new(&self.sdk, "leases").with(Chance::system(), faults.clone()),
             transports: setup.transports.clone().into(),
             clock: Clock::system(),
-            faults: Faults::parse(&setup.faults).unwrap(),
+            chance: Chance::system(),
+            work: Work::Pool,
+            faults,
         };
         Worker::start(config(setup), ports).await
     }
@@ -212,6 +254,23 @@ pub fn copy_folder(from: &Path, to: &Path) {
 fn config(setup: &Setup) -> WorkerConfig {
     WorkerConfig {
         worker_id: setup.worker_id.into(),
+        address: String::new(),
+        leases: LeasesConfig {
+            heartbeat_interval: Duration::from_millis(200),
+            patience: Patience { worker: Duration::from_secs(2), foreign: Duration::from_secs(3) },
+            scan_interval: Duration::from_millis(50),
+            read_units_max: 1_000.0,
+            discover_interval: Duration::from_millis(500),
+            stuck_after: Duration::from_secs(60),
+            handovers_per_minute: 60,
+            rules: Rules {
+                shards_max: 1_000,
+                give_up_pause: Duration::from_secs(1),
+                claim_patience: Duration::from_secs(6),
+                skip_trimmed: false,
+            },
+        },
+        handover_timeout: Duration::from_secs(20),
         schema: Arc::new(setup.schema.clone()),
         event_ids_max: 32,
         memory_budget: setup.memory_budget,
@@ -238,6 +297,7 @@ fn config(setup: &Setup) -> WorkerConfig {
                 partitions_max: setup.partitions_max,
                 full_state_every: setup.full_state_every,
             },
+            skip_trimmed: false,
         },
         alerts: AlertsConfig {
             queue_max: 10_000,
@@ -274,8 +334,8 @@ pub async fn caught_up(worker: &Worker) {
 
 /// Records that the worker has read, and of these committed.
 pub fn progress(worker: &Worker) -> (u64, u64) {
-    let each = worker.shards().iter().map(|shard| shard.context.figures.progress());
-    each.fold((0, 0), |sum, (read, committed)| (sum.0 + read, sum.1 + committed))
+    let totals = worker.owned().totals();
+    (totals.read, totals.committed)
 }
 
 /// Catches up and drains.

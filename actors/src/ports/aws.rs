@@ -60,6 +60,15 @@ pub enum Failure {
     Refused,
 }
 
+/// What became of a write whose call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The service said so, or was never asked.
+    NotApplied,
+    /// No answer came, or one that does not tell: it may have been applied, now or later.
+    Unknown,
+}
+
 /// A call failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{action}: {message}")]
@@ -72,6 +81,16 @@ pub struct CallError {
     pub code: Option<String>,
     /// The service's or the client's own words.
     pub message: String,
+}
+
+impl CallError {
+    /// What became of the write, if it was one.
+    pub fn outcome(&self) -> Outcome {
+        match self.failure {
+            Failure::Throttled | Failure::NotFound | Failure::Condition | Failure::Refused => Outcome::NotApplied,
+            Failure::Transient => Outcome::Unknown,
+        }
+    }
 }
 
 /// Classifies an SDK error.

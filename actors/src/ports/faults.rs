@@ -1,46 +1,80 @@
-//! Named crash points, for tests and chaos runs. Compiled to nothing without the feature `fault-points`.
+//! Named crash points and mutants, for tests and chaos runs. Compiled to nothing without the feature `fault-points`.
 //!
 //! A plan is text: `point[detail]=action@n`, joined by `;`. `action` is `panic` (the actor dies) or `abort` (the process
-//! dies as by SIGKILL: no destructor runs). `@n` picks the n-th time the point is reached, 1 if left out. Without
+//! dies as by SIGKILL: no destructor runs); at points where an actor can wait also `hang`: it never goes on. `@n` picks the n-th time the point is reached, 1 if left out. Without
 //! `[detail]` every detail counts. Example: `committer.prepared=abort@2;sensor.row[s-000001]=panic@10`.
+//!
+//! `mutant=name` switches a safety mechanism off ([`Mechanism`]).
 
-/// The named points, in the order in which an epoch passes them.
-pub const POINTS: [&str; 7] = [
+mod mechanism;
+
+pub use self::mechanism::Mechanism;
+
+/// The named points, in the order in which a shard and its epochs pass them.
+pub const POINTS: [&str; 13] = [
+    "lease.taken",
+    "recovery.states",
+    "reader.page",
     "sensor.row",
+    "sensors.cut",
+    "sinks.sealed",
     "committer.planned",
     "committer.prepared",
     "sinks.object",
     "sinks.manifest",
     "committer.uploaded",
     "committer.committed",
+    "committer.released",
 ];
 
 /// A plan of faults cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "fault plan {0:?}: expected point=panic or point=abort, optionally point[detail] and @n, with a point of {POINTS:?}"
+    "fault plan {0:?}: expected point=panic or point=abort, optionally point[detail] and @n, with a point of {POINTS:?}; \
+     or mutant=name, with a name of {mutants:?}", mutants = Mechanism::ALL.iter().map(|m| m.mutant()).collect::<Vec<_>>()
 )]
 pub struct BadFaultPlan(String);
 
 #[cfg(feature = "fault-points")]
 mod enabled {
+    use std::fmt;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::{BadFaultPlan, POINTS};
+    use super::{BadFaultPlan, Mechanism, POINTS};
 
     #[derive(Debug)]
     struct Fault {
         point: String,
         detail: Option<String>,
-        abort: bool,
+        action: Action,
         at: u64,
         hits: AtomicU64,
     }
 
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Action {
+        Panic,
+        Abort,
+        Hang,
+    }
+
+    #[derive(Default)]
+    struct Plan {
+        faults: Vec<Fault>,
+        off: Option<Mechanism>,
+        on_abort: Option<Box<dyn Fn() + Send + Sync>>,
+    }
+
     /// The faults to inject.
-    #[derive(Clone, Debug, Default)]
-    pub struct Faults(Arc<Vec<Fault>>);
+    #[derive(Clone, Default)]
+    pub struct Faults(Arc<Plan>);
+
+    impl fmt::Debug for Faults {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.debug_struct("Faults").field("faults", &self.0.faults).field("off", &self.0.off).finish_non_exhaustive()
+        }
+    }
 
     impl Faults {
         /// No faults.
@@ -50,23 +84,60 @@ mod enabled {
 
         /// Reads a plan.
         pub fn parse(plan: &str) -> Result<Self, BadFaultPlan> {
-            let parts = plan.split(';').map(str::trim).filter(|part| !part.is_empty());
-            let faults = parts.map(|part| fault(part).ok_or_else(|| BadFaultPlan(part.to_owned())));
-            Ok(Self(Arc::new(faults.collect::<Result<_, _>>()?)))
+            Ok(Self(Arc::new(read(plan)?)))
+        }
+
+        /// Reads a plan whose `abort` calls this function instead of ending the process: for a simulation, where a
+        /// process is a part of one. Its worker must have no effect from then on.
+        pub fn simulated(plan: &str, on_abort: impl Fn() + Send + Sync + 'static) -> Result<Self, BadFaultPlan> {
+            Ok(Self(Arc::new(Plan { on_abort: Some(Box::new(on_abort)), ..read(plan)? })))
         }
 
         /// The point is reached: dies here if the plan says so.
         pub fn hit(&self, point: &str, detail: &str) {
-            for fault in self.0.iter() {
-                let matches = fault.point == point && fault.detail.as_deref().is_none_or(|d| d == detail);
-                if matches && fault.hits.fetch_add(1, Ordering::Relaxed) + 1 == fault.at {
-                    if fault.abort {
-                        std::process::abort();
-                    }
-                    panic!("injected fault at {point}");
-                }
+            self.strike(point, detail);
+        }
+
+        /// The same at a point where the actor can wait: it may also hang there.
+        pub async fn reach(&self, point: &str, detail: &str) {
+            if self.strike(point, detail) {
+                std::future::pending::<()>().await;
             }
         }
+
+        /// True if the actor is to hang.
+        fn strike(&self, point: &str, detail: &str) -> bool {
+            let mut hangs = false;
+            for fault in &self.0.faults {
+                let matches = fault.point == point && fault.detail.as_deref().is_none_or(|d| d == detail);
+                if matches && fault.hits.fetch_add(1, Ordering::Relaxed) + 1 == fault.at {
+                    match (fault.action, &self.0.on_abort) {
+                        (Action::Abort, Some(on_abort)) => on_abort(),
+                        (Action::Abort, None) => std::process::abort(),
+                        (Action::Panic, _) => panic!("injected fault at {point}"),
+                        (Action::Hang, _) => hangs = true,
+                    }
+                }
+            }
+            hangs
+        }
+
+        /// Whether a mutant lacks this mechanism.
+        pub fn lacks(&self, mechanism: Mechanism) -> bool {
+            self.0.off == Some(mechanism)
+        }
+    }
+
+    fn read(plan: &str) -> Result<Plan, BadFaultPlan> {
+        let mut read = Plan::default();
+        for part in plan.split(';').map(str::trim).filter(|part| !part.is_empty()) {
+            let bad = || BadFaultPlan(part.to_owned());
+            match part.strip_prefix("mutant=") {
+                Some(name) => read.off = Some(Mechanism::of_mutant(name).ok_or_else(bad)?),
+                None => read.faults.push(fault(part).ok_or_else(bad)?),
+            }
+        }
+        Ok(read)
     }
 
     fn fault(part: &str) -> Option<Fault> {
@@ -76,20 +147,21 @@ mod enabled {
             Some((point, rest)) => (point, Some(rest.strip_suffix(']')?.to_owned())),
             None => (left, None),
         };
-        let abort = match action {
-            "abort" => true,
-            "panic" => false,
+        let action = match action {
+            "abort" => Action::Abort,
+            "panic" => Action::Panic,
+            "hang" => Action::Hang,
             _ => return None,
         };
         let known = POINTS.contains(&point);
         let at = at.parse().ok().filter(|n| *n > 0)?;
-        known.then(|| Fault { point: point.to_owned(), detail, abort, at, hits: AtomicU64::new(0) })
+        known.then(|| Fault { point: point.to_owned(), detail, action, at, hits: AtomicU64::new(0) })
     }
 }
 
 #[cfg(not(feature = "fault-points"))]
 mod enabled {
-    use super::BadFaultPlan;
+    use super::{BadFaultPlan, Mechanism};
 
     /// No faults: this build has no crash points.
     #[derive(Clone, Debug, Default)]
@@ -109,6 +181,16 @@ mod enabled {
         /// Does nothing.
         #[inline(always)]
         pub fn hit(&self, _point: &str, _detail: &str) {}
+
+        /// Does nothing.
+        #[inline(always)]
+        pub async fn reach(&self, _point: &str, _detail: &str) {}
+
+        /// Never: this build has no mutants.
+        #[inline(always)]
+        pub fn lacks(&self, _mechanism: Mechanism) -> bool {
+            false
+        }
     }
 }
 
@@ -129,8 +211,26 @@ mod tests {
 
     #[test]
     fn a_wrong_plan_is_refused() {
-        for plan in ["nowhere=panic", "sensor.row=explode", "sensor.row", "sensor.row=panic@0"] {
+        for plan in ["nowhere=panic", "sensor.row=explode", "sensor.row", "sensor.row=panic@0", "mutant=none"] {
             assert!(Faults::parse(plan).is_err(), "{plan}");
+        }
+    }
+
+    #[test]
+    fn a_simulated_abort_does_not_end_the_process() {
+        let aborted = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let seen = aborted.clone();
+        let faults =
+            Faults::simulated("reader.page=abort", move || seen.store(true, std::sync::atomic::Ordering::SeqCst));
+        faults.unwrap().hit("reader.page", "0");
+        assert!(aborted.load(std::sync::atomic::Ordering::SeqCst));
+    }
+
+    #[test]
+    fn every_mutant_has_its_own_name() {
+        for mechanism in Mechanism::ALL {
+            let faults = Faults::parse(&format!("mutant={}", mechanism.mutant())).unwrap();
+            assert!(Mechanism::ALL.iter().all(|other| faults.lacks(*other) == (other == mechanism)));
         }
     }
 }

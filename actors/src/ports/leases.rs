@@ -1,34 +1,60 @@
 //! The lease table: DynamoDB rows in KCL 3.5's single-table format, with our own extra attributes.
 //!
-//! **Promises** every write is conditional on the owner and the counter, and carries a nonce: after a failed condition
-//! the row is read back, and our own nonce in it says that an earlier attempt of this very write was applied.
+//! **Promises** every write of a lease is conditional on the owner and the counter; its outcome is known, also when an
+//! answer was lost (`leases/write.rs`). Attributes that are not ours stay as they are.
 //! **Not here**: who should own what.
 
 mod row;
+mod workers;
+mod write;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableStatus,
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ReturnConsumedCapacity,
+    ScalarAttributeType, TableStatus,
 };
 use messages::{EpochNumber, EpochPlan, ShardId};
 
-pub use self::row::{BadRow, LeaseRow, Pending};
+pub use self::row::{BadRow, LeaseRow, LeaseView, Pending};
+use self::row::{Item, text_of};
+pub use self::workers::{Heartbeat, WorkerRow};
+use self::write::{Write, Written, number, text};
 use super::aws::{CallError, Failure, classify};
+use super::chance::Chance;
+use super::faults::{Faults, Mechanism};
+use super::retries::RetryBudget;
 
 /// Attempts of one write before its failure is reported.
 const ATTEMPTS_MAX: u32 = 4;
-const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const TABLE_WAIT_MAX: Duration = Duration::from_secs(60);
+/// A table of this many pages of 1 MB is none of ours.
+const SCAN_PAGES_MAX: usize = 100;
 
 /// The lease table of one application.
 #[derive(Clone, Debug)]
 pub struct LeaseTable {
     client: Client,
     table: String,
+    chance: Chance,
+    faults: Faults,
+    retries: RetryBudget,
+}
+
+/// All that a look at the table shows.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    /// The leases, by shard.
+    pub leases: BTreeMap<ShardId, LeaseView>,
+    /// The workers, by name.
+    pub workers: BTreeMap<String, WorkerRow>,
+    /// Rows that call themselves leases and cannot be read: their shards are left alone.
+    pub bad: Vec<BadRow>,
+    /// Read units that the look has cost.
+    pub read_units: f64,
 }
 
 /// Why a lease could not be written.
@@ -37,6 +63,9 @@ pub enum LeaseError {
     /// Another worker owns the shard now. Nothing was changed.
     #[error("the lease of {0} is lost: another worker wrote the row")]
     Lost(ShardId),
+    /// Another process beats under this worker's name.
+    #[error("worker.id {0:?} is in use by another process: give each one a name of its own (--worker-id)")]
+    NameInUse(String),
     /// The table did not answer, or refused.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -56,7 +85,18 @@ pub struct Lease {
 impl LeaseTable {
     /// The table of this name.
     pub fn new(config: &aws_config::SdkConfig, table: &str) -> Self {
-        Self { client: Client::new(config), table: table.to_owned() }
+        let (chance, faults, retries) = (Chance::system(), Faults::none(), RetryBudget::default());
+        Self { client: Client::new(config), table: table.to_owned(), chance, faults, retries }
+    }
+
+    /// The same with other dice and faults.
+    pub fn with(self, chance: Chance, faults: Faults) -> Self {
+        Self { chance, faults, ..self }
+    }
+
+    /// The table's name.
+    pub fn name(&self) -> &str {
+        &self.table
     }
 
     /// Creates the table if there is none, as KCL does, and waits until it is active.
@@ -98,19 +138,69 @@ impl LeaseTable {
 
     /// A shard's row, read consistently; none if there is none.
     pub async fn get(&self, shard: &ShardId) -> Result<Option<LeaseRow>, LeaseError> {
-        let request = self.client.get_item().table_name(&self.table).consistent_read(true);
-        let request = request.key("leaseKey", AttributeValue::S(shard.to_string()));
-        let answer = request.send().await.map_err(|e| classify(format!("read the lease of {shard}"), e))?;
-        Ok(answer.item.map(LeaseRow::read).transpose()?)
+        Ok(self.item(shard.as_str()).await?.map(LeaseRow::read).transpose()?)
     }
 
-    /// Creates a shard's row at the beginning of the shard, unless there is one.
-    pub async fn create_if_absent(&self, fresh: &LeaseRow) -> Result<(), LeaseError> {
+    async fn item(&self, key: &str) -> Result<Option<Item>, CallError> {
+        let request = self.client.get_item().table_name(&self.table).consistent_read(true);
+        let answer = request.key("leaseKey", text(key)).send().await;
+        Ok(answer.map_err(|e| classify(format!("read the row of {key}"), e))?.item)
+    }
+
+    /// Looks at the whole table. Eventually consistent: whoever acts on it writes on condition.
+    pub async fn scan(&self) -> Result<Rows, CallError> {
+        let action = || format!("scan table {:?}", self.table);
+        let mut rows = Rows::default();
+        let mut from = None;
+        for _ in 0..SCAN_PAGES_MAX {
+            let request = self.client.scan().table_name(&self.table).set_exclusive_start_key(from.take());
+            // Plans are large and nobody else's business. (They are paid for all the same.)
+            let request = request
+                .projection_expression(LeaseView::ATTRIBUTES)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            let page = request.send().await.map_err(|e| classify(action(), e))?;
+            rows.read_units += page.consumed_capacity().and_then(|c| c.capacity_units()).unwrap_or(0.0);
+            for item in page.items.unwrap_or_default() {
+                rows.add(item);
+            }
+            from = page.last_evaluated_key.filter(|key| !key.is_empty());
+            if from.is_none() {
+                return Ok(rows);
+            }
+        }
+        let message = format!("more than {SCAN_PAGES_MAX} pages");
+        Err(CallError { action: action(), failure: Failure::Refused, code: None, message })
+    }
+
+    /// Creates a shard's row at the beginning of the shard, unless there is one. True if it is new.
+    pub async fn create_if_absent(&self, fresh: &LeaseRow) -> Result<bool, LeaseError> {
         let request = self.client.put_item().table_name(&self.table).set_item(Some(fresh.attributes()));
         let request = request.condition_expression("attribute_not_exists(leaseKey)");
         let action = format!("create the lease of {}", fresh.shard);
         match request.send().await.map_err(|e| classify(action, e)) {
-            Err(error) if error.failure != Failure::Condition => Err(error.into()),
+            Err(error) if error.failure == Failure::Condition => Ok(false),
+            Err(error) => Err(error.into()),
+            Ok(_) => Ok(true),
+        }
+    }
+
+    /// Notes a parent's children on its row, as KCL does: for people, and for going back to KCL.
+    pub async fn note_children(&self, parent: &ShardId, children: &[ShardId]) -> Result<(), CallError> {
+        let mut write = Write::default();
+        let children = children.iter().map(ShardId::to_string).collect();
+        write.set("childShardIds", AttributeValue::Ss(children)).only_if("leaseKey", text(parent.as_str()));
+        // A row that is gone needs no children.
+        self.write(parent.as_str(), write, ATTEMPTS_MAX).await.map(|_| ())
+    }
+
+    /// Deletes the row of a shard that the stream has forgotten, on condition that nobody wrote it since it was seen.
+    pub async fn delete(&self, seen: &LeaseView) -> Result<(), CallError> {
+        let request = self.client.delete_item().table_name(&self.table).key("leaseKey", text(seen.shard.as_str()));
+        let request = request
+            .condition_expression("leaseCounter = :was")
+            .expression_attribute_values(":was", number(seen.counter));
+        match request.send().await.map_err(|e| classify(format!("delete the lease of {}", seen.shard), e)) {
+            Err(error) if error.failure != Failure::Condition => Err(error),
             _ => Ok(()),
         }
     }
@@ -118,20 +208,51 @@ impl LeaseTable {
     /// Takes a shard for this worker, on condition that nobody wrote the row since it was read.
     pub async fn take(&self, row: LeaseRow, owner: &str) -> Result<Lease, LeaseError> {
         let mut lease = Lease { table: self.clone(), row };
-        let switched = lease.row.owner.as_deref() != Some(owner);
-        let mut write = Write::new("leaseOwner = :me");
-        write.value(":me", AttributeValue::S(owner.to_owned()));
-        if switched {
-            write.set("ownerSwitchesSinceCheckpoint = :switches");
+        let mut write = Write::default();
+        write.set("leaseOwner", text(owner));
+        if lease.row.owner.as_deref() != Some(owner) {
             let switches = lease.row.owner_switches + 1;
-            write.value(":switches", number(switches));
+            write.set("ownerSwitchesSinceCheckpoint", number(switches));
             lease.row.owner_switches = switches;
         }
-        write.remove("checkpointOwner");
+        write.remove("checkpointOwner").remove("mangroveGivenUpBy");
         // The owner is not part of the condition here: the counter alone says that nobody moved.
         lease.write(write, None).await?;
         lease.row.owner = Some(owner.to_owned());
+        lease.row.checkpoint_owner = None;
         Ok(lease)
+    }
+
+    /// Gives a shard up on which this worker can make no progress: others are to try it first. Nothing is changed if
+    /// it is another's already.
+    pub async fn give_up(&self, shard: &ShardId, owner: &str) -> Result<(), LeaseError> {
+        let Some(row) = self.get(shard).await?.filter(|row| row.owner.as_deref() == Some(owner)) else {
+            return Ok(());
+        };
+        let mut write = Write::default();
+        write.set("mangroveGivenUpBy", text(owner)).remove("leaseOwner");
+        Lease { table: self.clone(), row }.write_as_owner(write).await
+    }
+}
+
+impl Rows {
+    fn add(&mut self, item: Item) {
+        match text_of(&item, "entityType").as_deref() {
+            // Rows without a type were written by KCL before 3.5.
+            None | Some("LEASE") => match LeaseView::read(&item) {
+                Ok(lease) => {
+                    self.leases.insert(lease.shard.clone(), lease);
+                }
+                Err(bad) => self.bad.push(bad),
+            },
+            Some(workers::ENTITY_TYPE) => {
+                if let Some(worker) = WorkerRow::read(&item) {
+                    self.workers.insert(worker.id.clone(), worker);
+                }
+            }
+            // KCL's leader, its migrations, its worker metrics: none of ours.
+            Some(_) => {}
+        }
     }
 }
 
@@ -139,12 +260,12 @@ impl Lease {
     /// Pins the end and the content of the next epoch: from here on every owner writes exactly this.
     pub async fn prepare(&mut self, plan: &EpochPlan) -> Result<(), LeaseError> {
         let state = row::encode_plan(plan)?;
-        let mut write = Write::new("pendingCheckpoint = :to");
-        write.set("pendingCheckpointSubSequenceNumber = :zero");
-        write.set("pendingCheckpointState = :state");
-        write.value(":to", AttributeValue::S(plan.cut.to.to_string()));
-        write.value(":zero", number(0));
-        write.value(":state", AttributeValue::B(Blob::new(state)));
+        let to = plan.cut.to.to_string();
+        let mut write = Write::default();
+        write.set("pendingCheckpoint", text(&to)).set("pendingCheckpointSubSequenceNumber", number(0));
+        write.set("pendingCheckpointState", AttributeValue::B(Blob::new(state)));
+        // Tells our own plan from what a KCL application may have left in KCL's attributes.
+        write.set("mangrovePending", text(&to));
         self.write_as_owner(write).await?;
         self.row.pending = Some(Pending { to: plan.cut.to.clone(), plan: Box::new(plan.clone()) });
         Ok(())
@@ -152,20 +273,15 @@ impl Lease {
 
     /// Moves the checkpoint to the end of the prepared epoch, all of which is durable.
     pub async fn commit(&mut self, plan: &EpochPlan, alerts_through: EpochNumber) -> Result<(), LeaseError> {
-        let mut write = Write::new("checkpoint = :to");
-        write.set("checkpointSubSequenceNumber = :zero");
-        write.set("ownerSwitchesSinceCheckpoint = :zero");
-        write.set("mangroveEpoch = :epoch");
-        write.set("mangroveAlertsThrough = :alerts");
-        write.value(":to", AttributeValue::S(plan.cut.to.to_string()));
-        write.value(":zero", number(0));
-        write.value(":epoch", number(plan.cut.epoch.0));
-        write.value(":alerts", number(alerts_through.0));
-        if let Some(key) = plan.state_key() {
-            write.set("mangroveState = :key");
-            write.value(":key", AttributeValue::S(key.to_owned()));
+        let mut write = Write::default();
+        write.set("checkpoint", text(&plan.cut.to.to_string())).set("checkpointSubSequenceNumber", number(0));
+        write.set("ownerSwitchesSinceCheckpoint", number(0));
+        write.set("mangroveEpoch", number(plan.cut.epoch.0)).set("mangroveAlertsThrough", number(alerts_through.0));
+        if let Some(key) = plan.state_key().filter(|_| !self.table.faults.lacks(Mechanism::StateWithEpoch)) {
+            write.set("mangroveState", text(key));
         }
-        write.remove("pendingCheckpoint, pendingCheckpointSubSequenceNumber, pendingCheckpointState");
+        write.remove("pendingCheckpoint").remove("pendingCheckpointSubSequenceNumber");
+        write.remove("pendingCheckpointState").remove("mangrovePending");
         self.write_as_owner(write).await?;
         self.row.checkpoint = plan.cut.to.clone();
         self.row.epoch = plan.cut.epoch;
@@ -177,9 +293,8 @@ impl Lease {
 
     /// Gives the shard up in good order: the next owner may start at once.
     pub async fn release(&mut self, alerts_through: EpochNumber) -> Result<(), LeaseError> {
-        let mut write = Write::new("mangroveAlertsThrough = :alerts");
-        write.value(":alerts", number(alerts_through.0));
-        write.remove("leaseOwner");
+        let mut write = Write::default();
+        write.set("mangroveAlertsThrough", number(alerts_through.0)).remove("leaseOwner");
         self.write_as_owner(write).await
     }
 
@@ -188,87 +303,18 @@ impl Lease {
         self.write(write, Some(owner)).await
     }
 
-    /// One conditional write, tried until its outcome is known.
     async fn write(&mut self, mut write: Write, owner: Option<String>) -> Result<(), LeaseError> {
-        let shard = self.row.shard.clone();
-        let nonce = format!("{:032x}", rand::random::<u128>());
         let counter = self.row.counter + 1;
-        write.set("leaseCounter = :next");
-        write.set("mangroveNonce = :nonce");
-        write.value(":next", number(counter));
-        write.value(":was", number(self.row.counter));
-        write.value(":nonce", AttributeValue::S(nonce.clone()));
-        let mut condition = "leaseCounter = :was".to_owned();
+        write.set("leaseCounter", number(counter)).only_if("leaseCounter", number(self.row.counter));
         if let Some(owner) = owner {
-            condition.push_str(" AND leaseOwner = :owner");
-            write.value(":owner", AttributeValue::S(owner));
+            write.only_if("leaseOwner", text(&owner));
         }
-        let mut backoff = BACKOFF_MIN;
-        for attempt in 1.. {
-            let request = self.table.client.update_item().table_name(&self.table.table);
-            let request = request
-                .key("leaseKey", AttributeValue::S(shard.to_string()))
-                .update_expression(write.expression())
-                .condition_expression(&condition)
-                .set_expression_attribute_values(Some(write.values.clone()));
-            let error = match request.send().await {
-                Ok(_) => break,
-                Err(error) => classify(format!("write the lease of {shard}"), error),
-            };
-            match error.failure {
-                Failure::Condition => {
-                    // Either another worker wrote, or an attempt whose answer was lost: the nonce tells.
-                    let found = self.table.get(&shard).await?;
-                    if found.is_none_or(|row| row.nonce.as_deref() != Some(nonce.as_str())) {
-                        return Err(LeaseError::Lost(shard));
-                    }
-                    break;
-                }
-                Failure::Throttled | Failure::Transient if attempt < ATTEMPTS_MAX => {
-                    tokio::time::sleep(backoff).await;
-                    backoff *= 2;
-                }
-                _ => return Err(error.into()),
+        match self.table.write(self.row.shard.as_str(), write, ATTEMPTS_MAX).await? {
+            Written::Applied => {
+                self.row.counter = counter;
+                Ok(())
             }
+            Written::ConditionFailed => Err(LeaseError::Lost(self.row.shard.clone())),
         }
-        self.row.counter = counter;
-        Ok(())
     }
-}
-
-/// The parts of an update expression.
-struct Write {
-    sets: Vec<&'static str>,
-    removes: Vec<&'static str>,
-    values: HashMap<String, AttributeValue>,
-}
-
-impl Write {
-    fn new(first: &'static str) -> Self {
-        Self { sets: vec![first], removes: Vec::new(), values: HashMap::new() }
-    }
-
-    fn set(&mut self, part: &'static str) {
-        self.sets.push(part);
-    }
-
-    fn remove(&mut self, part: &'static str) {
-        self.removes.push(part);
-    }
-
-    fn value(&mut self, name: &str, value: AttributeValue) {
-        self.values.insert(name.to_owned(), value);
-    }
-
-    fn expression(&self) -> String {
-        let mut expression = format!("SET {}", self.sets.join(", "));
-        if !self.removes.is_empty() {
-            expression.push_str(&format!(" REMOVE {}", self.removes.join(", ")));
-        }
-        expression
-    }
-}
-
-fn number(n: u64) -> AttributeValue {
-    AttributeValue::N(n.to_string())
 }

@@ -8,6 +8,8 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
 use super::aws::{CallError, Failure, classify};
+use super::faults::{Faults, Mechanism};
+use super::retries::RetryBudget;
 
 /// Metadata key of the logical digest: what tells "mine, already" from "another's".
 const DIGEST: &str = "mangrove-digest";
@@ -23,6 +25,8 @@ pub struct Objects {
     client: Client,
     bucket: String,
     attempt_timeout: Duration,
+    faults: Faults,
+    retries: RetryBudget,
 }
 
 /// What became of a conditional PUT.
@@ -46,7 +50,19 @@ impl Objects {
             client: Client::from_conf(config.build()),
             bucket: bucket.to_owned(),
             attempt_timeout: attempt_timeout.unwrap_or(Duration::from_secs(5)),
+            faults: Faults::none(),
+            retries: RetryBudget::default(),
         }
+    }
+
+    /// The same with other faults.
+    pub fn with(self, faults: Faults) -> Self {
+        Self { faults, ..self }
+    }
+
+    /// The bucket's retries.
+    pub fn retries(&self) -> &RetryBudget {
+        &self.retries
     }
 
     /// Fails if the bucket cannot be reached.
@@ -76,19 +92,23 @@ impl Objects {
             .put_object()
             .bucket(&self.bucket)
             .key(key)
-            .if_none_match("*")
+            .set_if_none_match((!self.faults.lacks(Mechanism::CreateOnly)).then(|| "*".to_owned()))
             .metadata(DIGEST, digest)
             .metadata(ROWS, rows.to_string())
             .body(ByteStream::from(body))
             .customize()
             .config_override(aws_sdk_s3::config::Config::builder().timeout_config(timeout));
         let Err(error) = request.send().await else {
+            self.retries.earn();
             return Ok(Put::Created);
         };
         let status = error.raw_response().map(|r| r.status().as_u16());
         let error = classify(format!("put {key:?}"), error);
+        if status == Some(409) && self.faults.lacks(Mechanism::ConflictIsNoSuccess) {
+            return Ok(Put::Same);
+        }
         // 409 is a race still under way: the caller tries again. 412 is settled: something is there.
-        if status != Some(412) {
+        if status != Some(412) || self.faults.lacks(Mechanism::SameIsSuccess) {
             return Err(error);
         }
         match self.digest(key).await? {
@@ -124,6 +144,13 @@ impl Objects {
         let body = body.map_err(|e| fail(Failure::Transient, e.to_string()))?;
         let body = body.map_err(|e| fail(Failure::Transient, e.to_string()))?;
         Ok(body.into_bytes())
+    }
+
+    /// Whether there is any object under a prefix.
+    pub async fn any(&self, prefix: &str) -> Result<bool, CallError> {
+        let page = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix).max_keys(1).send().await;
+        let page = page.map_err(|e| classify(format!("list {prefix:?}"), e))?;
+        Ok(!page.contents().is_empty())
     }
 
     /// All keys under a prefix, in order. For people and tests, never on the path of data.

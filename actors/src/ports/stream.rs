@@ -5,6 +5,8 @@ use aws_sdk_kinesis::types::ShardIteratorType;
 use messages::{Position, RawRecord, SequenceNumber, ShardId};
 
 use super::aws::{CallError, Failure, classify};
+use super::faults::{Faults, Mechanism};
+use super::retries::RetryBudget;
 
 /// Pages of 1,000 shards: more than this is not a stream that one worker should own.
 const SHARD_PAGES_MAX: usize = 100;
@@ -14,6 +16,8 @@ const SHARD_PAGES_MAX: usize = 100;
 pub struct Stream {
     client: Client,
     name: String,
+    faults: Faults,
+    retries: RetryBudget,
 }
 
 /// A shard as ListShards describes it.
@@ -43,7 +47,18 @@ pub struct Page {
 impl Stream {
     /// The stream of this name.
     pub fn new(config: &aws_config::SdkConfig, name: &str) -> Self {
-        Self { client: Client::new(config), name: name.to_owned() }
+        let (faults, retries) = (Faults::none(), RetryBudget::default());
+        Self { client: Client::new(config), name: name.to_owned(), faults, retries }
+    }
+
+    /// The same with other faults.
+    pub fn with(self, faults: Faults) -> Self {
+        Self { faults, ..self }
+    }
+
+    /// The stream's retries.
+    pub fn retries(&self) -> &RetryBudget {
+        &self.retries
     }
 
     /// The stream's name.
@@ -84,9 +99,15 @@ impl Stream {
         let request = self.client.get_shard_iterator().stream_name(&self.name).shard_id(shard.as_str());
         let request = match after {
             Position::At(sequence) => request
-                .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
+                .shard_iterator_type(match self.faults.lacks(Mechanism::AfterCheckpoint) {
+                    true => ShardIteratorType::AtSequenceNumber,
+                    false => ShardIteratorType::AfterSequenceNumber,
+                })
                 .starting_sequence_number(sequence.as_str()),
-            Position::TrimHorizon => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
+            Position::TrimHorizon => request.shard_iterator_type(match self.faults.lacks(Mechanism::ChildFromStart) {
+                true => ShardIteratorType::Latest,
+                false => ShardIteratorType::TrimHorizon,
+            }),
             Position::ShardEnd => {
                 let message = "nothing comes after the end of a shard".to_owned();
                 return Err(CallError { action: action(), failure: Failure::Refused, code: None, message });
@@ -101,6 +122,7 @@ impl Stream {
         let action = || format!("read {shard}");
         let request = self.client.get_records().shard_iterator(iterator).limit(limit);
         let answer = request.send().await.map_err(|e| classify(action(), e))?;
+        self.retries.earn();
         let millis_behind = answer.millis_behind_latest.unwrap_or(0);
         let next = answer.next_shard_iterator;
         let records = answer

@@ -90,6 +90,11 @@ pub fn manifest_of_state(state_key: &str) -> String {
     format!("{}{path}{}", manifest.folder(), manifest.extension())
 }
 
+/// Where the manifests of a shard are.
+pub fn manifests_of(stream: &str, shard: &ShardId) -> String {
+    format!("{}/{}/{}/", Zone::Manifest.folder(), slug(stream), shard_slug(shard))
+}
+
 /// The time itself, or the nearest one that a partition can be named after.
 pub(super) fn within_years(us: i64) -> i64 {
     us.clamp(PARTITION_US_MIN, PARTITION_US_MAX)

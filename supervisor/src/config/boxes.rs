@@ -16,6 +16,7 @@ use actors::sinks::{Encoding, SinksConfig};
 
 use super::addresses;
 use super::section::{GIB, KIB, MIB, Reading, Section, millis, seconds};
+use crate::leases::{LeasesConfig, Patience, Rules};
 use crate::shard::ShardConfig;
 use crate::supervision::watchdog::WatchdogConfig;
 use crate::supervision::{RestartPolicy, Scope, SupervisorConfig};
@@ -28,6 +29,7 @@ const RECEIVERS_MAX: usize = 16;
 
 /// The boxes of every shard.
 pub(super) fn shard(reading: &mut Reading<'_>) -> ShardConfig {
+    let skip_trimmed = on_trimmed(&mut reading.section("stream"));
     let committer = committer(&mut reading.section("epoch"));
     let decode = decode(&mut reading.section("decode"));
     ShardConfig {
@@ -36,7 +38,39 @@ pub(super) fn shard(reading: &mut Reading<'_>) -> ShardConfig {
         aggregator: aggregator(&mut reading.section("aggregator")),
         sinks: sinks(&mut reading.section("sinks")),
         committer,
+        skip_trimmed,
     }
+}
+
+/// What becomes of the children of a shard that the stream has forgotten.
+fn on_trimmed(s: &mut Section<'_>) -> bool {
+    s.choice("on_trimmed", &[("halt", false), ("continue", true)])
+}
+
+/// The worker's part in the cluster, and how long a hand-over may take.
+pub(super) fn leases(s: &mut Section<'_>, skip_trimmed: bool) -> (LeasesConfig, Duration) {
+    let patience = Patience {
+        worker: s.duration("failover_after", millis(500)..=HOUR),
+        foreign: s.duration("foreign_failover_after", seconds(1)..=HOUR),
+    };
+    let rules = Rules {
+        shards_max: s.count("shards_max", 1..=10_000),
+        give_up_pause: s.duration("give_up_pause", millis(100)..=HOUR),
+        // Whoever should have taken a shard has had three times the time to notice.
+        claim_patience: patience.worker * 3,
+        skip_trimmed,
+    };
+    let config = LeasesConfig {
+        heartbeat_interval: s.duration("heartbeat_interval", millis(100)..=seconds(60)),
+        patience,
+        scan_interval: s.duration("scan_interval", millis(50)..=seconds(60)),
+        read_units_max: s.count::<u32>("read_units_max", 1..=100_000).into(),
+        discover_interval: s.duration("discover_interval", millis(500)..=HOUR),
+        stuck_after: s.duration("stuck_after", seconds(1)..=HOUR),
+        handovers_per_minute: s.count("handovers_per_minute", 1..=10_000),
+        rules,
+    };
+    (config, s.duration("handover_timeout", millis(500)..=HOUR))
 }
 
 fn reader(s: &mut Section<'_>, decode: DecodeLimits, partitions_max: usize) -> ReaderConfig {

@@ -89,7 +89,28 @@ fn times(config: &Config, relations: &mut Relations<'_>) {
                  an actor that waits for a slow call does not hang"
         )
     });
+    let leases = &config.worker.leases;
+    let (beat, failover) = (leases.heartbeat_interval, leases.patience.worker);
+    relations.must(failover >= beat * 3, &["leases.failover_after", "leases.heartbeat_interval"], || {
+        format!(
+            "leases.failover_after ({failover:?}) must be at least three times leases.heartbeat_interval ({beat:?}): \
+                 one heartbeat may be lost"
+        )
+    });
+    let scan = leases.scan_interval;
+    relations.must(scan * 2 <= failover, &["leases.scan_interval", "leases.failover_after"], || {
+        format!("leases.scan_interval ({scan:?}) must be at most half of leases.failover_after ({failover:?})")
+    });
     let poll = config.worker.shard.reader.poll_interval;
+    let stuck = leases.stuck_after;
+    let slowest = config.worker.shard.reader.backoff_max.max(config.worker.shard.sinks.backoff_max).max(poll);
+    relations.must(stuck >= (slowest + attempt) * 2, &["leases.stuck_after", "reader.backoff_max"], || {
+        format!(
+            "leases.stuck_after ({stuck:?}) must be at least twice the longest pause and call ({:?}): \
+                 a shard that waits for a failing service is not stuck",
+            slowest + attempt
+        )
+    });
     let allowed = config.aws.endpoint_url.is_some() || poll >= POLL_INTERVAL_MIN;
     relations.must(allowed, &["reader.poll_interval", "aws.endpoint_url"], || {
         format!(

@@ -124,6 +124,9 @@ pub enum StartError {
     /// Its own code refused.
     #[error("it could not start")]
     Failed(#[source] Box<dyn Error + Send + Sync>),
+    /// Its own code refused, and will refuse again: it is given up at once.
+    #[error("it cannot start")]
+    Final(#[source] Box<dyn Error + Send + Sync>),
     /// Its own code panicked outside of the actor.
     #[error("its start panicked: {0}")]
     Panicked(String),
@@ -150,6 +153,11 @@ impl StartError {
     /// Wraps the child's own error.
     pub fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Failed(error.into())
+    }
+
+    /// Wraps the child's own error, which no restart will mend.
+    pub fn is_final(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Final(error.into())
     }
 }
 

@@ -225,7 +225,7 @@ impl State {
                 facts::failed_at_the_end(&self.children[index].node, &cause, self.surroundings.clock.now_ms());
             }
             Slot::Leaving(_) | Slot::Down => (),
-            Slot::Up(_) => self.on_failure(index, cause),
+            Slot::Up(_) => self.on_failure(index, cause, false),
         }
         self.advance()
     }
@@ -252,7 +252,7 @@ impl State {
         if let Slot::Up(cell) = &self.children[index].slot {
             halt::abandon(cell, &self.myself.get_cell(), &self.children[index].node);
         }
-        self.on_failure(index, "it blocks its thread".to_owned());
+        self.on_failure(index, "it blocks its thread".to_owned(), false);
         self.advance()
     }
 
@@ -261,11 +261,11 @@ impl State {
             Ok(cell) => cell,
             Err(error) => {
                 self.kill_strangers();
-                return self.on_failure(index, chain(&error));
+                return self.on_failure(index, chain(&error), matches!(error, StartError::Final(_)));
             }
         };
         if let Some((_, cause)) = early.into_iter().find(|(id, _)| *id == cell.get_id()) {
-            return self.on_failure(index, cause);
+            return self.on_failure(index, cause, false);
         }
         self.children[index].slot = Slot::Up(cell);
         self.children[index].node.started();
@@ -282,7 +282,7 @@ impl State {
         self.myself.stop(None);
     }
 
-    fn on_failure(&mut self, index: usize, cause: String) {
+    fn on_failure(&mut self, index: usize, cause: String, is_final: bool) {
         let now_ms = self.surroundings.clock.now_ms();
         let giving_up = matches!(&self.recovery, Some(Recovery { then: Then::GiveUp(_), .. }));
         let ending = giving_up || self.drain.is_some();
@@ -296,7 +296,11 @@ impl State {
         if ending {
             return facts::failed_at_the_end(&child.node, &cause, now_ms);
         }
-        let recovery = match self.budget.failed(self.began.elapsed(), (self.surroundings.jitter)()) {
+        let decision = match is_final {
+            true => Decision::GiveUp,
+            false => self.budget.failed(self.began.elapsed(), (self.surroundings.jitter)()),
+        };
+        let recovery = match decision {
             Decision::RestartAfter(delay) => {
                 facts::restarts(&child.node, &cause, delay, now_ms);
                 let from = match self.config.scope {

@@ -1,6 +1,5 @@
 //! Finds sensors for the ops endpoint: asks the routers of the owned shards.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -10,26 +9,27 @@ use ractor::{ActorCell, ActorRef};
 
 use crate::ops::directory::{SensorCounts, SensorDirectory, Unanswered};
 use crate::shard::Shard;
+use crate::shards::Owned;
 
 /// A router that does not answer in time is busy or restarting: the caller may ask again.
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The sensors of the owned shards.
 #[derive(Clone, Debug)]
-pub struct Directory(Arc<[Shard]>);
+pub struct Directory(Owned);
 
 impl Directory {
     /// The directory of these shards.
-    pub fn new(shards: Arc<[Shard]>) -> Self {
-        Self(shards)
+    pub fn new(owned: Owned) -> Self {
+        Self(owned)
     }
 }
 
 impl SensorDirectory for Directory {
     fn find(&self, id: SensorId) -> BoxFuture<'_, Result<Option<SensorView>, Unanswered>> {
         Box::pin(async move {
-            for shard in self.0.iter() {
-                let found = ask(shard, |reply| SensorsMsg::Inspect(id.clone(), reply)).await?;
+            for shard in self.0.all() {
+                let found = ask(&shard, |reply| SensorsMsg::Inspect(id.clone(), reply)).await?;
                 if found.is_some() {
                     return Ok(found);
                 }
@@ -45,7 +45,7 @@ impl SensorDirectory for Directory {
         limit: usize,
     ) -> BoxFuture<'a, Result<Option<SensorPage>, Unanswered>> {
         Box::pin(async move {
-            match self.0.iter().find(|owned| owned.context.shard.short() == shard) {
+            match self.0.all().iter().find(|owned| owned.context.shard.short() == shard) {
                 Some(shard) => ask(shard, |reply| SensorsMsg::Page { offset, limit, reply }).await.map(Some),
                 None => Ok(None),
             }
@@ -63,7 +63,7 @@ impl SensorDirectory for Directory {
                 restarting: 0,
             }
         };
-        let counts = self.0.iter().map(count).collect();
+        let counts = self.0.all().iter().map(count).collect();
         Box::pin(async move { counts })
     }
 }

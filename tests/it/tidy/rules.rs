@@ -24,10 +24,11 @@ const ARROWS: [(&str, &[&str]); 7] = [
 /// builds. Cargo refuses it for anything but tests.
 const HARNESS_OF: (&str, &str) = ("supervisor", "tests");
 
-/// `local` and `fleet` stand apart: one is the services, the other is the producer.
+/// `local`, `fleet` and `chaos` stand apart: the services, the producer, and the services of the simulation.
 pub(super) fn only_ports_name_the_sdk(sources: &[Source]) -> Vec<String> {
     let rule = "only actors/src/ports names an AWS SDK type";
-    let apart = |path: &str| ["actors/src/ports", "local/", "fleet/"].iter().any(|prefix| path.starts_with(prefix));
+    let apart =
+        |path: &str| ["actors/src/ports", "local/", "fleet/", "chaos/"].iter().any(|prefix| path.starts_with(prefix));
     forbid(sources, |path| !apart(path), &["aws_"], rule)
 }
 

@@ -8,10 +8,10 @@ use messages::{EpochNumber, EpochPlan, Position, ShardId};
 /// DynamoDB refuses items above 400 KB; the rest of the row needs little.
 const PLAN_BYTES_MAX: usize = 380 * 1024;
 
-type Item = HashMap<String, AttributeValue>;
+pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// A row that is not a lease that can be understood.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("lease row {key:?}, attribute {attribute}: {problem}")]
 pub struct BadRow {
     key: String,
@@ -33,8 +33,10 @@ pub struct Pending {
 pub struct LeaseRow {
     /// The shard.
     pub shard: ShardId,
-    /// Who owns it.
+    /// Who owns it; while KCL hands it over, who will.
     pub owner: Option<String>,
+    /// While KCL hands it over: who still works on it.
+    pub checkpoint_owner: Option<String>,
     /// Moves with every write.
     pub counter: u64,
     /// All records up to here are durable in every zone.
@@ -53,8 +55,51 @@ pub struct LeaseRow {
     pub state_key: Option<String>,
     /// Every alert up to this epoch has been sent.
     pub alerts_through: EpochNumber,
-    /// Random text of the last write.
-    pub nonce: Option<String>,
+}
+
+/// What a look at the table shows of a lease: enough to decide who should own it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeaseView {
+    /// The shard.
+    pub shard: ShardId,
+    /// Who owns it; while KCL hands it over, who will.
+    pub owner: Option<String>,
+    /// While KCL hands it over: who still works on it.
+    pub checkpoint_owner: Option<String>,
+    /// Moves with every write.
+    pub counter: u64,
+    /// All records up to here are durable in every zone.
+    pub checkpoint: Position,
+    /// Shards that this one was split or merged from.
+    pub parents: Vec<ShardId>,
+    /// Whether an epoch is prepared and not committed.
+    pub pending: bool,
+    /// The last epoch that was committed; 0 before the first.
+    pub epoch: EpochNumber,
+    /// The worker that could make no progress on it.
+    pub given_up_by: Option<String>,
+}
+
+impl LeaseView {
+    /// What a scan has to ask for.
+    pub(super) const ATTRIBUTES: &str = "leaseKey, entityType, leaseOwner, checkpointOwner, leaseCounter, checkpoint, \
+        parentShardId, pendingCheckpoint, mangroveEpoch, mangroveGivenUpBy, \
+        mangroveIncarnation, mangroveBeat, mangroveAddress, mangroveLeaving";
+
+    pub(super) fn read(item: &Item) -> Result<Self, BadRow> {
+        let attributes = Attributes::of(item)?;
+        Ok(Self {
+            owner: text_of(item, "leaseOwner"),
+            checkpoint_owner: text_of(item, "checkpointOwner"),
+            counter: attributes.whole("leaseCounter")?,
+            checkpoint: attributes.checkpoint()?,
+            parents: attributes.parents(),
+            pending: item.contains_key("pendingCheckpoint"),
+            epoch: EpochNumber(attributes.whole("mangroveEpoch")?),
+            given_up_by: text_of(item, "mangroveGivenUpBy"),
+            shard: ShardId::new(attributes.key),
+        })
+    }
 }
 
 impl LeaseRow {
@@ -63,6 +108,7 @@ impl LeaseRow {
         Self {
             shard,
             owner: None,
+            checkpoint_owner: None,
             counter: 0,
             checkpoint: Position::TrimHorizon,
             owner_switches: 0,
@@ -72,7 +118,6 @@ impl LeaseRow {
             epoch: EpochNumber(0),
             state_key: None,
             alerts_through: EpochNumber(0),
-            nonce: None,
         }
     }
 
@@ -99,55 +144,97 @@ impl LeaseRow {
 
     /// Reads a row.
     pub(super) fn read(item: Item) -> Result<Self, BadRow> {
-        let key = text(&item, "leaseKey").unwrap_or_default();
-        let bad = |attribute, problem: String| BadRow { key: key.clone(), attribute, problem };
-        let whole = |attribute: &'static str| match item.get(attribute) {
-            None => Ok(0),
-            Some(AttributeValue::N(n)) => n.parse::<u64>().map_err(|e| bad(attribute, e.to_string())),
-            Some(_) => Err(bad(attribute, "is not a number".to_owned())),
-        };
-        let position = |attribute: &'static str| -> Result<Option<Position>, BadRow> {
-            let Some(text) = text(&item, attribute) else { return Ok(None) };
-            Position::parse(&text).map(Some).map_err(|e| bad(attribute, e.to_string()))
-        };
-        let checkpoint =
-            position("checkpoint")?.ok_or_else(|| bad("checkpoint", "is missing or not a text".to_owned()))?;
-        let pending = match position("pendingCheckpoint")? {
-            None => None,
-            Some(to) => match item.get("pendingCheckpointState") {
-                Some(AttributeValue::B(blob)) => {
-                    let plan = decode_plan(blob.as_ref()).map_err(|e| bad("pendingCheckpointState", e))?;
-                    Some(Pending { to, plan: Box::new(plan) })
-                }
-                _ => return Err(bad("pendingCheckpointState", "is missing or not binary".to_owned())),
-            },
-        };
-        let parents = match item.get("parentShardId") {
-            Some(AttributeValue::Ss(parents)) => parents.iter().map(|p| ShardId::new(p)).collect(),
-            _ => Vec::new(),
-        };
-        let hash_range =
-            (text(&item, "startingHashKey").unwrap_or_default(), text(&item, "endingHashKey").unwrap_or_default());
+        let attributes = Attributes::of(&item)?;
+        let range = (text_of(&item, "startingHashKey"), text_of(&item, "endingHashKey"));
         Ok(Self {
-            shard: ShardId::new(&key),
-            owner: text(&item, "leaseOwner"),
-            counter: whole("leaseCounter")?,
-            checkpoint,
-            owner_switches: whole("ownerSwitchesSinceCheckpoint")?,
-            parents,
-            hash_range,
-            pending,
-            epoch: EpochNumber(whole("mangroveEpoch")?),
-            state_key: text(&item, "mangroveState"),
-            alerts_through: EpochNumber(whole("mangroveAlertsThrough")?),
-            nonce: text(&item, "mangroveNonce"),
+            owner: text_of(&item, "leaseOwner"),
+            checkpoint_owner: text_of(&item, "checkpointOwner"),
+            counter: attributes.whole("leaseCounter")?,
+            checkpoint: attributes.checkpoint()?,
+            owner_switches: attributes.whole("ownerSwitchesSinceCheckpoint")?,
+            parents: attributes.parents(),
+            hash_range: (range.0.unwrap_or_default(), range.1.unwrap_or_default()),
+            pending: attributes.pending()?,
+            epoch: EpochNumber(attributes.whole("mangroveEpoch")?),
+            state_key: text_of(&item, "mangroveState"),
+            alerts_through: EpochNumber(attributes.whole("mangroveAlertsThrough")?),
+            shard: ShardId::new(attributes.key),
         })
     }
 }
 
-fn text(item: &Item, attribute: &str) -> Option<String> {
+/// A lease's attributes, with errors that name row and attribute.
+struct Attributes<'a> {
+    item: &'a Item,
+    key: &'a str,
+}
+
+impl<'a> Attributes<'a> {
+    fn of(item: &'a Item) -> Result<Self, BadRow> {
+        match item.get("leaseKey") {
+            Some(AttributeValue::S(key)) => Ok(Self { item, key }),
+            _ => Err(BadRow { key: String::new(), attribute: "leaseKey", problem: "is missing or not a text".into() }),
+        }
+    }
+
+    fn bad(&self, attribute: &'static str, problem: impl ToString) -> BadRow {
+        BadRow { key: self.key.to_owned(), attribute, problem: problem.to_string() }
+    }
+
+    fn whole(&self, attribute: &'static str) -> Result<u64, BadRow> {
+        match self.item.get(attribute) {
+            None => Ok(0),
+            Some(AttributeValue::N(n)) => n.parse::<u64>().map_err(|e| self.bad(attribute, e)),
+            Some(_) => Err(self.bad(attribute, "is not a number")),
+        }
+    }
+
+    fn checkpoint(&self) -> Result<Position, BadRow> {
+        let attribute = "checkpoint";
+        let text = text_of(self.item, attribute).ok_or_else(|| self.bad(attribute, "is missing or not a text"))?;
+        match text.as_str() {
+            // KCL writes these before a shard's first checkpoint. Which time was meant is not in the row; the oldest
+            // record loses none.
+            "LATEST" | "AT_TIMESTAMP" => Ok(Position::TrimHorizon),
+            text => Position::parse(text).map_err(|e| self.bad(attribute, e)),
+        }
+    }
+
+    fn parents(&self) -> Vec<ShardId> {
+        match self.item.get("parentShardId") {
+            Some(AttributeValue::Ss(parents)) => parents.iter().map(|p| ShardId::new(p)).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Our own prepared epoch. What a KCL application has prepared is its own: the checkpoint alone counts then.
+    fn pending(&self) -> Result<Option<Pending>, BadRow> {
+        let Some(to) = text_of(self.item, "mangrovePending") else { return Ok(None) };
+        if text_of(self.item, "pendingCheckpoint").as_ref() != Some(&to) {
+            return Ok(None);
+        }
+        let attribute = "pendingCheckpointState";
+        let to = Position::parse(&to).map_err(|e| self.bad("mangrovePending", e))?;
+        match self.item.get(attribute) {
+            Some(AttributeValue::B(blob)) => {
+                let plan = decode_plan(blob.as_ref()).map_err(|e| self.bad(attribute, e))?;
+                Ok(Some(Pending { to, plan: Box::new(plan) }))
+            }
+            _ => Err(self.bad(attribute, "is missing or not binary")),
+        }
+    }
+}
+
+pub(super) fn text_of(item: &Item, attribute: &str) -> Option<String> {
     match item.get(attribute) {
         Some(AttributeValue::S(text)) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+pub(super) fn number_of(item: &Item, attribute: &str) -> Option<u64> {
+    match item.get(attribute) {
+        Some(AttributeValue::N(n)) => n.parse().ok(),
         _ => None,
     }
 }

@@ -1,0 +1,134 @@
+//! The heartbeat rows: one per worker, in the same table, skipped by KCL because of their entity type.
+//!
+//! **Promises** at most one process beats under a worker's name: a beat is on condition that the row is still this
+//! process's own, so whoever claims the name later ends the one before.
+//! **Not here**: judging who is alive. The row holds no time; observers watch the beat move, each by its own clock.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::row::{Item, number_of, text_of};
+use super::write::{Write, Written, number, text};
+use super::{LeaseError, LeaseTable};
+use crate::ports::aws::{CallError, Failure, classify};
+
+/// What tells these rows from leases.
+pub(super) const ENTITY_TYPE: &str = "MANGROVE_WORKER";
+const KEY_PREFIX: &str = "mangrove-worker:";
+/// A beat that fails is followed by the next one: trying longer would only make it late.
+const ATTEMPTS_MAX: u32 = 2;
+
+/// A worker as its heartbeat row shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerRow {
+    /// Its name on leases.
+    pub id: String,
+    /// Random text of the process.
+    pub incarnation: String,
+    /// Moves with every beat.
+    pub beat: u64,
+    /// Where its ops endpoint listens.
+    pub address: String,
+    /// It gives its shards up and takes none.
+    pub leaving: bool,
+}
+
+/// This process's own heartbeat row.
+#[derive(Clone, Debug)]
+pub struct Heartbeat {
+    table: LeaseTable,
+    row: WorkerRow,
+}
+
+impl WorkerRow {
+    pub(super) fn read(item: &Item) -> Option<Self> {
+        let key = text_of(item, "leaseKey")?;
+        Some(Self {
+            id: key.strip_prefix(KEY_PREFIX)?.to_owned(),
+            incarnation: text_of(item, "mangroveIncarnation")?,
+            beat: number_of(item, "mangroveBeat")?,
+            address: text_of(item, "mangroveAddress").unwrap_or_default(),
+            leaving: item.get("mangroveLeaving") == Some(&AttributeValue::Bool(true)),
+        })
+    }
+}
+
+impl LeaseTable {
+    /// The heartbeat row of a worker, read consistently.
+    pub async fn worker(&self, id: &str) -> Result<Option<WorkerRow>, CallError> {
+        Ok(self.item(&format!("{KEY_PREFIX}{id}")).await?.as_ref().and_then(WorkerRow::read))
+    }
+
+    /// Begins to beat under a name, on condition that its row is still as it was seen.
+    pub async fn claim(&self, id: &str, address: &str, seen: Option<&WorkerRow>) -> Result<Heartbeat, LeaseError> {
+        let row = WorkerRow {
+            id: id.to_owned(),
+            incarnation: self.chance.nonce(),
+            beat: seen.map_or(1, |seen| seen.beat + 1),
+            address: address.to_owned(),
+            leaving: false,
+        };
+        let mut write = Write::default();
+        write.set("entityType", text(ENTITY_TYPE)).set("mangroveIncarnation", text(&row.incarnation));
+        write.set("mangroveBeat", number(row.beat)).remove("mangroveLeaving");
+        if !address.is_empty() {
+            // Neither DynamoDB nor an operator has a use for an empty text.
+            write.set("mangroveAddress", text(address));
+        }
+        match seen {
+            Some(seen) => write.only_if("mangroveIncarnation", text(&seen.incarnation)),
+            None => write.only_if_absent("leaseKey"),
+        };
+        if let Some(seen) = seen {
+            write.only_if("mangroveBeat", number(seen.beat));
+        }
+        match self.write(&format!("{KEY_PREFIX}{id}"), write, super::ATTEMPTS_MAX).await? {
+            Written::Applied => Ok(Heartbeat { table: self.clone(), row }),
+            Written::ConditionFailed => Err(LeaseError::NameInUse(id.to_owned())),
+        }
+    }
+
+    /// Forgets a worker that has not beaten since it was seen.
+    pub async fn forget(&self, seen: &WorkerRow) -> Result<(), CallError> {
+        let key = format!("{KEY_PREFIX}{}", seen.id);
+        let request = self.client.delete_item().table_name(&self.table).key("leaseKey", text(&key));
+        let request = request
+            .condition_expression("mangroveIncarnation = :incarnation AND mangroveBeat = :beat")
+            .expression_attribute_values(":incarnation", text(&seen.incarnation))
+            .expression_attribute_values(":beat", number(seen.beat));
+        match request.send().await.map_err(|e| classify(format!("forget worker {:?}", seen.id), e)) {
+            // It lives, or another worker was faster.
+            Err(error) if error.failure != Failure::Condition => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Heartbeat {
+    /// The row as last written.
+    pub fn row(&self) -> &WorkerRow {
+        &self.row
+    }
+
+    /// Says that this worker lives, and whether it is leaving.
+    pub async fn beat(&mut self, leaving: bool) -> Result<(), LeaseError> {
+        let beat = self.row.beat + 1;
+        let mut write = Write::default();
+        write.set("mangroveBeat", number(beat));
+        if leaving {
+            write.set("mangroveLeaving", AttributeValue::Bool(true));
+        }
+        write.only_if("mangroveIncarnation", text(&self.row.incarnation));
+        match self.table.write(&format!("{KEY_PREFIX}{}", self.row.id), write, ATTEMPTS_MAX).await? {
+            Written::Applied => {
+                (self.row.beat, self.row.leaving) = (beat, leaving);
+                Ok(())
+            }
+            Written::ConditionFailed => Err(LeaseError::NameInUse(self.row.id.clone())),
+        }
+    }
+
+    /// Says goodbye: nobody waits for this worker any more.
+    pub async fn end(self) -> Result<(), CallError> {
+        self.table.forget(&self.row).await
+    }
+}

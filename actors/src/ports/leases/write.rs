@@ -1,0 +1,130 @@
+//! One conditional write whose outcome is known in the end: applied, or not.
+//!
+//! **Promises** every write carries a nonce. An answer can be lost after the write was applied; its repetition then
+//! fails the condition, and our own nonce on the row tells that from a lost race.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::LeaseTable;
+use crate::ports::aws::{CallError, Failure, classify};
+use crate::ports::faults::Mechanism;
+
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+
+pub(super) const NONCE: &str = "mangroveNonce";
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Written {
+    /// The row is as it was to be.
+    Applied,
+    /// Somebody else has written the row; nothing was changed.
+    ConditionFailed,
+}
+
+/// An update of one row.
+#[derive(Debug, Default)]
+pub(super) struct Write {
+    sets: Vec<String>,
+    removes: Vec<&'static str>,
+    conditions: Vec<String>,
+    values: HashMap<String, AttributeValue>,
+}
+
+impl Write {
+    /// Sets an attribute.
+    pub(super) fn set(&mut self, attribute: &str, value: AttributeValue) -> &mut Self {
+        let name = self.value(value);
+        self.sets.push(format!("{attribute} = {name}"));
+        self
+    }
+
+    pub(super) fn remove(&mut self, attribute: &'static str) -> &mut Self {
+        self.removes.push(attribute);
+        self
+    }
+
+    /// Only if the attribute has this value.
+    pub(super) fn only_if(&mut self, attribute: &str, value: AttributeValue) -> &mut Self {
+        let name = self.value(value);
+        self.conditions.push(format!("{attribute} = {name}"));
+        self
+    }
+
+    /// Only if the row has no such attribute.
+    pub(super) fn only_if_absent(&mut self, attribute: &str) -> &mut Self {
+        self.conditions.push(format!("attribute_not_exists({attribute})"));
+        self
+    }
+
+    fn value(&mut self, value: AttributeValue) -> String {
+        let name = format!(":v{}", self.values.len());
+        self.values.insert(name.clone(), value);
+        name
+    }
+
+    fn update(&self) -> String {
+        let mut update = format!("SET {}", self.sets.join(", "));
+        if !self.removes.is_empty() {
+            update.push_str(&format!(" REMOVE {}", self.removes.join(", ")));
+        }
+        update
+    }
+}
+
+impl LeaseTable {
+    /// Writes, up to `attempts_max` times while the service or the network fails. An error means that the outcome is
+    /// known to be "not applied" (throttled, refused) or unknown ([`CallError::outcome`]).
+    pub(super) async fn write(&self, key: &str, mut write: Write, attempts_max: u32) -> Result<Written, CallError> {
+        let nonce = self.chance.nonce();
+        write.set(NONCE, AttributeValue::S(nonce.clone()));
+        if self.faults.lacks(Mechanism::LeaseCondition) {
+            write.conditions = vec!["attribute_exists(leaseKey)".to_owned()];
+            write.values.retain(|name, _| write.sets.iter().any(|set| set.ends_with(&format!("= {name}"))));
+        }
+        let mut backoff = BACKOFF_MIN;
+        for attempt in 1.. {
+            let request = self.client.update_item().table_name(&self.table);
+            let request = request
+                .key("leaseKey", AttributeValue::S(key.to_owned()))
+                .update_expression(write.update())
+                .set_condition_expression((!write.conditions.is_empty()).then(|| write.conditions.join(" AND ")))
+                .set_expression_attribute_values(Some(write.values.clone()));
+            let error = match request.send().await {
+                Ok(_) => {
+                    self.retries.earn();
+                    return Ok(Written::Applied);
+                }
+                Err(error) => classify(format!("write the row of {key}"), error),
+            };
+            match error.failure {
+                Failure::Condition => {
+                    if self.faults.lacks(Mechanism::NonceReadBack) {
+                        return Ok(Written::ConditionFailed);
+                    }
+                    let found = self.item(key).await?;
+                    let ours = found.is_some_and(|item| item.get(NONCE) == Some(&AttributeValue::S(nonce)));
+                    return Ok(if ours { Written::Applied } else { Written::ConditionFailed });
+                }
+                Failure::Throttled | Failure::Transient if attempt < attempts_max && self.retries.take() => {
+                    tokio::time::sleep(self.chance.spread(backoff)).await;
+                    backoff *= 2;
+                }
+                _ => return Err(error),
+            }
+        }
+        unreachable!("the loop returns")
+    }
+}
+
+pub(super) fn number(n: u64) -> AttributeValue {
+    AttributeValue::N(n.to_string())
+}
+
+pub(super) fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}

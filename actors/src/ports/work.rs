@@ -1,0 +1,38 @@
+//! Where long computations run, as a value that is handed down.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::panics::panic_text;
+
+/// Where work for a processor is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// On a pool of threads beside the runtime, so that no actor waits for it.
+    Pool,
+    /// Here and now: a simulation has one thread, and its order of events must not depend on a second.
+    Inline,
+}
+
+impl Work {
+    /// Runs it. A panic is an error, with its text.
+    pub async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+        let work = move || catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panic_text(panic.as_ref()));
+        match self {
+            Self::Pool => tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?,
+            Self::Inline => work(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_with_its_text() {
+        for work in [Work::Pool, Work::Inline] {
+            assert_eq!(work.run(|| 7).await, Ok(7));
+            assert_eq!(work.run(|| panic!("no {}", "way")).await, Err::<(), _>("panicked: no way".to_owned()));
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Which request meets which fault.
+//!
+//! **Owns** the plan, the injected single faults, and one generator per client.
+//! **Promises** the fates of a client depend on the seed and on its own requests only. Every request draws the same
+//! number of dice, so that a changed probability moves nothing else.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::wire::Call;
+use super::{ClientId, Service};
+
+/// What can befall a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fault {
+    /// Refused as too fast; not applied.
+    Throttle,
+    /// An internal error or a reset connection; not applied.
+    Fail,
+    /// Applied, and then the connection is reset.
+    LoseReply,
+    /// Never applied and never answered: the client runs into its own timeout.
+    HangBefore,
+    /// Applied and never answered.
+    HangAfter,
+    /// Applied later, even when the client has given up by then: the write of a zombie.
+    Delay,
+    /// S3 only: 409, another conditional write of the key is under way; not applied.
+    Conflict,
+    /// Kinesis only: an empty page, although there is more.
+    EmptyPage,
+}
+
+/// The probabilities of one service's faults, each between 0 and 1, and its times.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ServiceFaults {
+    /// Of [`Fault::Throttle`].
+    pub throttle: f64,
+    /// Of [`Fault::Fail`].
+    pub fail: f64,
+    /// Of [`Fault::LoseReply`].
+    pub lose_reply: f64,
+    /// Of [`Fault::HangBefore`].
+    pub hang_before: f64,
+    /// Of [`Fault::HangAfter`].
+    pub hang_after: f64,
+    /// Of [`Fault::Delay`].
+    pub delay: f64,
+    /// How long a delayed request takes, from and to.
+    pub delay_ms: (u64, u64),
+    /// How long every request takes each way, from and to.
+    pub latency_ms: (u64, u64),
+}
+
+/// The plan.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Faults {
+    /// Of the stream.
+    pub kinesis: ServiceFaults,
+    /// Of the lease table.
+    pub dynamodb: ServiceFaults,
+    /// Of the objects.
+    pub s3: ServiceFaults,
+    /// Of the topics.
+    pub sns: ServiceFaults,
+    /// Of [`Fault::Conflict`], for conditional PUTs that no other fault meets.
+    pub conflict: f64,
+    /// Of [`Fault::EmptyPage`], for GetRecords that no other fault meets.
+    pub empty_page: f64,
+}
+
+impl ServiceFaults {
+    /// No faults.
+    pub fn calm() -> Self {
+        Self::each(0.0)
+    }
+
+    /// Every fault with this probability.
+    pub fn each(p: f64) -> Self {
+        let [throttle, fail, lose_reply, hang_before, hang_after, delay] = [p; 6];
+        let (delay_ms, latency_ms) = ((1_000, 60_000), (1, 10));
+        Self { throttle, fail, lose_reply, hang_before, hang_after, delay, delay_ms, latency_ms }
+    }
+
+    fn thresholds(&self) -> [(Fault, f64); 6] {
+        [
+            (Fault::Throttle, self.throttle),
+            (Fault::Fail, self.fail),
+            (Fault::LoseReply, self.lose_reply),
+            (Fault::HangBefore, self.hang_before),
+            (Fault::HangAfter, self.hang_after),
+            (Fault::Delay, self.delay),
+        ]
+    }
+}
+
+impl Faults {
+    /// Nothing but what every good day has: latency and some empty pages.
+    pub fn calm() -> Self {
+        let calm = ServiceFaults::calm();
+        Self { kinesis: calm, dynamodb: calm, s3: calm, sns: calm, conflict: 0.0, empty_page: 0.05 }
+    }
+
+    /// Every fault of every service with this probability.
+    pub fn each(p: f64) -> Self {
+        let each = ServiceFaults::each(p);
+        Self { kinesis: each, dynamodb: each, s3: each, sns: each, conflict: p, empty_page: 0.05 }
+    }
+
+    fn of(&self, service: Service) -> &ServiceFaults {
+        match service {
+            Service::Kinesis => &self.kinesis,
+            Service::DynamoDb => &self.dynamodb,
+            Service::S3 => &self.s3,
+            Service::Sns => &self.sns,
+        }
+    }
+}
+
+/// Picks one request: the n-th that fits.
+#[derive(Clone, Debug)]
+pub struct OpMatcher {
+    service: Service,
+    operation: String,
+    contains: String,
+    client: Option<ClientId>,
+    left: u32,
+}
+
+impl OpMatcher {
+    /// The first request of this operation, for example `UpdateItem`.
+    pub fn new(service: Service, operation: &str) -> Self {
+        Self { service, operation: operation.to_owned(), contains: String::new(), client: None, left: 1 }
+    }
+
+    /// Only requests whose key or body contains this.
+    pub fn containing(mut self, text: &str) -> Self {
+        self.contains = text.to_owned();
+        self
+    }
+
+    /// Only requests of this client.
+    pub fn of(mut self, client: ClientId) -> Self {
+        self.client = Some(client);
+        self
+    }
+
+    /// The n-th that fits, 1 being the first.
+    pub fn nth(mut self, n: u32) -> Self {
+        assert!(n > 0, "the first request is number 1");
+        self.left = n;
+        self
+    }
+
+    fn fits(&self, client: ClientId, call: &Call) -> bool {
+        let named = self.service == call.service && self.operation == call.operation;
+        named && self.client.is_none_or(|only| only == client) && self.is_about(&call.key, &call.body)
+    }
+
+    fn is_about(&self, key: &str, body: &Bytes) -> bool {
+        let text = self.contains.as_bytes();
+        text.is_empty() || key.contains(&self.contains) || body.windows(text.len()).any(|window| window == text)
+    }
+}
+
+/// What one request will meet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fate {
+    pub(super) fault: Option<Fault>,
+    pub(super) there: Duration,
+    pub(super) back: Duration,
+    pub(super) delay_ms: u64,
+    /// For what has two forms: decides which.
+    pub(super) coin: bool,
+}
+
+pub(super) struct FaultState {
+    seed: u64,
+    plan: Faults,
+    armed: Vec<(Fault, OpMatcher)>,
+    generators: BTreeMap<ClientId, StdRng>,
+}
+
+impl FaultState {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { seed, plan: Faults::calm(), armed: Vec::new(), generators: BTreeMap::new() }
+    }
+
+    pub(super) fn set(&mut self, plan: Faults) {
+        for service in [plan.kinesis, plan.dynamodb, plan.s3, plan.sns] {
+            let sum: f64 = service.thresholds().iter().map(|(_, p)| p).sum();
+            assert!(sum <= 1.0, "the probabilities of {service:?} add up to {sum}");
+        }
+        self.plan = plan;
+    }
+
+    pub(super) fn arm(&mut self, fault: Fault, matcher: OpMatcher) {
+        self.armed.push((fault, matcher));
+    }
+
+    pub(super) fn armed(&self) -> usize {
+        self.armed.len()
+    }
+
+    pub(super) fn fate(&mut self, client: ClientId, call: &Call) -> Fate {
+        let own_seed = self.seed ^ (u64::from(client.0) << 32).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let dice = self.generators.entry(client).or_insert_with(|| StdRng::seed_from_u64(own_seed));
+        let plan = self.plan.of(call.service);
+        let (roll, special): (f64, f64) = (dice.random(), dice.random());
+        let mut way = || Duration::from_millis(dice.random_range(plan.latency_ms.0..=plan.latency_ms.1));
+        let (there, back) = (way(), way());
+        let delay_ms = dice.random_range(plan.delay_ms.0..=plan.delay_ms.1);
+        let coin = dice.random();
+        let planned = self.planned(call, roll, special);
+        let fault = self.injected(client, call).or(planned);
+        Fate { fault, there, back, delay_ms, coin }
+    }
+
+    fn planned(&self, call: &Call, mut roll: f64, special: f64) -> Option<Fault> {
+        for (fault, p) in self.plan.of(call.service).thresholds() {
+            if roll < p {
+                return Some(fault);
+            }
+            roll -= p;
+        }
+        match call.operation.as_str() {
+            "PutObject" if special < self.plan.conflict => Some(Fault::Conflict),
+            "GetRecords" if special < self.plan.empty_page => Some(Fault::EmptyPage),
+            _ => None,
+        }
+    }
+
+    fn injected(&mut self, client: ClientId, call: &Call) -> Option<Fault> {
+        let mut found = None;
+        self.armed.retain_mut(|(fault, matcher)| {
+            if found.is_some() || !matcher.fits(client, call) {
+                return true;
+            }
+            matcher.left -= 1;
+            if matcher.left == 0 {
+                found = Some(*fault);
+            }
+            matcher.left > 0
+        });
+        found
+    }
+}

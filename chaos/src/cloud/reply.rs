@@ -1,0 +1,113 @@
+//! What a service answers, before it is HTTP.
+//!
+//! **Promises** a refusal has the code and the status of the real service.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::Service;
+
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Bytes,
+    /// What the trace says of it: `ok`, or the code of the refusal.
+    pub(super) outcome: &'static str,
+}
+
+/// A service says no.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    pub(super) code: &'static str,
+    pub(super) message: Cow<'static, str>,
+    /// The row that a failed condition found, if it was asked for.
+    pub(super) item: Option<Value>,
+}
+
+impl Reply {
+    pub(super) fn json(body: &Value) -> Self {
+        Self::text(body.to_string())
+    }
+
+    pub(super) fn text(body: impl Into<Bytes>) -> Self {
+        Self { status: 200, headers: Vec::new(), body: body.into(), outcome: "ok" }
+    }
+
+    pub(super) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+}
+
+impl Refusal {
+    pub(super) fn new(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code, message: message.into(), item: None }
+    }
+
+    /// The caller is wrong: its request will never work.
+    pub(super) fn validation(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(400, "ValidationException", message)
+    }
+
+    /// Too many requests, as each service says it.
+    pub(super) fn throttled(service: Service) -> Self {
+        let (status, code) = match service {
+            Service::Kinesis | Service::DynamoDb => (400, "ProvisionedThroughputExceededException"),
+            Service::S3 => (503, "SlowDown"),
+            Service::Sns => (400, "Throttling"),
+        };
+        Self::new(status, code, "slow down")
+    }
+
+    /// The service is broken, as each says it.
+    pub(super) fn internal(service: Service) -> Self {
+        let code = match service {
+            Service::Kinesis => "InternalFailure",
+            Service::DynamoDb => "InternalServerError",
+            Service::S3 | Service::Sns => "InternalError",
+        };
+        Self::new(500, code, "internal error")
+    }
+
+    pub(super) fn unknown(service: Service, operation: &str) -> Self {
+        let message = format!("the simulation has no such operation, or not with these parameters: {operation}");
+        match service {
+            Service::Kinesis => Self::new(400, "InvalidArgumentException", message),
+            Service::DynamoDb => Self::validation(message),
+            Service::S3 => Self::new(501, "NotImplemented", message),
+            Service::Sns => Self::new(400, "InvalidParameter", message),
+        }
+    }
+
+    pub(super) fn reply(self, service: Service, head: bool) -> Reply {
+        let Self { status, code, message, item } = self;
+        let body = match service {
+            Service::Kinesis | Service::DynamoDb => {
+                let mut body = json!({ "__type": code, "message": message });
+                if let Some(item) = item {
+                    body["Item"] = item;
+                }
+                body.to_string()
+            }
+            Service::S3 if head => String::new(),
+            Service::S3 => format!("<Error><Code>{code}</Code><Message>{}</Message></Error>", escaped(&message)),
+            Service::Sns => {
+                let message = escaped(&message);
+                let error =
+                    format!("<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>");
+                format!("<ErrorResponse>{error}<RequestId>simulation</RequestId></ErrorResponse>")
+            }
+        };
+        Reply { status, headers: Vec::new(), body: body.into(), outcome: code }
+    }
+}
+
+/// Text as XML takes it.
+pub(super) fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

@@ -1,0 +1,186 @@
+//! Everything the cloud holds, and the way of one request through it.
+//!
+//! **Promises** a request is applied as a whole at one moment, or not at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use super::bucket::Bucket;
+use super::faults::{Fate, Fault, FaultState};
+use super::reply::{Refusal, Reply};
+use super::stream::Stream;
+use super::table::Table;
+use super::topics::Topics;
+use super::trace::Trace;
+use super::wire::{Call, Input};
+use super::{ClientId, Service};
+
+pub(super) struct State {
+    pub(super) faults: FaultState,
+    pub(super) stream: Stream,
+    pub(super) table: Table,
+    pub(super) bucket: Bucket,
+    pub(super) topics: Topics,
+    pub(super) trace: Trace,
+    cut_off: BTreeSet<ClientId>,
+    /// Requests that the network holds, by when they arrive.
+    delayed: BTreeMap<(i64, u64), Delayed>,
+    n_delayed: u64,
+}
+
+/// Where the reply of a delayed request will be.
+pub(super) type Slot = Arc<Mutex<Option<Reply>>>;
+
+struct Delayed {
+    client: ClientId,
+    call: Call,
+    coin: bool,
+    /// Gone when the client has given up.
+    slot: Weak<Mutex<Option<Reply>>>,
+}
+
+/// Who asks, and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Context {
+    pub(super) now_ms: i64,
+    pub(super) client: ClientId,
+    pub(super) coin: bool,
+    pub(super) empty_page: bool,
+}
+
+/// What the client will see.
+pub(super) enum Answer {
+    Reply(Reply),
+    /// The connection is reset.
+    Broken,
+    Never,
+    Later {
+        delay: Duration,
+        due_ms: i64,
+        slot: Slot,
+    },
+}
+
+impl State {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            faults: FaultState::new(seed),
+            stream: Stream::new(seed),
+            table: Table::new(),
+            bucket: Bucket::new(),
+            topics: Topics::new(),
+            trace: Trace::new(),
+            cut_off: BTreeSet::new(),
+            delayed: BTreeMap::new(),
+            n_delayed: 0,
+        }
+    }
+
+    pub(super) fn cut_off(&mut self, client: ClientId) {
+        self.cut_off.insert(client);
+        self.delayed.retain(|_, delayed| delayed.client != client);
+    }
+
+    pub(super) fn is_cut_off(&self, client: ClientId) -> bool {
+        self.cut_off.contains(&client)
+    }
+
+    /// What the request will meet; nothing if its client is gone.
+    pub(super) fn fate(&mut self, client: ClientId, call: &Call) -> Option<Fate> {
+        (!self.is_cut_off(client)).then(|| self.faults.fate(client, call))
+    }
+
+    /// The request arrives.
+    pub(super) fn serve(&mut self, now_ms: i64, client: ClientId, call: Call, fate: Fate) -> Answer {
+        self.settle(now_ms);
+        if self.is_cut_off(client) {
+            return Answer::Never;
+        }
+        let empty_page = fate.fault == Some(Fault::EmptyPage);
+        let context = Context { now_ms, client, coin: fate.coin, empty_page };
+        let Some(fault) = fate.fault else { return Answer::Reply(self.apply(context, &call)) };
+        self.trace.fault(fault);
+        match fault {
+            Fault::EmptyPage => Answer::Reply(self.apply(context, &call)),
+            Fault::Throttle => Answer::Reply(self.refuse(context, &call, Refusal::throttled(call.service))),
+            Fault::Fail if fate.coin => Answer::Reply(self.refuse(context, &call, Refusal::internal(call.service))),
+            Fault::Fail => self.drop_it(context, &call, "reset", Answer::Broken),
+            Fault::Conflict => {
+                let message = "a conditional request for this key is under way";
+                let refusal = Refusal::new(409, "ConditionalRequestConflict", message);
+                self.bucket.conflict(context, &call.key);
+                Answer::Reply(self.refuse(context, &call, refusal))
+            }
+            Fault::HangBefore => self.drop_it(context, &call, "hang", Answer::Never),
+            Fault::LoseReply => {
+                self.apply(context, &call);
+                Answer::Broken
+            }
+            Fault::HangAfter => {
+                self.apply(context, &call);
+                Answer::Never
+            }
+            Fault::Delay => self.delay(context, call, fate.delay_ms),
+        }
+    }
+
+    fn drop_it(&mut self, context: Context, call: &Call, outcome: &str, answer: Answer) -> Answer {
+        self.trace.call(context.now_ms, context.client, call, outcome);
+        answer
+    }
+
+    fn refuse(&mut self, context: Context, call: &Call, refusal: Refusal) -> Reply {
+        self.trace.call(context.now_ms, context.client, call, refusal.code);
+        refusal.reply(call.service, call.operation.starts_with("Head"))
+    }
+
+    fn delay(&mut self, context: Context, call: Call, delay_ms: u64) -> Answer {
+        let due_ms = context.now_ms.saturating_add_unsigned(delay_ms);
+        let slot = Slot::default();
+        let Context { client, coin, .. } = context;
+        self.n_delayed += 1;
+        self.delayed.insert((due_ms, self.n_delayed), Delayed { client, call, coin, slot: Arc::downgrade(&slot) });
+        Answer::Later { delay: Duration::from_millis(delay_ms), due_ms, slot }
+    }
+
+    /// The reply of a delayed request, at the time at which it was due; none if its client was cut off.
+    pub(super) fn collect(&mut self, due_ms: i64, slot: &Slot) -> Option<Reply> {
+        self.settle(due_ms);
+        slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Applies what the network was to deliver by now. Nobody can look at the services in between, so that it is as if
+    /// each had been applied at its own time.
+    pub(super) fn settle(&mut self, now_ms: i64) {
+        while let Some(entry) = self.delayed.first_entry() {
+            if entry.key().0 > now_ms {
+                break;
+            }
+            let ((due_ms, _), Delayed { client, call, coin, slot }) = entry.remove_entry();
+            let context = Context { now_ms: due_ms, client, coin, empty_page: false };
+            let reply = self.apply(context, &call);
+            if let Some(slot) = slot.upgrade() {
+                *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(reply);
+            }
+        }
+    }
+
+    /// Has the service answer, and notes it.
+    fn apply(&mut self, context: Context, call: &Call) -> Reply {
+        let done = match (call.service, &call.input) {
+            (Service::Kinesis, Input::Json(input)) => self.stream.serve(context, &call.operation, input),
+            (Service::DynamoDb, Input::Json(input)) => self.table.serve(context, &call.operation, input),
+            (Service::S3, Input::Rest(input)) => self.bucket.serve(context, call, input),
+            (Service::Sns, Input::Form(input)) => self.topics.serve(&call.operation, input),
+            (service, _) => Err(Refusal::unknown(service, &call.operation)),
+        };
+        match done {
+            Ok(reply) => {
+                self.trace.call(context.now_ms, context.client, call, reply.outcome);
+                reply
+            }
+            Err(refusal) => self.refuse(context, call, refusal),
+        }
+    }
+}

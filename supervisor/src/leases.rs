@@ -1,0 +1,570 @@
+//! This worker's part in the cluster: says that it lives, watches the others, and decides which shards to work on.
+//!
+//! **Owns** the worker's heartbeat row, and what it knows of shards and workers.
+//!
+//! **Promises**
+//! - OWNER: a shard is taken only from nobody, or from a worker that this one has watched being silent for the failover
+//!   time; whether it works out, the row's own condition decides.
+//! - A worker whose heartbeat cannot be written ends its shards before others may think it dead.
+//! - LIVE: a shard that makes no progress is given up, so that another worker tries.
+//! - BOUNDED: one heartbeat a second, looks at the table within `read_units_max`, hand-overs within a limit per minute.
+//!
+//! **Fails** by stopping, and all shards with it: they hold its address. Its restart takes them again.
+//!
+//! **Not here**: who is alive, who should own what, what may be read: plain Rust in `leases/`. Moving checkpoints.
+
+mod assignment;
+mod claim;
+mod discovery;
+mod figures;
+mod lineage;
+mod observer;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::node::{Address, Node};
+use actors::ports::aws::CallError;
+use actors::ports::clock::Clock;
+use actors::ports::faults::{Faults, Mechanism};
+use actors::ports::leases::{Heartbeat, LeaseError, LeaseTable, Rows};
+use actors::ports::objects::Objects;
+use actors::ports::stream::{ShardInfo, Stream};
+use messages::ShardId;
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tracing::{error, info, warn};
+
+pub use self::assignment::Rules;
+use self::assignment::{Situation, orders};
+pub use self::claim::claim;
+use self::discovery::{Discovered, discover};
+pub use self::figures::{LeaseFigures, Trouble};
+use self::lineage::Listed;
+use self::observer::Observer;
+pub use self::observer::Patience;
+use crate::shards::{Ending, Owned, ShardsMsg};
+
+/// How often what is due is looked for.
+const TICK: Duration = Duration::from_millis(50);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Fixed for the life of the process.
+#[derive(Clone, Debug)]
+pub struct LeasesConfig {
+    /// Time between two heartbeats.
+    pub heartbeat_interval: Duration,
+    /// When silence means death.
+    pub patience: Patience,
+    /// Time between two looks at the table, if it is small.
+    pub scan_interval: Duration,
+    /// DynamoDB read units a second that looking may cost; a large table is looked at less often.
+    pub read_units_max: f64,
+    /// Time between two listings of the stream's shards.
+    pub discover_interval: Duration,
+    /// A shard in which nothing moves for this long is given up.
+    pub stuck_after: Duration,
+    /// Shards that this worker hands over in a minute to make the loads even.
+    pub handovers_per_minute: usize,
+    /// Who should own what.
+    pub rules: Rules,
+}
+
+impl LeasesConfig {
+    /// After this long without a written heartbeat the worker stops working: others may soon think it dead.
+    fn fence_after(&self) -> Duration {
+        self.patience.worker.mul_f64(2.0 / 3.0)
+    }
+}
+
+/// Given afresh to every incarnation.
+#[derive(Debug)]
+pub struct LeasesArgs {
+    /// The worker's name on leases.
+    pub worker_id: Arc<str>,
+    /// The heartbeat row, claimed.
+    pub heartbeat: Heartbeat,
+    /// The lease table.
+    pub table: LeaseTable,
+    /// The stream.
+    pub stream: Stream,
+    /// The bucket.
+    pub objects: Objects,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Mutants; none outside tests.
+    pub faults: Faults,
+    /// The shards that this worker works on.
+    pub owned: Owned,
+    /// What others ask.
+    pub figures: Arc<LeaseFigures>,
+    /// This box's node.
+    pub node: Arc<Node>,
+}
+
+/// The behaviour; read-only while running.
+#[derive(Debug)]
+pub struct LeasesActor {
+    /// Times and limits.
+    pub config: LeasesConfig,
+}
+
+/// The protocol of the leases.
+#[derive(Debug)]
+pub enum LeasesMsg {
+    /// The shards introduce themselves: they are started later.
+    Attach(ActorRef<ShardsMsg>),
+    /// From the box's own timer: begin what is due.
+    Tick,
+    /// From the box's own task: the heartbeat ended, begun then.
+    Beaten(Instant, Result<Heartbeat, LeaseError>),
+    /// From the box's own task: a look at the table ended, begun then.
+    Scanned(Instant, Result<Rows, CallError>),
+    /// From the box's own task: the stream's shards were listed, begun then.
+    Discovered(Instant, Result<Discovered, LeaseError>),
+    /// A shard is no longer worked on here.
+    Ended(ShardId, Ending),
+    /// Take no more, and say so to the others.
+    Leave,
+    /// Say goodbye. Answers when the others know, or cannot be told.
+    Goodbye(RpcReplyPort<()>),
+}
+
+/// The live part; lost in a crash, rebuilt by `pre_start`.
+#[derive(Debug)]
+pub struct LeasesState {
+    args: LeasesArgs,
+    myself: Address<LeasesMsg>,
+    began: Instant,
+    shards: Option<ActorRef<ShardsMsg>>,
+    observer: Observer,
+    listed: Option<Listed>,
+    rows: Rows,
+    /// What this worker works on, from the order to the end.
+    running: BTreeSet<ShardId>,
+    /// What it is handing over.
+    leaving_shards: BTreeSet<ShardId>,
+    handovers: VecDeque<Instant>,
+    beat: Due,
+    scan: Due,
+    discovery: Due,
+    /// When the last heartbeat that was written had begun.
+    beaten_at: Instant,
+    fenced: bool,
+    leaving: bool,
+    /// When the last listing of shards that succeeded had begun.
+    listed_at: Option<Instant>,
+    /// When a shard was last found to have ended: its children may not be listed yet.
+    finished_at: Option<Instant>,
+    /// Looks that began before this are out of date.
+    changed_at: Instant,
+    /// What was said already, so that it is said once.
+    reported: BTreeMap<String, ()>,
+    /// What this actor started and must not outlive it.
+    tasks: JoinSet<()>,
+}
+
+/// Something that is done again and again, one at a time.
+#[derive(Debug)]
+struct Due {
+    at: Instant,
+    under_way: bool,
+}
+
+impl Due {
+    fn begins(&mut self, now: Instant) -> bool {
+        let begins = !self.under_way && now >= self.at;
+        self.under_way |= begins;
+        begins
+    }
+
+    fn ended(&mut self, next: Instant) {
+        *self = Self { at: next, under_way: false };
+    }
+}
+
+impl Actor for LeasesActor {
+    type Msg = LeasesMsg;
+    type State = LeasesState;
+    type Arguments = LeasesArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<LeasesMsg>,
+        args: LeasesArgs,
+    ) -> Result<LeasesState, ActorProcessingErr> {
+        let now = Instant::now();
+        let due = || Due { at: now, under_way: false };
+        let myself = Address::new(myself, args.node.clone());
+        myself.send(LeasesMsg::Tick)?;
+        Ok(LeasesState {
+            observer: Observer::new(&args.worker_id, self.config.patience),
+            args,
+            myself,
+            began: now,
+            shards: None,
+            listed: None,
+            rows: Rows::default(),
+            running: BTreeSet::new(),
+            leaving_shards: BTreeSet::new(),
+            handovers: VecDeque::new(),
+            // The claim was the first.
+            beat: Due { at: now + self.config.heartbeat_interval, under_way: false },
+            scan: due(),
+            discovery: due(),
+            beaten_at: now,
+            fenced: false,
+            leaving: false,
+            listed_at: None,
+            finished_at: None,
+            changed_at: now,
+            reported: BTreeMap::new(),
+            tasks: JoinSet::new(),
+        })
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<LeasesMsg>,
+        message: LeasesMsg,
+        state: &mut LeasesState,
+    ) -> Result<(), ActorProcessingErr> {
+        let node = state.args.node.clone();
+        let _handling = node.handling();
+        while state.tasks.try_join_next().is_some() {}
+        match message {
+            LeasesMsg::Attach(shards) => state.shards = Some(shards),
+            LeasesMsg::Tick => state.on_tick(&self.config),
+            LeasesMsg::Beaten(began, result) => state.on_beaten(began, result, &self.config)?,
+            LeasesMsg::Scanned(began, result) => state.on_scanned(began, result, &self.config),
+            LeasesMsg::Discovered(began, result) => state.on_discovered(began, result, &self.config),
+            LeasesMsg::Ended(shard, ending) => state.on_ended(&shard, ending),
+            LeasesMsg::Leave => state.on_leave(),
+            LeasesMsg::Goodbye(reply) => state.on_goodbye(reply).await,
+        }
+        Ok(())
+    }
+}
+
+impl LeasesState {
+    fn on_tick(&mut self, config: &LeasesConfig) {
+        let now = Instant::now();
+        // Before anything else: the process may have been asleep for longer than others wait.
+        self.fence_if_due(now, config);
+        if self.beat.begins(now) {
+            self.begin_beat(now, config);
+        }
+        if self.scan.begins(now) {
+            let (table, limit) = (self.args.table.clone(), config.patience.worker);
+            self.begin(limit, async move { table.scan().await }, move |result| {
+                LeasesMsg::Scanned(now, result.unwrap_or_else(|_| Err(out_of_time("scan the lease table"))))
+            });
+        }
+        if self.discovery.begins(now) {
+            let (table, stream, objects) =
+                (self.args.table.clone(), self.args.stream.clone(), self.args.objects.clone());
+            let known = self.rows.leases.keys().cloned().collect();
+            let work = async move { discover(&stream, &table, &objects, known).await };
+            self.begin(config.discover_interval * 2, work, move |result| {
+                let late = || Err(LeaseError::Call(out_of_time("list the stream's shards")));
+                LeasesMsg::Discovered(now, result.unwrap_or_else(|_| late()))
+            });
+        }
+        self.myself.send_after(TICK, LeasesMsg::Tick);
+    }
+
+    fn begin<T: Send + 'static>(
+        &mut self,
+        limit: Duration,
+        work: impl Future<Output = T> + Send + 'static,
+        message: impl FnOnce(Result<T, tokio::time::error::Elapsed>) -> LeasesMsg + Send + 'static,
+    ) {
+        let myself = self.myself.clone();
+        self.tasks.spawn(async move {
+            let result = timeout(limit, work).await;
+            // If the actor has ended, its successor asks again.
+            let _ = myself.send(message(result));
+        });
+    }
+
+    fn begin_beat(&mut self, now: Instant, config: &LeasesConfig) {
+        let (mut heartbeat, leaving) = (self.args.heartbeat.clone(), self.leaving);
+        // One that comes later than this would not keep the worker from being fenced.
+        let limit = config.fence_after() / 2;
+        let work = async move { heartbeat.beat(leaving).await.map(|()| heartbeat) };
+        self.begin(limit, work, move |result| {
+            let late = || Err(LeaseError::Call(out_of_time("write the heartbeat")));
+            LeasesMsg::Beaten(now, result.unwrap_or_else(|_| late()))
+        });
+    }
+
+    fn on_beaten(
+        &mut self,
+        began: Instant,
+        result: Result<Heartbeat, LeaseError>,
+        config: &LeasesConfig,
+    ) -> Result<(), LeaseError> {
+        self.beat.ended(began + config.heartbeat_interval);
+        match result {
+            Ok(heartbeat) => {
+                self.args.heartbeat = heartbeat;
+                self.beaten_at = began;
+                if std::mem::take(&mut self.fenced) {
+                    info!("the heartbeat is written again, working on");
+                    self.args.figures.clear(Trouble::Fenced);
+                }
+            }
+            // Another process works under this name: two of them would end each other's shards for ever.
+            Err(error @ LeaseError::NameInUse(_)) => {
+                self.stop_all();
+                return Err(error);
+            }
+            Err(error) => warn!(%error, "heartbeat not written"),
+        }
+        Ok(())
+    }
+
+    fn fence_if_due(&mut self, now: Instant, config: &LeasesConfig) {
+        let silent = now.duration_since(self.beaten_at);
+        let overdue = silent > config.fence_after() && !self.args.faults.lacks(Mechanism::SelfFence);
+        if overdue && !self.fenced {
+            error!(?silent, "the heartbeat is not written: ending all shards before others take them");
+            self.fenced = true;
+            self.args.figures.fenced(silent);
+            self.stop_all();
+        }
+    }
+
+    fn stop_all(&mut self) {
+        if let Some(shards) = &self.shards {
+            // Shards that have ended need no end.
+            let _ = shards.send_message(ShardsMsg::StopAll);
+        }
+    }
+
+    fn on_scanned(&mut self, began: Instant, result: Result<Rows, CallError>, config: &LeasesConfig) {
+        let rows = match result {
+            Ok(rows) => rows,
+            Err(error) => {
+                warn!(%error, "the lease table could not be read");
+                return self.scan.ended(Instant::now() + config.scan_interval);
+            }
+        };
+        let affordable = Duration::from_secs_f64(rows.read_units / config.read_units_max.max(f64::MIN_POSITIVE));
+        self.scan.ended(began + config.scan_interval.max(affordable));
+        self.observer.see(&rows, began.duration_since(self.began));
+        self.rows = rows;
+        self.report_bad_rows();
+        self.watch_progress(config);
+        self.assign(began, config);
+    }
+
+    fn assign(&mut self, began: Instant, config: &LeasesConfig) {
+        // What was seen before the last change here is out of date: a shard just released still looks owned.
+        let (Some(listed), Some(shards)) = (&self.listed, &self.shards) else { return };
+        if began < self.changed_at || self.fenced {
+            return;
+        }
+        let orders = orders(&Situation {
+            me: &self.args.worker_id,
+            rows: &self.rows,
+            listed,
+            observer: &self.observer,
+            running: &self.running,
+            rules: config.rules,
+            faults: &self.args.faults,
+        });
+        let all_listed = self.listed_at >= self.finished_at;
+        let settled = orders.unowned == 0 && all_listed && lineage::missing(listed, &self.rows).is_empty();
+        self.args.figures.settled(settled, self.args.clock.now_ms() - began.elapsed().as_millis() as i64);
+        if self.leaving {
+            return;
+        }
+        for (shard, counter) in orders.take {
+            let Some(row) = self.rows.leases.get(&shard) else { continue };
+            let unlisted = || ShardInfo {
+                shard: shard.clone(),
+                parents: row.parents.clone(),
+                hash_range: Default::default(),
+                closed: true,
+            };
+            let info = listed.get(&shard).cloned().unwrap_or_else(unlisted);
+            info!(%shard, from = row.owner.as_deref().unwrap_or("nobody"), "taking a shard");
+            if row.owner.as_deref().is_some_and(|owner| owner != &*self.args.worker_id) {
+                self.args.figures.took_over();
+            }
+            if shards.send_message(ShardsMsg::Start { info, counter }).is_ok() {
+                self.running.insert(shard);
+            }
+        }
+        let now = Instant::now();
+        self.handovers.retain(|at| now.duration_since(*at) < MINUTE);
+        for shard in orders.hand_over {
+            let allowed = self.handovers.len() < config.handovers_per_minute;
+            if allowed && self.running.contains(&shard) && self.leaving_shards.insert(shard.clone()) {
+                info!(%shard, "handing a shard over");
+                self.handovers.push_back(now);
+                let _ = shards.send_message(ShardsMsg::HandOver(shard));
+            }
+        }
+    }
+
+    /// LIVE: what hangs is given up. Its lease is not kept alive by a heartbeat that knows nothing of it.
+    fn watch_progress(&mut self, config: &LeasesConfig) {
+        let Some(shards) = &self.shards else { return };
+        if self.args.faults.lacks(Mechanism::ProgressWatch) {
+            return;
+        }
+        for shard in self.args.owned.all() {
+            let stalled = shard.context.figures.stalled_for();
+            if stalled > config.stuck_after {
+                let cause = format!("nothing moved for {stalled:.1?}");
+                let _ = shards.send_message(ShardsMsg::GiveUp(shard.context.shard.clone(), cause));
+            }
+        }
+    }
+
+    fn on_discovered(&mut self, began: Instant, result: Result<Discovered, LeaseError>, config: &LeasesConfig) {
+        self.discovery.ended(began + config.discover_interval);
+        let discovered = match result {
+            Ok(discovered) => discovered,
+            Err(error) => {
+                warn!(%error, "the stream's shards could not be listed");
+                // The first time nothing can begin without it.
+                if self.listed.is_none() {
+                    self.discovery.at = Instant::now() + config.scan_interval;
+                }
+                return;
+            }
+        };
+        if !discovered.created.is_empty() {
+            info!(shards = ?discovered.created, "new shards");
+            self.look_again();
+        }
+        for shard in &discovered.orphans {
+            self.args.figures.trouble(Trouble::Orphan(shard.clone()));
+            self.say_once(format!("orphan {shard}"), || {
+                error!(
+                    %shard,
+                    "the bucket has epochs of this shard, but the lease table has no row of it: reading it again would \
+                     store everything twice. Restore the table, or use another bucket"
+                );
+            });
+        }
+        let listed: Listed = discovered.shards.into_iter().map(|info| (info.shard.clone(), info)).collect();
+        self.report_trimmed(&listed, config);
+        self.tidy(&listed);
+        self.listed = Some(listed);
+        self.listed_at = Some(began);
+    }
+
+    /// A shard that was trimmed by retention before all of it was read: data is lost, whatever is done now.
+    fn report_trimmed(&mut self, listed: &Listed, config: &LeasesConfig) {
+        // A shard may have been listed and created since the rows were read.
+        let trimmed: Vec<ShardId> = lineage::trimmed(listed, &self.rows).iter().map(|l| l.shard.clone()).collect();
+        for shard in trimmed {
+            self.args.figures.trouble(Trouble::Trimmed(shard.clone()));
+            let skip = config.rules.skip_trimmed;
+            let checkpoint = self.rows.leases.get(&shard).map(|lease| lease.checkpoint.to_string());
+            self.say_once(format!("trimmed {shard}"), || {
+                metrics::counter!("mangrove_shards_trimmed_total").increment(1);
+                let then = if skip { "its children are read" } else { "its children wait (stream.on_trimmed)" };
+                error!(%shard, checkpoint, then, "DATA LOSS: the stream has forgotten a shard before all was read");
+            });
+        }
+    }
+
+    /// Removes rows that nobody needs. Only the first of the living does.
+    fn tidy(&mut self, listed: &Listed) {
+        if self.observer.candidates().min() != Some(&*self.args.worker_id) {
+            return;
+        }
+        let leases: Vec<_> = lineage::disposable(listed, &self.rows).into_iter().cloned().collect();
+        let workers: Vec<_> = self.observer.long_dead().cloned().collect();
+        let table = self.args.table.clone();
+        self.tasks.spawn(async move {
+            for lease in &leases {
+                info!(shard = %lease.shard, "forgetting a shard that the stream has forgotten");
+                log_failure(table.delete(lease).await);
+            }
+            for worker in &workers {
+                log_failure(table.forget(worker).await);
+            }
+        });
+    }
+
+    fn on_ended(&mut self, shard: &ShardId, ending: Ending) {
+        self.running.remove(shard);
+        self.leaving_shards.remove(shard);
+        self.changed_at = Instant::now();
+        self.args.figures.unsettled();
+        match ending {
+            Ending::Finished => {
+                info!(%shard, "shard finished");
+                // Its children are most likely there already.
+                self.finished_at = Some(Instant::now());
+                self.discovery.at = Instant::now();
+            }
+            Ending::Released => self.args.figures.handed_over(),
+            Ending::Stopped => {}
+            Ending::Lost => {
+                self.args.figures.lost();
+                warn!(%shard, "the lease was lost: another worker has the shard");
+            }
+            Ending::Failed(cause) => {
+                error!(%shard, cause, "shard given up");
+                self.args.figures.gave_up(shard, cause);
+                let (table, shard, me) = (self.args.table.clone(), shard.clone(), self.args.worker_id.clone());
+                self.tasks.spawn(async move { log_failure(table.give_up(&shard, &me).await) });
+            }
+        }
+        self.look_again();
+    }
+
+    fn look_again(&mut self) {
+        self.scan.at = Instant::now();
+    }
+
+    fn on_leave(&mut self) {
+        self.leaving = true;
+        self.beat.at = Instant::now();
+    }
+
+    async fn on_goodbye(&mut self, reply: RpcReplyPort<()>) {
+        self.leaving = true;
+        // No beat may come after the goodbye.
+        self.tasks.shutdown().await;
+        self.beat.under_way = true;
+        log_failure(self.args.heartbeat.clone().end().await);
+        let _ = reply.send(());
+    }
+
+    fn report_bad_rows(&mut self) {
+        for bad in std::mem::take(&mut self.rows.bad) {
+            let text = bad.to_string();
+            self.say_once(text.clone(), || error!(error = text, "a row of the lease table cannot be read"));
+        }
+    }
+
+    /// Bounded by the table: what is said is said of its rows.
+    fn say_once(&mut self, what: String, say: impl FnOnce()) {
+        if self.reported.insert(what, ()).is_none() {
+            say();
+        }
+    }
+}
+
+fn log_failure<E: std::fmt::Display>(result: Result<(), E>) {
+    if let Err(error) = result {
+        warn!(%error, "the lease table was not written; it is tried again");
+    }
+}
+
+fn out_of_time(action: &str) -> CallError {
+    let failure = actors::ports::aws::Failure::Transient;
+    CallError { action: action.to_owned(), failure, code: None, message: "no answer in time".to_owned() }
+}

@@ -1,0 +1,140 @@
+//! Who should own what: the same answer on every worker that sees the same table.
+//!
+//! **Promises**
+//! - A shard without a living owner goes to the living worker with the fewest shards; all compute the same one, so that
+//!   they do not race for it. The conditional write settles what they saw differently.
+//! - A worker gives a shard up for balance only to one that has at least two fewer: every move makes the cluster more
+//!   even, so that moves come to an end (no ping-pong).
+//! - Never while a shard is without owner: what stands still comes first.
+//! **Not here**: taking and handing over (`leases.rs`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use actors::ports::faults::{Faults, Mechanism};
+use actors::ports::leases::{LeaseView, Rows};
+use messages::ShardId;
+
+use super::lineage::{Listed, is_open, may_start};
+use super::observer::Observer;
+
+/// All that the answer depends on.
+#[derive(Debug)]
+pub(super) struct Situation<'a> {
+    pub(super) me: &'a str,
+    pub(super) rows: &'a Rows,
+    pub(super) listed: &'a Listed,
+    pub(super) observer: &'a Observer,
+    /// The shards that this worker works on.
+    pub(super) running: &'a BTreeSet<ShardId>,
+    pub(super) rules: Rules,
+    /// Mutants; none outside tests.
+    pub(super) faults: &'a Faults,
+}
+
+/// What operators decide.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Shards that one worker may own.
+    pub shards_max: usize,
+    /// How long a shard that a worker gave up is kept from it.
+    pub give_up_pause: Duration,
+    /// How long a shard may lie about before any worker takes it, whoever should.
+    pub claim_patience: Duration,
+    /// Whether a parent that the stream has forgotten counts as read.
+    pub skip_trimmed: bool,
+}
+
+/// What this worker should do.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Orders {
+    /// Take these; the counter is the one that was seen.
+    pub(super) take: Vec<(ShardId, u64)>,
+    /// Hand these over, as soon as what was read is committed.
+    pub(super) hand_over: Vec<ShardId>,
+    /// Shards that can be read and whose owner is dead or absent, whoever will take them.
+    pub(super) unowned: usize,
+}
+
+pub(super) fn orders(situation: &Situation<'_>) -> Orders {
+    let Situation { me, rows, observer, running, rules, .. } = situation;
+    let rob = situation.faults.lacks(Mechanism::OnlyDeadOwners);
+    let mut loads: BTreeMap<&str, Vec<&ShardId>> = observer.candidates().map(|id| (id, Vec::new())).collect();
+    let mut claimable = Vec::new();
+    let mut orders = Orders::default();
+    for lease in rows.leases.values().filter(|lease| is_offered(lease, situation)) {
+        let owner = lease.owner.as_deref();
+        if owner == Some(*me) && lease.checkpoint_owner.is_none() {
+            if !running.contains(&lease.shard) {
+                orders.take.push((lease.shard.clone(), lease.counter));
+            }
+        } else if rob || !observer.owner_is_alive(lease) {
+            claimable.push(lease);
+            continue;
+        }
+        if let Some(load) = owner.and_then(|owner| loads.get_mut(owner)) {
+            load.push(&lease.shard);
+        }
+    }
+    orders.unowned = claimable.len() + orders.take.len();
+    for lease in &claimable {
+        let claimant = claimant(lease, &loads, situation);
+        if let Some(load) = claimant.and_then(|id| loads.get_mut(id)) {
+            load.push(&lease.shard);
+        }
+        let room = loads.get(me).is_some_and(|load| load.len() <= rules.shards_max);
+        // Somebody else should have taken it long ago: perhaps it cannot.
+        let overdue = observer.unmoved_for(&lease.shard) > rules.claim_patience && may_claim(lease, me, situation);
+        if claimant == Some(*me) || (overdue && room) {
+            orders.take.push((lease.shard.clone(), lease.counter));
+        }
+    }
+    if orders.unowned == 0 {
+        orders.hand_over = surplus(me, loads);
+    }
+    orders
+}
+
+/// Whether a shard can be read by anybody.
+fn is_offered(lease: &LeaseView, situation: &Situation<'_>) -> bool {
+    let Situation { rows, listed, rules, faults, .. } = situation;
+    // What the stream has forgotten cannot be read; but its last alerts can be sent.
+    let readable = listed.contains_key(&lease.shard) || lease.checkpoint == messages::Position::ShardEnd;
+    let waits = !may_start(lease, listed, rows, rules.skip_trimmed) && !faults.lacks(Mechanism::AllParents);
+    is_open(lease) && readable && !waits
+}
+
+/// Who should take a lease.
+fn claimant<'a>(
+    lease: &LeaseView,
+    loads: &BTreeMap<&'a str, Vec<&ShardId>>,
+    situation: &Situation<'_>,
+) -> Option<&'a str> {
+    let fit =
+        loads.iter().filter(|(id, load)| load.len() < situation.rules.shards_max && may_claim(lease, id, situation));
+    fit.min_by_key(|(id, load)| (load.len(), **id)).map(|(id, _)| *id)
+}
+
+/// Who gave a shard up waits, so that others can try; alone, it waits too, or it would spin.
+fn may_claim(lease: &LeaseView, id: &str, situation: &Situation<'_>) -> bool {
+    let gave_up = lease.given_up_by.as_deref() == Some(id);
+    !gave_up || situation.observer.given_up_for(&lease.shard) >= situation.rules.give_up_pause
+}
+
+/// The shards that this worker should give away to make the loads even.
+fn surplus(me: &str, mut loads: BTreeMap<&str, Vec<&ShardId>>) -> Vec<ShardId> {
+    let mut mine = Vec::new();
+    loop {
+        let most = loads.iter().max_by_key(|(id, load)| (load.len(), **id)).map(|(id, load)| (*id, load.len()));
+        let least = loads.iter().min_by_key(|(id, load)| (load.len(), **id)).map(|(id, load)| (*id, load.len()));
+        let (Some((donor, most)), Some((taker, least))) = (most, least) else { return mine };
+        if most < least + 2 {
+            return mine;
+        }
+        let Some(shard) = loads.get_mut(donor).and_then(Vec::pop) else { return mine };
+        if donor == me {
+            mine.push(shard.clone());
+        }
+        loads.entry(taker).or_default().insert(0, shard);
+    }
+}

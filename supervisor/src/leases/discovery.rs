@@ -1,0 +1,54 @@
+//! Lists the stream's shards, and gives those a row that have none.
+//!
+//! **Promises** parents get their rows before their children. A shard whose epochs are in the bucket already gets no
+//! fresh row: a table that was lost must not make everything be read, and stored, a second time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use actors::ports::leases::{LeaseError, LeaseRow, LeaseTable};
+use actors::ports::objects::Objects;
+use actors::ports::stream::{ShardInfo, Stream};
+use actors::sinks::manifests_of;
+use messages::ShardId;
+
+/// What a listing found.
+#[derive(Debug)]
+pub struct Discovered {
+    /// All shards, open and closed.
+    pub(super) shards: Vec<ShardInfo>,
+    /// Those that got a row.
+    pub(super) created: Vec<ShardId>,
+    /// Those without a row that have epochs in the bucket.
+    pub(super) orphans: Vec<ShardId>,
+}
+
+pub(super) async fn discover(
+    stream: &Stream,
+    table: &LeaseTable,
+    objects: &Objects,
+    known: BTreeSet<ShardId>,
+) -> Result<Discovered, LeaseError> {
+    // Ordered by id, and a child's id is higher than its parents'.
+    let shards = stream.shards().await?;
+    let mut children: BTreeMap<&ShardId, Vec<ShardId>> = BTreeMap::new();
+    let (mut created, mut orphans) = (Vec::new(), Vec::new());
+    for info in shards.iter().filter(|info| !known.contains(&info.shard)) {
+        // The rows that were seen may be out of date.
+        if table.get(&info.shard).await?.is_some() {
+            continue;
+        }
+        if objects.any(&manifests_of(stream.name(), &info.shard)).await? {
+            orphans.push(info.shard.clone());
+            continue;
+        }
+        let fresh = LeaseRow::fresh(info.shard.clone(), info.parents.clone(), info.hash_range.clone());
+        if table.create_if_absent(&fresh).await? {
+            created.push(info.shard.clone());
+            info.parents.iter().for_each(|parent| children.entry(parent).or_default().push(info.shard.clone()));
+        }
+    }
+    for (parent, children) in children {
+        table.note_children(parent, &children).await?;
+    }
+    Ok(Discovered { shards, created, orphans })
+}

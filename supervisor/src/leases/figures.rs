@@ -1,0 +1,111 @@
+//! What the leases tell others: readiness, the demo, tests, metrics.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use messages::ShardId;
+use metrics::counter;
+
+/// Something that keeps shards from being read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    /// The heartbeat cannot be written.
+    Fenced,
+    /// The shard failed here again and again.
+    GivenUp(ShardId),
+    /// The stream has forgotten the shard before all was read.
+    Trimmed(ShardId),
+    /// The shard has epochs but no row.
+    Orphan(ShardId),
+}
+
+/// Figures of one worker's leases. Troubles are bounded by the number of shards.
+#[derive(Debug, Default)]
+pub struct LeaseFigures {
+    settled_at_ms: AtomicI64,
+    takeovers: AtomicU64,
+    handovers: AtomicU64,
+    losses: AtomicU64,
+    fences: AtomicU64,
+    troubles: Mutex<BTreeMap<Trouble, String>>,
+}
+
+impl LeaseFigures {
+    /// When a look last showed that every readable shard has a living owner, milliseconds since 1970; 0 if the last
+    /// one did not.
+    pub fn settled_at_ms(&self) -> i64 {
+        self.settled_at_ms.load(Ordering::Acquire)
+    }
+
+    /// Shards taken from dead workers, handed over in good order, lost to others; fences.
+    pub fn counts(&self) -> [(&'static str, u64); 4] {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        [
+            ("takeovers", of(&self.takeovers)),
+            ("handovers", of(&self.handovers)),
+            ("losses", of(&self.losses)),
+            ("fences", of(&self.fences)),
+        ]
+    }
+
+    /// What keeps shards from being read, and why.
+    pub fn troubles(&self) -> Vec<(Trouble, String)> {
+        self.lock().iter().map(|(trouble, why)| (trouble.clone(), why.clone())).collect()
+    }
+
+    pub(super) fn settled(&self, settled: bool, asked_ms: i64) {
+        self.settled_at_ms.store(if settled { asked_ms } else { 0 }, Ordering::Release);
+    }
+
+    pub(super) fn unsettled(&self) {
+        self.settled_at_ms.store(0, Ordering::Release);
+    }
+
+    pub(super) fn took_over(&self) {
+        self.takeovers.fetch_add(1, Ordering::Relaxed);
+        counter!("mangrove_lease_takeovers_total").increment(1);
+    }
+
+    pub(super) fn handed_over(&self) {
+        self.handovers.fetch_add(1, Ordering::Relaxed);
+        counter!("mangrove_lease_handovers_total").increment(1);
+    }
+
+    pub(super) fn lost(&self) {
+        self.losses.fetch_add(1, Ordering::Relaxed);
+        counter!("mangrove_leases_lost_total").increment(1);
+    }
+
+    pub(super) fn fenced(&self, silent: Duration) {
+        self.fences.fetch_add(1, Ordering::Relaxed);
+        counter!("mangrove_fences_total").increment(1);
+        let why = format!("no heartbeat was written for {silent:.1?}: the lease table cannot be reached");
+        self.lock().insert(Trouble::Fenced, why);
+    }
+
+    pub(super) fn gave_up(&self, shard: &ShardId, cause: String) {
+        counter!("mangrove_shards_given_up_total").increment(1);
+        self.lock().insert(Trouble::GivenUp(shard.clone()), cause);
+    }
+
+    pub(super) fn trouble(&self, trouble: Trouble) {
+        let why = match &trouble {
+            Trouble::Trimmed(_) => "the stream has forgotten it before all was read (stream.on_trimmed)",
+            Trouble::Orphan(_) => "the bucket has its epochs, the lease table has no row of it",
+            Trouble::Fenced | Trouble::GivenUp(_) => "",
+        };
+        self.lock().insert(trouble, why.to_owned());
+    }
+
+    /// A trouble has passed.
+    pub(crate) fn clear(&self, trouble: Trouble) {
+        self.lock().remove(&trouble);
+    }
+
+    // A panic while the lock was held leaves whole values behind.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Trouble, String>> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

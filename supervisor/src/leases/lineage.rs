@@ -1,0 +1,57 @@
+//! Which shards there are, which of them may be read, and which rows the table lacks or no longer needs.
+//!
+//! **Promises** LINEAGE: a shard is offered only when every parent's row is at its end. Rows are never deleted while a
+//! child might still begin from them.
+//! **Not here**: who reads a shard (`assignment.rs`).
+
+use std::collections::BTreeMap;
+
+use actors::ports::leases::{LeaseView, Rows};
+use actors::ports::stream::ShardInfo;
+use messages::{Position, ShardId};
+
+/// The shards that the stream still holds, by id: parents before their children.
+pub(super) type Listed = BTreeMap<ShardId, ShardInfo>;
+
+/// Shards without a row, parents first.
+pub(super) fn missing<'a>(listed: &'a Listed, rows: &Rows) -> Vec<&'a ShardInfo> {
+    listed.values().filter(|info| !rows.leases.contains_key(&info.shard)).collect()
+}
+
+/// Shards that the stream has forgotten before all of them was read.
+pub(super) fn trimmed<'a>(listed: &Listed, rows: &'a Rows) -> Vec<&'a LeaseView> {
+    let unread = rows.leases.values().filter(|lease| lease.checkpoint != Position::ShardEnd);
+    unread.filter(|lease| !listed.contains_key(&lease.shard)).collect()
+}
+
+/// Whether there is anything left to do for a shard: to read it, or to send its last alerts.
+pub(super) fn is_open(lease: &LeaseView) -> bool {
+    lease.checkpoint != Position::ShardEnd || lease.owner.is_some()
+}
+
+/// Whether all parents have ended. `skip_trimmed`: whether a parent that the stream has forgotten counts as ended,
+/// which is what `stream.on_trimmed = "continue"` says.
+pub(super) fn may_start(lease: &LeaseView, listed: &Listed, rows: &Rows, skip_trimmed: bool) -> bool {
+    lease.parents.iter().all(|parent| match rows.leases.get(parent) {
+        Some(row) => row.checkpoint == Position::ShardEnd || (skip_trimmed && !listed.contains_key(parent)),
+        // Its row was there once and was tidied away, or it was never ours; but one that is listed has a row coming.
+        None => !listed.contains_key(parent),
+    })
+}
+
+/// Rows that nobody needs: of shards that the stream has forgotten, whose children have states of their own, and whose
+/// own parents' rows are gone. Then no row can be taken for that of a shard nobody has read.
+pub(super) fn disposable<'a>(listed: &Listed, rows: &'a Rows) -> Vec<&'a LeaseView> {
+    let is_child_of = |parent: &ShardId, lease: &LeaseView| lease.parents.contains(parent);
+    let done = |lease: &LeaseView| lease.epoch.0 > 0 || lease.checkpoint == Position::ShardEnd;
+    let disposable = |lease: &&LeaseView| {
+        let mut children = rows.leases.values().filter(|child| is_child_of(&lease.shard, child)).peekable();
+        lease.checkpoint == Position::ShardEnd
+            && lease.owner.is_none()
+            && !listed.contains_key(&lease.shard)
+            && lease.parents.iter().all(|parent| !rows.leases.contains_key(parent))
+            && children.peek().is_some()
+            && children.all(done)
+    };
+    rows.leases.values().filter(disposable).collect()
+}

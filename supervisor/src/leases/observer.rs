@@ -1,0 +1,143 @@
+//! Who is alive, as far as one worker can tell by looking at the table again and again.
+//!
+//! **Owns** when each worker's beat, and each lease's counter, was last seen to move.
+//! **Promises** only this process's own monotonic clock is used: no time is read from a row, so clocks that differ
+//! cannot matter. Memory is bounded by the table.
+//! **Fails** never; a worker that was never seen before counts as alive for one failover time.
+//! **Not here**: what to do about the dead (`assignment.rs`).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use actors::ports::leases::{LeaseView, Rows, WorkerRow};
+use messages::ShardId;
+
+/// When silence means death.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For workers with a heartbeat row.
+    pub worker: Duration,
+    /// For owners without one, such as a KCL application: their leases' counters are all there is to see.
+    pub foreign: Duration,
+}
+
+/// What was seen, and since when it has been so.
+#[derive(Debug)]
+pub(super) struct Observer {
+    me: String,
+    patience: Patience,
+    workers: BTreeMap<String, Seen<WorkerRow>>,
+    counters: BTreeMap<ShardId, Seen<u64>>,
+    given_up: BTreeMap<ShardId, Seen<String>>,
+    now: Duration,
+}
+
+#[derive(Debug)]
+struct Seen<T> {
+    value: T,
+    since: Duration,
+    moved: bool,
+    gone: bool,
+}
+
+impl<T> Seen<T> {
+    fn first(value: T, since: Duration) -> Self {
+        Self { value, since, moved: false, gone: false }
+    }
+
+    fn update(&mut self, value: T, moved: bool, now: Duration) {
+        if moved {
+            (self.since, self.moved) = (now, true);
+        }
+        (self.value, self.gone) = (value, false);
+    }
+}
+
+impl Observer {
+    pub(super) fn new(me: &str, patience: Patience) -> Self {
+        Self {
+            me: me.to_owned(),
+            patience,
+            workers: BTreeMap::new(),
+            counters: BTreeMap::new(),
+            given_up: BTreeMap::new(),
+            now: Duration::ZERO,
+        }
+    }
+
+    /// Takes in one look at the table, asked for at `now` (since any fixed moment, never going back).
+    pub(super) fn see(&mut self, rows: &Rows, now: Duration) {
+        self.now = now;
+        for (id, row) in &rows.workers {
+            let beat = |row: &WorkerRow| (row.incarnation.clone(), row.beat);
+            match self.workers.get_mut(id) {
+                Some(seen) => seen.update(row.clone(), beat(&seen.value) != beat(row), now),
+                None => drop(self.workers.insert(id.clone(), Seen::first(row.clone(), now))),
+            }
+        }
+        for (id, seen) in &mut self.workers {
+            seen.gone = !rows.workers.contains_key(id);
+        }
+        // Whoever said goodbye is remembered for as long as somebody could still wait for it.
+        let forget_after = self.patience.foreign * 2;
+        self.workers.retain(|_, seen| !seen.gone || now.saturating_sub(seen.since) < forget_after);
+        for (shard, lease) in &rows.leases {
+            match self.counters.get_mut(shard) {
+                Some(seen) => seen.update(lease.counter, seen.value != lease.counter, now),
+                None => drop(self.counters.insert(shard.clone(), Seen::first(lease.counter, now))),
+            }
+            match (&lease.given_up_by, self.given_up.get_mut(shard)) {
+                (None, _) => drop(self.given_up.remove(shard)),
+                (Some(by), Some(seen)) => seen.update(by.clone(), seen.value != *by, now),
+                (Some(by), None) => drop(self.given_up.insert(shard.clone(), Seen::first(by.clone(), now))),
+            }
+        }
+        self.counters.retain(|shard, _| rows.leases.contains_key(shard));
+        self.given_up.retain(|shard, _| rows.leases.contains_key(shard));
+    }
+
+    /// Whether a worker's beat has moved lately.
+    pub(super) fn is_alive(&self, worker: &str) -> bool {
+        worker == self.me
+            || self.workers.get(worker).is_some_and(|seen| !seen.gone && self.age(seen.since) < self.patience.worker)
+    }
+
+    /// The workers that may be given shards. Who has not been seen to beat yet may be long dead.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = &str> {
+        let others = self.workers.iter().filter(|(id, seen)| **id != self.me && seen.moved && !seen.value.leaving);
+        let alive = others.map(|(id, _)| id.as_str()).filter(|id| self.is_alive(id));
+        alive.chain([self.me.as_str()])
+    }
+
+    /// Whether whoever works on a lease may still do so.
+    pub(super) fn owner_is_alive(&self, lease: &LeaseView) -> bool {
+        // While KCL hands a lease over, the one before works on it.
+        let Some(owner) = lease.checkpoint_owner.as_ref().or(lease.owner.as_ref()) else { return false };
+        if *owner == self.me || self.workers.contains_key(owner) {
+            return self.is_alive(owner);
+        }
+        let counter = self.counters.get(&lease.shard);
+        counter.is_none_or(|seen| self.age(seen.since) < self.patience.foreign)
+    }
+
+    /// For how long a lease's counter has stood still.
+    pub(super) fn unmoved_for(&self, shard: &ShardId) -> Duration {
+        self.counters.get(shard).map_or(Duration::ZERO, |seen| self.age(seen.since))
+    }
+
+    /// For how long a lease has been marked as given up.
+    pub(super) fn given_up_for(&self, shard: &ShardId) -> Duration {
+        self.given_up.get(shard).map_or(Duration::MAX, |seen| self.age(seen.since))
+    }
+
+    /// Workers that have been silent for so long that their rows only cost money.
+    pub(super) fn long_dead(&self) -> impl Iterator<Item = &WorkerRow> {
+        let forget_after = self.patience.foreign * 10;
+        let silent = self.workers.values().filter(move |seen| !seen.gone && self.age(seen.since) > forget_after);
+        silent.map(|seen| &seen.value).filter(|row| row.id != self.me)
+    }
+
+    fn age(&self, since: Duration) -> Duration {
+        self.now.saturating_sub(since)
+    }
+}

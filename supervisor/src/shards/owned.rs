@@ -1,0 +1,88 @@
+//! The shards that this worker works on, for everybody who only wants to look.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use messages::ShardId;
+
+use crate::shard::Shard;
+
+/// A handle on the list. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Owned(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    shards: BTreeMap<ShardId, Shard>,
+    past: Totals,
+    unreleased: Vec<String>,
+}
+
+/// Sums over all shards that this worker has ever worked on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Records read.
+    pub read: u64,
+    /// Of these, committed.
+    pub committed: u64,
+    /// Restarts of single sensors.
+    pub sensor_restarts: u64,
+}
+
+impl Totals {
+    fn add(&mut self, shard: &Shard) {
+        let figures = &shard.context.figures;
+        let (read, committed) = figures.progress();
+        self.read += read;
+        self.committed += committed;
+        self.sensor_restarts += figures.sensor_restarts();
+    }
+}
+
+impl Owned {
+    /// All of them, by id.
+    pub fn all(&self) -> Vec<Shard> {
+        self.lock().shards.values().cloned().collect()
+    }
+
+    /// The sums, of past and present shards.
+    pub fn totals(&self) -> Totals {
+        let inner = self.lock();
+        let mut totals = inner.past;
+        inner.shards.values().for_each(|shard| totals.add(shard));
+        totals
+    }
+
+    /// Paths of shards that could not be handed over in time.
+    pub fn unreleased(&self) -> Vec<String> {
+        self.lock().unreleased.clone()
+    }
+
+    pub(super) fn insert(&self, shard: Shard) {
+        self.lock().shards.insert(shard.context.shard.clone(), shard);
+    }
+
+    pub(super) fn remove(&self, id: &ShardId) {
+        let mut inner = self.lock();
+        if let Some(shard) = inner.shards.remove(id) {
+            inner.past.add(&shard);
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        let ids: Vec<ShardId> = self.lock().shards.keys().cloned().collect();
+        ids.iter().for_each(|id| self.remove(id));
+    }
+
+    /// At most one for each shard of the last moment.
+    pub(super) fn note_unreleased(&self, path: String) {
+        let mut inner = self.lock();
+        inner.unreleased.retain(|noted| *noted != path);
+        inner.unreleased.push(path);
+    }
+
+    // A panic while the lock was held leaves whole values behind.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
