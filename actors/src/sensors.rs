@@ -199,6 +199,9 @@ impl Actor for SensorsActor {
                 self.on_state(state, &myself, (sensor, actor), snapshot, bytes).await?;
             }
             SensorsMsg::Scan => self.on_scan(state, &myself).await?,
+            SensorsMsg::Kill(sensor, reply) => {
+                let _ = reply.send(state.slots.get_mut(&sensor).is_some_and(Slot::kill));
+            }
             SensorsMsg::Inspect(sensor, reply) => state.on_inspect(&sensor, reply),
             SensorsMsg::Page { offset, limit, reply } => {
                 let _ = reply.send(state.page(offset, limit));
@@ -398,8 +401,11 @@ impl SensorsActor {
         // An abandoned actor keeps a thread: its row gets no second chance.
         let abandoned = slot.killed == Some(id) && error == ABANDONED;
         slot.life = Life::Passive;
-        let mut crashes = slot.crashed(row, &error);
-        if let Some((batch, row)) = row {
+        let mut crashes = match slot.excused.take() == Some(id) {
+            true => slot.ended(&error),
+            false => slot.crashed(row, &error),
+        };
+        if let (Some((batch, row)), 1..) = (row, crashes) {
             crashes += state.remember(batch, row, crashes)?;
         }
         metrics::sensor_restarted(&state.context.shard);

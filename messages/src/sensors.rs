@@ -29,6 +29,8 @@ pub enum SensorsMsg {
     },
     /// From the router's own timer: find silent, idle and hanging sensors.
     Scan,
+    /// End one sensor's actor as by a bug outside any reading; for tests of what follows. Answers whether it had one.
+    Kill(SensorId, RpcReplyPort<bool>),
     /// Answer with the live state of one sensor; none if the shard does not know it.
     Inspect(SensorId, RpcReplyPort<Option<SensorView>>),
     /// Answer with one page of the shard's sensors, ordered by id.

@@ -10,8 +10,10 @@
 mod config;
 #[cfg(feature = "local")]
 mod demo;
+mod dispatch;
 mod error;
 mod fleet;
+mod leases;
 #[cfg(feature = "local")]
 mod local;
 mod run;
@@ -27,8 +29,10 @@ use clap::{Parser, Subcommand};
 pub use self::config::{ConfigArgs, config};
 #[cfg(feature = "local")]
 pub use self::demo::DemoArgs;
+pub use self::dispatch::dispatch;
 pub use self::error::{CliError, ExitKind};
 pub use self::fleet::{FleetArgs, fleet};
+pub use self::leases::{LeasesArgs, leases};
 #[cfg(feature = "local")]
 pub use self::local::{LocalArgs, local};
 pub use self::run::RunArgs;
@@ -68,6 +72,8 @@ pub enum Command {
     Config(ConfigArgs),
     /// Shows the supervision tree of a running worker
     Tree(TreeArgs),
+    /// Shows who holds which shard, and which workers live
+    Leases(LeasesArgs),
 }
 
 /// `30s`, `5m`, `1h 30m`.

@@ -3,7 +3,8 @@
 //! **Owns** one listener.
 //!
 //! **Promises**
-//! - Read only: `GET` and nothing else, and no route changes anything.
+//! - Read only: `GET` and nothing else, and no route changes anything. Builds for tests (`fault-points`) have one that
+//!   kills actors (`chaos.rs`); what ships has not.
 //! - BOUNDED: connections, heads, pages and times have limits; an idle socket never keeps a request out.
 //! - INERT: replies are JSON or plain text, never guessed as anything else, never cached, never shared with a site
 //!   (no CORS), and only given to who asks for this host by name (DNS rebinding).
@@ -12,6 +13,8 @@
 //!
 //! **Not here**: authentication and TLS (keep it on a private address), buttons of any kind.
 
+#[cfg(feature = "fault-points")]
+mod chaos;
 mod connections;
 pub mod directory;
 mod guard;

@@ -31,6 +31,8 @@ pub(super) struct Slot {
     pub(super) looked_at: Option<(ActorId, (u64, u32))>,
     /// The actor that was killed because it hung.
     pub(super) killed: Option<ActorId>,
+    /// The actor that was killed on request: its death says nothing about its readings.
+    pub(super) excused: Option<ActorId>,
     /// Where its rows stand in the journal since its last report: line and group.
     pub(super) routed: Vec<(u64, usize)>,
     /// Whether its silence has been reported.
@@ -80,6 +82,7 @@ impl Slot {
             parked: false,
             looked_at: None,
             killed: None,
+            excused: None,
             routed: Vec::new(),
             silent: false,
             restarts: 0,
@@ -105,10 +108,16 @@ impl Slot {
         self.crash = None;
     }
 
-    /// Counts a death; answers how often the sensor died on this very row.
-    pub(super) fn crashed(&mut self, row: Option<(u64, u32)>, error: &str) -> u32 {
+    /// Notes a death that says nothing about the sensor's readings: it counts as none.
+    pub(super) fn ended(&mut self, error: &str) -> u32 {
         self.restarts += 1;
         self.last_error = Some(error.chars().take(ERROR_CHARS_MAX).collect());
+        0
+    }
+
+    /// Counts a death; answers how often the sensor died on this very row.
+    pub(super) fn crashed(&mut self, row: Option<(u64, u32)>, error: &str) -> u32 {
+        let _ = self.ended(error);
         let before = self.crash.filter(|(at, _)| *at == row).map_or(0, |(_, n)| n);
         self.crash = Some((row, before + 1));
         before + 1
@@ -119,6 +128,14 @@ impl Slot {
         let Life::Live { actor, in_hand } = &self.life else { return false };
         let _ = actor.send_message(SensorMsg::Retire);
         self.life = Life::Retiring { actor: actor.clone(), in_hand: in_hand.clone(), asked_at };
+        true
+    }
+
+    /// Kills its actor, and excuses the death. False if it has none.
+    pub(super) fn kill(&mut self) -> bool {
+        let (Life::Live { actor, .. } | Life::Retiring { actor, .. }) = &self.life else { return false };
+        actor.kill();
+        self.excused = Some(actor.get_id());
         true
     }
 

@@ -10,9 +10,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use actors::reader::decode::Decoder;
+use actors::reader::decode::{DecodeLimits, Decoder};
 use actors::sensor::{SensorCore, SensorRules};
-use messages::{Batch, Credit, EventSchema, RawRecord, Reason, SensorId, SequenceNumber, ShardId, Verdict};
+use messages::{Batch, Credit, EventSchema, HashRange, RawRecord, Reason, SensorId, SequenceNumber, ShardId, Verdict};
 
 use super::content::Content;
 use super::evidence::{Limits, Record, ShardNode};
@@ -42,7 +42,8 @@ pub(super) type Excused = BTreeMap<(u32, Place, u32), Reason>;
 /// A replay under way.
 pub(super) struct Replay<'a> {
     shards: &'a Shards,
-    decoder: Decoder,
+    decode: DecodeLimits,
+    schema: Arc<EventSchema>,
     rules: Arc<SensorRules>,
     /// Each sensor and the last shard that it was on.
     pub(super) sensors: BTreeMap<SensorId, (SensorCore, u32)>,
@@ -77,7 +78,8 @@ impl<'a> Replay<'a> {
         let schema = Arc::new(schema.clone());
         Self {
             shards,
-            decoder: Decoder::new(schema.clone(), limits.decode.clone()),
+            decode: limits.decode.clone(),
+            schema: schema.clone(),
             rules: Arc::new(SensorRules::new(schema, limits.event_ids_max)),
             sensors: BTreeMap::new(),
             unordered: BTreeSet::new(),
@@ -93,8 +95,12 @@ impl<'a> Replay<'a> {
         tell: &mut dyn FnMut(&[Judged]),
     ) {
         for of_shard in stored.chunk_by(|a, b| a.shard == b.shard) {
+            // A shard takes of an aggregate what belongs into its range.
+            let (start, end) = self.shards.range(of_shard[0].shard);
+            let range = HashRange::parse(&start.to_string(), &end.to_string()).unwrap_or(HashRange::FULL);
+            let decoder = Decoder::new(self.schema.clone(), self.decode.clone(), range);
             for chunk in of_shard.chunks(BATCH_RECORDS) {
-                let mut builder = self.decoder.batch();
+                let mut builder = decoder.batch();
                 for record in chunk.iter().filter_map(|stored| raw(&records[stored.record as usize])) {
                     builder.push(record);
                 }

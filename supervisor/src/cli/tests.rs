@@ -74,6 +74,17 @@ fn run_needs_a_file_and_knows_its_flags() {
 }
 
 #[test]
+fn leases_needs_a_table_or_a_file() {
+    let line = "mangrove leases --table mangrove-events --endpoint-url http://127.0.0.1:4566 --json";
+    let Command::Leases(leases) = parse(line).unwrap().command else { panic!("not leases") };
+    assert_eq!((leases.table.as_deref(), leases.json), (Some("mangrove-events"), true));
+    let Command::Leases(leases) = parse("mangrove leases --config mangrove.toml").unwrap().command else {
+        panic!("not leases")
+    };
+    assert_eq!(leases.config.as_deref(), Some(std::path::Path::new("mangrove.toml")));
+}
+
+#[test]
 fn nonsense_is_refused_by_the_flags() {
     for line in [
         "mangrove demo --for never",
@@ -84,6 +95,8 @@ fn nonsense_is_refused_by_the_flags() {
         "mangrove fleet --stream s",
         "mangrove tree --ops :::",
         "mangrove local --bind 4566",
+        "mangrove leases",
+        "mangrove leases --table t --config mangrove.toml",
     ] {
         assert_eq!(parse(line).map(drop).unwrap_err().exit_code(), 2, "{line}");
     }

@@ -19,6 +19,10 @@ pub trait SensorDirectory: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'a, Result<Option<SensorPage>, Unanswered>>;
 
+    /// Kills one sensor's actor, for tests of what follows. False if no owned shard has an actor for it.
+    #[cfg(feature = "fault-points")]
+    fn kill(&self, id: SensorId) -> BoxFuture<'_, Result<bool, Unanswered>>;
+
     /// The number of sensors of every owned shard. Must be cheap: it is asked for with every tree.
     fn counts(&self) -> BoxFuture<'_, Vec<SensorCounts>>;
 }

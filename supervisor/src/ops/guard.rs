@@ -57,7 +57,7 @@ fn refusal(state: &OpsState, request: &Request) -> Option<Response> {
             Refusal::new(StatusCode::MISDIRECTED_REQUEST, "this is not the host asked for", hint).into_response(),
         );
     }
-    if request.method() != Method::GET {
+    if request.method() != Method::GET && !changes_on_purpose(request) {
         let refusal =
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered", "nothing can be changed here");
         return Some(([(ALLOW, "GET")], refusal).into_response());
@@ -67,6 +67,16 @@ fn refusal(state: &OpsState, request: &Request) -> Option<Response> {
         let hint = format!("at most {TARGET_BYTES_MAX} bytes of path and query");
         Refusal::new(StatusCode::URI_TOO_LONG, "the address is too long", hint).into_response()
     })
+}
+
+#[cfg(feature = "fault-points")]
+fn changes_on_purpose(request: &Request) -> bool {
+    super::chaos::admits(request)
+}
+
+#[cfg(not(feature = "fault-points"))]
+fn changes_on_purpose(_: &Request) -> bool {
+    false
 }
 
 fn too_slow() -> Refusal {

@@ -11,15 +11,16 @@ use super::reply::Refusal;
 use super::{OpsState, guard, health, metrics, sensors, tree};
 
 pub(super) fn router(state: Arc<OpsState>) -> Router {
-    Router::new()
+    let router = Router::new()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::render))
         .route("/tree", get(tree::tree))
         .route("/sensors/{id}", get(sensors::sensor))
-        .fallback(unknown)
-        .layer(middleware::from_fn_with_state(state.clone(), guard::guard))
-        .with_state(state)
+        .fallback(unknown);
+    #[cfg(feature = "fault-points")]
+    let router = router.route(super::chaos::PATH, axum::routing::post(super::chaos::kill));
+    router.layer(middleware::from_fn_with_state(state.clone(), guard::guard)).with_state(state)
 }
 
 async fn unknown() -> Refusal {

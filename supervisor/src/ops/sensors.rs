@@ -71,7 +71,7 @@ pub(super) fn query(query: Result<Query<PageQuery>, QueryRejection>) -> Result<P
     }
 }
 
-fn parse_id(id: &str, spec: &IdSpec) -> Result<SensorId, Refusal> {
+pub(super) fn parse_id(id: &str, spec: &IdSpec) -> Result<SensorId, Refusal> {
     if !id.is_empty() && id.len() <= spec.bytes_max && id.chars().all(|c| spec.allows(c)) {
         return Ok(SensorId::new(id));
     }
@@ -93,7 +93,7 @@ async fn unknown_shard(state: &OpsState) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, "this worker does not own the shard", hint)
 }
 
-fn bad_request(error: impl Into<String>, hint: impl Into<String>) -> Refusal {
+pub(super) fn bad_request(error: impl Into<String>, hint: impl Into<String>) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, error, hint)
 }
 

@@ -52,6 +52,17 @@ impl SensorDirectory for Directory {
         })
     }
 
+    #[cfg(feature = "fault-points")]
+    fn kill(&self, id: SensorId) -> BoxFuture<'_, Result<bool, Unanswered>> {
+        Box::pin(async move {
+            let mut killed = false;
+            for shard in self.0.all() {
+                killed |= ask(&shard, |reply| SensorsMsg::Kill(id.clone(), reply)).await?;
+            }
+            Ok(killed)
+        })
+    }
+
     fn counts(&self) -> BoxFuture<'_, Vec<SensorCounts>> {
         let count = |shard: &Shard| {
             let (total, live) = shard.context.figures.sensors();

@@ -60,6 +60,11 @@ impl SensorDirectory for Sensors {
         })
     }
 
+    #[cfg(feature = "fault-points")]
+    fn kill(&self, id: SensorId) -> BoxFuture<'_, Result<bool, Unanswered>> {
+        Box::pin(async move { Ok(id.as_str() != "nobody") })
+    }
+
     fn counts(&self) -> BoxFuture<'_, Vec<SensorCounts>> {
         let counts = SensorCounts { shard: "000000000003".into(), total: 2500, live: 2000, restarting: 1 };
         Box::pin(async move { vec![counts] })
