@@ -147,6 +147,11 @@ impl Cloud {
         self.state().bucket.name = Some(name.to_owned());
     }
 
+    /// Creates a topic.
+    pub fn create_topic(&self, name: &str) {
+        self.state().topics.create(name);
+    }
+
     /// Stores a record, and gives its shard and sequence number.
     pub fn put(&self, now_ms: i64, partition_key: &str, data: Vec<u8>) -> (String, String) {
         self.put_to_hash(now_ms, partition_key, actors::hash_key(partition_key), data)

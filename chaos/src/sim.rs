@@ -29,6 +29,9 @@ pub use self::schedule::{Event, Schedule};
 use self::world::World;
 use crate::oracle::{Violation, judge, nothing_new};
 
+/// Violations of one run that are told in full.
+const TOLD_MAX: usize = 12;
+
 /// What is simulated.
 #[derive(Clone, Debug)]
 pub struct SimOptions {
@@ -63,7 +66,9 @@ pub struct Report {
     pub faults: BTreeMap<String, u64>,
     /// Takeovers, hand-overs, losses and fences of all workers that ended in good order.
     pub leases: BTreeMap<String, u64>,
-    /// Promises that were not kept.
+    /// How often a promise was not kept.
+    pub n_violations: u64,
+    /// The first of them.
     pub violations: Vec<Violation>,
 }
 
@@ -86,6 +91,8 @@ pub fn run(options: &SimOptions) -> Report {
     violations.extend(verdict.violations.clone());
     violations.extend(reads::check(&world));
     violations.extend(evidence::unsent_alerts(&world, &evidence));
+    let n_violations = violations.len() as u64;
+    violations.truncate(TOLD_MAX);
     if violations.is_empty() {
         violations.extend(world.start_for_nothing());
         violations.extend(nothing_new(&evidence, &evidence::collect(&world)));
@@ -101,6 +108,7 @@ pub fn run(options: &SimOptions) -> Report {
         epochs: verdict.epochs,
         faults: world.faults(),
         leases: world.lease_counts.clone(),
+        n_violations: n_violations.max(violations.len() as u64),
         violations,
     }
 }

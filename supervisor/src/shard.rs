@@ -352,11 +352,15 @@ impl Shard {
     }
 
     async fn start_sensors(self, context: StartContext, alerts: Address<AlertsMsg>) -> Result<ActorCell, StartError> {
+        let (states, suspects) = {
+            let mut incarnation = self.incarnation();
+            (std::mem::take(&mut incarnation.recovered.sensors), incarnation.suspects.clone())
+        };
         let args = SensorsArgs {
             context: self.context.clone(),
             rules: self.ports.rules.clone(),
-            states: std::mem::take(&mut self.incarnation().recovered.sensors),
-            suspects: self.incarnation().suspects.clone(),
+            states,
+            suspects,
             committer: context.address("committer")?,
             aggregator: context.address("aggregator")?,
             alerts,

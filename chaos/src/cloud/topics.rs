@@ -20,11 +20,15 @@ impl Topics {
         Self { arns: BTreeSet::new(), published: Vec::new() }
     }
 
+    pub(super) fn create(&mut self, name: &str) {
+        self.arns.insert(arn(name));
+    }
+
     pub(super) fn serve(&mut self, operation: &str, input: &BTreeMap<String, String>) -> Result<Reply, Refusal> {
         let text = |name: &str| input.get(name).map_or("", String::as_str);
         match operation {
             "CreateTopic" => {
-                let arn = format!("arn:aws:sns:us-east-1:000000000000:{}", text("Name"));
+                let arn = arn(text("Name"));
                 let reply = reply(operation, &format!("<TopicArn>{}</TopicArn>", escaped(&arn)));
                 self.arns.insert(arn);
                 Ok(reply)
@@ -42,6 +46,10 @@ impl Topics {
             other => Err(Refusal::unknown(Service::Sns, other)),
         }
     }
+}
+
+fn arn(name: &str) -> String {
+    format!("arn:aws:sns:us-east-1:000000000000:{name}")
 }
 
 fn reply(operation: &str, result: &str) -> Reply {

@@ -104,7 +104,7 @@ impl Host {
 
     /// Lets the machine run for this long.
     pub(super) fn tick(&self, step: Duration) {
-        self.runtime.block_on(tokio::time::sleep(step));
+        self.runtime.block_on(async { tokio::time::sleep(step).await });
     }
 
     /// As SIGSTOP: the clock goes on, nothing else does.
@@ -118,7 +118,7 @@ impl Host {
         self.asleep_until_ms = None;
         self.woken_ms = Some(now_ms);
         let slept = Duration::from_millis((now_ms - self.slept_since_ms).max(0) as u64);
-        self.runtime.block_on(tokio::time::advance(slept));
+        self.runtime.block_on(async { tokio::time::advance(slept).await });
     }
 
     /// The worker, once it has started.

@@ -56,6 +56,7 @@ impl World {
         let cloud = Cloud::new(seed);
         cloud.create_stream(STREAM, schedule.shards);
         cloud.create_bucket(BUCKET);
+        cloud.create_topic("alerts");
         let mut dice = StdRng::seed_from_u64(seed ^ 0x0077_0c1d);
         let producer = Producer::new(StdRng::seed_from_u64(dice.random()), BEGINNING_MS);
         let hosts = std::array::from_fn(|n| Seat { boot_at_ms: BEGINNING_MS + 700 * n as i64, ..Seat::default() });
