@@ -226,11 +226,7 @@ impl CommitterActor {
             CutReason::Shutdown => {
                 state.draining = true;
                 // A pinned epoch that is not read to its end stays prepared for the next owner.
-                let pinned = state.lease.row.pending.is_some() && matches!(state.stage, Stage::Cut);
-                let anything = state.open.since.is_some() || state.context.figures.has_unwritten_windows();
-                if anything && !pinned && state.wanted.is_none() {
-                    state.wanted = Some(reason);
-                } else if pinned {
+                if state.lease.row.pending.is_some() && matches!(state.stage, Stage::Cut) {
                     return state.release().await;
                 }
             }
@@ -259,6 +255,9 @@ impl CommitterActor {
             }
         } else if let Some(reason) = state.wanted.take() {
             self.cut(state, reason);
+        } else if state.draining && (state.open.since.is_some() || state.context.figures.has_unwritten_windows()) {
+            // Judged only now: what is on its way may change windows until the epoch before is committed.
+            self.cut(state, CutReason::Shutdown);
         } else if state.draining {
             state.release().await?;
         } else {

@@ -237,7 +237,7 @@ impl Actor for LeasesActor {
         let _handling = node.handling();
         while state.tasks.try_join_next().is_some() {}
         match message {
-            LeasesMsg::Attach(shards) => state.shards = Some(shards),
+            LeasesMsg::Attach(shards) => state.on_attach(shards),
             LeasesMsg::Tick => state.on_tick(&self.config),
             LeasesMsg::Beaten(began, result) => state.on_beaten(began, result, &self.config)?,
             LeasesMsg::Scanned(began, result) => state.on_scanned(began, result, &self.config),
@@ -251,6 +251,15 @@ impl Actor for LeasesActor {
 }
 
 impl LeasesState {
+    /// The shards have been started, perhaps again: nothing of what ran before does.
+    fn on_attach(&mut self, shards: ActorRef<ShardsMsg>) {
+        self.shards = Some(shards);
+        self.running.clear();
+        self.leaving_shards.clear();
+        self.changed_at = Instant::now();
+        self.args.figures.unsettled();
+    }
+
     fn on_tick(&mut self, config: &LeasesConfig) {
         let now = Instant::now();
         // Before anything else: the process may have been asleep for longer than others wait.

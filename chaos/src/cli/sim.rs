@@ -39,6 +39,9 @@ pub struct SimArgs {
     /// Print the result as one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Log what the workers do, as `mangrove` does: info, debug, or by module
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
     /// Tell every run
     #[arg(long)]
     pub verbose: bool,
@@ -91,6 +94,10 @@ pub struct MutantFate {
 /// Runs it; true if all is well.
 pub fn sim(args: &SimArgs) -> Result<bool, serde_json::Error> {
     silence_injected_panics();
+    if let Some(filter) = &args.log {
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        log.without_time().with_ansi(false).init();
+    }
     match args.mutant.as_deref() {
         Some(name) => mutants(args, name),
         None => seeds_in_turn(args),

@@ -33,6 +33,8 @@ pub struct ShardView {
     pub trimmed: bool,
     /// How many records it has taken.
     pub n_records: usize,
+    /// The last of them.
+    pub last_sequence: Option<String>,
 }
 
 /// A record as it was stored.
@@ -178,6 +180,7 @@ impl Stream {
             closed: shard.last.is_some(),
             trimmed: shard.trimmed,
             n_records: shard.records.len(),
+            last_sequence: shard.records.last().map(|record| sequence_text(record.sequence)),
         };
         self.shards.iter().map(view).collect()
     }

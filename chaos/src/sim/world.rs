@@ -115,9 +115,8 @@ impl World {
             }
         }
         // Crash points that were not reached yet may still be.
-        let since_ms = self.now_ms;
         let deadline_ms = self.now_ms + REST_MS_MAX as i64;
-        while !self.is_at_rest(since_ms) {
+        while !self.is_at_rest() {
             if self.now_ms > deadline_ms {
                 return vec![self.unrest()];
             }
@@ -155,7 +154,8 @@ impl World {
     /// Starts one worker when there is nothing to do, lets it look around, and ends it.
     pub(super) fn start_for_nothing(&mut self) -> Vec<Violation> {
         self.hosts[0].boot_at_ms = self.now_ms;
-        let since_ms = self.now_ms;
+        // By its own clock, which may be wrong by an hour.
+        let since_ms = self.now_ms + self.schedule.skews_ms[0];
         let deadline_ms = self.now_ms + REST_MS_MAX as i64;
         let rests = |world: &Self| {
             world.hosts[0].host.as_ref().and_then(Host::worker).is_some_and(|worker| worker.has_caught_up(since_ms))
@@ -169,17 +169,22 @@ impl World {
         self.drain_all()
     }
 
-    /// Whether everything that was put is committed.
-    fn is_at_rest(&self, since_ms: i64) -> bool {
-        let workers: Vec<_> = self.hosts.iter().filter_map(|seat| seat.host.as_ref()?.worker()).collect();
-        let all = workers.len() == self.hosts.iter().filter(|seat| seat.host.is_some()).count();
-        // Their own clocks may be wrong by an hour.
-        let skewed = |n: usize| since_ms + self.schedule.skews_ms[n];
-        let at_rest = |n: usize, seat: &Seat| match seat.host.as_ref().and_then(Host::worker) {
-            Some(worker) => worker.has_caught_up(skewed(n)),
-            None => false,
+    /// Whether all workers are there, and everything that was put is committed. The cloud knows; a worker could miss
+    /// a shard that has just been split.
+    fn is_at_rest(&self) -> bool {
+        let rows = self.cloud.rows();
+        let committed = |shard: &ShardView| {
+            let row = rows.get(&shard.id);
+            let text = |name: &str| row.and_then(|row| row.get(name)?.get("S")?.as_str());
+            let reached = match (shard.closed, &shard.last_sequence) {
+                (true, _) => text("checkpoint") == Some("SHARD_END"),
+                (false, Some(last)) => text("checkpoint") == Some(last.as_str()),
+                (false, None) => row.is_some(),
+            };
+            reached && text("pendingCheckpoint").is_none()
         };
-        all && self.hosts.iter().enumerate().all(|(n, seat)| at_rest(n, seat))
+        let all_up = self.hosts.iter().all(|seat| seat.host.as_ref().and_then(Host::worker).is_some());
+        all_up && self.cloud.shards().iter().all(committed)
     }
 
     fn unrest(&self) -> Violation {
@@ -206,6 +211,17 @@ impl World {
             let troubles = worker.leases().troubles();
             let settled = worker.leases().settled_at_ms();
             text.push_str(&format!("[{n} settled {settled} {shards:?} {troubles:?}] "));
+        }
+        let rows = self.cloud.rows();
+        for shard in self.cloud.shards() {
+            let row = rows.get(&shard.id).map(|row| {
+                let of = |name: &str| row.get(name).map_or("-".to_owned(), |value| value.to_string());
+                let names = ["leaseOwner", "leaseCounter", "checkpoint", "pendingCheckpoint", "mangroveGivenUpBy"];
+                names.map(of).join(" ")
+            });
+            let row = row.unwrap_or_else(|| "no row".to_owned());
+            let (id, parents, closed) = (shard.id, shard.parents, shard.closed);
+            text.push_str(&format!("\n    {id} of {parents:?} closed {closed} last {:?}: {row}", shard.last_sequence));
         }
         text
     }
@@ -241,6 +257,7 @@ impl World {
             }
             None => {}
         }
+        let _span = tracing::info_span!("host", n, ms = now_ms - BEGINNING_MS).entered();
         host.tick(Duration::from_millis(STEP_MS));
         if host.is_dead() {
             *self.faults.entry("crash point".to_owned()).or_default() += 1;
@@ -260,6 +277,7 @@ impl World {
             plan = format!("{plan};mutant={mutant}");
         }
         self.boots += 1;
+        tracing::info!(now_ms = self.now_ms, n, ?client, plan, "boots");
         let (skew_ms, seed) = (self.schedule.skews_ms[n], self.seed ^ u64::from(self.boots) << 40);
         let host = Host::boot(&self.cloud, &format!("w-{n}"), client, seed, self.now_ms, skew_ms, &plan);
         self.clients.insert(client, (n, None));
@@ -300,6 +318,7 @@ impl World {
 
     fn happens(&mut self, event: Event) -> bool {
         let now_ms = self.now_ms;
+        tracing::info!(now_ms, ?event, "befalls");
         match event {
             Event::Kill(n, again_ms) => {
                 let up = self.hosts[n].host.is_some();
