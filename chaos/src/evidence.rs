@@ -167,7 +167,8 @@ fn name(records: &mut [Record], ledger: &LedgerFacts) -> Vec<String> {
         acked.extend(ledger.records.iter().map(|record| (place(record), record)));
         let mut count = |record: &Record| acked.remove(&place(record)).filter(|it| it.sha256 == record.sha256)?.n;
         let counts: Vec<Option<u64>> = stored.iter().map(&mut count).collect();
-        let lost = acked.into_keys().map(|(shard, sequence)| format!("{shard} has acknowledged {sequence}, and lost it"));
+        let lost =
+            acked.into_keys().map(|(shard, sequence)| format!("{shard} has acknowledged {sequence}, and lost it"));
         (counts, lost.collect::<Vec<_>>())
     };
     for (record, n) in records.iter_mut().zip(counts) {

@@ -73,8 +73,9 @@ fn schema(name: &str) -> Result<EventSchema, CliError> {
     if let Some(schema) = EventSchema::built_in(name) {
         return Ok(schema);
     }
-    let text = std::fs::read_to_string(name)
-        .map_err(|error| CliError::configuration(format!("--schema {name}: no built-in schema and no file: {error}")))?;
+    let text = std::fs::read_to_string(name).map_err(|error| {
+        CliError::configuration(format!("--schema {name}: no built-in schema and no file: {error}"))
+    })?;
     EventSchema::parse(&text).map_err(|error| CliError::configuration(format!("--schema {name}: {error}")))
 }
 

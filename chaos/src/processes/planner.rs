@@ -182,7 +182,9 @@ mod tests {
     #[test]
     fn everything_comes_up() {
         let names: BTreeSet<String> = names(7, 60).into_iter().collect();
-        for name in ["worker_kill", "worker_pause", "worker_terminate", "actor_leases", "actor_committer", "actor_sensor"] {
+        for name in
+            ["worker_kill", "worker_pause", "worker_terminate", "actor_leases", "actor_committer", "actor_sensor"]
+        {
             assert!(names.contains(name), "{name}: {names:?}");
         }
     }

@@ -117,7 +117,10 @@ impl Report {
             line(format_args!("  {cause:<11?} x {count:<3} p50 {p50_ms} ms, p99 {p99_ms} ms, max {max_ms} ms"));
         }
         let caught_up = self.caught_up_ms.map_or_else(|| "never".to_owned(), |ms| format!("after {ms} ms"));
-        line(format_args!("caught up {caught_up}; checked {}", self.verdict.checked.iter().copied().collect::<Vec<_>>().join(", ")));
+        line(format_args!(
+            "caught up {caught_up}; checked {}",
+            self.verdict.checked.iter().copied().collect::<Vec<_>>().join(", ")
+        ));
         line(format_args!(
             "acknowledged {}, stored {}, raw {}, cleansed {}, quarantined {}, duplicates {}, epochs {}, missing {}, doubled {}",
             self.acked,
@@ -133,7 +136,10 @@ impl Report {
         for violation in &self.violations {
             line(format_args!("{}: {}", violation.invariant, violation.what));
         }
-        line(format_args!("{}", if self.ok { "CLEAN".to_owned() } else { format!("VIOLATED: {}", counted(&self.found)) }));
+        line(format_args!(
+            "{}",
+            if self.ok { "CLEAN".to_owned() } else { format!("VIOLATED: {}", counted(&self.found)) }
+        ));
         if let Some(folder) = &self.data_dir {
             line(format_args!("logs, ledger and data: {}", folder.display()));
         }

@@ -30,7 +30,8 @@ impl Reshard {
 
     /// Pairs that can be merged.
     pub(super) fn neighbours(open: &[ShardInfo]) -> Vec<(ShardInfo, ShardInfo)> {
-        let mut sorted: Vec<(u128, u128, &ShardInfo)> = open.iter().filter_map(|info| Some((range(info)?, info))).map(|((a, b), info)| (a, b, info)).collect();
+        let mut sorted: Vec<(u128, u128, &ShardInfo)> =
+            open.iter().filter_map(|info| Some((range(info)?, info))).map(|((a, b), info)| (a, b, info)).collect();
         sorted.sort_by_key(|(start, ..)| *start);
         let adjacent = sorted.windows(2).filter(|pair| pair[0].1.checked_add(1) == Some(pair[1].0));
         adjacent.map(|pair| (pair[0].2.clone(), pair[1].2.clone())).collect()

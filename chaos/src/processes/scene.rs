@@ -60,11 +60,8 @@ impl Scene {
         let file = folder.join("mangrove.toml");
         fs::write(&file, config_text(&endpoint_url)).map_err(|error| failed(&file, error))?;
         let config = Config::load(&Sources::of_file(Some(file)).host_name("chaos"))?.config;
-        let settings = AwsSettings {
-            region: None,
-            endpoint_url: Some(endpoint_url.clone()),
-            attempt_timeout: ATTEMPT_TIMEOUT,
-        };
+        let settings =
+            AwsSettings { region: None, endpoint_url: Some(endpoint_url.clone()), attempt_timeout: ATTEMPT_TIMEOUT };
         let sdk = aws::load(&settings).await;
         Ok(Self { folder, temporary, endpoint_url, sdk, config, journal: Journal::default(), local })
     }

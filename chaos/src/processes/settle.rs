@@ -66,7 +66,10 @@ impl Driver {
         }
         // What it could not send is in no ledger as acknowledged: its exit code says nothing about the workers.
         let report = self.fleet_report.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.say(&format!("the producer has ended: {}", report.unwrap_or_default().chars().take(300).collect::<String>()));
+        self.say(&format!(
+            "the producer has ended: {}",
+            report.unwrap_or_default().chars().take(300).collect::<String>()
+        ));
         Ok(())
     }
 
@@ -80,10 +83,8 @@ impl Driver {
             let end = ends.entry(record.shard.clone()).or_insert_with(|| at.clone());
             *end = end.clone().max(at);
         }
-        let (stream, table) = (
-            Stream::new(&self.scene.sdk, STREAM),
-            LeaseTable::new(&self.scene.sdk, &self.scene.config.leases_table),
-        );
+        let (stream, table) =
+            (Stream::new(&self.scene.sdk, STREAM), LeaseTable::new(&self.scene.sdk, &self.scene.config.leases_table));
         loop {
             self.tend().await?;
             let behind = behind(&stream, &table, &ends).await;
@@ -92,7 +93,8 @@ impl Driver {
             }
             if began.elapsed() > CATCH_UP_MAX {
                 let stalls = self.scene.journal.overdue(Duration::ZERO);
-                let what = format!("not caught up after {CATCH_UP_MAX:?}: {}; waited for {stalls:?}", behind.join(", "));
+                let what =
+                    format!("not caught up after {CATCH_UP_MAX:?}: {}; waited for {stalls:?}", behind.join(", "));
                 self.violation("LIVE", what);
                 return Ok(None);
             }
@@ -122,8 +124,7 @@ impl Driver {
     /// IDEMPOTENT: a worker that finds nothing new writes nothing.
     async fn restart_for_nothing(&mut self, before: &Evidence) -> Result<Vec<Violation>, CliError> {
         let open = Stream::new(&self.scene.sdk, STREAM).shards().await.map_err(CliError::environment)?;
-        let open: Vec<String> =
-            open.iter().filter(|info| !info.closed).map(|info| info.shard.to_string()).collect();
+        let open: Vec<String> = open.iter().filter(|info| !info.closed).map(|info| info.shard.to_string()).collect();
         let worker = &mut self.workers[0];
         worker.start_again(&self.scene)?;
         let incarnation = worker.incarnation();
@@ -205,7 +206,8 @@ async fn behind(stream: &Stream, table: &LeaseTable, ends: &BTreeMap<String, Pos
         };
         let end = if info.closed { Some(&Position::ShardEnd) } else { ends.get(info.shard.as_str()) };
         if end.is_some_and(|end| row.checkpoint < *end) || row.pending {
-            behind.push(format!("{} at {} (owner {:?}, pending {})", info.shard, row.checkpoint, row.owner, row.pending));
+            behind
+                .push(format!("{} at {} (owner {:?}, pending {})", info.shard, row.checkpoint, row.owner, row.pending));
         }
     }
     behind

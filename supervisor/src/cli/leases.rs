@@ -127,9 +127,10 @@ impl LeasesReply {
             address: row.address.clone(),
             beat: row.beat,
             // One that has only now begun has moved too.
-            alive: first.workers.get(&row.id).is_none_or(|before| {
-                (before.beat, &before.incarnation) != (row.beat, &row.incarnation)
-            }),
+            alive: first
+                .workers
+                .get(&row.id)
+                .is_none_or(|before| (before.beat, &before.incarnation) != (row.beat, &row.incarnation)),
             leaving: row.leaving,
         };
         let shard = |row: &LeaseView| ShardLine {
@@ -236,7 +237,9 @@ mod tests {
     #[test]
     fn the_tables_show_what_there_is() {
         let text = LeasesReply::new("mangrove-events".into(), &rows(1), &rows(2)).tables();
-        for word in ["000000000002", "..989136588898", "pending", "000000000000", "silent", "alive", "leaving", "http://w-1"] {
+        for word in
+            ["000000000002", "..989136588898", "pending", "000000000000", "silent", "alive", "leaving", "http://w-1"]
+        {
             assert!(text.contains(word), "{word}: {text}");
         }
     }

@@ -20,9 +20,7 @@ pub(super) fn router(state: Arc<OpsState>) -> Router {
         .fallback(unknown);
     #[cfg(feature = "fault-points")]
     let router = router.route(super::chaos::PATH, axum::routing::post(super::chaos::kill));
-    router
-        .layer(middleware::from_fn_with_state(state.clone(), guard::guard))
-        .with_state(state)
+    router.layer(middleware::from_fn_with_state(state.clone(), guard::guard)).with_state(state)
 }
 
 async fn unknown() -> Refusal {

@@ -125,7 +125,10 @@ impl Driver {
     }
 
     async fn strike_box(&mut self, name: &str) -> Option<String> {
-        let n = { let at_work = self.at_work(); self.planner.pick(&at_work) }?;
+        let n = {
+            let at_work = self.at_work();
+            self.planner.pick(&at_work)
+        }?;
         let incarnation = self.workers[n].incarnation();
         self.may_kill(&incarnation)?;
         let (url, shards) = (self.scene.journal.ops(&incarnation)?, self.scene.journal.shards_of(&incarnation));
@@ -185,6 +188,11 @@ impl Driver {
 fn shown(shards: &BTreeSet<String>) -> String {
     match shards.is_empty() {
         true => "no shard".to_owned(),
-        false => shards.iter().map(|shard| ShardId::new(shard).short().trim_start_matches('0').to_owned()).map(|n| if n.is_empty() { "0".to_owned() } else { n }).collect::<Vec<_>>().join(" "),
+        false => shards
+            .iter()
+            .map(|shard| ShardId::new(shard).short().trim_start_matches('0').to_owned())
+            .map(|n| if n.is_empty() { "0".to_owned() } else { n })
+            .collect::<Vec<_>>()
+            .join(" "),
     }
 }
