@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use messages::{CommitterMsg, CutReason, EpochNumber, EpochPlan, Position, ReaderMsg, Receipts, SinksMsg};
+use messages::{Caution, CommitterMsg, CutReason, EpochNumber, EpochPlan, Position, ReaderMsg, Receipts, SinksMsg};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -48,6 +48,8 @@ pub struct CommitterArgs {
     pub context: ShardContext,
     /// The lease, as taken.
     pub lease: Lease,
+    /// How carefully the shard is read.
+    pub caution: Option<Caution>,
     /// Epochs of the last owner whose alerts are being sent again, oldest first.
     pub unsettled: VecDeque<(EpochNumber, Receipts)>,
     /// Told when the shard has been given up in good order.
@@ -76,6 +78,8 @@ pub struct CommitterState {
     /// What to cut for as soon as the epoch under way is committed.
     wanted: Option<CutReason>,
     draining: bool,
+    /// Records that are still to be prepared with caution.
+    cautious_for: u64,
     /// Committed epochs whose alerts are still on their way, oldest first.
     unsettled: VecDeque<(EpochNumber, Receipts)>,
 }
@@ -146,6 +150,7 @@ impl Actor for CommitterActor {
             open: OpenEpoch::default(),
             wanted: None,
             draining: false,
+            cautious_for: args.caution.map_or(0, |caution| caution.lasts),
             unsettled: args.unsettled,
         };
         state.myself.send_after(self.tick(), CommitterMsg::Tick);
@@ -170,6 +175,13 @@ impl Actor for CommitterActor {
             CommitterMsg::WasCut => state.open = OpenEpoch::default(),
             CommitterMsg::Planned { plan, receipts, sinks } => state.on_planned(plan, receipts, sinks).await?,
             CommitterMsg::Uploaded(epoch) => self.on_uploaded(state, epoch).await?,
+            CommitterMsg::Suspect(suspect, reply) => {
+                state.lease.suspect(suspect).await?;
+                if let Some(reply) = reply {
+                    // Who asked and has died meanwhile is tried again.
+                    let _ = reply.send(());
+                }
+            }
             CommitterMsg::Tick => self.on_tick(state).await?,
         }
         Ok(())
@@ -307,8 +319,9 @@ impl CommitterState {
             None => {
                 self.context.faults.hit("committer.planned", shard.short());
                 let began = Instant::now();
+                self.cautious_for = self.cautious_for.saturating_sub(plan.records);
                 if !self.context.faults.lacks(Mechanism::Prepare) {
-                    self.lease.prepare(&plan).await?;
+                    self.lease.prepare(&plan, self.cautious_for > 0).await?;
                 }
                 metrics::epoch_prepared(&shard, began.elapsed());
             }

@@ -16,7 +16,10 @@ pub mod decode;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use messages::{CommitterMsg, Cut, CutReason, EpochNumber, EpochPlan, Position, RawRecord, ReaderMsg, SensorsMsg};
+use messages::{
+    Caution, CommitterMsg, Cut, CutReason, EpochNumber, EpochPlan, Position, RawRecord, ReaderMsg, SensorsMsg, Suspect,
+};
+use ractor::rpc::CallResult;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -60,6 +63,12 @@ pub struct ReaderArgs {
     pub checkpoint: Position,
     /// The epoch that was prepared and must be finished first.
     pub pinned: Option<Box<EpochPlan>>,
+    /// How carefully to read.
+    pub caution: Option<Caution>,
+    /// Records that something died on before, after the checkpoint.
+    pub suspects: Vec<Suspect>,
+    /// A record that was tried this often is not tried again.
+    pub crashes_max: u32,
     /// Where batches go.
     pub sensors: Address<SensorsMsg>,
     /// Who cuts epochs.
@@ -92,6 +101,11 @@ pub struct ReaderState {
     epoch_from: Position,
     /// Partitions that the open epoch touches.
     partitions: BTreeSet<i64>,
+    caution: Option<Caution>,
+    /// Records of the open epoch, counted while there is caution.
+    epoch_records: u64,
+    suspects: Vec<Suspect>,
+    crashes_max: u32,
     /// Records that were fetched and belong to the epoch after the open one.
     held: VecDeque<RawRecord>,
     phase: Phase,
@@ -141,7 +155,7 @@ impl Actor for ReaderActor {
         myself: ActorRef<ReaderMsg>,
         args: ReaderArgs,
     ) -> Result<ReaderState, ActorProcessingErr> {
-        let decoder = Decoder::new(args.context.schema.clone(), self.config.decode.clone());
+        let decoder = Decoder::new(args.context.schema.clone(), self.config.decode.clone(), args.context.hash_range);
         args.committer.send(CommitterMsg::Attach(myself.clone()))?;
         let ended = args.checkpoint == Position::ShardEnd;
         let state = ReaderState {
@@ -155,6 +169,10 @@ impl Actor for ReaderActor {
             position: args.checkpoint.clone(),
             epoch_from: args.checkpoint,
             partitions: BTreeSet::new(),
+            caution: args.caution,
+            epoch_records: 0,
+            suspects: args.suspects,
+            crashes_max: args.crashes_max,
             held: VecDeque::new(),
             phase: args.pinned.map_or(Phase::Open, Phase::Pinned),
             failures: 0,
@@ -203,7 +221,10 @@ impl ReaderState {
             self.committer.send(CommitterMsg::CutNow(CutReason::Bytes))?;
         } else if !self.held.is_empty() {
             let held = std::mem::take(&mut self.held);
-            self.hand_on(held, config)?;
+            self.hand_on(held, config).await?;
+            if self.caution.is_some() && !self.held.is_empty() {
+                self.committer.send(CommitterMsg::CutNow(CutReason::Bytes))?;
+            }
         } else {
             match self.fetch(config).await {
                 Ok(()) => self.failures = 0,
@@ -231,7 +252,7 @@ impl ReaderState {
         let asked = Instant::now();
         let page = self.stream.records(&shard, &iterator, config.records_max).await?;
         metrics::reader_page(&shard, page.records.len(), page.millis_behind, asked.elapsed());
-        self.context.faults.hit("reader.page", shard.short());
+        self.context.faults.reach("reader.page", shard.short()).await;
         if page.next.is_none() {
             self.context.figures.set_closed();
         }
@@ -240,7 +261,7 @@ impl ReaderState {
         }
         self.iterator = page.next;
         self.end_seen = self.iterator.is_none();
-        self.hand_on(page.records.into(), config)?;
+        self.hand_on(page.records.into(), config).await?;
         if self.held.is_empty() {
             self.sensors.send(SensorsMsg::Time(now_ms - page.millis_behind))?;
         }
@@ -268,12 +289,13 @@ impl ReaderState {
     }
 
     /// Decodes records and hands them on, up to the end of the open epoch. What lies behind it is held.
-    fn hand_on(&mut self, mut records: VecDeque<RawRecord>, config: &ReaderConfig) -> Result<(), ReaderError> {
+    async fn hand_on(&mut self, mut records: VecDeque<RawRecord>, config: &ReaderConfig) -> Result<(), ReaderError> {
         while !records.is_empty() {
             if self.is_full(config) {
                 self.held = records;
                 return Ok(());
             }
+            let poisoned = self.try_with_care(&records[0]).await?;
             let mut builder = self.decoder.batch();
             let mut pinned_end = false;
             while let Some(record) = records.pop_front() {
@@ -284,7 +306,11 @@ impl ReaderState {
                     }
                     pinned_end = at == plan.cut.to;
                 }
-                builder.push(record);
+                match poisoned || self.is_poisoned(&record) {
+                    true => builder.push_poisoned(record),
+                    false => builder.push(record),
+                }
+                self.epoch_records += u64::from(self.caution.is_some());
                 self.position = at;
                 self.partitions.extend(builder.take_partitions());
                 if pinned_end || self.is_full(config) {
@@ -304,9 +330,40 @@ impl ReaderState {
         Ok(())
     }
 
-    /// Whether the open epoch touches as many partitions as it may. A pinned one ends where it ends.
+    /// Whether the open epoch has all that it may have. A pinned one ends where it ends.
     fn is_full(&self, config: &ReaderConfig) -> bool {
-        self.phase == Phase::Open && self.partitions.len() >= config.partitions_max
+        let cautious = self.caution.is_some_and(|caution| self.epoch_records >= caution.records_max);
+        self.phase == Phase::Open && (self.partitions.len() >= config.partitions_max || cautious)
+    }
+
+    /// When records are tried one by one, each is noted before, beyond this process. True if it was tried too often:
+    /// then nobody looks into it any more.
+    async fn try_with_care(&mut self, record: &RawRecord) -> Result<bool, ReaderError> {
+        let strict = self.caution.is_some_and(Caution::is_strict) && self.phase == Phase::Open;
+        if !strict {
+            return Ok(false);
+        }
+        let is_it = |suspect: &&Suspect| suspect.sequence == record.sequence && suspect.sub_sequence.is_none();
+        let tries = self.suspects.iter().find(is_it).map_or(0, |suspect| suspect.tries);
+        if tries >= self.crashes_max {
+            warn!(shard = %self.context.shard, sequence = %record.sequence, tries, "a record is quarantined unread");
+            return Ok(true);
+        }
+        let suspect = Suspect { sequence: record.sequence.clone(), sub_sequence: None, tries: tries + 1 };
+        let noted = self.committer.actor().call(|reply| CommitterMsg::Suspect(suspect, Some(reply)), None).await;
+        match noted {
+            Ok(CallResult::Success(())) => Ok(false),
+            // It could not be noted; the committer has ended, and the shard starts again.
+            Ok(CallResult::Timeout | CallResult::SenderError) | Err(_) => {
+                Err(Gone(self.committer.node().path.clone()).into())
+            }
+        }
+    }
+
+    /// Whether the epoch that is written again has this record in quarantine as a whole.
+    fn is_poisoned(&self, record: &RawRecord) -> bool {
+        let Phase::Pinned(plan) = &self.phase else { return false };
+        plan.poisoned.iter().any(|(sequence, sub)| *sequence == record.sequence && sub.is_none())
     }
 
     fn finish_pinned(&mut self) -> Result<(), ReaderError> {
@@ -346,6 +403,11 @@ impl ReaderState {
     fn cut(&mut self, cut: Cut) -> Result<(), ReaderError> {
         self.epoch_from = cut.to.clone();
         self.partitions.clear();
+        if let Some(caution) = &mut self.caution {
+            caution.lasts = caution.lasts.saturating_sub(self.epoch_records);
+            self.caution = (caution.lasts > 0).then_some(*caution);
+        }
+        self.epoch_records = 0;
         self.sensors.send(SensorsMsg::Cut(cut))?;
         // Behind all progress of this epoch and before any of the next one.
         self.committer.send(CommitterMsg::WasCut)?;

@@ -39,8 +39,15 @@ impl Recovered {
     /// hash key that the stream does not give back. Nobody knows where it goes, so every child gets its state.
     pub fn unite(&mut self, parent: Self, from: HashRange, range: HashRange) {
         let mine = |entry: &StateEntry| range.contains(entry.hash_key) || !from.contains(entry.hash_key);
+        // Windows go where their sensor goes: they only know the key of the record that opened them, which is not the
+        // sensor's if it came in an aggregate.
+        let homes: BTreeMap<_, _> = parent.sensors.iter().map(|entry| (entry.sensor.clone(), entry.hash_key)).collect();
+        let windows = parent.windows.into_iter().map(|entry| {
+            let hash_key = homes.get(&entry.sensor).copied().unwrap_or(entry.hash_key);
+            StateEntry { hash_key, ..entry }
+        });
+        self.windows.extend(windows.filter(mine));
         self.sensors.extend(parent.sensors.into_iter().filter(mine));
-        self.windows.extend(parent.windows.into_iter().filter(mine));
         // The later of both: a window that one parent has closed for good must stay closed.
         self.watermark_us = self.watermark_us.max(parent.watermark_us);
         // A sensor that both parents know (a producer that moved it) keeps the state of the one named later.
@@ -151,4 +158,34 @@ fn read_alerts(packed: &[u8]) -> Result<Vec<Alert>, String> {
     let mut lines = flate2::read::MultiGzDecoder::new(packed).take(ALERT_OBJECT_BYTES_MAX);
     lines.read_to_string(&mut text).map_err(|e| e.to_string())?;
     text.lines().map(|line| serde_json::from_str(line).map_err(|e| e.to_string())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use messages::SensorId;
+
+    use super::*;
+
+    fn entry(kind: StateKind, sensor: &str, hash_key: u128) -> StateEntry {
+        StateEntry { kind, sensor: SensorId::new(sensor), hash_key, bytes: [].into() }
+    }
+
+    #[test]
+    fn windows_go_where_their_sensor_goes() {
+        let parent = || Recovered {
+            sensors: [("low", 10), ("high", 60)].map(|(id, key)| entry(StateKind::Sensor, id, key)).into(),
+            // Both came in aggregates, under the key of another.
+            windows: [("low", 60), ("high", 10)].map(|(id, key)| entry(StateKind::Windows, id, key)).into(),
+            watermark_us: Some(1),
+        };
+        let from = HashRange::parse("0", "99").unwrap();
+        for (range, sensor, hash_key) in [(("0", "49"), "low", 10), (("50", "99"), "high", 60)] {
+            let mut child = Recovered::default();
+            child.unite(parent(), from, HashRange::parse(range.0, range.1).unwrap());
+            let found = [child.sensors, child.windows].map(|entries| {
+                entries.iter().map(|entry| (entry.sensor.as_str().to_owned(), entry.hash_key)).collect::<Vec<_>>()
+            });
+            assert_eq!(found, [[(sensor.to_owned(), hash_key)], [(sensor.to_owned(), hash_key)]]);
+        }
+    }
 }

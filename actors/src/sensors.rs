@@ -25,8 +25,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use messages::{
-    AggregatorMsg, AlertsMsg, Batch, Cut, GroupOutcome, InFlight, Reason, SensorId, SensorMsg, SensorPage, SensorView,
-    SensorsMsg, Settled, StateEntry, Verdict,
+    AggregatorMsg, AlertsMsg, Batch, CommitterMsg, Cut, GroupOutcome, InFlight, Reason, SensorId, SensorMsg,
+    SensorPage, SensorView, SensorsMsg, SequenceNumber, Settled, StateEntry, Suspect, Verdict,
 };
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::time::Instant;
@@ -34,11 +34,11 @@ use tracing::warn;
 
 use self::journal::{Entry, Journal};
 use self::slot::{Life, Slot};
+use crate::metrics;
 use crate::node::{Address, Gone, Node};
 use crate::ports::faults::Mechanism;
 use crate::sensor::{InHand, RETIRED, SensorActor, SensorArgs, SensorCore, SensorRules, StateError};
 use crate::shard::ShardContext;
-use crate::{hash_key, metrics};
 
 /// Fixed for the life of the process.
 #[derive(Clone, Debug)]
@@ -66,6 +66,10 @@ pub struct SensorsArgs {
     pub rules: Arc<SensorRules>,
     /// The states of all sensors as of the checkpoint.
     pub states: Vec<StateEntry>,
+    /// Readings after the checkpoint that sensors died on before this incarnation.
+    pub suspects: Vec<Suspect>,
+    /// Who remembers them.
+    pub committer: Address<CommitterMsg>,
     /// Where judged batches go.
     pub aggregator: Address<AggregatorMsg>,
     /// Where the sensors send alerts.
@@ -89,6 +93,8 @@ const ABANDONED: &str = "it hangs and could not be killed";
 pub struct SensorsState {
     context: ShardContext,
     rules: Arc<SensorRules>,
+    suspects: Vec<Suspect>,
+    committer: Address<CommitterMsg>,
     aggregator: Address<AggregatorMsg>,
     alerts: Address<AlertsMsg>,
     myself: Address<SensorsMsg>,
@@ -159,6 +165,8 @@ impl Actor for SensorsActor {
         let state = SensorsState {
             context: args.context,
             rules: args.rules,
+            suspects: args.suspects,
+            committer: args.committer,
             aggregator: args.aggregator,
             alerts: args.alerts,
             myself: Address::new(myself, args.node),
@@ -235,6 +243,9 @@ impl SensorsActor {
         let number = state.journal.next_number();
         let in_flight = Arc::new(InFlight::new(number, batch));
         state.journal.push_batch(in_flight.clone(), now);
+        for row in state.poisoned_rows(&in_flight.batch, self.config.crashes_max) {
+            state.journal.poison(number, row);
+        }
         for (group, members) in in_flight.batch.groups.iter().enumerate() {
             let sensor = &members.sensor;
             let first = in_flight.batch.group_rows(group)[0] as usize;
@@ -244,7 +255,7 @@ impl SensorsActor {
                     refuse(&in_flight, group, self.config.known_max);
                     continue;
                 }
-                let slot = Slot::passive(hash_key(&record.partition_key), Arc::from([]), None);
+                let slot = Slot::passive(members.hash_key, Arc::from([]), None);
                 state.slots.insert(sensor.clone(), slot);
             }
             let slot = state.slots.get_mut(sensor).expect("inserted above if it was missing");
@@ -390,10 +401,13 @@ impl SensorsActor {
         // An abandoned actor keeps a thread: its row gets no second chance.
         let abandoned = slot.killed == Some(id) && error == ABANDONED;
         slot.life = Life::Passive;
-        let crashes = match slot.excused.take() == Some(id) {
+        let mut crashes = match slot.excused.take() == Some(id) {
             true => slot.ended(&error),
             false => slot.crashed(row, &error),
         };
+        if let (Some((batch, row)), 1..) = (row, crashes) {
+            crashes += state.remember(batch, row, crashes)?;
+        }
         metrics::sensor_restarted(&state.context.shard);
         state.context.figures.sensor_restarted();
         warn!(shard = %state.context.shard, %sensor, ?row, crashes, %error, "sensor restarted");
@@ -415,6 +429,32 @@ impl SensorsState {
         let slots = self.actors.values().map(|sensor| (sensor, &self.slots[sensor]));
         let live = slots.filter(|(_, slot)| matches!(slot.life, Life::Live { .. }));
         live.map(|(sensor, slot)| (slot.last_touched, sensor.clone()))
+    }
+
+    /// Rows of a batch that killed their sensors too often before this incarnation.
+    fn poisoned_rows(&self, batch: &Batch, crashes_max: u32) -> Vec<u32> {
+        if self.suspects.is_empty() {
+            return Vec::new();
+        }
+        let tries = |row: usize| self.tries_before(&batch.record_of(row).sequence, batch.rows.sub_sequence[row]);
+        (0..batch.rows.len()).filter(|row| tries(*row) >= crashes_max).map(|row| row as u32).collect()
+    }
+
+    fn tries_before(&self, sequence: &SequenceNumber, sub_sequence: u32) -> u32 {
+        let is_it = |suspect: &&Suspect| suspect.sequence == *sequence && suspect.sub_sequence == Some(sub_sequence);
+        self.suspects.iter().find(is_it).map_or(0, |suspect| suspect.tries)
+    }
+
+    /// Has it remembered beyond this process that a reading has killed its sensor, this often by now. Answers how often
+    /// it had before this incarnation.
+    fn remember(&self, batch: u64, row: u32, crashes: u32) -> Result<u32, SensorsError> {
+        let Some(in_flight) = self.journal.batch(batch) else { return Ok(0) };
+        let sequence = in_flight.batch.record_of(row as usize).sequence.clone();
+        let sub_sequence = in_flight.batch.rows.sub_sequence[row as usize];
+        let before = self.tries_before(&sequence, sub_sequence);
+        let suspect = Suspect { sequence, sub_sequence: Some(sub_sequence), tries: before + crashes };
+        self.committer.send(CommitterMsg::Suspect(suspect, None))?;
+        Ok(before)
     }
 
     fn retire(&mut self, sensor: &SensorId, asked_at: u64) {

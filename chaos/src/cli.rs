@@ -9,6 +9,7 @@
 mod mangrove;
 mod oracle;
 mod processes;
+pub mod sim;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use supervisor::cli::CliError;
 #[command(name = "chaos", version, max_term_width = 110, arg_required_else_help = true)]
 #[command(after_help = "\
 Examples:
+  chaos sim --seeds 1..200
   chaos processes --for 5m --seed 7 --workers 3 --json
   chaos oracle --ledger run/ledger.jsonl --data-dir run/cloud
 
@@ -35,6 +37,7 @@ pub struct Cli {
 // The help of a subcommand is that of its flags: to add one, add its file and a line in each list.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Sim(sim::SimArgs),
     Processes(processes::Flags),
     Oracle(oracle::Flags),
     #[command(hide = true)]
@@ -44,6 +47,7 @@ enum Command {
 /// Runs what was asked for.
 pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     match cli.command {
+        Command::Sim(flags) => sim::sim(&flags).map(verdict).map_err(CliError::internal),
         Command::Processes(flags) => processes::run(flags),
         Command::Oracle(flags) => oracle::run(flags),
         Command::Mangrove(flags) => mangrove::run(flags),

@@ -231,6 +231,11 @@ impl Cloud {
         self.state().table.history.clone()
     }
 
+    /// Who read a shard when, in order.
+    pub fn reads(&self, shard: &str) -> Vec<(ClientId, i64)> {
+        self.state().stream.shards.iter().find(|known| &*known.id == shard).map_or(Vec::new(), |s| s.readers.clone())
+    }
+
     /// The messages that were published, in order.
     pub fn published(&self) -> Vec<String> {
         self.state().topics.published.clone()

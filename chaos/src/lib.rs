@@ -10,3 +10,4 @@ pub mod cloud;
 pub mod evidence;
 pub mod oracle;
 pub mod processes;
+pub mod sim;

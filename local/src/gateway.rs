@@ -1,6 +1,6 @@
 //! Which service a request is for, and how much of it we are ready to hold.
 //!
-//! **Owns** the services and the budget for request bodies.
+//! **Owns** the services, the budget for request bodies and, when asked for, the faults.
 //! **Promises** that request bodies in memory stay under [`BODY_MIB_TOTAL`], however many clients there are.
 //! **Fails** per request, in the wire format of the service it was for.
 //! **Not here**: authentication; any signature is accepted.
@@ -18,10 +18,11 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use s3s::service::S3Service;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use winterbaume_dynamodb::DynamoDbService;
 use winterbaume_sns::SnsService;
 
+use crate::faults::{self, Call, Faults, Severed, Target};
 use crate::folder::Folder;
 use crate::kinesis::Kinesis;
 use crate::objects;
@@ -33,6 +34,7 @@ pub(crate) use scope::Scope;
 const MIB: usize = 1024 * 1024;
 const OBJECT_MIB_MAX: usize = 64;
 const CALL_MIB_MAX: usize = 16;
+const CONTROL_MIB_MAX: usize = 1;
 /// All request bodies held at once. A multiple of the largest, so that one large upload does not stop the others.
 const BODY_MIB_TOTAL: usize = 512;
 /// A client that stops sending gives its share of the budget back after this long.
@@ -78,50 +80,105 @@ enum Service {
     S3,
 }
 
+impl Service {
+    /// What faults call it; `None` for what answers with an error anyway.
+    fn target(self) -> Option<Target> {
+        match self {
+            Service::Kinesis => Some(Target::Kinesis),
+            Service::DynamoDb => Some(Target::DynamoDb),
+            Service::Sns => Some(Target::Sns),
+            Service::S3 => Some(Target::S3),
+            Service::Redshift | Service::UnknownTarget | Service::UnknownQuery => None,
+        }
+    }
+}
+
+/// What the gateway leads to.
+pub(crate) struct Services {
+    pub(crate) kinesis: Kinesis,
+    pub(crate) tables: Stateful<DynamoDbService>,
+    pub(crate) topics: Stateful<SnsService>,
+    pub(crate) objects: S3Service,
+}
+
 /// All services behind one door.
 pub(crate) struct Gateway {
-    kinesis: Kinesis,
-    tables: Stateful<DynamoDbService>,
-    topics: Stateful<SnsService>,
-    objects: S3Service,
+    services: Services,
+    /// `None` unless asked for, so that nobody breaks a cloud by accident.
+    faults: Option<Faults>,
     /// Held by every running request, so that the folder is ours until the last one is done.
     folder: Weak<Folder>,
     body_mib: Arc<Semaphore>,
 }
 
 impl Gateway {
-    pub(crate) fn new(
-        kinesis: Kinesis,
-        tables: Stateful<DynamoDbService>,
-        topics: Stateful<SnsService>,
-        objects: S3Service,
-        folder: &Arc<Folder>,
-    ) -> Gateway {
+    pub(crate) fn new(services: Services, faults: Option<Faults>, folder: &Arc<Folder>) -> Gateway {
         let body_mib = Arc::new(Semaphore::new(BODY_MIB_TOTAL));
-        Gateway { kinesis, tables, topics, objects, folder: Arc::downgrade(folder), body_mib }
+        Gateway { services, faults, folder: Arc::downgrade(folder), body_mib }
     }
 
-    /// Answers one request.
-    pub(crate) async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    /// Answers one request, unless an injected fault closes its connection.
+    pub(crate) async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Severed> {
         let (parts, body) = request.into_parts();
+        if parts.uri.path() == faults::PATH {
+            return Ok(self.control(parts, body).await);
+        }
         let service = service_of(&parts.method, &parts.headers);
         let mib_max = if service == Service::S3 { OBJECT_MIB_MAX } else { CALL_MIB_MAX };
+        let (body, share) = match self.receive(&parts.headers, body, mib_max).await {
+            Ok(received) => received,
+            Err(refusal) => return Ok(refuse(service, refusal)),
+        };
+        let fault = match (&self.faults, service.target()) {
+            (Some(faults), Some(target)) => faults.draw(&Call::of(target, &parts, &body)),
+            (None, _) | (_, None) => None,
+        };
+        let answer = self.answer(service, parts, body, share);
+        match fault {
+            Some(fault) => fault.enact(answer).await,
+            None => Ok(answer.await),
+        }
+    }
 
-        let n_mib = match declared_mib(&parts.headers) {
-            Some(n_mib) if n_mib > mib_max => return refuse(service, TOO_LARGE),
+    async fn control(&self, parts: Parts, body: Incoming) -> Response<Body> {
+        let Some(faults) = &self.faults else { return faults::off() };
+        match self.receive(&parts.headers, body, CONTROL_MIB_MAX).await {
+            Ok((body, _share)) => faults.control(&parts.method, &body),
+            Err(refusal) => reply::json_error(refusal.status, refusal.code, refusal.message),
+        }
+    }
+
+    /// The whole body, with its share of the budget.
+    async fn receive(
+        &self,
+        headers: &HeaderMap,
+        body: Incoming,
+        mib_max: usize,
+    ) -> Result<(Bytes, OwnedSemaphorePermit), Refusal> {
+        let n_mib = match declared_mib(headers) {
+            Some(n_mib) if n_mib > mib_max => return Err(TOO_LARGE),
             Some(n_mib) => n_mib,
             None => mib_max,
         };
-        // Held until the answer is there: the service works on these bytes.
         let share = Arc::clone(&self.body_mib).acquire_many_owned(n_mib as u32).await;
         let share = share.expect("the semaphore is never closed");
         let collect = Limited::new(body, mib_max * MIB).collect();
-        let body = match tokio::time::timeout(BODY_READ_TIMEOUT, collect).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => return refuse(service, TOO_LARGE),
-            Ok(Err(_)) => return refuse(service, BROKEN_BODY),
-            Err(_) => return refuse(service, TOO_SLOW),
-        };
+        match tokio::time::timeout(BODY_READ_TIMEOUT, collect).await {
+            Ok(Ok(body)) => Ok((body.to_bytes(), share)),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(TOO_LARGE),
+            Ok(Err(_)) => Err(BROKEN_BODY),
+            Err(_) => Err(TOO_SLOW),
+        }
+    }
+
+    /// The service's answer. The share is held until then: the service works on these bytes.
+    async fn answer(
+        self: Arc<Self>,
+        service: Service,
+        parts: Parts,
+        body: Bytes,
+        share: OwnedSemaphorePermit,
+    ) -> Response<Body> {
         let Some(folder) = self.folder.upgrade() else { return refuse(service, STOPPED) };
         // A task of its own: a client that goes away must not stop a change between memory and disk, and a panic in an
         // emulator must not cost the other requests of the connection their answers.
@@ -141,10 +198,10 @@ impl Gateway {
 
     async fn route(&self, service: Service, parts: Parts, body: Bytes) -> Response<Body> {
         match service {
-            Service::Kinesis => self.kinesis.handle(parts, body).await,
-            Service::DynamoDb => self.tables.handle(&parts, body).await,
-            Service::Sns => self.topics.handle(&parts, body).await,
-            Service::S3 => objects::handle(&self.objects, parts, body).await,
+            Service::Kinesis => self.services.kinesis.handle(parts, body).await,
+            Service::DynamoDb => self.services.tables.handle(&parts, body).await,
+            Service::Sns => self.services.topics.handle(&parts, body).await,
+            Service::S3 => objects::handle(&self.services.objects, parts, body).await,
             Service::Redshift => reply::json_error(
                 StatusCode::BAD_REQUEST,
                 "ValidationException",

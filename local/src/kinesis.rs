@@ -6,17 +6,22 @@
 //!
 //! **Owns** `<data_dir>/kinesis`: the shape of all streams in one file, the records of each stream in one journal.
 //! **Promises** that an acknowledged record is in its journal, that a record is in its journal before it can be read,
-//! that the records of a shard become readable in sequence order, and arrival times in milliseconds.
+//! that the records of a shard become readable in sequence order, and arrival times in milliseconds; that a reshard is
+//! saved before anybody can see it, and that a child's numbers come after those of its parents.
 //! **Fails** a write whose journal cannot be written with `InternalFailure`; nothing of it can be read then.
 //! **Not here**: retention by deletion. Records past their retention are not read and not restored, but stay on disk.
 
 mod journal;
 mod put;
+mod read;
+mod reshard;
 mod restore;
+mod scale;
+mod shards;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -26,9 +31,13 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{Request, Response, StatusCode};
 use bytes::Bytes;
+use ferrokinesis::actions::Operation;
 use ferrokinesis::error::KinesisErrorResponse;
+use ferrokinesis::server::cbor_to_json;
 use ferrokinesis::store::{Store, StoreOptions};
 use ferrokinesis::types::StreamStatus;
+use ferrokinesis::validation::{FieldDef, check_types, check_validations};
+use serde_json::Value;
 use tokio::sync::{Mutex, RwLock};
 use tower::ServiceExt;
 use winterbaume_core::default_account_id;
@@ -38,12 +47,6 @@ use journal::Journal;
 
 /// More than any test makes; the real quota is a matter of asking.
 const SHARDS_MAX: u32 = 10_000;
-
-/// The real service's bound on one answer, which a reader's memory budget may rely on. In base64, as it is sent.
-const GET_RECORDS_BYTES_MAX: usize = 10 * 1024 * 1024 / 3 * 4;
-const GET_RECORDS_MAX: usize = 10_000;
-/// What ferrokinesis may collect for one answer before we cut it to size.
-const GET_RECORDS_BYTES_COLLECTED: usize = 4 * GET_RECORDS_BYTES_MAX;
 
 /// ferrokinesis finishes a change of a stream in a task of its own; with no delay configured that takes microseconds.
 const SETTLE_POLL: Duration = Duration::from_millis(1);
@@ -86,9 +89,18 @@ impl Kinesis {
             .unwrap_or_default();
         match operation.as_str() {
             "PutRecord" | "PutRecords" => self.put(&operation, &parts, &body).await,
-            "GetRecords" => self.get_records(parts, body).await,
-            "GetShardIterator" | "GetResourcePolicy" | "SubscribeToShard" => self.pass(parts, body).await,
-            read if read.starts_with("Describe") || read.starts_with("List") => self.pass(parts, body).await,
+            "SplitShard" | "MergeShards" => self.reshard(&operation, parts, body).await,
+            "UpdateShardCount" => self.scale(parts, body).await,
+            read if is_read(read) => {
+                // A shape that is not saved yet could be undone by a kill: a reader would have seen a shard end that
+                // then goes on.
+                let _saved = self.saved.read().await;
+                match read {
+                    "GetRecords" => self.get_records(parts, body).await,
+                    "ListShards" => self.list_shards(&parts, &body).await,
+                    _ => self.pass(parts, body).await,
+                }
+            }
             _ => self.change(parts, body).await,
         }
     }
@@ -108,7 +120,18 @@ impl Kinesis {
         if !response.status().is_success() {
             return response;
         }
-        let saved = match self.settle().await {
+        let settled = self.settle().await;
+        self.acknowledge(&mut known, settled, response).await
+    }
+
+    /// The response, once the change it tells of is saved.
+    async fn acknowledge(
+        &self,
+        known: &mut HashSet<String>,
+        changed: Result<(), String>,
+        response: Response<Body>,
+    ) -> Response<Body> {
+        let saved = match changed {
             Ok(()) => self.save_shape().await,
             Err(error) => Err(error),
         };
@@ -147,27 +170,6 @@ impl Kinesis {
         true
     }
 
-    /// ferrokinesis bounds an answer by the count of records only. An answer over the real service's bound in bytes is
-    /// asked for again with a smaller count.
-    async fn get_records(&self, parts: Parts, body: Bytes) -> Response<Body> {
-        let n_max = GET_RECORDS_BYTES_COLLECTED / self.record_bytes_max.load(Ordering::Relaxed).max(1);
-        let mut body = limited(&body, n_max.clamp(1, GET_RECORDS_MAX)).unwrap_or(body);
-        loop {
-            let response = self.pass(parts.clone(), body.clone()).await;
-            let (head, content) = response.into_parts();
-            let content = match axum::body::to_bytes(content, usize::MAX).await {
-                Ok(content) => content,
-                Err(error) => {
-                    return error_response(&KinesisErrorResponse::server_error(None, Some(&error.to_string())));
-                }
-            };
-            match smaller(&body, &content) {
-                Some(smaller) => body = smaller,
-                None => return Response::from_parts(head, Body::from(content)),
-            }
-        }
-    }
-
     fn journal(&self, stream: &str) -> std::io::Result<Arc<Mutex<Journal>>> {
         // A panic elsewhere cannot leave a map half changed.
         let mut journals = self.journals.lock().unwrap_or_else(PoisonError::into_inner);
@@ -180,34 +182,9 @@ impl Kinesis {
     }
 }
 
-/// The request with a limit of at most `n_max`; `None` when it is not ours to read.
-fn limited(request: &Bytes, n_max: usize) -> Option<Bytes> {
-    if n_max >= GET_RECORDS_MAX {
-        return None;
-    }
-    let mut request: serde_json::Value = serde_json::from_slice(request).ok()?;
-    let asked = request.get("Limit").map_or(Some(GET_RECORDS_MAX as u64), serde_json::Value::as_u64)?;
-    // A limit that is out of range is ferrokinesis' to refuse.
-    if (1..=GET_RECORDS_MAX as u64).contains(&asked) {
-        request["Limit"] = asked.min(n_max as u64).into();
-    }
-    Some(Bytes::from(request.to_string()))
-}
-
-/// The request to send instead, when `answer` is larger than allowed and holds more than one record.
-fn smaller(request: &Bytes, answer: &Bytes) -> Option<Bytes> {
-    if answer.len() <= GET_RECORDS_BYTES_MAX {
-        return None;
-    }
-    let answered: serde_json::Value = serde_json::from_slice(answer).ok()?;
-    let n_records = answered["Records"].as_array()?.len();
-    if n_records < 2 {
-        return None;
-    }
-    let limit = (n_records * GET_RECORDS_BYTES_MAX / answer.len()).clamp(1, n_records - 1);
-    let mut request: serde_json::Value = serde_json::from_slice(request).ok()?;
-    request["Limit"] = limit.into();
-    Some(Bytes::from(request.to_string()))
+fn is_read(operation: &str) -> bool {
+    let reads = ["GetRecords", "GetShardIterator", "GetResourcePolicy", "SubscribeToShard"];
+    reads.contains(&operation) || operation.starts_with("Describe") || operation.starts_with("List")
 }
 
 fn error_response(error: &KinesisErrorResponse) -> Response<Body> {
@@ -217,4 +194,36 @@ fn error_response(error: &KinesisErrorResponse) -> Response<Body> {
 
 fn is_cbor(parts: &Parts) -> bool {
     parts.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes() == b"application/x-amz-cbor-1.1")
+}
+
+/// A successful answer, in the encoding of its request.
+fn encoded(cbor: bool, answer: &Value) -> Response<Body> {
+    if !cbor {
+        return reply::answer(StatusCode::OK, "application/x-amz-json-1.1", answer.to_string());
+    }
+    let mut content = Vec::new();
+    ciborium::into_writer(answer, &mut content).expect("a JSON value is always valid CBOR");
+    reply::answer(StatusCode::OK, "application/x-amz-cbor-1.1", content)
+}
+
+/// The request as JSON, whichever way it is encoded.
+fn parsed(cbor: bool, body: &[u8]) -> Result<Value, KinesisErrorResponse> {
+    let parsed = if cbor {
+        ciborium::from_reader::<ciborium::Value, _>(body).ok().map(|value| cbor_to_json(&value))
+    } else {
+        serde_json::from_slice(body).ok()
+    };
+    match parsed {
+        Some(request @ Value::Object(_)) => Ok(request),
+        Some(_) | None => Err(KinesisErrorResponse::client_error("SerializationException", None)),
+    }
+}
+
+/// Validates with ferrokinesis' own rules, so that errors read like the real service's.
+fn validated(operation: Operation, request: &Value) -> Result<Value, KinesisErrorResponse> {
+    let rules = operation.validation_rules();
+    let rules: Vec<(&str, &FieldDef)> = rules.iter().map(|(name, rule)| (*name, rule)).collect();
+    let request = check_types(request, &rules)?;
+    check_validations(&request, &rules, None)?;
+    Ok(request)
 }

@@ -3,7 +3,8 @@
 //! Point a client at it with `AWS_ENDPOINT_URL=http://127.0.0.1:PORT` (S3 in path style) and any credentials.
 //!
 //! ```text
-//! listener -> gateway -+-> kinesis   ferrokinesis, with a journal per stream
+//! listener -> gateway -+-> faults    only with LocalOptions::faults: rules set at /_mangrove/faults
+//!                      +-> kinesis   ferrokinesis, with a journal per stream
 //!                      +-> stateful  DynamoDB and SNS by winterbaume, saved on every change
 //!                      +-> objects   S3 by s3s; an object is a plain file at <data_dir>/s3/<bucket>/<key>
 //! ```
@@ -17,6 +18,7 @@
 //! of the real services except where [`LocalOptions::enforce_limits`] asks for them.
 
 mod error;
+mod faults;
 mod folder;
 mod gateway;
 mod kinesis;
@@ -35,8 +37,9 @@ use tokio::task::JoinHandle;
 use winterbaume_dynamodb::DynamoDbService;
 use winterbaume_sns::SnsService;
 
+use crate::faults::Faults;
 use crate::folder::Folder;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Services};
 use crate::kinesis::Kinesis;
 use crate::stateful::Stateful;
 
@@ -51,6 +54,8 @@ pub struct LocalOptions {
     pub data_dir: PathBuf,
     /// Throttle Kinesis writes per shard like the real service (1 MiB/s, 1,000 records/s).
     pub enforce_limits: bool,
+    /// Let clients set rules for faults at `/_mangrove/faults`; until they do, nothing fails.
+    pub faults: bool,
 }
 
 /// A running local cloud. Dropping it ends it at once; [`stop`](LocalCloud::stop) lets requests finish.
@@ -76,13 +81,13 @@ impl LocalCloud {
         let addr = listener.local_addr().map_err(|source| LocalError::Bind { addr: options.bind, source })?;
 
         let folder = Arc::new(Folder::open(&options.data_dir)?);
-        let gateway = Gateway::new(
-            Kinesis::open(folder.sub("kinesis")?, options.enforce_limits).await?,
-            Stateful::open(DynamoDbService::new(), folder.sub("dynamodb")?).await?,
-            Stateful::open(SnsService::new(), folder.sub("sns")?).await?,
-            objects::open(&folder)?,
-            &folder,
-        );
+        let services = Services {
+            kinesis: Kinesis::open(folder.sub("kinesis")?, options.enforce_limits).await?,
+            tables: Stateful::open(DynamoDbService::new(), folder.sub("dynamodb")?).await?,
+            topics: Stateful::open(SnsService::new(), folder.sub("sns")?).await?,
+            objects: objects::open(&folder)?,
+        };
+        let gateway = Gateway::new(services, options.faults.then(Faults::default), &folder);
 
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(listener::run(listener, Arc::new(gateway), stopped));

@@ -5,7 +5,6 @@
 //! **Fails** per connection; a panic in a request ends that connection only.
 //! **Not here**: what a request means (`gateway`).
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,7 +66,7 @@ pub(crate) async fn run(listener: TcpListener, gateway: Arc<Gateway>, mut stoppe
         let gateway = Arc::clone(&gateway);
         let service = service_fn(move |request| {
             let gateway = Arc::clone(&gateway);
-            async move { Ok::<_, Infallible>(Gateway::serve(gateway, request).await) }
+            async move { Gateway::serve(gateway, request).await }
         });
         let connection = draining.watch(http.serve_connection(TokioIo::new(stream), service).into_owned());
         connections.spawn(async move {

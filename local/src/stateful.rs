@@ -5,6 +5,8 @@
 //! **Fails** with the service's own 500 when the snapshot cannot be written; the change then is in memory only.
 //! **Not here**: backups, streams and exports of DynamoDB; the crate does not put them into its snapshots.
 
+mod refused;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +33,11 @@ pub(crate) trait Saved: MockService {
 
     /// Whether a request leaves the state as it is.
     fn only_reads(parts: &Parts, body: &[u8]) -> bool;
+
+    /// Puts into the answer to a change what the service leaves out. Nothing else changes meanwhile.
+    async fn complete(&self, _region: &str, _request: &[u8], answer: MockResponse) -> MockResponse {
+        answer
+    }
 
     async fn save(&self, region: &str) -> Result<Vec<u8>, StateViewError>;
 
@@ -60,7 +67,7 @@ impl<S: Saved> Stateful<S> {
     pub(crate) async fn handle(&self, parts: &Parts, body: Bytes) -> Response<Body> {
         let region = Scope::of(&parts.headers).region();
         let only_reads = S::only_reads(parts, &body);
-        let request = request(S::SCOPE, region, parts, body);
+        let request = request(S::SCOPE, region, parts.method.as_str(), &parts.headers, body.clone());
 
         if only_reads {
             let _readers = self.order.read().await;
@@ -68,6 +75,7 @@ impl<S: Saved> Stateful<S> {
         }
         let _alone = self.order.write().await;
         let answer = self.service.handle(request).await;
+        let answer = self.service.complete(region, &body, answer).await;
         // A refused change changed nothing, and losing a race is common.
         if answer.status / 100 == 2
             && let Err(error) = self.persist(region).await
@@ -98,6 +106,10 @@ impl Saved for DynamoDbService {
         let action = target.split('.').next_back().unwrap_or("");
         let reads = ["Get", "Query", "Scan", "BatchGet", "TransactGet", "Describe", "List"];
         reads.iter().any(|prefix| action.starts_with(prefix))
+    }
+
+    async fn complete(&self, region: &str, request: &[u8], answer: MockResponse) -> MockResponse {
+        refused::complete(self, region, request, answer).await
     }
 
     async fn save(&self, region: &str) -> Result<Vec<u8>, StateViewError> {
@@ -144,10 +156,10 @@ fn regions(dir: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The request as winterbaume expects it: the region once in the host, once in a scope, both checked by us.
-fn request(service: &str, region: &str, parts: &Parts, body: Bytes) -> MockRequest {
+fn request(service: &str, region: &str, method: &str, sent: &HeaderMap, body: Bytes) -> MockRequest {
     let mut headers = HeaderMap::new();
     for name in [CONTENT_TYPE, HeaderName::from_static("x-amz-target")] {
-        if let Some(value) = parts.headers.get(&name) {
+        if let Some(value) = sent.get(&name) {
             headers.insert(name, value.clone());
         }
     }
@@ -155,12 +167,7 @@ fn request(service: &str, region: &str, parts: &Parts, body: Bytes) -> MockReque
     if let Ok(scope) = HeaderValue::from_str(&scope) {
         headers.insert(AUTHORIZATION, scope);
     }
-    MockRequest {
-        method: parts.method.to_string(),
-        uri: format!("https://{service}.{region}.amazonaws.com/"),
-        headers,
-        body,
-    }
+    MockRequest { method: method.to_owned(), uri: format!("https://{service}.{region}.amazonaws.com/"), headers, body }
 }
 
 fn response(answer: MockResponse) -> Response<Body> {

@@ -107,6 +107,8 @@ impl Rows {
 pub struct Group {
     /// The sensor.
     pub sensor: SensorId,
+    /// Where on the stream it belongs: the hash key that its first row came with.
+    pub hash_key: u128,
     /// Where its rows stand in [`Batch::order`], oldest first.
     pub rows: Range<usize>,
 }

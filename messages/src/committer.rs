@@ -1,9 +1,9 @@
 //! What a committer can be told.
 
-use ractor::ActorRef;
+use ractor::{ActorRef, RpcReplyPort};
 
 use crate::epoch::Receipts;
-use crate::{CutReason, EpochNumber, EpochPlan, Position, ReaderMsg, SinksMsg};
+use crate::{CutReason, EpochNumber, EpochPlan, Position, ReaderMsg, SinksMsg, Suspect};
 
 /// The protocol of one shard's committer.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub enum CommitterMsg {
     },
     /// Every object of the epoch is stored, the manifest last.
     Uploaded(EpochNumber),
+    /// Something died, or may die, on a record: remember it beyond this process. Answers when that is done.
+    Suspect(Suspect, Option<RpcReplyPort<()>>),
     /// From the committer's own timer: is the epoch old enough?
     Tick,
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::schema::Value;
-use crate::{EpochNumber, Position, SensorId, ShardId};
+use crate::{EpochNumber, Position, SensorId, SequenceNumber, ShardId};
 
 /// Why an epoch ends where it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -294,6 +294,10 @@ pub struct EpochPlan {
     pub reasons: BTreeMap<String, u64>,
     /// Alerts that readings raised.
     pub alerts: u64,
+    /// Readings (and whole records, without number) that are in quarantine because processing them failed again and
+    /// again. Nothing in them says so: whoever writes the epoch again must treat them the same.
+    #[serde(default)]
+    pub poisoned: Vec<(SequenceNumber, Option<u32>)>,
     /// The state object of the epoch before; none at the start of a chain.
     pub previous_state: Option<String>,
     /// Every object of the epoch but the manifest itself.

@@ -10,6 +10,7 @@ mod epoch;
 mod hash_range;
 mod ids;
 pub mod schema;
+mod suspect;
 mod verdict;
 
 mod aggregator;
@@ -38,4 +39,5 @@ pub use self::schema::EventSchema;
 pub use self::sensor::{SensorMsg, SensorView};
 pub use self::sensors::{SensorPage, SensorSummary, SensorsMsg};
 pub use self::sinks::SinksMsg;
+pub use self::suspect::{Caution, Suspect};
 pub use self::verdict::{Anomalies, Assessment, GroupOutcome, Reason, Verdict};

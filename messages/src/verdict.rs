@@ -24,6 +24,8 @@ pub enum Reason {
     TooLarge,
     /// More events in one record than the configured limit.
     TooManyEvents,
+    /// A record inside an aggregate whose hash key belongs to another shard.
+    OutsideHashRange,
     /// A key that the schema reads stands twice in one object.
     DuplicateKey,
     /// A value has another type than the schema says.
@@ -56,7 +58,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for metrics and tests.
-    pub const ALL: [Reason; 22] = [
+    pub const ALL: [Reason; 23] = [
         Self::NotUtf8,
         Self::NotJson,
         Self::Truncated,
@@ -65,6 +67,7 @@ impl Reason {
         Self::TooDeep,
         Self::TooLarge,
         Self::TooManyEvents,
+        Self::OutsideHashRange,
         Self::DuplicateKey,
         Self::WrongType,
         Self::NumberOutOfRange,
@@ -92,6 +95,7 @@ impl Reason {
             Self::TooDeep => "too_deep",
             Self::TooLarge => "too_large",
             Self::TooManyEvents => "too_many_events",
+            Self::OutsideHashRange => "outside_hash_range",
             Self::DuplicateKey => "duplicate_key",
             Self::WrongType => "wrong_type",
             Self::NumberOutOfRange => "number_out_of_range",

@@ -77,7 +77,7 @@ pub async fn demo(
 ) -> Result<DemoReport, CliError> {
     let began = Instant::now();
     let bind = "127.0.0.1:0".parse().expect("a literal address");
-    let cloud = LocalOptions { bind, data_dir: options.data_dir.clone(), enforce_limits: false };
+    let cloud = LocalOptions { bind, data_dir: options.data_dir.clone(), enforce_limits: false, faults: false };
     let cloud = LocalCloud::start(cloud).await?;
     let webhook = Webhook::start().await.map_err(|e| CliError::environment(format!("demo webhook: {e}")))?;
     let effective = configure(&cloud.endpoint_url(), &webhook.url())?;

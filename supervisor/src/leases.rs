@@ -19,6 +19,8 @@ mod discovery;
 mod figures;
 mod lineage;
 mod observer;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -374,6 +376,7 @@ impl LeasesState {
             observer: &self.observer,
             running: &self.running,
             rules: config.rules,
+            faults: &self.args.faults,
         });
         let all_listed = self.listed_at >= self.finished_at;
         let settled = orders.unowned == 0 && all_listed && lineage::missing(listed, &self.rows).is_empty();

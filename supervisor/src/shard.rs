@@ -24,7 +24,9 @@ use actors::sensor::SensorRules;
 use actors::sensors::{SensorsActor, SensorsArgs, SensorsConfig};
 use actors::shard::ShardContext;
 use actors::sinks::{SinksActor, SinksArgs, SinksConfig};
-use messages::{AlertsMsg, EpochNumber, EpochPlan, HashRange, Position, ReaderMsg, Receipts, SensorsMsg, ShardId};
+use messages::{
+    AlertsMsg, Caution, EpochNumber, EpochPlan, HashRange, Position, ReaderMsg, Receipts, SensorsMsg, ShardId, Suspect,
+};
 use ractor::{ActorCell, ActorRef};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -87,6 +89,8 @@ struct Incarnation {
     checkpoint: Option<Position>,
     pinned: Option<Box<EpochPlan>>,
     previous_state: Option<String>,
+    caution: Option<Caution>,
+    suspects: Vec<Suspect>,
     sensors: Option<Address<SensorsMsg>>,
 }
 
@@ -191,9 +195,15 @@ impl Shard {
             }
             Err(error) => return Err(StartError::failed(error)),
         };
-        let released = self.released.clone();
-        let args =
-            CommitterArgs { context: self.context.clone(), lease, unsettled, released, node: context.node.clone() };
+        let (released, caution) = (self.released.clone(), self.incarnation().caution);
+        let args = CommitterArgs {
+            caution,
+            context: self.context.clone(),
+            lease,
+            unsettled,
+            released,
+            node: context.node.clone(),
+        };
         context.spawn(CommitterActor { config: self.config.committer.clone() }, args).await
     }
 
@@ -251,6 +261,16 @@ impl Shard {
         incarnation.checkpoint = Some(row.checkpoint.clone());
         incarnation.pinned = row.pending.clone().map(|pending| pending.plan);
         incarnation.previous_state = row.state_key.clone();
+        incarnation.caution = Caution::after(row.tries);
+        incarnation.suspects = row.suspects.clone();
+        if let Some(caution) = incarnation.caution {
+            warn!(%shard, tries = row.tries, ?caution, "nobody has got past the checkpoint lately: reading with caution");
+        }
+        // What the pinned epoch has in quarantine as poison is poison again.
+        for (sequence, sub_sequence) in row.pending.iter().flat_map(|pending| &pending.plan.poisoned) {
+            let (sequence, sub_sequence) = (sequence.clone(), *sub_sequence);
+            incarnation.suspects.push(Suspect { sequence, sub_sequence, tries: u32::MAX });
+        }
         drop(incarnation);
         Ok((lease, unsettled))
     }
@@ -336,6 +356,8 @@ impl Shard {
             context: self.context.clone(),
             rules: self.ports.rules.clone(),
             states: std::mem::take(&mut self.incarnation().recovered.sensors),
+            suspects: self.incarnation().suspects.clone(),
+            committer: context.address("committer")?,
             aggregator: context.address("aggregator")?,
             alerts,
             node: context.node.clone(),
@@ -346,9 +368,10 @@ impl Shard {
     }
 
     async fn start_reader(self, context: StartContext) -> Result<ActorCell, StartError> {
-        let (checkpoint, pinned) = {
+        let (checkpoint, pinned, caution, suspects) = {
             let mut incarnation = self.incarnation();
-            (incarnation.checkpoint.clone(), incarnation.pinned.take())
+            let pinned = incarnation.pinned.take();
+            (incarnation.checkpoint.clone(), pinned, incarnation.caution, incarnation.suspects.clone())
         };
         let args = ReaderArgs {
             context: self.context.clone(),
@@ -356,6 +379,9 @@ impl Shard {
             budget: self.ports.budget.clone(),
             checkpoint: checkpoint.unwrap_or(Position::TrimHorizon),
             pinned,
+            caution,
+            suspects,
+            crashes_max: self.config.sensors.crashes_max,
             sensors: context.address("sensors")?,
             committer: context.address("committer")?,
             node: context.node.clone(),

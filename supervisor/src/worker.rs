@@ -409,11 +409,11 @@ fn shard(
     Shard::new(context, config.shard.clone(), ports, counter)
 }
 
-/// Without a range nothing is kept out: a record that belongs elsewhere is then read here too.
+/// Without a range nothing is kept out: all of an aggregate is then read.
 fn hash_range(info: &ShardInfo) -> HashRange {
     let (start, end) = &info.hash_range;
     HashRange::parse(start, end).unwrap_or_else(|error| {
-        warn!(shard = %info.shard, %error, "the shard's hash range is not known, so every hash key counts as its own");
+        warn!(shard = %info.shard, %error, "the shard's hash range is unknown: aggregates are read whole");
         HashRange::FULL
     })
 }

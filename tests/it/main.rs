@@ -11,6 +11,7 @@ mod crash_points;
 mod drain;
 mod duplicates_and_late;
 mod exactly_once;
+mod kpl;
 mod lifecycle;
 mod reshard;
 mod sensor_panic;

@@ -96,7 +96,7 @@ impl Default for Setup {
 impl World {
     pub async fn new(dir: &Path, shards: u32) -> Self {
         let bind = "127.0.0.1:0".parse().unwrap();
-        let options = LocalOptions { bind, data_dir: dir.to_owned(), enforce_limits: false };
+        let options = LocalOptions { bind, data_dir: dir.to_owned(), enforce_limits: false, faults: false };
         let cloud = LocalCloud::start(options).await.unwrap();
         let sdk = aws::load(&AwsSettings {
             region: None,
@@ -268,7 +268,6 @@ fn config(setup: &Setup) -> WorkerConfig {
                 give_up_pause: Duration::from_secs(1),
                 claim_patience: Duration::from_secs(6),
                 skip_trimmed: false,
-                rob: false,
             },
         },
         handover_timeout: Duration::from_secs(20),

@@ -1,7 +1,7 @@
 //! Named crash points and mutants, for tests and chaos runs. Compiled to nothing without the feature `fault-points`.
 //!
 //! A plan is text: `point[detail]=action@n`, joined by `;`. `action` is `panic` (the actor dies) or `abort` (the process
-//! dies as by SIGKILL: no destructor runs). `@n` picks the n-th time the point is reached, 1 if left out. Without
+//! dies as by SIGKILL: no destructor runs); at points where an actor can wait also `hang`: it never goes on. `@n` picks the n-th time the point is reached, 1 if left out. Without
 //! `[detail]` every detail counts. Example: `committer.prepared=abort@2;sensor.row[s-000001]=panic@10`.
 //!
 //! `mutant=name` switches a safety mechanism off ([`Mechanism`]).
@@ -47,9 +47,16 @@ mod enabled {
     struct Fault {
         point: String,
         detail: Option<String>,
-        abort: bool,
+        action: Action,
         at: u64,
         hits: AtomicU64,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Action {
+        Panic,
+        Abort,
+        Hang,
     }
 
     #[derive(Default)]
@@ -88,16 +95,31 @@ mod enabled {
 
         /// The point is reached: dies here if the plan says so.
         pub fn hit(&self, point: &str, detail: &str) {
+            self.strike(point, detail);
+        }
+
+        /// The same at a point where the actor can wait: it may also hang there.
+        pub async fn reach(&self, point: &str, detail: &str) {
+            if self.strike(point, detail) {
+                std::future::pending::<()>().await;
+            }
+        }
+
+        /// True if the actor is to hang.
+        fn strike(&self, point: &str, detail: &str) -> bool {
+            let mut hangs = false;
             for fault in &self.0.faults {
                 let matches = fault.point == point && fault.detail.as_deref().is_none_or(|d| d == detail);
                 if matches && fault.hits.fetch_add(1, Ordering::Relaxed) + 1 == fault.at {
-                    match &self.0.on_abort {
-                        Some(on_abort) if fault.abort => on_abort(),
-                        None if fault.abort => std::process::abort(),
-                        _ => panic!("injected fault at {point}"),
+                    match (fault.action, &self.0.on_abort) {
+                        (Action::Abort, Some(on_abort)) => on_abort(),
+                        (Action::Abort, None) => std::process::abort(),
+                        (Action::Panic, _) => panic!("injected fault at {point}"),
+                        (Action::Hang, _) => hangs = true,
                     }
                 }
             }
+            hangs
         }
 
         /// Whether a mutant lacks this mechanism.
@@ -125,14 +147,15 @@ mod enabled {
             Some((point, rest)) => (point, Some(rest.strip_suffix(']')?.to_owned())),
             None => (left, None),
         };
-        let abort = match action {
-            "abort" => true,
-            "panic" => false,
+        let action = match action {
+            "abort" => Action::Abort,
+            "panic" => Action::Panic,
+            "hang" => Action::Hang,
             _ => return None,
         };
         let known = POINTS.contains(&point);
         let at = at.parse().ok().filter(|n| *n > 0)?;
-        known.then(|| Fault { point: point.to_owned(), detail, abort, at, hits: AtomicU64::new(0) })
+        known.then(|| Fault { point: point.to_owned(), detail, action, at, hits: AtomicU64::new(0) })
     }
 }
 
@@ -158,6 +181,10 @@ mod enabled {
         /// Does nothing.
         #[inline(always)]
         pub fn hit(&self, _point: &str, _detail: &str) {}
+
+        /// Does nothing.
+        #[inline(always)]
+        pub async fn reach(&self, _point: &str, _detail: &str) {}
 
         /// Never: this build has no mutants.
         #[inline(always)]

@@ -17,7 +17,7 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ReturnConsumedCapacity,
     ScalarAttributeType, TableStatus,
 };
-use messages::{EpochNumber, EpochPlan, ShardId};
+use messages::{EpochNumber, EpochPlan, Position, ShardId, Suspect};
 
 pub use self::row::{BadRow, LeaseRow, LeaseView, Pending};
 use self::row::{Item, text_of};
@@ -28,6 +28,8 @@ use super::chance::Chance;
 use super::faults::{Faults, Mechanism};
 use super::retries::RetryBudget;
 
+/// Records that one shard remembers to have died on.
+const SUSPECTS_MAX: usize = 64;
 /// Attempts of one write before its failure is reported.
 const ATTEMPTS_MAX: u32 = 4;
 const TABLE_WAIT_MAX: Duration = Duration::from_secs(60);
@@ -216,6 +218,8 @@ impl LeaseTable {
             lease.row.owner_switches = switches;
         }
         write.remove("checkpointOwner").remove("mangroveGivenUpBy");
+        // Counted before anything is read: whoever dies cannot count.
+        write.set("mangroveTries", number(u64::from(lease.row.tries) + 1));
         // The owner is not part of the condition here: the counter alone says that nobody moved.
         lease.write(write, None).await?;
         lease.row.owner = Some(owner.to_owned());
@@ -257,8 +261,9 @@ impl Rows {
 }
 
 impl Lease {
-    /// Pins the end and the content of the next epoch: from here on every owner writes exactly this.
-    pub async fn prepare(&mut self, plan: &EpochPlan) -> Result<(), LeaseError> {
+    /// Pins the end and the content of the next epoch: from here on every owner writes exactly this. Whatever died on
+    /// its records is forgotten; whether the shard goes on being read with caution is for the caller to say.
+    pub async fn prepare(&mut self, plan: &EpochPlan, cautious: bool) -> Result<(), LeaseError> {
         let state = row::encode_plan(plan)?;
         let to = plan.cut.to.to_string();
         let mut write = Write::default();
@@ -266,7 +271,14 @@ impl Lease {
         write.set("pendingCheckpointState", AttributeValue::B(Blob::new(state)));
         // Tells our own plan from what a KCL application may have left in KCL's attributes.
         write.set("mangrovePending", text(&to));
+        if !cautious {
+            write.remove("mangroveTries");
+        }
+        let mut suspects = self.row.suspects.clone();
+        suspects.retain(|suspect| Position::At(suspect.sequence.clone()) > plan.cut.to);
+        note(&mut write, &suspects)?;
         self.write_as_owner(write).await?;
+        self.row.suspects = suspects;
         self.row.pending = Some(Pending { to: plan.cut.to.clone(), plan: Box::new(plan.clone()) });
         Ok(())
     }
@@ -294,8 +306,24 @@ impl Lease {
     /// Gives the shard up in good order: the next owner may start at once.
     pub async fn release(&mut self, alerts_through: EpochNumber) -> Result<(), LeaseError> {
         let mut write = Write::default();
-        write.set("mangroveAlertsThrough", number(alerts_through.0)).remove("leaseOwner");
+        write.set("mangroveAlertsThrough", number(alerts_through.0)).remove("leaseOwner").remove("mangroveTries");
         self.write_as_owner(write).await
+    }
+
+    /// Remembers that something died, or may die, on a record.
+    pub async fn suspect(&mut self, suspect: Suspect) -> Result<(), LeaseError> {
+        let mut suspects = self.row.suspects.clone();
+        let same = |other: &Suspect| (&other.sequence, other.sub_sequence) == (&suspect.sequence, suspect.sub_sequence);
+        suspects.retain(|other| !same(other));
+        suspects.push(suspect);
+        // The oldest are forgotten first: they will be noticed again.
+        let surplus = suspects.len().saturating_sub(SUSPECTS_MAX);
+        suspects.drain(..surplus);
+        let mut write = Write::default();
+        note(&mut write, &suspects)?;
+        self.write_as_owner(write).await?;
+        self.row.suspects = suspects;
+        Ok(())
     }
 
     async fn write_as_owner(&mut self, write: Write) -> Result<(), LeaseError> {
@@ -317,4 +345,14 @@ impl Lease {
             Written::ConditionFailed => Err(LeaseError::Lost(self.row.shard.clone())),
         }
     }
+}
+
+fn note(write: &mut Write, suspects: &[Suspect]) -> Result<(), LeaseError> {
+    const ATTRIBUTE: &str = "mangroveSuspects";
+    if suspects.is_empty() {
+        write.remove(ATTRIBUTE);
+    } else {
+        write.set(ATTRIBUTE, text(&row::encode_suspects(suspects)?));
+    }
+    Ok(())
 }

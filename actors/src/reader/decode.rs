@@ -2,22 +2,26 @@
 //!
 //! **Owns** the rules of decoding: what is an event, which bytes are whose, what is refused here and why.
 //! **Promises** whatever the bytes are, each event of a record ends as exactly one row or one reject; a record without
-//! any event ends as one reject. Work is linear in the bytes, nesting and counts are bounded.
+//! any event ends as one reject. Work is linear in the bytes, nesting and counts are bounded. What is true of a record
+//! is true of a user record of an aggregate: its events are numbered on over the whole record.
 //! **Not here**: ranges, clocks, required fields, duplicates. Those are the sensor's, who knows its state.
 
 mod event;
+mod kpl;
 mod paths;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 use messages::schema::FieldKind;
-use messages::{Batch, Column, Credit, EventSchema, Group, RawRecord, Reason, Reject, Rows, SensorId};
+use messages::{Batch, Column, Credit, EventSchema, Group, HashRange, RawRecord, Reason, Reject, Rows, SensorId};
 
-use self::event::{Event, Scalar};
+use self::event::{Event, Refusal, Scalar};
 use self::paths::Paths;
+use crate::hash_key;
 
 /// Limits on what one record may ask of the decoder.
 #[derive(Clone, Debug)]
@@ -36,13 +40,15 @@ pub struct Decoder {
     schema: Arc<EventSchema>,
     paths: Arc<Paths>,
     limits: DecodeLimits,
+    /// What else is inside an aggregate belongs to other shards.
+    hash_range: HashRange,
 }
 
 impl Decoder {
-    /// A decoder of this schema.
-    pub fn new(schema: Arc<EventSchema>, limits: DecodeLimits) -> Self {
+    /// A decoder of this schema, for the shard with this hash range.
+    pub fn new(schema: Arc<EventSchema>, limits: DecodeLimits, hash_range: HashRange) -> Self {
         let paths = Arc::new(Paths::new(&schema));
-        Self { schema, paths, limits }
+        Self { schema, paths, limits, hash_range }
     }
 
     /// Starts a batch.
@@ -67,6 +73,31 @@ impl Decoder {
     }
 }
 
+/// What stands in a record, whole or among others: an event, or something in which none is looked for.
+#[derive(Debug)]
+struct Piece {
+    /// Its bytes within the record.
+    span: Range<usize>,
+    /// Where on the stream it belongs, if it does not follow its record there.
+    hash_key: Option<u128>,
+    /// Why it is no event.
+    refusal: Option<Refusal>,
+}
+
+impl Piece {
+    fn plain(span: Range<usize>) -> Self {
+        Self { span, hash_key: None, refusal: None }
+    }
+}
+
+/// A sensor's rows, with the hash key of the first.
+#[derive(Debug)]
+struct Members {
+    sensor: SensorId,
+    hash_key: u128,
+    rows: Vec<u32>,
+}
+
 /// A batch that grows record by record.
 #[derive(Debug)]
 pub struct BatchBuilder<'a> {
@@ -75,7 +106,7 @@ pub struct BatchBuilder<'a> {
     rows: Rows,
     rejects: Vec<Reject>,
     sensors: HashMap<SensorId, usize>,
-    groups: Vec<(SensorId, Vec<u32>)>,
+    groups: Vec<Members>,
     bytes: u64,
     partitions: BTreeSet<i64>,
 }
@@ -93,16 +124,34 @@ impl BatchBuilder<'_> {
             self.reject(index, 0, 0..data.len(), Reason::TooLarge, detail);
             return;
         }
-        let spans = match event::split(&data, self.decoder.limits.events_per_record_max) {
-            Ok(spans) => spans,
+        let events_max = self.decoder.limits.events_per_record_max;
+        let pieces = match kpl::has_magic(&data) {
+            true => kpl::pieces(&data, self.decoder.hash_range, events_max),
+            false => event::split(&data, events_max).map(|spans| spans.into_iter().map(Piece::plain).collect()),
+        };
+        let pieces = match pieces {
+            Ok(pieces) => pieces,
             Err((reason, detail)) => return self.reject(index, 0, 0..data.len(), reason, detail),
         };
-        for (sub, span) in spans.into_iter().enumerate() {
-            match self.decoder.decode(&data[span.clone()]) {
-                Ok(event) => self.row(index, sub as u32, span, event),
+        for (sub, Piece { span, hash_key, refusal }) in pieces.into_iter().enumerate() {
+            let event = match refusal {
+                Some(refusal) => Err(refusal),
+                None => self.decoder.decode(&data[span.clone()]),
+            };
+            match event {
+                Ok(event) => self.row(index, sub as u32, span, event, hash_key),
                 Err((reason, detail)) => self.reject(index, sub as u32, span, reason, detail),
             }
         }
+    }
+
+    /// Takes one more record in without looking into it: processing it has failed again and again.
+    pub fn push_poisoned(&mut self, record: RawRecord) {
+        let (index, bytes) = (self.records.len() as u32, record.data.len());
+        self.bytes += bytes as u64;
+        self.records.push(record);
+        let detail = "the process died with it again and again; it was not looked into".to_owned();
+        self.reject(index, 0, 0..bytes, Reason::Poison, detail);
     }
 
     /// Bytes of the records so far.
@@ -121,20 +170,20 @@ impl BatchBuilder<'_> {
         let groups = self
             .groups
             .into_iter()
-            .map(|(sensor, rows)| {
+            .map(|Members { sensor, hash_key, rows }| {
                 let start = order.len();
                 order.extend(rows);
-                Group { sensor, rows: start..order.len() }
+                Group { sensor, hash_key, rows: start..order.len() }
             })
             .collect();
         Batch { records: self.records, rows: self.rows, rejects: self.rejects, order, groups, credit }
     }
 
-    fn reject(&mut self, record: u32, sub: u32, span: std::ops::Range<usize>, reason: Reason, detail: String) {
+    fn reject(&mut self, record: u32, sub: u32, span: Range<usize>, reason: Reason, detail: String) {
         self.rejects.push(Reject { record, sub_sequence: sub, span, reason, detail });
     }
 
-    fn row(&mut self, record: u32, sub: u32, span: std::ops::Range<usize>, event: Event) {
+    fn row(&mut self, record: u32, sub: u32, span: Range<usize>, event: Event, own_hash_key: Option<u128>) {
         let row = self.rows.len() as u32;
         self.partitions.insert(self.decoder.schema.partition_by.start_of(event.time_us));
         self.rows.record.push(record);
@@ -161,11 +210,14 @@ impl BatchBuilder<'_> {
             None => {
                 let sensor = SensorId::new(&event.sensor);
                 self.sensors.insert(sensor.clone(), self.groups.len());
-                self.groups.push((sensor, Vec::new()));
+                // Only here: of all the rows of a group, one is hashed.
+                let of_record = || hash_key(&self.records[record as usize].partition_key);
+                let hash_key = own_hash_key.unwrap_or_else(of_record);
+                self.groups.push(Members { sensor, hash_key, rows: Vec::new() });
                 self.groups.len() - 1
             }
         };
-        self.groups[group].1.push(row);
+        self.groups[group].rows.push(row);
     }
 }
 

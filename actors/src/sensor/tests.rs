@@ -148,7 +148,7 @@ fn batch(rows: &[Row], first: usize) -> Batch {
         },
         rejects: Vec::new(),
         order: numbers.collect(),
-        groups: vec![Group { sensor: id(), rows: 0..rows.len() }],
+        groups: vec![Group { sensor: id(), hash_key: 0, rows: 0..rows.len() }],
         credit: Credit::none(),
     }
 }

@@ -63,7 +63,19 @@ impl Journal {
 
     /// The message that hands a group of the newest batch to its sensor.
     pub(super) fn apply(&self, in_flight: &Arc<InFlight>, group: usize) -> SensorMsg {
-        SensorMsg::Apply { in_flight: in_flight.clone(), group, receipts: self.receipts.clone(), poison: Arc::from([]) }
+        let poison = match self.lines.back() {
+            Some(Line::Batch { poison, .. }) => poison.clone(),
+            Some(Line::Cut { .. }) | None => Arc::from([]),
+        };
+        SensorMsg::Apply { in_flight: in_flight.clone(), group, receipts: self.receipts.clone(), poison }
+    }
+
+    /// A batch that is still here.
+    pub(super) fn batch(&self, number: u64) -> Option<&InFlight> {
+        match self.lines.get(number.checked_sub(self.first)? as usize)? {
+            Line::Batch { in_flight, .. } => Some(in_flight),
+            Line::Cut { .. } => None,
+        }
     }
 
     /// Everything that a sensor has to do from this number on. `routed` says which group of which line is its own.

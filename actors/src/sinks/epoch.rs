@@ -106,6 +106,7 @@ fn plan(job: &Job<'_>, rows: &EpochRows<'_>, objects: &[EncodedObject]) -> Epoch
         duplicates: rows.duplicates.len() as u64,
         reasons,
         alerts: rows.alerts.len() as u64,
+        poisoned: rows.poisoned(),
         previous_state: job.context.previous_state.clone(),
         objects: objects.iter().map(|object| object.planned.clone()).collect(),
     }

@@ -129,6 +129,15 @@ impl<'a> EpochRows<'a> {
         self.clean.values().map(|rows| rows.len() as u64).sum()
     }
 
+    /// What is refused because processing it failed again and again: readings by their number, records without.
+    pub(super) fn poisoned(&self) -> Vec<(SequenceNumber, Option<u32>)> {
+        let poisoned = self.refused.iter().filter(|refused| refused.reason == Reason::Poison);
+        let place = |refused: &Refused<'_>| {
+            (refused.record.sequence.clone(), refused.sensor.is_some().then_some(refused.sub_sequence))
+        };
+        poisoned.map(place).collect()
+    }
+
     /// Readings found in the records, decodable or not.
     pub(super) fn readings(&self) -> u64 {
         self.batches.iter().map(|batch| (batch.rows.len() + batch.rejects.len()) as u64).sum()

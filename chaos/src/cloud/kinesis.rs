@@ -150,6 +150,7 @@ impl Stream {
             return Err(Refusal::throttled(Service::Kinesis));
         }
         shard.reads.push_back(context.now_ms);
+        shard.readers.push((context.client, context.now_ms));
         let limit = input["Limit"].as_u64().map_or(PAGE_RECORDS_MAX, |n| n as usize);
         if !(1..=PAGE_RECORDS_MAX).contains(&limit) {
             return Err(invalid("Limit must be between 1 and 10000"));

@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+use super::ClientId;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -67,6 +69,8 @@ pub(super) struct Shard {
     pub(super) records: Vec<Record>,
     /// When it was last read: the service allows few calls a second.
     pub(super) reads: VecDeque<i64>,
+    /// Who read it when.
+    pub(super) readers: Vec<(ClientId, i64)>,
 }
 
 pub(super) struct Stream {
@@ -115,7 +119,17 @@ impl Stream {
     fn open(&mut self, parents: Vec<Arc<str>>, range: (u128, u128), first: u128) -> String {
         let id = format!("shardId-{:012}", self.shards.len());
         let (records, reads) = (Vec::new(), VecDeque::new());
-        let shard = Shard { id: id.as_str().into(), parents, range, first, last: None, trimmed: false, records, reads };
+        let shard = Shard {
+            id: id.as_str().into(),
+            parents,
+            range,
+            first,
+            last: None,
+            trimmed: false,
+            records,
+            reads,
+            readers: Vec::new(),
+        };
         self.shards.push(shard);
         id
     }

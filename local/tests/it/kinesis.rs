@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Record, ShardIteratorType};
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Record, Shard, ShardIteratorType};
 
 use crate::World;
 
@@ -17,6 +17,19 @@ pub(crate) fn entry(key: &str, data: impl Into<Vec<u8>>) -> PutRecordsRequestEnt
     PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data)).build().unwrap()
 }
 
+/// All pages of ListShards.
+pub(crate) async fn listed(client: &Client, stream: &str, page_max: i32) -> Vec<Shard> {
+    let first = client.list_shards().stream_name(stream).max_results(page_max).send().await.unwrap();
+    let (mut shards, mut token) = (first.shards.unwrap_or_default(), first.next_token);
+    while let Some(next) = token {
+        let page = client.list_shards().next_token(next).max_results(page_max).send().await.unwrap();
+        assert!(page.shards().len() <= page_max as usize);
+        shards.extend(page.shards.unwrap_or_default());
+        token = page.next_token;
+    }
+    shards
+}
+
 pub(crate) async fn shards(client: &Client, stream: &str) -> Vec<String> {
     let listed = client.list_shards().stream_name(stream).send().await.unwrap();
     listed.shards().iter().map(|shard| shard.shard_id().to_owned()).collect()
@@ -25,6 +38,21 @@ pub(crate) async fn shards(client: &Client, stream: &str) -> Vec<String> {
 pub(crate) async fn iterator(client: &Client, stream: &str, shard: &str, from: ShardIteratorType) -> Option<String> {
     let request = client.get_shard_iterator().stream_name(stream).shard_id(shard).shard_iterator_type(from);
     request.send().await.unwrap().shard_iterator
+}
+
+/// Reads a closed shard from its start to its end.
+pub(crate) async fn read_to_end(client: &Client, stream: &str, shard: &str) -> Vec<Record> {
+    let mut records = Vec::new();
+    let mut n_empty = 0;
+    let mut at = iterator(client, stream, shard, ShardIteratorType::TrimHorizon).await;
+    while let Some(iterator) = at {
+        let answer = client.get_records().shard_iterator(iterator).send().await.unwrap();
+        n_empty += usize::from(answer.records().is_empty());
+        assert!(n_empty <= 2, "{shard} does not end");
+        records.extend(answer.records);
+        at = answer.next_shard_iterator;
+    }
+    records
 }
 
 /// Reads a shard from its start until a read returns nothing.
@@ -165,6 +193,34 @@ async fn one_answer_stays_under_ten_mebibytes() {
     let n_bytes: usize = first.records().iter().map(|record| record.data().as_ref().len()).sum();
     assert!((5_000_000..=10 * 1024 * 1024).contains(&n_bytes), "{n_bytes}");
     assert_eq!(read(&client, "large", &shard).await.len(), 20);
+}
+
+#[tokio::test]
+async fn a_read_says_how_far_behind_it_is() {
+    let world = World::new().await;
+    let client = world.kinesis();
+    create(&client, "lagging", 1).await;
+    let shard = shards(&client, "lagging").await.remove(0);
+    let mut at = iterator(&client, "lagging", &shard, ShardIteratorType::TrimHorizon).await.unwrap();
+    let empty = client.get_records().shard_iterator(&at).send().await.unwrap();
+    assert_eq!(empty.millis_behind_latest(), Some(0));
+    for n in 0..3 {
+        client.put_record().stream_name("lagging").partition_key("k").data(Blob::new(vec![n])).send().await.unwrap();
+    }
+
+    let mut behind = Vec::new();
+    for _ in 0..4 {
+        let page = client.get_records().shard_iterator(&at).limit(1).send().await.unwrap();
+        let arrived = page.records().first().map(|record| record.approximate_arrival_timestamp().unwrap().to_millis());
+        let age = arrived.map_or(0, |arrived| now_ms() as i64 - arrived.unwrap());
+        assert!((0..=age).contains(&page.millis_behind_latest().unwrap()), "at most the age of its last record");
+        behind.push(page.millis_behind_latest().unwrap());
+        at = page.next_shard_iterator.unwrap();
+        // Only time makes a lag.
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(behind[0] > 0 || behind[1] > 0, "two pages have records behind them");
+    assert_eq!(behind[2..], [0, 0], "the last record, and nothing behind it");
 }
 
 #[tokio::test]

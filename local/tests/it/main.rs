@@ -1,10 +1,13 @@
 //! The local cloud through the real SDKs, over real sockets, on a folder of its own per test.
 
+mod faults;
 mod hostile;
 mod kill;
 mod kinesis;
 mod objects;
+mod reshard;
 mod restart;
+mod scale;
 mod tables;
 mod topics;
 
@@ -22,7 +25,7 @@ fn any_port() -> SocketAddr {
 }
 
 fn options(data_dir: &Path) -> LocalOptions {
-    LocalOptions { bind: any_port(), data_dir: data_dir.to_owned(), enforce_limits: false }
+    LocalOptions { bind: any_port(), data_dir: data_dir.to_owned(), enforce_limits: false, faults: true }
 }
 
 /// A running cloud and the SDKs pointed at it.

@@ -23,6 +23,15 @@ Examples:
   mangrove local --stream events --shards 4 --bucket lake
   mangrove local --bind 127.0.0.1:0 --data-dir /tmp/cloud --topic alerts
   aws --endpoint-url http://127.0.0.1:4566 s3 ls     any AWS tool, with any credentials
+  mangrove local --stream events --bucket lake --faults
+
+With --faults, clients set rules for faults on the same port, and see what was injected:
+  curl -X PUT http://127.0.0.1:4566/_mangrove/faults -d '{\"seed\": 7, \"rules\": [
+    {\"service\": \"s3\", \"operation\": \"PutObject\", \"kind\": \"lose_reply\", \"probability\": 0.1, \"count\": 5}]}'
+  curl http://127.0.0.1:4566/_mangrove/faults
+  curl -X DELETE http://127.0.0.1:4566/_mangrove/faults
+A rule has a service (kinesis, dynamodb, s3, sns, any) and a kind (throttle, error, timeout_before, lose_reply, delay,
+reset); it may have an operation, a probability, a count, a delay_ms, and a match: a text in the key, path or body.
 
 What is stored stays in the folder, whether the process is stopped or killed.")]
 pub struct LocalArgs {
@@ -47,13 +56,20 @@ pub struct LocalArgs {
     /// Throttle writes per shard as AWS does: 1 MiB and 1,000 records a second
     #[arg(long)]
     pub enforce_limits: bool,
+    /// Let clients inject faults, by rules set at /_mangrove/faults
+    #[arg(long)]
+    pub faults: bool,
 }
 
 /// Runs the command until Ctrl-C or SIGTERM.
 pub async fn local(args: &LocalArgs) -> Result<(), CliError> {
     let mut stop = stop_signal();
-    let options =
-        LocalOptions { bind: args.bind, data_dir: args.data_dir.clone(), enforce_limits: args.enforce_limits };
+    let options = LocalOptions {
+        bind: args.bind,
+        data_dir: args.data_dir.clone(),
+        enforce_limits: args.enforce_limits,
+        faults: args.faults,
+    };
     let cloud = LocalCloud::start(options).await?;
     let created = provision(args, &cloud.endpoint_url()).await?;
     print(&greeting(args, &cloud.endpoint_url(), &created))?;
@@ -106,6 +122,9 @@ fn greeting(args: &LocalArgs, endpoint_url: &str, created: &[String]) -> String 
              MANGROVE_SCHEMA__USE=climate \\\n    mangrove run --config deploy/local/mangrove.toml \
              --endpoint-url {endpoint_url}\n"
         ));
+    }
+    if args.faults {
+        text.push_str(&format!("For faults:\n  curl {endpoint_url}/_mangrove/faults\n"));
     }
     text.push_str("Ctrl-C stops it.\n");
     text

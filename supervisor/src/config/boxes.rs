@@ -59,7 +59,6 @@ pub(super) fn leases(s: &mut Section<'_>, skip_trimmed: bool) -> (LeasesConfig, 
         // Whoever should have taken a shard has had three times the time to notice.
         claim_patience: patience.worker * 3,
         skip_trimmed,
-        rob: false,
     };
     let config = LeasesConfig {
         heartbeat_interval: s.duration("heartbeat_interval", millis(100)..=seconds(60)),

@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use actors::ports::faults::{Faults, Mechanism};
 use actors::ports::leases::{LeaseView, Rows};
 use messages::ShardId;
 
@@ -27,6 +28,8 @@ pub(super) struct Situation<'a> {
     /// The shards that this worker works on.
     pub(super) running: &'a BTreeSet<ShardId>,
     pub(super) rules: Rules,
+    /// Mutants; none outside tests.
+    pub(super) faults: &'a Faults,
 }
 
 /// What operators decide.
@@ -40,8 +43,6 @@ pub struct Rules {
     pub claim_patience: Duration,
     /// Whether a parent that the stream has forgotten counts as read.
     pub skip_trimmed: bool,
-    /// Whether this mutant takes shards whose owners live.
-    pub rob: bool,
 }
 
 /// What this worker should do.
@@ -57,6 +58,7 @@ pub(super) struct Orders {
 
 pub(super) fn orders(situation: &Situation<'_>) -> Orders {
     let Situation { me, rows, observer, running, rules, .. } = situation;
+    let rob = situation.faults.lacks(Mechanism::OnlyDeadOwners);
     let mut loads: BTreeMap<&str, Vec<&ShardId>> = observer.candidates().map(|id| (id, Vec::new())).collect();
     let mut claimable = Vec::new();
     let mut orders = Orders::default();
@@ -66,7 +68,7 @@ pub(super) fn orders(situation: &Situation<'_>) -> Orders {
             if !running.contains(&lease.shard) {
                 orders.take.push((lease.shard.clone(), lease.counter));
             }
-        } else if rules.rob || !observer.owner_is_alive(lease) {
+        } else if rob || !observer.owner_is_alive(lease) {
             claimable.push(lease);
             continue;
         }
@@ -95,10 +97,11 @@ pub(super) fn orders(situation: &Situation<'_>) -> Orders {
 
 /// Whether a shard can be read by anybody.
 fn is_offered(lease: &LeaseView, situation: &Situation<'_>) -> bool {
-    let Situation { rows, listed, rules, .. } = situation;
+    let Situation { rows, listed, rules, faults, .. } = situation;
     // What the stream has forgotten cannot be read; but its last alerts can be sent.
     let readable = listed.contains_key(&lease.shard) || lease.checkpoint == messages::Position::ShardEnd;
-    is_open(lease) && readable && may_start(lease, listed, rows, rules.skip_trimmed)
+    let waits = !may_start(lease, listed, rows, rules.skip_trimmed) && !faults.lacks(Mechanism::AllParents);
+    is_open(lease) && readable && !waits
 }
 
 /// Who should take a lease.

@@ -44,7 +44,7 @@ fn in_flight(rows: &[Row]) -> InFlight {
         if groups.iter().all(|group| group.sensor != sensor_id(sensor)) {
             let start = order.len();
             order.extend((0..n as u32).filter(|&at| rows[at as usize].sensor == sensor));
-            groups.push(Group { sensor: sensor_id(sensor), rows: start..order.len() });
+            groups.push(Group { sensor: sensor_id(sensor), hash_key: 0, rows: start..order.len() });
         }
     }
     let record = |row: &Row| RawRecord {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use messages::{EpochNumber, EpochPlan, Position, ShardId};
+use messages::{EpochNumber, EpochPlan, Position, ShardId, Suspect};
 
 /// DynamoDB refuses items above 400 KB; the rest of the row needs little.
 const PLAN_BYTES_MAX: usize = 380 * 1024;
@@ -55,6 +55,10 @@ pub struct LeaseRow {
     pub state_key: Option<String>,
     /// Every alert up to this epoch has been sent.
     pub alerts_through: EpochNumber,
+    /// Incarnations of the shard since the last one that prepared an epoch, or gave the shard up in good order.
+    pub tries: u32,
+    /// Records after the checkpoint that something died on.
+    pub suspects: Vec<Suspect>,
 }
 
 /// What a look at the table shows of a lease: enough to decide who should own it.
@@ -118,6 +122,8 @@ impl LeaseRow {
             epoch: EpochNumber(0),
             state_key: None,
             alerts_through: EpochNumber(0),
+            tries: 0,
+            suspects: Vec::new(),
         }
     }
 
@@ -158,6 +164,8 @@ impl LeaseRow {
             epoch: EpochNumber(attributes.whole("mangroveEpoch")?),
             state_key: text_of(&item, "mangroveState"),
             alerts_through: EpochNumber(attributes.whole("mangroveAlertsThrough")?),
+            tries: u32::try_from(attributes.whole("mangroveTries")?).unwrap_or(u32::MAX),
+            suspects: attributes.suspects()?,
             shard: ShardId::new(attributes.key),
         })
     }
@@ -207,6 +215,14 @@ impl<'a> Attributes<'a> {
         }
     }
 
+    fn suspects(&self) -> Result<Vec<Suspect>, BadRow> {
+        let attribute = "mangroveSuspects";
+        match text_of(self.item, attribute) {
+            Some(text) => serde_json::from_str(&text).map_err(|e| self.bad(attribute, e)),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// Our own prepared epoch. What a KCL application has prepared is its own: the checkpoint alone counts then.
     fn pending(&self) -> Result<Option<Pending>, BadRow> {
         let Some(to) = text_of(self.item, "mangrovePending") else { return Ok(None) };
@@ -252,6 +268,12 @@ pub(super) fn encode_plan(plan: &EpochPlan) -> Result<Vec<u8>, BadRow> {
         )));
     }
     Ok(packed)
+}
+
+pub(super) fn encode_suspects(suspects: &[Suspect]) -> Result<String, BadRow> {
+    let bad =
+        |e: serde_json::Error| BadRow { key: String::new(), attribute: "mangroveSuspects", problem: e.to_string() };
+    serde_json::to_string(suspects).map_err(bad)
 }
 
 fn decode_plan(packed: &[u8]) -> Result<EpochPlan, String> {

@@ -33,7 +33,8 @@ pub(super) struct Event {
     pub(super) fields: Vec<Option<Scalar>>,
 }
 
-type Refusal = (Reason, String);
+/// Why something is no event, and what exactly is wrong with it, for a person.
+pub(super) type Refusal = (Reason, String);
 
 /// Where the events of a record stand: the whole record is one object, or each non-blank line is.
 pub(super) fn split(data: &[u8], events_max: usize) -> Result<Vec<Range<usize>>, Refusal> {
@@ -55,11 +56,16 @@ pub(super) fn split(data: &[u8], events_max: usize) -> Result<Vec<Range<usize>>,
             continue;
         }
         if spans.len() == events_max {
-            return Err((Reason::TooManyEvents, format!("more than the {events_max} events allowed in a record")));
+            return Err(too_many(events_max));
         }
         spans.push(span);
     }
     Ok(spans)
+}
+
+/// A record holds more events than it may.
+pub(super) fn too_many(events_max: usize) -> Refusal {
+    (Reason::TooManyEvents, format!("more than the {events_max} events allowed in a record"))
 }
 
 fn trim(data: &[u8], mut span: Range<usize>) -> Range<usize> {

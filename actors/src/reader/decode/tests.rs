@@ -5,7 +5,8 @@ use super::*;
 
 fn decoder() -> Decoder {
     let schema = Arc::new(EventSchema::built_in("climate").unwrap());
-    Decoder::new(schema, DecodeLimits { record_bytes_max: 10_000, events_per_record_max: 3, depth_max: 32 })
+    let limits = DecodeLimits { record_bytes_max: 10_000, events_per_record_max: 3, depth_max: 32 };
+    Decoder::new(schema, limits, HashRange::FULL)
 }
 
 fn batch(records: &[&[u8]]) -> Batch {

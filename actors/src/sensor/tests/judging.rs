@@ -92,7 +92,8 @@ fn poison_is_quarantined_unseen() {
 fn only_the_groups_own_rows_are_judged() {
     let mut batch = batch(&[at(0, 20.0), at(1, 99.0), at(2, 20.0)], 0);
     batch.order = vec![1, 0, 2];
-    batch.groups = vec![Group { sensor: SensorId::new("other"), rows: 0..1 }, Group { sensor: id(), rows: 1..3 }];
+    let group = |sensor, rows| Group { sensor, hash_key: 0, rows };
+    batch.groups = vec![group(SensorId::new("other"), 0..1), group(id(), 1..3)];
     let mut rows = Vec::new();
     let outcome = sensor().apply(&ShardId::new(SHARD), &batch, 1, &[], &mut |row| rows.push(row));
     assert_eq!(rows, [0, 2]);

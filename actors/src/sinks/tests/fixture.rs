@@ -169,7 +169,7 @@ fn batch(records: Vec<RawRecord>, rejects: Vec<Reject>, readings: &[(u32, u32, R
         seen.push(&reading.sensor);
         let start = order.len();
         order.extend((0..n as u32).filter(|&row| readings[row as usize].3.sensor == reading.sensor));
-        groups.push(Group { sensor: SensorId::new(&reading.sensor), rows: start..order.len() });
+        groups.push(Group { sensor: SensorId::new(&reading.sensor), hash_key: 0, rows: start..order.len() });
     }
     Batch { records, rows, rejects, order, groups, credit: Credit::none() }
 }

@@ -1,0 +1,118 @@
+//! AGGREGATE: hourly and daily windows count exactly the cleansed rows that are not late.
+//!
+//! **Owns** the comparison of each window's highest revision with the rows that its epoch had seen: those of its shard
+//! up to that epoch, and those of the shards that it follows.
+//!
+//! **Promises** a revision that contradicts its rows is found whenever it was written. That every window is there, and
+//! has its last readings, is demanded only of lakes whose workers gave their shards up in good order.
+//!
+//! **Fails** never.
+//! **Not here**: when a window has to be written; late readings are believed to be late.
+
+use messages::WindowKind;
+
+use super::lake::Lake;
+use super::rows::{Reading, WindowRow};
+use super::verdict::Findings;
+use super::windows::difference;
+
+const ID: &str = "AGGREGATE";
+
+pub(super) fn check(lake: &Lake<'_>, findings: &mut Findings) {
+    findings.checked(ID);
+    let mut stored: Vec<&WindowRow> = lake.rows.windows.iter().collect();
+    stored.sort_by_key(|w| (w.sensor, w.kind, w.start_us, w.field, w.revision));
+    origins(lake, findings);
+    let rows = &lake.rows;
+    let mut explained = 0;
+    for readings in rows.by_sensor.chunk_by(|a, b| rows.reading(*a).sensor == rows.reading(*b).sensor) {
+        let sensor = rows.reading(readings[0]).sensor;
+        let own = of(&stored, |w| w.sensor.cmp(&sensor));
+        if rows.unordered.contains(&sensor) {
+            explained += own.len();
+            continue;
+        }
+        let mut counted: Vec<&Reading> = readings.iter().map(|n| rows.reading(*n)).filter(|row| !row.late).collect();
+        // Stable: among equal times the order of the stream stays.
+        counted.sort_by_key(|row| row.event_time_us);
+        for kind in WindowKind::ALL {
+            for inside in counted.chunk_by(|a, b| kind.start_of(a.event_time_us) == kind.start_of(b.event_time_us)) {
+                let start_us = kind.start_of(inside[0].event_time_us);
+                let window = of(own, |w| (w.kind, w.start_us).cmp(&(kind, start_us)));
+                explained += window.len();
+                check_window(lake, window, inside, findings);
+            }
+        }
+    }
+    if explained < stored.len() {
+        let n = stored.len() - explained;
+        findings.add(ID, || format!("{n} rows are of windows that no cleansed row falls into"));
+    }
+}
+
+/// The part of an ordered list that compares as equal.
+fn of<'a, 'b>(rows: &'a [&'b WindowRow], order: impl Fn(&WindowRow) -> std::cmp::Ordering) -> &'a [&'b WindowRow] {
+    let from = rows.partition_point(|row| order(row).is_lt());
+    let to = rows.partition_point(|row| order(row).is_le());
+    &rows[from..to]
+}
+
+/// Rows say the shard and epoch that wrote them.
+fn origins(lake: &Lake<'_>, findings: &mut Findings) {
+    for row in &lake.rows.windows {
+        let object = &lake.objects[lake.rows.key(row.object)];
+        if object.named > 0 && (object.shard, object.epoch) != (Some(row.shard), Some(row.epoch)) {
+            findings.add(ID, || format!("{} says that another epoch wrote it", shown(lake, row)));
+        }
+    }
+}
+
+fn check_window(lake: &Lake<'_>, window: &[&WindowRow], inside: &[&Reading], findings: &mut Findings) {
+    revisions(lake, window, findings);
+    for field in 0..lake.schema.aggregated().count() {
+        let value = |row: &Reading| lake.rows.numbers[row.numbers as usize + field];
+        let with_value = || inside.iter().filter(|row| !value(row).is_nan());
+        let Some(top) = of(window, |w| usize::from(w.field).cmp(&field)).last() else {
+            if lake.evidence.drained && with_value().next().is_some() {
+                let sensor = lake.rows.sensors.text(inside[0].sensor);
+                let start = inside[0].event_time_us;
+                findings.add(ID, || format!("field {field} of {sensor} around {start} us has no window"));
+            }
+            continue;
+        };
+        let seen = |row: &&&Reading| match row.shard == top.shard {
+            true => row.epoch <= top.epoch,
+            false => lake.shards.follows(top.shard, row.shard),
+        };
+        let values: Vec<f64> = with_value().filter(seen).map(|row| value(row)).collect();
+        if values.is_empty() {
+            findings.add(ID, || format!("{}: no reading of its epoch falls into it", shown(lake, top)));
+        }
+        if let Some(difference) = difference(top, &values) {
+            findings.add(ID, || format!("{}: {difference}", shown(lake, top)));
+        }
+        let unseen = with_value().count() - values.len();
+        if lake.evidence.drained && unseen > 0 {
+            findings.add(ID, || format!("{} lacks {unseen} readings, and is the last", shown(lake, top)));
+        }
+    }
+}
+
+/// The revisions of a window are 1, 2, 3; a field has each once at most.
+fn revisions(lake: &Lake<'_>, window: &[&WindowRow], findings: &mut Findings) {
+    for pair in window.windows(2).filter(|p| (p[0].field, p[0].revision) == (p[1].field, p[1].revision)) {
+        findings.add(ID, || format!("{} is there twice", shown(lake, pair[1])));
+    }
+    let mut numbers: Vec<i64> = window.iter().map(|row| row.revision).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    if !numbers.iter().copied().eq(1..=numbers.len() as i64) {
+        findings.add(ID, || format!("{} has the revisions {numbers:?}", shown(lake, window[0])));
+    }
+}
+
+fn shown(lake: &Lake<'_>, row: &WindowRow) -> String {
+    let (sensor, key) = (lake.rows.sensors.text(row.sensor), lake.rows.key(row.object));
+    let WindowRow { kind, start_us, field, revision, .. } = row;
+    format!("revision {revision} of field {field} of {sensor}, {kind:?} from {start_us} us, in {key}")
+}

@@ -1,0 +1,135 @@
+//! OWNER: a worker that lost its lease changes nothing; WRITE-ONCE: nothing is written before its epoch is prepared.
+//!
+//! **Owns** who holds each shard along the history of the lease table. A client is one incarnation of one worker, and
+//! holds a shard from the write by which it became the owner. A later incarnation of the same name takes the shard by
+//! the first write that leaves all but the counter as it was.
+//!
+//! **Promises** every change of checkpoint, epoch or prepared end, and every release, is the holder's. An object that
+//! somebody else creates has to be what the holder would write: of the epoch that is prepared at that moment, or one
+//! that a manifest names.
+//!
+//! **Fails** never.
+//! **Not here**: what the writes say (`checkpoint.rs`).
+
+use std::collections::BTreeMap;
+
+use super::evidence::{LeaseWrite, ObjectWrite, Row};
+use super::lake::Lake;
+use super::verdict::Findings;
+
+const ID: &str = "OWNER";
+
+/// A shard along its history.
+#[derive(Default)]
+struct Holding<'a> {
+    holder: Option<u32>,
+    /// What each client calls itself.
+    names: BTreeMap<u32, &'a str>,
+    /// Since when which client holds it, and which epoch is prepared.
+    history: Vec<Moment>,
+    /// When each epoch was prepared first.
+    prepared: BTreeMap<u64, i64>,
+}
+
+#[derive(Clone, Copy)]
+struct Moment {
+    at_ms: i64,
+    holder: Option<u32>,
+    pending: Option<u64>,
+}
+
+pub(super) fn check(lake: &Lake<'_>, findings: &mut Findings) {
+    let Some(leases) = &lake.evidence.leases else { return };
+    findings.checked(ID);
+    let mut shards: BTreeMap<&str, Holding<'_>> = BTreeMap::new();
+    for write in leases {
+        shards.entry(&write.key).or_default().write(write, findings);
+    }
+    for write in lake.evidence.writes.iter().flatten().filter(|write| write.created) {
+        created(lake, &shards, write, findings);
+    }
+}
+
+impl<'a> Holding<'a> {
+    fn write(&mut self, write: &'a LeaseWrite, findings: &mut Findings) {
+        if let Some(wrong) = self.follow(write) {
+            let LeaseWrite { key, at_ms, client, .. } = write;
+            let holder = self.holder;
+            findings.add(ID, || format!("client {client} {wrong} {key} at {at_ms} ms, which {holder:?} holds"));
+        }
+        let pending = write.after.as_ref().filter(|row| row.pending_to.is_some()).map(|row| row.epoch + 1);
+        if let Some(epoch) = pending {
+            self.prepared.entry(epoch).or_insert(write.at_ms);
+        }
+        self.history.push(Moment { at_ms: write.at_ms, holder: self.holder, pending });
+    }
+
+    /// Moves on by one write; says what is wrong with it.
+    fn follow(&mut self, write: &'a LeaseWrite) -> Option<&'static str> {
+        let (before, after) = match (&write.before, &write.after) {
+            (Some(before), Some(after)) => (before, after),
+            (None, Some(row)) => {
+                // A row may be created by anybody, and for its creator.
+                self.holder = row.owner.as_ref().map(|_| write.client);
+                return None;
+            }
+            // Whether it may be deleted is a matter of its checkpoint.
+            (_, None) => {
+                self.holder = None;
+                return None;
+            }
+        };
+        if before == after {
+            return None;
+        }
+        let holds = self.holder == Some(write.client);
+        let said = |row: &Row| (row.checkpoint.clone(), row.epoch, row.pending_to.clone(), row.state_key.clone());
+        if said(before) != said(after) {
+            return (!holds).then_some("moved the epochs of");
+        }
+        match (&before.owner, &after.owner) {
+            (Some(_), None) => {
+                self.holder = None;
+                (!holds).then_some("released")
+            }
+            (None, None) => None,
+            (Some(before), Some(after)) if before == after && !holds => {
+                let name = *self.names.entry(write.client).or_insert(after);
+                if name != after {
+                    return Some("wrote the row of");
+                }
+                self.holder = Some(write.client);
+                None
+            }
+            (_, Some(after)) => {
+                self.names.insert(write.client, after);
+                self.holder = Some(write.client);
+                None
+            }
+        }
+    }
+
+    /// How it stood at a time; writes of the same moment count as before.
+    fn at(&self, at_ms: i64) -> Option<&Moment> {
+        let after = self.history.partition_point(|moment| moment.at_ms <= at_ms);
+        self.history.get(after.checked_sub(1)?)
+    }
+}
+
+fn created(lake: &Lake<'_>, shards: &BTreeMap<&str, Holding<'_>>, write: &ObjectWrite, findings: &mut Findings) {
+    let ObjectWrite { at_ms, client, key, .. } = write;
+    let object = lake.objects.get(key.as_str());
+    let Some((shard, epoch)) = object.and_then(|object| object.shard.zip(object.epoch)) else { return };
+    let name = lake.shards.name(shard);
+    let Some(holding) = shards.get(name) else { return };
+    if holding.prepared.get(&epoch).is_none_or(|prepared_ms| prepared_ms > at_ms) {
+        findings.add("WRITE-ONCE", || format!("{key} was written at {at_ms} ms, before its epoch was prepared"));
+    }
+    let moment = holding.at(*at_ms);
+    let holds = moment.is_some_and(|moment| moment.holder == Some(*client));
+    let pending = moment.and_then(|moment| moment.pending) == Some(epoch);
+    let named = object.is_some_and(|object| object.named > 0);
+    if !holds && !pending && !named {
+        findings.add(ID, || format!("client {client} created {key} at {at_ms} ms and did not hold {name}"));
+    }
+}

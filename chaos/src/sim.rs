@@ -1,0 +1,106 @@
+//! The simulation: several whole workers, a stream that is resharded, and everything that can befall them, in one
+//! thread, under a paused clock, from one seed.
+//!
+//! **Owns** the hosts, the producer and the schedule of what befalls whom.
+//!
+//! **Promises**
+//! - A seed gives the same run again, to the last request: [`Report::trace`] is a hash over all of them.
+//! - The workers are the product's own, down to the SDK clients; only clock, chance, threads and network are simulated.
+//! - After the last fault the run must come to rest by itself; what does not is a violation of LIVE.
+//!
+//! **Fails** never: what goes wrong in the product is in the report.
+//!
+//! **Not here**: judging what landed (`oracle.rs`); the services (`cloud.rs`).
+
+mod evidence;
+mod host;
+mod producer;
+mod reads;
+mod schedule;
+mod settings;
+mod world;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use serde::Serialize;
+
+pub use self::schedule::{Event, Schedule};
+use self::world::World;
+use crate::oracle::{Violation, judge, nothing_new};
+
+/// What is simulated.
+#[derive(Clone, Debug)]
+pub struct SimOptions {
+    /// Decides everything.
+    pub seed: u64,
+    /// The safety mechanism that the workers lack.
+    pub mutant: Option<String>,
+    /// What befalls whom; none is as the seed has it.
+    pub schedule: Option<Schedule>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// Hash over all requests.
+    pub trace: String,
+    /// Simulated milliseconds.
+    pub simulated_ms: u64,
+    /// Real milliseconds.
+    pub took_ms: u64,
+    /// Records stored.
+    pub records: u64,
+    /// Records that no consumer finds.
+    pub missing: u64,
+    /// Records that a consumer finds twice.
+    pub doubled: u64,
+    /// Epochs committed.
+    pub epochs: u64,
+    /// What was injected, by kind.
+    pub faults: BTreeMap<String, u64>,
+    /// Takeovers, hand-overs, losses and fences of all workers that ended in good order.
+    pub leases: BTreeMap<String, u64>,
+    /// Promises that were not kept.
+    pub violations: Vec<Violation>,
+}
+
+impl Report {
+    /// Whether every promise was kept.
+    pub fn is_clean(&self) -> bool {
+        self.violations.is_empty()
+    }
+}
+
+/// Runs one seed.
+pub fn run(options: &SimOptions) -> Report {
+    let began = Instant::now();
+    let schedule = options.schedule.clone().unwrap_or_else(|| Schedule::of_seed(options.seed));
+    let mut world = World::new(options.seed, schedule, options.mutant.clone());
+    world.play();
+    let mut violations = world.come_to_rest();
+    let evidence = evidence::collect(&world);
+    let verdict = judge(&evidence, &settings::schema());
+    violations.extend(verdict.violations.clone());
+    violations.extend(reads::check(&world));
+    violations.extend(evidence::unsent_alerts(&world, &evidence));
+    if violations.is_empty() {
+        violations.extend(world.start_for_nothing());
+        violations.extend(nothing_new(&evidence, &evidence::collect(&world)));
+    }
+    Report {
+        seed: options.seed,
+        trace: world.cloud.trace_hash(),
+        simulated_ms: world.elapsed_ms(),
+        took_ms: began.elapsed().as_millis() as u64,
+        records: verdict.records,
+        missing: verdict.missing,
+        doubled: verdict.doubled,
+        epochs: verdict.epochs,
+        faults: world.faults(),
+        leases: world.lease_counts.clone(),
+        violations,
+    }
+}

@@ -1,0 +1,43 @@
+//! OWNER, seen from the stream: whoever has lost a shard stops reading it.
+//!
+//! A worker that cannot write its heartbeat ends its shards before others take them. One that was asleep has a moment
+//! after waking up to find out.
+
+use super::world::{World, violation};
+use crate::oracle::Violation;
+
+/// A request that was under way, and a beat of patience.
+const GRACE_MS: i64 = 1_500;
+
+pub(super) fn check(world: &World) -> Vec<Violation> {
+    let history = world.cloud.lease_history();
+    let mut violations = Vec::new();
+    for shard in world.cloud.shards() {
+        let owner = |row: &Option<crate::cloud::Item>| {
+            let row = row.as_ref()?;
+            row.get("leaseOwner")?.get("S")?.as_str().map(str::to_owned)
+        };
+        let mut takes: Vec<_> = history
+            .iter()
+            .filter(|write| write.key == shard.id && owner(&write.after).is_some())
+            .map(|write| (write.at_ms, write.client))
+            .collect();
+        takes.dedup_by_key(|(_, client)| *client);
+        let reads = world.cloud.reads(&shard.id);
+        for (client, at_ms) in &reads {
+            // Who had last written the row as its owner by then.
+            let Some((taken_ms, owner)) = takes.iter().rev().find(|(taken_ms, _)| taken_ms <= at_ms) else { continue };
+            let woken_ms = world.clients.get(client).and_then(|(_, woken)| *woken).unwrap_or(i64::MIN);
+            let lost_ms = (*taken_ms).max(woken_ms);
+            if owner != client && at_ms - lost_ms > GRACE_MS {
+                let late = at_ms - taken_ms;
+                violations.push(violation(
+                    "OWNER",
+                    format!("client {} read {} {late} ms after client {} had taken it", client.0, shard.id, owner.0),
+                ));
+                break;
+            }
+        }
+    }
+    violations
+}

@@ -1,0 +1,112 @@
+//! What befalls whom, and when: decided before the run begins, by the seed alone.
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use actors::ports::faults::POINTS;
+
+use crate::cloud::{Faults, ServiceFaults};
+
+/// Workers of a run.
+pub(super) const WORKERS: usize = 3;
+/// For how long faults befall.
+const STORM_MS: u64 = 30_000;
+
+/// Something that befalls.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// As SIGKILL or a power failure; booted again after this long.
+    Kill(usize, u64),
+    /// As SIGSTOP; SIGCONT after this long.
+    Sleep(usize, u64),
+    /// As SIGTERM; booted again after this long.
+    Drain(usize, u64),
+    /// Some actor of the worker is killed.
+    KillActor(usize, u64),
+    /// Some open shard is split.
+    Split(u64),
+    /// Some two neighbours are merged.
+    Merge(u64),
+    /// Services are faulty for this long.
+    Weather(Box<Faults>, u64),
+}
+
+/// A run's script.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// Shards at the beginning.
+    pub shards: u32,
+    /// What each worker's wall clock is wrong by.
+    pub skews_ms: [i64; WORKERS],
+    /// Milliseconds since the beginning, in order.
+    pub events: Vec<(u64, Event)>,
+    /// For each boot of a worker in turn: what its own faults are. Boots beyond have none.
+    pub plans: Vec<String>,
+    /// For how long records are put.
+    pub storm_ms: u64,
+}
+
+impl Schedule {
+    /// The script of a seed.
+    pub fn of_seed(seed: u64) -> Self {
+        let mut dice = StdRng::seed_from_u64(seed ^ 0x5c4e_d01e);
+        let dice = &mut dice;
+        let mut events = Vec::new();
+        let mut at = 2_000;
+        while at < STORM_MS {
+            at += dice.random_range(300..4_000);
+            let host = dice.random_range(0..WORKERS);
+            let event = match dice.random_range(0..100) {
+                0..18 => Event::Kill(host, dice.random_range(0..8_000)),
+                18..30 => Event::Sleep(host, dice.random_range(200..9_000)),
+                30..40 => Event::Drain(host, dice.random_range(0..5_000)),
+                40..60 => Event::KillActor(host, dice.random()),
+                60..74 => Event::Split(dice.random()),
+                74..84 => Event::Merge(dice.random()),
+                _ => Event::Weather(Box::new(weather(dice)), dice.random_range(500..6_000)),
+            };
+            events.push((at, event));
+        }
+        let skew = |dice: &mut StdRng| if dice.random_bool(0.3) { dice.random_range(-3_600_000..3_600_000) } else { 0 };
+        Self {
+            shards: dice.random_range(1..5),
+            skews_ms: std::array::from_fn(|_| skew(dice)),
+            events,
+            plans: (0..24).map(|_| plan(dice)).collect(),
+            storm_ms: STORM_MS,
+        }
+    }
+}
+
+/// Bad weather: a little of everything, or much of one thing.
+fn weather(dice: &mut StdRng) -> Faults {
+    let mut faults = Faults::calm();
+    match dice.random_range(0..6) {
+        0 => faults = Faults::each(dice.random_range(0.01..0.08)),
+        1 => faults.kinesis = ServiceFaults { throttle: 0.8, ..ServiceFaults::calm() },
+        2 => faults.s3 = ServiceFaults { fail: 0.3, lose_reply: 0.3, ..ServiceFaults::calm() },
+        3 => faults.dynamodb = ServiceFaults { lose_reply: 0.3, delay: 0.1, ..ServiceFaults::calm() },
+        // Cut off from the lease table.
+        4 => faults.dynamodb = ServiceFaults { hang_before: 1.0, ..ServiceFaults::calm() },
+        _ => faults.conflict = 0.5,
+    }
+    faults
+}
+
+/// What a worker does to itself.
+fn plan(dice: &mut StdRng) -> String {
+    let nth = dice.random_range(1..12);
+    match dice.random_range(0..10) {
+        0..3 => {
+            let point = POINTS[dice.random_range(0..POINTS.len())];
+            format!("{point}=abort@{nth}")
+        }
+        3..5 => {
+            let point = POINTS[dice.random_range(0..POINTS.len())];
+            format!("{point}=panic@{nth}")
+        }
+        5..7 => format!("sensor.row=panic@{}", nth * 20),
+        7 => format!("reader.page=hang@{}", nth * 4),
+        _ => String::new(),
+    }
+}

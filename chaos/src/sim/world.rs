@@ -1,0 +1,365 @@
+//! The world of one run: hosts, cloud, producer and the time that they share.
+//!
+//! **Promises** time goes in steps; within a step the hosts that are awake run one after the other, in an order that the
+//! seed decides. Nothing else decides anything.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+
+use super::host::Host;
+use super::producer::Producer;
+use super::schedule::{Event, Schedule, WORKERS};
+use super::settings::{BUCKET, STREAM};
+use crate::cloud::{ClientId, Cloud, Faults, ShardView};
+use crate::oracle::Violation;
+
+/// Fifteen seconds before a full hour, so that windows close in every run.
+const BEGINNING_MS: i64 = 1_767_225_600_000 - 15_000;
+const STEP_MS: u64 = 5;
+/// After the last fault, everything is read and committed within this time.
+const REST_MS_MAX: u64 = 60_000;
+const DRAIN_MS_MAX: u64 = 30_000;
+const SHARDS_MAX: usize = 8;
+
+/// A run.
+pub(super) struct World {
+    pub(super) cloud: Cloud,
+    pub(super) hosts: [Seat; WORKERS],
+    pub(super) lease_counts: BTreeMap<String, u64>,
+    /// Of clients: which worker, and when it last woke up.
+    pub(super) clients: BTreeMap<ClientId, (usize, Option<i64>)>,
+    seed: u64,
+    dice: StdRng,
+    producer: Producer,
+    schedule: Schedule,
+    mutant: Option<String>,
+    now_ms: i64,
+    boots: u32,
+    calm_at_ms: Option<i64>,
+    faults: BTreeMap<String, u64>,
+}
+
+/// Where a worker runs, or will run again.
+#[derive(Debug, Default)]
+pub(super) struct Seat {
+    pub(super) host: Option<Host>,
+    boot_at_ms: i64,
+    draining: Option<u64>,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, schedule: Schedule, mutant: Option<String>) -> Self {
+        let cloud = Cloud::new(seed);
+        cloud.create_stream(STREAM, schedule.shards);
+        cloud.create_bucket(BUCKET);
+        let mut dice = StdRng::seed_from_u64(seed ^ 0x0077_0c1d);
+        let producer = Producer::new(StdRng::seed_from_u64(dice.random()), BEGINNING_MS);
+        let hosts = std::array::from_fn(|n| Seat { boot_at_ms: BEGINNING_MS + 700 * n as i64, ..Seat::default() });
+        Self {
+            cloud,
+            hosts,
+            lease_counts: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            seed,
+            dice,
+            producer,
+            schedule,
+            mutant,
+            now_ms: BEGINNING_MS,
+            boots: 0,
+            calm_at_ms: None,
+            faults: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn elapsed_ms(&self) -> u64 {
+        (self.now_ms - BEGINNING_MS) as u64
+    }
+
+    /// Everything that was injected, by kind.
+    pub(super) fn faults(&self) -> BTreeMap<String, u64> {
+        let mut faults = self.faults.clone();
+        for (fault, n) in self.cloud.counts().faults {
+            *faults.entry(format!("{fault:?}")).or_default() += n;
+        }
+        faults
+    }
+
+    /// The storm.
+    pub(super) fn play(&mut self) {
+        let mut events = std::mem::take(&mut self.schedule.events).into_iter().peekable();
+        while self.elapsed_ms() < self.schedule.storm_ms {
+            while let Some((_, event)) = events.next_if(|(at, _)| *at <= self.elapsed_ms()) {
+                self.befall(event);
+            }
+            self.producer.tick(&self.cloud, self.now_ms);
+            self.step();
+        }
+    }
+
+    /// The calm after it: faults end, workers come back, and all that was put has to be committed.
+    pub(super) fn come_to_rest(&mut self) -> Vec<Violation> {
+        self.cloud.set_faults(Faults::calm());
+        self.calm_at_ms = None;
+        // From here on nobody injures itself.
+        self.schedule.plans.clear();
+        for n in 0..WORKERS {
+            self.hosts[n].boot_at_ms = self.hosts[n].boot_at_ms.min(self.now_ms);
+            if let Some(host) = &mut self.hosts[n].host {
+                host.asleep_until_ms = host.asleep_until_ms.map(|_| self.now_ms);
+            }
+        }
+        // Crash points that were not reached yet may still be.
+        let since_ms = self.now_ms;
+        let deadline_ms = self.now_ms + REST_MS_MAX as i64;
+        while !self.is_at_rest(since_ms) {
+            if self.now_ms > deadline_ms {
+                return vec![self.unrest()];
+            }
+            self.step();
+        }
+        self.drain_all()
+    }
+
+    /// Drains all workers at once.
+    fn drain_all(&mut self) -> Vec<Violation> {
+        for seat in &mut self.hosts {
+            if let Some(host) = &seat.host {
+                host.drain(Duration::from_millis(DRAIN_MS_MAX));
+                seat.draining = Some(u64::MAX);
+            }
+        }
+        let deadline_ms = self.now_ms + 2 * DRAIN_MS_MAX as i64;
+        let mut late = Vec::new();
+        while self.hosts.iter().any(|seat| seat.host.is_some()) {
+            if self.now_ms > deadline_ms {
+                return vec![violation("LIVE", format!("the workers do not end: {}", self.describe()))];
+            }
+            for seat in &self.hosts {
+                match seat.host.as_ref().and_then(Host::ended) {
+                    Some(Ok(paths)) => late.extend(paths),
+                    Some(Err(error)) => late.push(error),
+                    None => {}
+                }
+            }
+            self.step();
+        }
+        late.into_iter().map(|late| violation("LIVE", format!("not drained in time: {late}"))).collect()
+    }
+
+    /// Starts one worker when there is nothing to do, lets it look around, and ends it.
+    pub(super) fn start_for_nothing(&mut self) -> Vec<Violation> {
+        self.hosts[0].boot_at_ms = self.now_ms;
+        let since_ms = self.now_ms;
+        let deadline_ms = self.now_ms + REST_MS_MAX as i64;
+        let rests = |world: &Self| {
+            world.hosts[0].host.as_ref().and_then(Host::worker).is_some_and(|worker| worker.has_caught_up(since_ms))
+        };
+        while !rests(self) {
+            if self.now_ms > deadline_ms {
+                return vec![self.unrest()];
+            }
+            self.step();
+        }
+        self.drain_all()
+    }
+
+    /// Whether everything that was put is committed.
+    fn is_at_rest(&self, since_ms: i64) -> bool {
+        let workers: Vec<_> = self.hosts.iter().filter_map(|seat| seat.host.as_ref()?.worker()).collect();
+        let all = workers.len() == self.hosts.iter().filter(|seat| seat.host.is_some()).count();
+        // Their own clocks may be wrong by an hour.
+        let skewed = |n: usize| since_ms + self.schedule.skews_ms[n];
+        let at_rest = |n: usize, seat: &Seat| match seat.host.as_ref().and_then(Host::worker) {
+            Some(worker) => worker.has_caught_up(skewed(n)),
+            None => false,
+        };
+        all && self.hosts.iter().enumerate().all(|(n, seat)| at_rest(n, seat))
+    }
+
+    fn unrest(&self) -> Violation {
+        violation("LIVE", format!("not at rest within {REST_MS_MAX} ms: {}", self.describe()))
+    }
+
+    fn describe(&self) -> String {
+        let mut text = String::new();
+        for (n, seat) in self.hosts.iter().enumerate() {
+            let Some(host) = &seat.host else { continue };
+            let Some(worker) = host.worker() else {
+                text.push_str(&format!("[{n} starting] "));
+                continue;
+            };
+            let shards: Vec<_> = worker
+                .shards()
+                .iter()
+                .map(|shard| {
+                    let figures = &shard.context.figures;
+                    let (read, committed) = figures.progress();
+                    format!("{} {read}/{committed} tip {}", shard.context.shard.short(), figures.at_tip_ms())
+                })
+                .collect();
+            let troubles = worker.leases().troubles();
+            let settled = worker.leases().settled_at_ms();
+            text.push_str(&format!("[{n} settled {settled} {shards:?} {troubles:?}] "));
+        }
+        text
+    }
+
+    fn step(&mut self) {
+        if self.calm_at_ms.is_some_and(|at| self.now_ms >= at) {
+            self.calm_at_ms = None;
+            self.cloud.set_faults(Faults::calm());
+        }
+        let mut order: Vec<usize> = (0..WORKERS).collect();
+        order.shuffle(&mut self.dice);
+        for n in order {
+            self.run_host(n);
+        }
+        self.now_ms += STEP_MS as i64;
+        self.cloud.settle(self.now_ms);
+    }
+
+    fn run_host(&mut self, n: usize) {
+        let now_ms = self.now_ms;
+        let seat = &mut self.hosts[n];
+        let Some(host) = &mut seat.host else {
+            if now_ms >= seat.boot_at_ms {
+                self.boot(n);
+            }
+            return;
+        };
+        match host.asleep_until_ms {
+            Some(until_ms) if now_ms < until_ms => return,
+            Some(_) => {
+                host.wake(now_ms);
+                self.clients.insert(host.client, (n, host.woken_ms));
+            }
+            None => {}
+        }
+        host.tick(Duration::from_millis(STEP_MS));
+        if host.is_dead() {
+            *self.faults.entry("crash point".to_owned()).or_default() += 1;
+            let again_ms = self.dice.random_range(0..6_000);
+            self.kill(n, again_ms);
+        } else if host.ended().is_some() {
+            let again_ms = seat.draining.take().unwrap_or(1_000);
+            self.note_leases(n);
+            self.kill(n, again_ms);
+        }
+    }
+
+    fn boot(&mut self, n: usize) {
+        let client = ClientId(self.boots);
+        let mut plan = self.schedule.plans.get(self.boots as usize).cloned().unwrap_or_default();
+        if let Some(mutant) = &self.mutant {
+            plan = format!("{plan};mutant={mutant}");
+        }
+        self.boots += 1;
+        let (skew_ms, seed) = (self.schedule.skews_ms[n], self.seed ^ u64::from(self.boots) << 40);
+        let host = Host::boot(&self.cloud, &format!("w-{n}"), client, seed, self.now_ms, skew_ms, &plan);
+        self.clients.insert(client, (n, None));
+        self.hosts[n].host = Some(host);
+        self.hosts[n].draining = None;
+    }
+
+    fn kill(&mut self, n: usize, again_ms: u64) {
+        let seat = &mut self.hosts[n];
+        if let Some(host) = seat.host.take() {
+            self.cloud.cut_off(host.client);
+            drop(host);
+        }
+        seat.boot_at_ms = self.now_ms.saturating_add_unsigned(again_ms.min(i64::MAX as u64 / 4));
+    }
+
+    fn note_leases(&mut self, n: usize) {
+        let Some(worker) = self.hosts[n].host.as_ref().and_then(Host::worker) else { return };
+        for (name, count) in worker.leases().counts() {
+            *self.lease_counts.entry(name.to_owned()).or_default() += count;
+        }
+    }
+
+    fn befall(&mut self, event: Event) {
+        let name = match &event {
+            Event::Kill(..) => "kill",
+            Event::Sleep(..) => "sleep",
+            Event::Drain(..) => "drain",
+            Event::KillActor(..) => "kill actor",
+            Event::Split(_) => "split",
+            Event::Merge(_) => "merge",
+            Event::Weather(..) => "weather",
+        };
+        if self.happens(event) {
+            *self.faults.entry(name.to_owned()).or_default() += 1;
+        }
+    }
+
+    fn happens(&mut self, event: Event) -> bool {
+        let now_ms = self.now_ms;
+        match event {
+            Event::Kill(n, again_ms) => {
+                let up = self.hosts[n].host.is_some();
+                if up {
+                    self.kill(n, again_ms);
+                }
+                up
+            }
+            Event::Sleep(n, for_ms) => match self.hosts[n].host.as_mut().filter(|h| h.asleep_until_ms.is_none()) {
+                Some(host) => {
+                    host.sleep(now_ms, now_ms.saturating_add_unsigned(for_ms));
+                    true
+                }
+                None => false,
+            },
+            Event::Drain(n, again_ms) => {
+                let seat = &mut self.hosts[n];
+                let Some(host) = seat.host.as_ref().filter(|_| seat.draining.is_none()) else { return false };
+                host.drain(Duration::from_millis(DRAIN_MS_MAX));
+                seat.draining = Some(again_ms);
+                true
+            }
+            Event::KillActor(n, pick) => {
+                let Some(worker) = self.hosts[n].host.as_ref().and_then(Host::worker) else { return false };
+                let nodes = worker.tree().nodes();
+                let node = &nodes[pick as usize % nodes.len().max(1)];
+                worker.tree().kill(&node.path, "the simulation killed it")
+            }
+            Event::Split(pick) => {
+                let open = self.open_shards();
+                // A range of one key cannot be split.
+                let wide: Vec<_> = open.iter().filter(|shard| shard.range.1 > shard.range.0).collect();
+                if open.len() >= SHARDS_MAX || wide.is_empty() {
+                    return false;
+                }
+                self.cloud.split(now_ms, &wide[pick as usize % wide.len()].id);
+                true
+            }
+            Event::Merge(pick) => {
+                let mut open = self.open_shards();
+                open.sort_by_key(|shard| shard.range);
+                if open.len() < 2 {
+                    return false;
+                }
+                let at = pick as usize % (open.len() - 1);
+                self.cloud.merge(now_ms, &open[at].id, &open[at + 1].id);
+                true
+            }
+            Event::Weather(faults, for_ms) => {
+                self.cloud.set_faults(*faults);
+                self.calm_at_ms = Some(now_ms.saturating_add_unsigned(for_ms));
+                true
+            }
+        }
+    }
+
+    fn open_shards(&self) -> Vec<ShardView> {
+        self.cloud.shards().into_iter().filter(|shard| !shard.closed).collect()
+    }
+}
+
+pub(super) fn violation(invariant: &'static str, what: String) -> Violation {
+    Violation { invariant, what }
+}

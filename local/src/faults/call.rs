@@ -1,0 +1,163 @@
+//! What a request is, as far as a rule can ask: its service, its operation, and what it mentions.
+//!
+//! **Owns** nothing; borrows the request.
+//! **Promises** S3's operations by the names of its API, from method, path and query.
+//! **Fails** never; an operation that cannot be told has an empty name, which no rule can ask for.
+//! **Not here**: whether the request is valid.
+
+use std::borrow::Cow;
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method};
+use ferrokinesis::shard_iterator::decode_shard_iterator;
+use serde_json::Value;
+
+/// A service that faults can be injected into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    Kinesis,
+    DynamoDb,
+    S3,
+    Sns,
+}
+
+impl Target {
+    pub(super) const ALL: [Target; 4] = [Target::Kinesis, Target::DynamoDb, Target::S3, Target::Sns];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Target::Kinesis => "kinesis",
+            Target::DynamoDb => "dynamodb",
+            Target::S3 => "s3",
+            Target::Sns => "sns",
+        }
+    }
+}
+
+/// One request.
+pub(crate) struct Call<'a> {
+    target: Target,
+    operation: Cow<'a, str>,
+    /// What `match` looks into: path and query of an S3 request, the body of any other.
+    subject: Cow<'a, [u8]>,
+}
+
+impl<'a> Call<'a> {
+    /// Reads a request for the service it was found to be for.
+    pub(crate) fn of(target: Target, parts: &'a Parts, body: &'a [u8]) -> Call<'a> {
+        match target {
+            Target::Kinesis => {
+                let operation = json_operation(&parts.headers);
+                Call { target, operation: operation.into(), subject: kinesis_subject(operation, body) }
+            }
+            Target::DynamoDb => {
+                Call { target, operation: json_operation(&parts.headers).into(), subject: Cow::Borrowed(body) }
+            }
+            Target::Sns => {
+                let body = String::from_utf8_lossy(body);
+                let action = body.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or("").to_owned();
+                Call { target, operation: action.into(), subject: decoded(&body.replace('+', " ")).into() }
+            }
+            Target::S3 => {
+                let whole = parts.uri.path_and_query().map_or("", |whole| whole.as_str());
+                Call { target, operation: s3_operation(parts).into(), subject: decoded(whole).into() }
+            }
+        }
+    }
+
+    pub(super) fn target(&self) -> Target {
+        self.target
+    }
+
+    pub(super) fn operation(&self) -> &str {
+        &self.operation
+    }
+
+    /// Whether the key, the path or the body contains this text.
+    pub(super) fn mentions(&self, text: &str) -> bool {
+        self.subject.windows(text.len()).any(|window| window == text.as_bytes())
+    }
+}
+
+fn json_operation(headers: &HeaderMap) -> &str {
+    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or("");
+    target.split_once('.').map_or("", |(_, operation)| operation)
+}
+
+/// A shard iterator is opaque, so that a rule about one shard could not see its reads. What it says is put behind the
+/// body: `<stream>/<shard>/<sequence number>`.
+fn kinesis_subject<'a>(operation: &str, body: &'a [u8]) -> Cow<'a, [u8]> {
+    if operation != "GetRecords" {
+        return Cow::Borrowed(body);
+    }
+    let request: Value = serde_json::from_slice(body).unwrap_or_default();
+    match decode_shard_iterator(request["ShardIterator"].as_str().unwrap_or("")) {
+        Ok((_, stream, shard, sequence)) => {
+            let mut subject = body.to_vec();
+            subject.extend_from_slice(format!("\n{stream}/{shard}/{sequence}").as_bytes());
+            Cow::Owned(subject)
+        }
+        Err(_) => Cow::Borrowed(body),
+    }
+}
+
+fn s3_operation(parts: &Parts) -> &'static str {
+    let (bucket, key) = match parts.uri.path().trim_start_matches('/').split_once('/') {
+        Some(both) => both,
+        None => (parts.uri.path().trim_start_matches('/'), ""),
+    };
+    let query = parts.uri.query().unwrap_or("");
+    let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
+    let method = |wanted: Method| parts.method == wanted;
+
+    if bucket.is_empty() {
+        return if method(Method::GET) { "ListBuckets" } else { "" };
+    }
+    if key.is_empty() {
+        return match () {
+            () if method(Method::GET) && has("list-type") => "ListObjectsV2",
+            () if method(Method::GET) && has("location") => "GetBucketLocation",
+            () if method(Method::GET) && has("uploads") => "ListMultipartUploads",
+            () if method(Method::GET) => "ListObjects",
+            () if method(Method::HEAD) => "HeadBucket",
+            () if method(Method::PUT) => "CreateBucket",
+            () if method(Method::DELETE) => "DeleteBucket",
+            () if method(Method::POST) && has("delete") => "DeleteObjects",
+            () => "",
+        };
+    }
+    let copies = parts.headers.contains_key("x-amz-copy-source");
+    match () {
+        () if method(Method::GET) && has("uploadId") => "ListParts",
+        () if method(Method::GET) => "GetObject",
+        () if method(Method::HEAD) => "HeadObject",
+        () if method(Method::PUT) && has("uploadId") && copies => "UploadPartCopy",
+        () if method(Method::PUT) && has("uploadId") => "UploadPart",
+        () if method(Method::PUT) && copies => "CopyObject",
+        () if method(Method::PUT) => "PutObject",
+        () if method(Method::DELETE) && has("uploadId") => "AbortMultipartUpload",
+        () if method(Method::DELETE) => "DeleteObject",
+        () if method(Method::POST) && has("uploads") => "CreateMultipartUpload",
+        () if method(Method::POST) && has("uploadId") => "CompleteMultipartUpload",
+        () => "",
+    }
+}
+
+/// The bytes behind percent signs; what is no code stays as it is.
+fn decoded(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        let code = (*first == b'%').then(|| after.get(..2)).flatten();
+        let code = code.and_then(|code| std::str::from_utf8(code).ok());
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => bytes.push(*first),
+        }
+    }
+    bytes
+}

@@ -1,0 +1,265 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use actors::ports::faults::Faults;
+use actors::ports::leases::{LeaseView, Rows, WorkerRow};
+use actors::ports::stream::ShardInfo;
+use messages::{EpochNumber, Position, ShardId};
+
+use super::assignment::{Orders, Rules, Situation, orders};
+use super::lineage::{Listed, disposable, may_start, missing, trimmed};
+use super::observer::{Observer, Patience};
+
+const PATIENCE: Patience = Patience { worker: Duration::from_secs(3), foreign: Duration::from_secs(20) };
+const RULES: Rules = Rules {
+    shards_max: 100,
+    give_up_pause: Duration::from_secs(20),
+    claim_patience: Duration::from_secs(9),
+    skip_trimmed: false,
+};
+
+fn id(n: u32) -> ShardId {
+    ShardId::new(&format!("shardId-{n:012}"))
+}
+
+fn lease(n: u32, owner: Option<&str>) -> LeaseView {
+    LeaseView {
+        shard: id(n),
+        owner: owner.map(str::to_owned),
+        checkpoint_owner: None,
+        counter: 1,
+        checkpoint: Position::TrimHorizon,
+        parents: Vec::new(),
+        pending: false,
+        epoch: EpochNumber(0),
+        given_up_by: None,
+    }
+}
+
+/// A table, a stream that has all its shards, and one worker that looks at it.
+struct World {
+    rows: Rows,
+    listed: Listed,
+    observer: Observer,
+    running: BTreeSet<ShardId>,
+    seconds: u64,
+    beating: Vec<&'static str>,
+}
+
+impl World {
+    fn new(leases: Vec<LeaseView>, beating: &[&'static str]) -> Self {
+        let info = |lease: &LeaseView| ShardInfo {
+            shard: lease.shard.clone(),
+            parents: lease.parents.clone(),
+            hash_range: Default::default(),
+            closed: false,
+        };
+        let listed = leases.iter().map(|lease| (lease.shard.clone(), info(lease))).collect();
+        let mut rows = Rows::default();
+        rows.leases = leases.into_iter().map(|lease| (lease.shard.clone(), lease)).collect();
+        let observer = Observer::new("a", PATIENCE);
+        let mut world =
+            Self { rows, listed, observer, running: BTreeSet::new(), seconds: 0, beating: beating.to_vec() };
+        world.pass(2);
+        world
+    }
+
+    /// Lets seconds pass, each with a beat of who beats, and a look at the table.
+    fn pass(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.seconds += 1;
+            for name in &self.beating {
+                let row = WorkerRow {
+                    id: (*name).to_owned(),
+                    incarnation: "1".to_owned(),
+                    beat: self.seconds,
+                    address: String::new(),
+                    leaving: false,
+                };
+                self.rows.workers.insert((*name).to_owned(), row);
+            }
+            self.observer.see(&self.rows, Duration::from_secs(self.seconds));
+        }
+    }
+
+    fn orders(&self) -> Orders {
+        orders(&Situation {
+            me: "a",
+            rows: &self.rows,
+            listed: &self.listed,
+            observer: &self.observer,
+            running: &self.running,
+            rules: RULES,
+            faults: &Faults::none(),
+        })
+    }
+
+    fn takes(&self) -> Vec<ShardId> {
+        self.orders().take.into_iter().map(|(shard, _)| shard).collect()
+    }
+}
+
+#[test]
+fn whoever_is_alone_takes_everything() {
+    let world = World::new(vec![lease(0, None), lease(1, None), lease(2, None)], &["a"]);
+    assert_eq!(world.takes(), [id(0), id(1), id(2)]);
+}
+
+#[test]
+fn what_has_no_owner_is_shared_out_evenly() {
+    let world = World::new((0..4).map(|n| lease(n, None)).collect(), &["a", "b"]);
+    assert_eq!(world.takes(), [id(0), id(2)], "the other two are left to b");
+    assert_eq!(world.orders().unowned, 4);
+}
+
+#[test]
+fn a_living_owner_keeps_its_shards_and_a_silent_one_loses_them() {
+    let mut world = World::new(vec![lease(0, Some("b"))], &["a", "b"]);
+    assert_eq!(world.takes(), []);
+    world.beating = vec!["a"];
+    world.pass(2);
+    assert_eq!(world.takes(), [], "two seconds of silence are not death");
+    world.pass(2);
+    assert_eq!(world.takes(), [id(0)]);
+}
+
+#[test]
+fn a_worker_that_was_never_seen_to_beat_is_given_nothing_and_robbed_of_nothing_at_once() {
+    let mut world = World::new(vec![lease(0, Some("b")), lease(1, None)], &["a", "b"]);
+    world.observer = Observer::new("a", PATIENCE);
+    world.observer.see(&world.rows, Duration::from_secs(100));
+    assert_eq!(world.takes(), [id(1)]);
+}
+
+#[test]
+fn an_owner_without_heartbeat_is_judged_by_its_counter() {
+    let mut world = World::new(vec![lease(0, Some("kcl"))], &["a"]);
+    world.pass(15);
+    assert_eq!(world.takes(), []);
+    world.rows.leases.get_mut(&id(0)).unwrap().counter += 1;
+    world.pass(15);
+    assert_eq!(world.takes(), []);
+    world.pass(10);
+    assert_eq!(world.takes(), [id(0)]);
+}
+
+#[test]
+fn while_kcl_hands_over_the_owner_before_counts() {
+    let handed = LeaseView { checkpoint_owner: Some("kcl-1".to_owned()), ..lease(0, Some("a")) };
+    let mut world = World::new(vec![handed], &["a"]);
+    assert_eq!(world.takes(), [], "kcl-1 still works on it");
+    world.pass(25);
+    assert_eq!(world.takes(), [id(0)]);
+}
+
+#[test]
+fn surplus_goes_to_who_has_two_fewer_and_no_further() {
+    let mut world = World::new((0..4).map(|n| lease(n, Some("a"))).collect(), &["a", "b"]);
+    world.running = (0..4).map(id).collect();
+    assert_eq!(world.orders().hand_over.len(), 2);
+    let mut world = World::new(vec![lease(0, Some("a")), lease(1, Some("a")), lease(2, Some("b"))], &["a", "b"]);
+    world.running = [id(0), id(1)].into();
+    assert_eq!(world.orders().hand_over, []);
+}
+
+#[test]
+fn only_who_has_most_gives() {
+    let owners = ["a", "a", "b", "b", "b", "b"];
+    let leases = owners.iter().zip(0..).map(|(owner, n)| lease(n, Some(owner))).collect();
+    let mut world = World::new(leases, &["a", "b", "c"]);
+    world.running = [id(0), id(1)].into();
+    assert_eq!(world.orders().hand_over, [], "two of b's make it even");
+}
+
+#[test]
+fn nothing_is_evened_out_while_something_stands_still() {
+    let mut leases: Vec<_> = (0..4).map(|n| lease(n, Some("a"))).collect();
+    leases.push(lease(4, None));
+    let mut world = World::new(leases, &["a", "b"]);
+    world.running = (0..4).map(id).collect();
+    let orders = world.orders();
+    assert_eq!((orders.hand_over, orders.take), (vec![], vec![]), "b takes shard 4");
+}
+
+#[test]
+fn who_leaves_is_given_nothing() {
+    let mut world = World::new((0..4).map(|n| lease(n, Some("a"))).collect(), &["a", "b"]);
+    world.running = (0..4).map(id).collect();
+    world.beating = vec!["a"];
+    world.rows.workers.get_mut("b").unwrap().leaving = true;
+    world.pass(1);
+    assert_eq!(world.orders().hand_over, []);
+}
+
+#[test]
+fn whoever_gave_a_shard_up_leaves_it_to_others_for_a_while() {
+    let given_up = LeaseView { given_up_by: Some("a".to_owned()), ..lease(0, None) };
+    let mut world = World::new(vec![given_up], &["a"]);
+    assert_eq!(world.takes(), []);
+    world.pass(25);
+    assert_eq!(world.takes(), [id(0)], "nobody else wanted it");
+}
+
+#[test]
+fn what_nobody_takes_is_taken_by_anybody() {
+    let mut world = World::new(vec![lease(0, Some("a")), lease(1, None)], &["a", "b"]);
+    world.running = [id(0)].into();
+    assert_eq!(world.takes(), [], "b has fewer");
+    world.pass(10);
+    assert_eq!(world.takes(), [id(1)]);
+}
+
+#[test]
+fn a_child_waits_for_all_its_parents() {
+    let child = LeaseView { parents: vec![id(0), id(1)], ..lease(2, None) };
+    let mut world = World::new(vec![lease(0, Some("b")), lease(1, Some("b")), child], &["a", "b"]);
+    for parent in [0, 1] {
+        assert_eq!(world.takes(), []);
+        let row = world.rows.leases.get_mut(&id(parent)).unwrap();
+        (row.checkpoint, row.owner) = (Position::ShardEnd, None);
+    }
+    assert_eq!(world.takes(), [id(2)]);
+}
+
+#[test]
+fn a_parent_without_row_holds_its_child_back_only_while_it_is_listed() {
+    let child = LeaseView { parents: vec![id(0)], ..lease(1, None) };
+    let mut world = World::new(vec![child.clone()], &["a"]);
+    assert!(may_start(&child, &world.listed, &world.rows, false));
+    let parent = ShardInfo { shard: id(0), parents: vec![], hash_range: Default::default(), closed: true };
+    world.listed.insert(id(0), parent);
+    assert!(!may_start(&child, &world.listed, &world.rows, false));
+    assert_eq!(missing(&world.listed, &world.rows).len(), 1);
+}
+
+#[test]
+fn a_trimmed_parent_holds_its_children_back_unless_that_is_allowed() {
+    let child = LeaseView { parents: vec![id(0)], ..lease(1, None) };
+    let mut world = World::new(vec![lease(0, None), child.clone()], &["a"]);
+    world.listed.remove(&id(0));
+    assert_eq!(trimmed(&world.listed, &world.rows).len(), 1);
+    assert!(!may_start(&child, &world.listed, &world.rows, false));
+    assert!(may_start(&child, &world.listed, &world.rows, true));
+    assert_eq!(world.takes(), [], "what the stream has forgotten cannot be read");
+}
+
+#[test]
+fn a_shard_at_its_end_is_taken_only_to_send_its_last_alerts() {
+    let ended = LeaseView { checkpoint: Position::ShardEnd, ..lease(0, None) };
+    assert_eq!(World::new(vec![ended.clone()], &["a"]).takes(), []);
+    let mut world = World::new(vec![LeaseView { owner: Some("b".to_owned()), ..ended }], &["a"]);
+    world.pass(25);
+    assert_eq!(world.takes(), [id(0)]);
+}
+
+#[test]
+fn rows_go_when_the_stream_has_forgotten_them_and_no_child_needs_them() {
+    let parent = LeaseView { checkpoint: Position::ShardEnd, ..lease(0, None) };
+    let child = LeaseView { parents: vec![id(0)], ..lease(1, Some("b")) };
+    let mut world = World::new(vec![parent, child], &["a"]);
+    assert_eq!(disposable(&world.listed, &world.rows).len(), 0);
+    world.listed.remove(&id(0));
+    assert_eq!(disposable(&world.listed, &world.rows).len(), 0, "the child still begins from it");
+    world.rows.leases.get_mut(&id(1)).unwrap().epoch = EpochNumber(1);
+    assert_eq!(disposable(&world.listed, &world.rows).len(), 1);
+}
