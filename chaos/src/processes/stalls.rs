@@ -37,7 +37,7 @@ pub(super) enum Cause {
 
 /// Times of one cause, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Times {
+pub(super) struct Times {
     /// How many.
     pub count: usize,
     /// The median.
