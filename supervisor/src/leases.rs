@@ -302,8 +302,8 @@ impl LeasesState {
 
     fn begin_beat(&mut self, now: Instant, config: &LeasesConfig) {
         let (mut heartbeat, leaving) = (self.args.heartbeat.clone(), self.leaving);
-        // One that comes later than this would not keep the worker from being fenced.
-        let limit = config.fence_after() / 2;
+        // Short enough for another try before the worker has to be fenced.
+        let limit = config.fence_after() / 4;
         let work = async move { heartbeat.beat(leaving).await.map(|()| heartbeat) };
         self.begin(limit, work, move |result| {
             let late = || Err(LeaseError::Call(out_of_time("write the heartbeat")));
@@ -317,7 +317,8 @@ impl LeasesState {
         result: Result<Heartbeat, LeaseError>,
         config: &LeasesConfig,
     ) -> Result<(), LeaseError> {
-        self.beat.ended(began + config.heartbeat_interval);
+        // One that failed is tried again at once: two in a row must not fence a healthy worker.
+        self.beat.ended(if result.is_ok() { began + config.heartbeat_interval } else { Instant::now() });
         match result {
             Ok(heartbeat) => {
                 self.args.heartbeat = heartbeat;

@@ -19,7 +19,7 @@ fn every_example_in_the_help_parses() {
         let examples: Vec<&str> = help.lines().filter_map(|line| line.trim().strip_prefix("chaos ")).collect();
         assert!(!examples.is_empty(), "{} has no example", command.get_name());
         for example in examples {
-            let line = example.split("   ").next().unwrap();
+            let line = example.split("  ").next().unwrap();
             let words = ["chaos"].into_iter().chain(line.split_whitespace());
             if let Err(error) = Cli::try_parse_from(words) {
                 panic!("{line}: {error}");

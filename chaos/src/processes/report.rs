@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::stalls::Cause;
-pub(super) use super::stalls::Times;
+use super::stalls::Times;
 use crate::oracle::{Verdict, Violation};
 
 /// Told in full; the rest is more of the same.

@@ -131,11 +131,13 @@ fn folder(options: &Options) -> Result<(PathBuf, Option<TempDir>), CliError> {
     Ok((folder.clone(), None))
 }
 
+/// Short epochs, so that many are under way when something breaks. Reads are as frequent as the local cloud's small
+/// pages ask for: once it has seen a record of 1 MiB it answers with 40 records at most.
 fn config_text(endpoint_url: &str) -> String {
     format!(
         "stream.name = \"{STREAM}\"\nbucket.name = \"{BUCKET}\"\nschema.use = \"climate\"\n\
          aws.endpoint_url = \"{endpoint_url}\"\nops.bind = \"127.0.0.1:0\"\nepoch.age_max = \"2s\"\n\
-         log.format = \"json\"\n"
+         log.format = \"json\"\nreader.poll_interval = \"50ms\"\n"
     )
 }
 

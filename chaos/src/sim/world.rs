@@ -183,8 +183,17 @@ impl World {
             };
             reached && text("pendingCheckpoint").is_none()
         };
-        let all_up = self.hosts.iter().all(|seat| seat.host.as_ref().and_then(Host::worker).is_some());
-        all_up && self.cloud.shards().iter().all(committed)
+        let workers: Vec<_> = self.hosts.iter().filter_map(|seat| seat.host.as_ref()?.worker()).collect();
+        let is_read = |shard: &ShardView| {
+            let of = |owned: &supervisor::shard::Shard| {
+                owned.context.shard.as_str() == shard.id && owned.context.figures.read_at_ms() > 0
+            };
+            workers.iter().any(|worker| worker.shards().iter().any(of))
+        };
+        let shards = self.cloud.shards();
+        // A shard that nobody has cannot be given up in good order: its open windows would stay unwritten.
+        let all_read = shards.iter().filter(|shard| !shard.closed).all(is_read);
+        workers.len() == WORKERS && all_read && shards.iter().all(committed)
     }
 
     fn unrest(&self) -> Violation {
