@@ -6,6 +6,7 @@
 //! **Fails** with the product's own [`CliError`].
 //! **Not here**: what the subcommands do.
 
+pub mod crash_points;
 mod mangrove;
 mod oracle;
 mod processes;
@@ -25,6 +26,7 @@ use supervisor::cli::CliError;
 #[command(after_help = "\
 Examples:
   chaos sim --seeds 1..200
+  chaos crash-points
   chaos processes --for 5m --seed 7 --workers 3 --json
   chaos oracle --ledger run/ledger.jsonl --data-dir run/cloud
 
@@ -38,6 +40,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Sim(sim::SimArgs),
+    CrashPoints(crash_points::CrashPointsArgs),
     Processes(processes::Flags),
     Oracle(oracle::Flags),
     #[command(hide = true)]
@@ -47,6 +50,7 @@ enum Command {
 /// Runs what was asked for.
 pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     match cli.command {
+        Command::CrashPoints(flags) => crash_points::crash_points(&flags).map(verdict).map_err(CliError::internal),
         Command::Sim(flags) => sim::sim(&flags).map(verdict).map_err(CliError::internal),
         Command::Processes(flags) => processes::run(flags),
         Command::Oracle(flags) => oracle::run(flags),

@@ -12,8 +12,10 @@
 //!
 //! **Not here**: judging what landed (`oracle.rs`); the services (`cloud.rs`).
 
+pub mod crash_points;
 mod evidence;
 mod host;
+mod manifests;
 mod producer;
 mod reads;
 mod schedule;
@@ -90,6 +92,7 @@ pub fn run(options: &SimOptions) -> Report {
     let verdict = judge(&evidence, &settings::schema());
     violations.extend(verdict.violations.clone());
     violations.extend(reads::check(&world));
+    violations.extend(manifests::check(&world));
     violations.extend(evidence::unsent_alerts(&world, &evidence));
     let n_violations = violations.len() as u64;
     violations.truncate(TOLD_MAX);

@@ -39,7 +39,7 @@ pub struct BadFaultPlan(String);
 mod enabled {
     use std::fmt;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use super::{BadFaultPlan, Mechanism, POINTS};
 
@@ -64,6 +64,8 @@ mod enabled {
         faults: Vec<Fault>,
         off: Option<Mechanism>,
         on_abort: Option<Box<dyn Fn() + Send + Sync>>,
+        disarmed: AtomicBool,
+        struck: AtomicU64,
     }
 
     /// The faults to inject.
@@ -105,12 +107,26 @@ mod enabled {
             }
         }
 
+        /// How many faults have struck.
+        pub fn struck(&self) -> u64 {
+            self.0.struck.load(Ordering::Relaxed)
+        }
+
+        /// Nothing strikes from now on. A mutant stays one.
+        pub fn disarm(&self) {
+            self.0.disarmed.store(true, Ordering::Relaxed);
+        }
+
         /// True if the actor is to hang.
         fn strike(&self, point: &str, detail: &str) -> bool {
             let mut hangs = false;
+            if self.0.disarmed.load(Ordering::Relaxed) {
+                return false;
+            }
             for fault in &self.0.faults {
                 let matches = fault.point == point && fault.detail.as_deref().is_none_or(|d| d == detail);
                 if matches && fault.hits.fetch_add(1, Ordering::Relaxed) + 1 == fault.at {
+                    self.0.struck.fetch_add(1, Ordering::Relaxed);
                     match (fault.action, &self.0.on_abort) {
                         (Action::Abort, Some(on_abort)) => on_abort(),
                         (Action::Abort, None) => std::process::abort(),
@@ -185,6 +201,14 @@ mod enabled {
         /// Does nothing.
         #[inline(always)]
         pub async fn reach(&self, _point: &str, _detail: &str) {}
+
+        /// None.
+        pub fn struck(&self) -> u64 {
+            0
+        }
+
+        /// Does nothing.
+        pub fn disarm(&self) {}
 
         /// Never: this build has no mutants.
         #[inline(always)]

@@ -105,7 +105,7 @@ pub fn sim(args: &SimArgs) -> Result<bool, serde_json::Error> {
 }
 
 /// Injected panics come by the thousand; any other one is news.
-fn silence_injected_panics() {
+pub(super) fn silence_injected_panics() {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let text = panic.payload_as_str().unwrap_or_default();

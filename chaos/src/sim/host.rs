@@ -34,6 +34,7 @@ pub(super) struct Host {
     pub(super) client: ClientId,
     runtime: Runtime,
     slot: Arc<Slot>,
+    pub(super) faults: Faults,
     /// Wakes up at this time.
     pub(super) asleep_until_ms: Option<i64>,
     slept_since_ms: i64,
@@ -78,6 +79,7 @@ impl Host {
         let dice = Mutex::new(StdRng::seed_from_u64(seed));
         let chance = Chance::from_fn(move || lock(&dice).next_u64());
         let (cloud, worker_id, left) = (cloud.clone(), worker_id.to_owned(), slot.clone());
+        let own_faults = faults.clone();
         let start = async move {
             let booted = Instant::now();
             let elapsed_ms = move || booted.elapsed().as_millis() as i64;
@@ -99,7 +101,15 @@ impl Host {
             }
         };
         runtime.spawn(start);
-        Self { client, runtime, slot, asleep_until_ms: None, slept_since_ms: now_ms, woken_ms: None }
+        Self {
+            client,
+            runtime,
+            slot,
+            faults: own_faults,
+            asleep_until_ms: None,
+            slept_since_ms: now_ms,
+            woken_ms: None,
+        }
     }
 
     /// Lets the machine run for this long.

@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 
 use actors::ports::faults::POINTS;
 
-use crate::cloud::{Faults, ServiceFaults};
+use crate::cloud::{Faults, OpMatcher, ServiceFaults};
 
 /// Workers of a run.
 pub(super) const WORKERS: usize = 3;
@@ -44,6 +44,8 @@ pub struct Schedule {
     pub plans: Vec<String>,
     /// For how long records are put.
     pub storm_ms: u64,
+    /// Requests that are applied and whose replies are lost.
+    pub lost_replies: Vec<OpMatcher>,
 }
 
 impl Schedule {
@@ -74,6 +76,7 @@ impl Schedule {
             events,
             plans: (0..24).map(|_| plan(dice)).collect(),
             storm_ms: STORM_MS,
+            lost_replies: Vec::new(),
         }
     }
 }

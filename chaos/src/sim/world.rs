@@ -41,6 +41,8 @@ pub(super) struct World {
     boots: u32,
     calm_at_ms: Option<i64>,
     faults: BTreeMap<String, u64>,
+    /// The own faults of every boot.
+    armed: Vec<actors::ports::faults::Faults>,
 }
 
 /// Where a worker runs, or will run again.
@@ -57,6 +59,7 @@ impl World {
         cloud.create_stream(STREAM, schedule.shards);
         cloud.create_bucket(BUCKET);
         cloud.create_topic("alerts");
+        schedule.lost_replies.iter().for_each(|matcher| cloud.lose_reply_once(matcher.clone()));
         let mut dice = StdRng::seed_from_u64(seed ^ 0x0077_0c1d);
         let producer = Producer::new(StdRng::seed_from_u64(dice.random()), BEGINNING_MS);
         let hosts = std::array::from_fn(|n| Seat { boot_at_ms: BEGINNING_MS + 700 * n as i64, ..Seat::default() });
@@ -74,6 +77,7 @@ impl World {
             boots: 0,
             calm_at_ms: None,
             faults: BTreeMap::new(),
+            armed: Vec::new(),
         }
     }
 
@@ -84,6 +88,8 @@ impl World {
     /// Everything that was injected, by kind.
     pub(super) fn faults(&self) -> BTreeMap<String, u64> {
         let mut faults = self.faults.clone();
+        let struck: u64 = self.armed.iter().map(actors::ports::faults::Faults::struck).sum();
+        faults.insert("struck".to_owned(), struck);
         for (fault, n) in self.cloud.counts().faults {
             *faults.entry(format!("{fault:?}")).or_default() += n;
         }
@@ -111,10 +117,10 @@ impl World {
         for n in 0..WORKERS {
             self.hosts[n].boot_at_ms = self.hosts[n].boot_at_ms.min(self.now_ms);
             if let Some(host) = &mut self.hosts[n].host {
+                host.faults.disarm();
                 host.asleep_until_ms = host.asleep_until_ms.map(|_| self.now_ms);
             }
         }
-        // Crash points that were not reached yet may still be.
         let deadline_ms = self.now_ms + REST_MS_MAX as i64;
         while !self.is_at_rest() {
             if self.now_ms > deadline_ms {
@@ -289,6 +295,7 @@ impl World {
         tracing::info!(now_ms = self.now_ms, n, ?client, plan, "boots");
         let (skew_ms, seed) = (self.schedule.skews_ms[n], self.seed ^ u64::from(self.boots) << 40);
         let host = Host::boot(&self.cloud, &format!("w-{n}"), client, seed, self.now_ms, skew_ms, &plan);
+        self.armed.push(host.faults.clone());
         self.clients.insert(client, (n, None));
         self.hosts[n].host = Some(host);
         self.hosts[n].draining = None;
