@@ -92,6 +92,7 @@ pub fn run(options: &SimOptions) -> Report {
     let verdict = judge(&evidence, &settings::schema());
     violations.extend(verdict.violations.clone());
     violations.extend(reads::check(&world));
+    violations.extend(reads::losses(&world));
     violations.extend(manifests::check(&world));
     violations.extend(evidence::unsent_alerts(&world, &evidence));
     let n_violations = violations.len() as u64;

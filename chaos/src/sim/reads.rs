@@ -44,3 +44,22 @@ pub(super) fn check(world: &World) -> Vec<Violation> {
     }
     violations
 }
+
+/// A worker that says it has lost a lease has lost it: a write of its own whose reply was lost is no such case.
+pub(super) fn losses(world: &World) -> Vec<Violation> {
+    let said = world.lease_counts.get("losses").copied().unwrap_or(0);
+    let mut owners = std::collections::BTreeMap::new();
+    let mut taken = 0;
+    for write in world.cloud.lease_history() {
+        let owner = |row: &Option<crate::cloud::Item>| row.as_ref().is_some_and(|row| row.contains_key("leaseOwner"));
+        let counter = |row: &Option<crate::cloud::Item>| row.as_ref().and_then(|row| row.get("leaseCounter").cloned());
+        if counter(&write.before) == counter(&write.after) {
+            continue;
+        }
+        let before = owners.insert(write.key.clone(), write.client);
+        taken += u64::from(owner(&write.before) && before.is_some_and(|before| before != write.client));
+    }
+    let spurious = said > taken;
+    let text = || format!("{said} leases were said to be lost, {taken} were taken by somebody else");
+    spurious.then(|| violation("OWNER", text())).into_iter().collect()
+}

@@ -53,7 +53,7 @@ impl Builder {
         let decode = DecodeLimits { record_bytes_max: 256 << 10, events_per_record_max: 1_000, depth_max: 64 };
         let limits = Limits { decode: decode.clone(), event_ids_max: SensorRules::EVENT_IDS };
         Self {
-            decoder: Decoder::new(schema.clone(), decode),
+            decoder: Decoder::new(schema.clone(), decode, messages::HashRange::FULL),
             rules: Arc::new(SensorRules::new(schema.clone(), limits.event_ids_max)),
             schema,
             evidence: Evidence {

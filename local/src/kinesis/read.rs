@@ -24,8 +24,9 @@ use super::{Kinesis, error_response, is_cbor};
 /// The real service's bound on one answer, which a reader's memory budget may rely on. In base64, as it is sent.
 const GET_RECORDS_BYTES_MAX: usize = 10 * 1024 * 1024 / 3 * 4;
 const GET_RECORDS_MAX: usize = 10_000;
-/// What ferrokinesis may collect for one answer before we cut it to size.
-const GET_RECORDS_BYTES_COLLECTED: usize = 4 * GET_RECORDS_BYTES_MAX;
+/// What ferrokinesis may collect for one answer before we cut it to size, if every record were as large as the largest
+/// ever put. One large record among small ones must not make every page after it a short one.
+const GET_RECORDS_BYTES_COLLECTED: usize = 32 * GET_RECORDS_BYTES_MAX;
 
 /// ferrokinesis moves an iterator this far behind the record it has just read.
 const ITERATOR_STEP_MS: u64 = 1_000;
