@@ -78,6 +78,7 @@ pub struct Shard {
     /// The counter of the row when it was decided to take the shard.
     permit: u64,
     released: Arc<watch::Sender<bool>>,
+    held: Arc<AtomicBool>,
     lost: Arc<AtomicBool>,
     incarnation: Arc<Mutex<Incarnation>>,
 }
@@ -133,7 +134,8 @@ impl Shard {
     /// A shard that has not started yet. `permit` is the counter of its row when it was decided to take it.
     pub fn new(context: ShardContext, config: ShardConfig, ports: ShardPorts, permit: u64) -> Self {
         let released = Arc::new(watch::channel(false).0);
-        Self { context, config, ports, permit, released, lost: Arc::default(), incarnation: Arc::default() }
+        let (held, lost) = (Arc::default(), Arc::default());
+        Self { context, config, ports, permit, released, held, lost, incarnation: Arc::default() }
     }
 
     /// The address of the shard's sensors, while they run.
@@ -149,6 +151,11 @@ impl Shard {
     /// Turns true when this worker has given the shard up in good order.
     pub fn released(&self) -> watch::Receiver<bool> {
         self.released.subscribe()
+    }
+
+    /// Whether this worker has had the lease at all.
+    pub fn was_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
     }
 
     /// Whether another worker was found to have the shard.
@@ -233,6 +240,7 @@ impl Shard {
         }
         let parents = self.parents(&row).await?;
         let lease = self.ports.leases.take(row, &self.ports.worker_id).await?;
+        self.held.store(true, Ordering::Release);
         faults.hit("lease.taken", shard.short());
         let mut lease = lease;
         if faults.lacks(Mechanism::FinishPinned) {

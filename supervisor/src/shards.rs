@@ -269,7 +269,9 @@ impl ShardsState {
         let ending = match running.told {
             _ if running.shard.is_released() && running.shard.context.figures.has_ended() => Ending::Finished,
             _ if running.shard.is_released() => Ending::Released,
-            _ if running.shard.is_lost() => Ending::Lost,
+            _ if running.shard.is_lost() && running.shard.was_held() => Ending::Lost,
+            // Another worker was faster.
+            _ if running.shard.is_lost() => Ending::Stopped,
             Some(Ending::Released) => {
                 warn!(%shard, "not handed over in time: whoever takes it reads on from its checkpoint");
                 self.args.owned.note_unreleased(running.node.path.clone());

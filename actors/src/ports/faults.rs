@@ -30,8 +30,9 @@ pub const POINTS: [&str; 13] = [
 /// A plan of faults cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "fault plan {0:?}: expected point=panic or point=abort, optionally point[detail] and @n, with a point of {POINTS:?}; \
-     or mutant=name, with a name of {mutants:?}", mutants = Mechanism::ALL.iter().map(|m| m.mutant()).collect::<Vec<_>>()
+    "fault plan {0:?}: expected point=panic, point=abort or point=hang, optionally point[detail] and @n, or mutant=name; \
+     points: {points}",
+    points = POINTS.join(" ")
 )]
 pub struct BadFaultPlan(String);
 
