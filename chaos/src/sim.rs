@@ -93,6 +93,7 @@ pub fn run(options: &SimOptions) -> Report {
     violations.extend(verdict.violations.clone());
     violations.extend(reads::check(&world));
     violations.extend(reads::losses(&world));
+    violations.append(&mut world.refused);
     violations.extend(manifests::check(&world));
     violations.extend(evidence::unsent_alerts(&world, &evidence));
     let n_violations = violations.len() as u64;

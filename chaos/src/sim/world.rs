@@ -41,6 +41,8 @@ pub(super) struct World {
     boots: u32,
     calm_at_ms: Option<i64>,
     faults: BTreeMap<String, u64>,
+    /// Workers that could not start though nothing was in their way.
+    pub(super) refused: Vec<Violation>,
     /// The own faults of every boot.
     armed: Vec<actors::ports::faults::Faults>,
 }
@@ -77,6 +79,7 @@ impl World {
             boots: 0,
             calm_at_ms: None,
             faults: BTreeMap::new(),
+            refused: Vec::new(),
             armed: Vec::new(),
         }
     }
@@ -278,7 +281,13 @@ impl World {
             *self.faults.entry("crash point".to_owned()).or_default() += 1;
             let again_ms = self.dice.random_range(0..6_000);
             self.kill(n, again_ms);
-        } else if host.ended().is_some() {
+        } else if let Some(ended) = host.ended() {
+            // Each name has one machine here: nobody else can use it.
+            if let Err(error) = ended
+                && error.contains("in use")
+            {
+                self.refused.push(violation("LIVE", format!("a worker was refused its own name: {error}")));
+            }
             let again_ms = seat.draining.take().unwrap_or(1_000);
             self.note_leases(n);
             self.kill(n, again_ms);
