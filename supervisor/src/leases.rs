@@ -143,6 +143,8 @@ pub struct LeasesState {
     shards: Option<ActorRef<ShardsMsg>>,
     observer: Observer,
     listed: Option<Listed>,
+    /// Rows of shards that the last listing did not have: they need no other one.
+    unlisted: BTreeSet<ShardId>,
     rows: Rows,
     /// What this worker works on, from the order to the end.
     running: BTreeSet<ShardId>,
@@ -208,6 +210,7 @@ impl Actor for LeasesActor {
             began: now,
             shards: None,
             listed: None,
+            unlisted: BTreeSet::new(),
             rows: Rows::default(),
             running: BTreeSet::new(),
             leaving_shards: BTreeSet::new(),
@@ -369,8 +372,18 @@ impl LeasesState {
         self.observer.see(&rows, began.duration_since(self.began));
         self.rows = rows;
         self.report_bad_rows();
+        self.list_again_for_new_rows();
         self.watch_progress(config);
         self.assign(began, config);
+    }
+
+    /// Another worker has found new shards: this one must know them too before it can take any.
+    fn list_again_for_new_rows(&mut self) {
+        let Some(listed) = &self.listed else { return };
+        let is_new = |shard: &&ShardId| !listed.contains_key(*shard) && !self.unlisted.contains(*shard);
+        if self.rows.leases.keys().any(|shard| is_new(&shard)) {
+            self.discovery.at = Instant::now();
+        }
     }
 
     fn assign(&mut self, began: Instant, config: &LeasesConfig) {
@@ -468,8 +481,10 @@ impl LeasesState {
         let listed: Listed = discovered.shards.into_iter().map(|info| (info.shard.clone(), info)).collect();
         self.report_trimmed(&listed, config);
         self.tidy(&listed);
+        self.unlisted = self.rows.leases.keys().filter(|shard| !listed.contains_key(*shard)).cloned().collect();
         self.listed = Some(listed);
         self.listed_at = Some(began);
+        self.look_again();
     }
 
     /// A shard that was trimmed by retention before all of it was read: data is lost, whatever is done now.
