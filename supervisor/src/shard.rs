@@ -116,6 +116,10 @@ enum ShardError {
     ParentNotEnded(ShardId),
     #[error("the stream still has its parent {0}, but the lease table has no row of it yet")]
     ParentWithoutRow(ShardId),
+    #[error("a late write of this worker's own moved the lease row of {0}")]
+    OwnLateWrite(ShardId),
+    #[error("{0} is released already; only the answer to that was lost")]
+    ReleasedAlready(ShardId),
 }
 
 impl ShardError {
@@ -123,8 +127,10 @@ impl ShardError {
     fn may_pass(&self) -> bool {
         let call = match self {
             Self::Lease(LeaseError::Call(call)) | Self::Recovery(RecoveryError::Call(call)) => call,
-            Self::ParentNotEnded(_) | Self::ParentWithoutRow(_) => return true,
-            Self::Lease(_) | Self::Recovery(_) | Self::Gone(_) | Self::NoRow(_) => return false,
+            Self::ParentNotEnded(_) | Self::ParentWithoutRow(_) | Self::OwnLateWrite(_) => return true,
+            Self::Lease(_) | Self::Recovery(_) | Self::Gone(_) | Self::NoRow(_) | Self::ReleasedAlready(_) => {
+                return false;
+            }
         };
         matches!(call.failure, Failure::Throttled | Failure::Transient)
     }
@@ -200,6 +206,10 @@ impl Shard {
                 self.lost.store(true, Ordering::Release);
                 return Err(StartError::is_final(error));
             }
+            Err(error @ ShardError::ReleasedAlready(_)) => {
+                self.released.send_replace(true);
+                return Err(StartError::is_final(error));
+            }
             Err(error) => return Err(StartError::failed(error)),
         };
         let (released, caution) = (self.released.clone(), self.incarnation().caution);
@@ -235,11 +245,19 @@ impl Shard {
         let (shard, faults) = (&self.context.shard, &self.context.faults);
         let row = self.ports.leases.get(shard).await?.ok_or_else(|| ShardError::NoRow(shard.clone()))?;
         // OWNER: what is not ours yet is taken as it was seen when that was decided, or not at all.
-        if row.owner.as_deref() != Some(&*self.ports.worker_id) && row.counter != self.permit {
+        if row.owner.is_none() && self.was_held() {
+            return Err(ShardError::ReleasedAlready(shard.clone()));
+        }
+        let ours = row.owner.as_deref() == Some(&*self.ports.worker_id);
+        if !ours && row.counter != self.permit {
             return Err(LeaseError::Lost(shard.clone()).into());
         }
         let parents = self.parents(&row).await?;
-        let lease = self.ports.leases.take(row, &self.ports.worker_id).await?;
+        let lease = match self.ports.leases.take(row, &self.ports.worker_id).await {
+            // A write of an earlier incarnation can arrive between the two. Who the owner is, the next look shows.
+            Err(LeaseError::Lost(shard)) if ours => return Err(ShardError::OwnLateWrite(shard)),
+            taken => taken?,
+        };
         self.held.store(true, Ordering::Release);
         faults.hit("lease.taken", shard.short());
         let mut lease = lease;

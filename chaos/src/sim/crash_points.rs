@@ -99,7 +99,8 @@ pub fn run_case(case: &Case, seed: u64) -> Outcome {
     Outcome { case: case.clone(), struck, report }
 }
 
-/// One shard, so that whoever has it meets the case; each worker gives it up once, so that it is released too.
+/// One shard, and one worker well before the others, so that it is the first boot that meets the case; each worker gives
+/// the shard up once, so that it is released too.
 fn schedule(case: &Case) -> Schedule {
     let nth = match case.step {
         // The second time, so that something is there to be lost.
@@ -129,5 +130,13 @@ fn schedule(case: &Case) -> Schedule {
         }
     });
     let drains = (0..WORKERS).map(|n| (14_000 + 3_000 * n as u64, Event::Drain(n, 500))).collect();
-    Schedule { shards: 1, skews_ms: [0; WORKERS], events: drains, plans, storm_ms: 24_000, lost_replies }
+    Schedule {
+        shards: 1,
+        skews_ms: [0; WORKERS],
+        events: drains,
+        boot_gap_ms: 3_000,
+        plans,
+        storm_ms: 24_000,
+        lost_replies,
+    }
 }

@@ -40,6 +40,8 @@ pub struct Schedule {
     pub skews_ms: [i64; WORKERS],
     /// Milliseconds since the beginning, in order.
     pub events: Vec<(u64, Event)>,
+    /// By how much each worker boots after the one before it, in milliseconds.
+    pub boot_gap_ms: i64,
     /// For each boot of a worker in turn: what its own faults are. Boots beyond have none.
     pub plans: Vec<String>,
     /// For how long records are put.
@@ -74,6 +76,7 @@ impl Schedule {
             shards: dice.random_range(1..5),
             skews_ms: std::array::from_fn(|_| skew(dice)),
             events,
+            boot_gap_ms: 700,
             plans: (0..24).map(|_| plan(dice)).collect(),
             storm_ms: STORM_MS,
             lost_replies: Vec::new(),

@@ -64,7 +64,8 @@ impl World {
         schedule.lost_replies.iter().for_each(|matcher| cloud.lose_reply_once(matcher.clone()));
         let mut dice = StdRng::seed_from_u64(seed ^ 0x0077_0c1d);
         let producer = Producer::new(StdRng::seed_from_u64(dice.random()), BEGINNING_MS);
-        let hosts = std::array::from_fn(|n| Seat { boot_at_ms: BEGINNING_MS + 700 * n as i64, ..Seat::default() });
+        let boot_at_ms = |n: usize| BEGINNING_MS + schedule.boot_gap_ms * n as i64;
+        let hosts = std::array::from_fn(|n| Seat { boot_at_ms: boot_at_ms(n), ..Seat::default() });
         Self {
             cloud,
             hosts,
