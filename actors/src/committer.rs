@@ -172,7 +172,10 @@ impl Actor for CommitterActor {
             }
             CommitterMsg::Progress { bytes, partitions, .. } => self.on_progress(state, bytes, partitions),
             CommitterMsg::CutNow(reason) => self.on_cut_now(state, reason).await?,
-            CommitterMsg::WasCut => state.open = OpenEpoch::default(),
+            CommitterMsg::WasCut => {
+                state.open = OpenEpoch::default();
+                state.context.figures.epochs().closed();
+            }
             CommitterMsg::Planned { plan, receipts, sinks } => state.on_planned(plan, receipts, sinks).await?,
             CommitterMsg::Uploaded(epoch) => self.on_uploaded(state, epoch).await?,
             CommitterMsg::Suspect(suspect, reply) => {
@@ -197,6 +200,7 @@ impl CommitterActor {
         state.open.since.get_or_insert_with(Instant::now);
         state.open.bytes += bytes;
         state.open.partitions = partitions;
+        state.context.figures.epochs().grew(bytes, partitions, state.context.clock.now_ms());
         self.cut_if_due(state);
     }
 
@@ -278,6 +282,7 @@ impl CommitterActor {
             debug!(shard = %state.context.shard, %epoch, ?reason, "epoch cut");
             state.stage = Stage::Cut;
             state.context.figures.wrote();
+            state.context.figures.epochs().cut(epoch.0, reason, state.context.clock.now_ms());
         }
     }
 
@@ -327,6 +332,7 @@ impl CommitterState {
         }
         self.context.faults.hit("committer.prepared", shard.short());
         self.context.figures.wrote();
+        self.context.figures.epochs().prepared(&plan, self.context.clock.now_ms());
         if self.context.faults.lacks(Mechanism::CommitLast) {
             let alerts_through = self.alerts_through(plan.cut.epoch);
             self.lease.commit(&plan, alerts_through).await?;
@@ -345,6 +351,7 @@ impl CommitterState {
         }
         let shard = self.context.shard.clone();
         self.context.faults.hit("committer.uploaded", shard.short());
+        self.context.figures.epochs().uploaded(epoch.0, self.context.clock.now_ms());
         self.unsettled.push_back((epoch, receipts));
         let alerts_through = self.alerts_through(epoch);
         if !self.context.faults.lacks(Mechanism::CommitLast) {
@@ -353,6 +360,7 @@ impl CommitterState {
         self.context.figures.stopped_writing();
         self.context.faults.hit("committer.committed", shard.short());
         self.context.figures.committed(epoch.0, plan.records);
+        self.context.figures.epochs().committed(epoch.0, self.context.clock.now_ms());
         metrics::epoch_committed(&shard, &plan, since.elapsed());
         Ok(())
     }

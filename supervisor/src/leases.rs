@@ -19,8 +19,11 @@ mod discovery;
 mod figures;
 mod lineage;
 mod observer;
+mod request;
+mod seen;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -47,6 +50,7 @@ pub use self::figures::{LeaseFigures, Trouble};
 use self::lineage::Listed;
 use self::observer::Observer;
 pub use self::observer::Patience;
+pub use self::seen::{LeasesSeen, ShardSeen, WorkerSeen};
 use crate::shards::{Ending, Owned, ShardsMsg};
 
 /// How often what is due is looked for.
@@ -128,6 +132,8 @@ pub enum LeasesMsg {
     Discovered(Instant, Result<Discovered, LeaseError>),
     /// A shard is no longer worked on here.
     Ended(ShardId, Ending),
+    /// An operator wants another worker to have this shard. Answers why not.
+    HandOver(ShardId, RpcReplyPort<Result<(), String>>),
     /// Take no more, and say so to the others.
     Leave,
     /// Say goodbye. Answers when the others know, or cannot be told.
@@ -151,6 +157,11 @@ pub struct LeasesState {
     /// What it is handing over.
     leaving_shards: BTreeSet<ShardId>,
     handovers: VecDeque<Instant>,
+    /// What was handed over on request, and when it was released.
+    declined: BTreeMap<ShardId, Option<Instant>>,
+    skip_trimmed: bool,
+    /// When what was seen was last copied for people.
+    shown_at: Option<Instant>,
     beat: Due,
     scan: Due,
     discovery: Due,
@@ -215,6 +226,9 @@ impl Actor for LeasesActor {
             running: BTreeSet::new(),
             leaving_shards: BTreeSet::new(),
             handovers: VecDeque::new(),
+            declined: BTreeMap::new(),
+            skip_trimmed: self.config.rules.skip_trimmed,
+            shown_at: None,
             // The claim was the first.
             beat: Due { at: now + self.config.heartbeat_interval, under_way: false },
             scan: due(),
@@ -246,6 +260,9 @@ impl Actor for LeasesActor {
             LeasesMsg::Scanned(began, result) => state.on_scanned(began, result, &self.config),
             LeasesMsg::Discovered(began, result) => state.on_discovered(began, result, &self.config),
             LeasesMsg::Ended(shard, ending) => state.on_ended(&shard, ending),
+            LeasesMsg::HandOver(shard, reply) => {
+                let _ = reply.send(state.on_hand_over(shard));
+            }
             LeasesMsg::Leave => state.on_leave(),
             LeasesMsg::Goodbye(reply) => state.on_goodbye(reply).await,
         }
@@ -371,6 +388,7 @@ impl LeasesState {
         self.scan.ended(began + config.scan_interval.max(affordable));
         self.observer.see(&rows, began.duration_since(self.began));
         self.rows = rows;
+        self.show(began);
         self.report_bad_rows();
         self.list_again_for_new_rows();
         self.watch_progress(config);
@@ -387,6 +405,7 @@ impl LeasesState {
     }
 
     fn assign(&mut self, began: Instant, config: &LeasesConfig) {
+        let shunned = self.shunned();
         // What was seen before the last change here is out of date: a shard just released still looks owned.
         let (Some(listed), Some(shards)) = (&self.listed, &self.shards) else { return };
         if began < self.changed_at || self.fenced {
@@ -408,6 +427,9 @@ impl LeasesState {
             return;
         }
         for (shard, counter) in orders.take {
+            if shunned.contains(&shard) {
+                continue;
+            }
             let Some(row) = self.rows.leases.get(&shard) else { continue };
             let unlisted = || ShardInfo {
                 shard: shard.clone(),
@@ -487,44 +509,12 @@ impl LeasesState {
         self.look_again();
     }
 
-    /// A shard that was trimmed by retention before all of it was read: data is lost, whatever is done now.
-    fn report_trimmed(&mut self, listed: &Listed, config: &LeasesConfig) {
-        // A shard may have been listed and created since the rows were read.
-        let trimmed: Vec<ShardId> = lineage::trimmed(listed, &self.rows).iter().map(|l| l.shard.clone()).collect();
-        for shard in trimmed {
-            self.args.figures.trouble(Trouble::Trimmed(shard.clone()));
-            let skip = config.rules.skip_trimmed;
-            let checkpoint = self.rows.leases.get(&shard).map(|lease| lease.checkpoint.to_string());
-            self.say_once(format!("trimmed {shard}"), || {
-                metrics::counter!("mangrove_shards_trimmed_total").increment(1);
-                let then = if skip { "its children are read" } else { "its children wait (stream.on_trimmed)" };
-                error!(%shard, checkpoint, then, "DATA LOSS: the stream has forgotten a shard before all was read");
-            });
-        }
-    }
-
-    /// Removes rows that nobody needs. Only the first of the living does.
-    fn tidy(&mut self, listed: &Listed) {
-        if self.observer.candidates().min() != Some(&*self.args.worker_id) {
-            return;
-        }
-        let leases: Vec<_> = lineage::disposable(listed, &self.rows).into_iter().cloned().collect();
-        let workers: Vec<_> = self.observer.long_dead().cloned().collect();
-        let table = self.args.table.clone();
-        self.tasks.spawn(async move {
-            for lease in &leases {
-                info!(shard = %lease.shard, "forgetting a shard that the stream has forgotten");
-                log_failure(table.delete(lease).await);
-            }
-            for worker in &workers {
-                log_failure(table.forget(worker).await);
-            }
-        });
-    }
-
     fn on_ended(&mut self, shard: &ShardId, ending: Ending) {
         self.running.remove(shard);
         self.leaving_shards.remove(shard);
+        if ending != Ending::Released {
+            self.declined.remove(shard);
+        }
         self.changed_at = Instant::now();
         self.args.figures.unsettled();
         match ending {
@@ -534,7 +524,10 @@ impl LeasesState {
                 self.finished_at = Some(Instant::now());
                 self.discovery.at = Instant::now();
             }
-            Ending::Released => self.args.figures.handed_over(),
+            Ending::Released => {
+                self.args.figures.handed_over();
+                self.decline(shard);
+            }
             Ending::Stopped => {}
             Ending::Lost => {
                 self.args.figures.lost();
@@ -566,20 +559,6 @@ impl LeasesState {
         self.beat.under_way = true;
         log_failure(self.args.heartbeat.clone().end().await);
         let _ = reply.send(());
-    }
-
-    fn report_bad_rows(&mut self) {
-        for bad in std::mem::take(&mut self.rows.bad) {
-            let text = bad.to_string();
-            self.say_once(text.clone(), || error!(error = text, "a row of the lease table cannot be read"));
-        }
-    }
-
-    /// Bounded by the table: what is said is said of its rows.
-    fn say_once(&mut self, what: String, say: impl FnOnce()) {
-        if self.reported.insert(what, ()).is_none() {
-            say();
-        }
     }
 }
 

@@ -22,7 +22,7 @@ use actors::reader::{ReaderActor, ReaderArgs, ReaderConfig};
 use actors::recovery::{self, Recovered, RecoveryError};
 use actors::sensor::SensorRules;
 use actors::sensors::{SensorsActor, SensorsArgs, SensorsConfig};
-use actors::shard::ShardContext;
+use actors::shard::{Hold, ShardContext};
 use actors::sinks::{SinksActor, SinksArgs, SinksConfig};
 use messages::{
     AlertsMsg, Caution, EpochNumber, EpochPlan, HashRange, Position, ReaderMsg, Receipts, SensorsMsg, ShardId, Suspect,
@@ -232,10 +232,14 @@ impl Shard {
             match self.recover(alerts).await {
                 Err(error) if error.may_pass() && began.elapsed() < RECOVERY_PATIENCE => {
                     warn!(shard = %self.context.shard, %error, "recovery failed, trying again");
+                    self.context.figures.held_at_start(&error.to_string(), self.context.clock.now_ms());
                     tokio::time::sleep(self.context.chance.spread(backoff)).await;
                     backoff = (backoff * 2).min(Duration::from_secs(3));
                 }
-                outcome => return outcome,
+                outcome => {
+                    self.context.figures.passed(Hold::Starting);
+                    return outcome;
+                }
             }
         }
     }

@@ -5,12 +5,14 @@
 //! the fix; a drain leaves nothing half done.
 //! **Not here**: the command line (`cli.rs`), how children restart (`supervision.rs`).
 
+mod controls;
 mod directory;
+mod sight;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actors::alerts::{AlertsActor, AlertsArgs, AlertsConfig};
+use actors::alerts::{AlertsActor, AlertsArgs, AlertsConfig, RecentAlerts};
 use actors::budget::Budget;
 use actors::metrics::AlertFigures;
 use actors::node::NodeState;
@@ -27,10 +29,15 @@ use actors::sensor::SensorRules;
 use actors::shard::{ShardContext, ShardFigures};
 use messages::{EventSchema, HashRange};
 use ractor::{ActorCell, ActorRef};
+use tokio::sync::watch;
 use tracing::warn;
 
+use self::controls::{LeasesAddress, WorkerControls};
 pub use self::directory::Directory;
+use self::sight::WorkerSight;
 use crate::leases::{self, LeaseFigures, LeasesActor, LeasesArgs, LeasesConfig, LeasesMsg, Trouble};
+use crate::ops::admin::Controls;
+use crate::ops::sight::{EpochLimits, Sight};
 use crate::ops::{Check, Readiness};
 use crate::shard::{Shard, ShardConfig, ShardPorts};
 use crate::shards::{Owned, ShardsActor, ShardsArgs, drain_shards};
@@ -104,6 +111,8 @@ pub struct Worker {
     alert_figures: Arc<AlertFigures>,
     budget: Budget,
     clock: Clock,
+    sight: WorkerSight,
+    controls: WorkerControls,
 }
 
 /// A worker could not start.
@@ -142,19 +151,35 @@ impl Worker {
         let heartbeat = claim_name(&config, &ports, None).await?;
         let tree = Tree::new(config.nodes_max);
         let budget = Budget::new(config.memory_budget);
-        let (owned, leases, alert_figures) = (Owned::default(), Arc::default(), Arc::default());
+        let (owned, leases, alert_figures, recent) = (Owned::default(), Arc::default(), Arc::default(), Arc::default());
+        let leases_address = LeasesAddress::default();
         let chance = ports.chance.clone();
         let surroundings =
             Surroundings { tree: tree.clone(), clock: ports.clock.clone(), jitter: Arc::new(move || chance.unit()) };
         let children = vec![
-            alerts(&config, &ports, &alert_figures),
-            leases_box(&config, &ports, &owned, &leases, heartbeat),
+            alerts(&config, &ports, &alert_figures, &recent),
+            leases_box(&config, &ports, &owned, &leases, &leases_address, heartbeat),
             shards_box(&config, &ports, &owned, &budget, surroundings.clone()),
         ];
         let root = Root::spawn(SupervisorArgs::new("", children, config.supervisor.clone(), surroundings)).await?;
         let watchdog = Watchdog::spawn(tree.clone(), config.watchdog);
         let clock = ports.clock;
-        Ok(Self { root, _watchdog: watchdog, tree, owned, leases, alert_figures, budget, clock })
+        let committer = &config.shard.committer;
+        let sight = WorkerSight {
+            owned: owned.clone(),
+            leases: Arc::clone(&leases),
+            budget: budget.clone(),
+            recent,
+            alert_figures: Arc::clone(&alert_figures),
+            clock: clock.clone(),
+            limits: EpochLimits {
+                age_max: committer.age_max,
+                bytes_max: committer.bytes_max,
+                partitions_max: committer.partitions_max,
+            },
+        };
+        let controls = WorkerControls { stream: ports.stream, leases: leases_address, drain: Arc::default() };
+        Ok(Self { root, _watchdog: watchdog, tree, owned, leases, alert_figures, budget, clock, sight, controls })
     }
 
     /// Waits until the tree ends by itself: only when a child was given up.
@@ -198,6 +223,21 @@ impl Worker {
     /// The byte budget.
     pub fn budget(&self) -> &Budget {
         &self.budget
+    }
+
+    /// What the ops endpoint looks at.
+    pub fn sight(&self) -> Arc<dyn Sight> {
+        Arc::new(self.sight.clone())
+    }
+
+    /// What an operator can have done.
+    pub fn controls(&self) -> Arc<dyn Controls> {
+        Arc::new(self.controls.clone())
+    }
+
+    /// Turns true when an operator wants the worker drained.
+    pub fn drain_asked(&self) -> watch::Receiver<bool> {
+        self.controls.drain.subscribe()
     }
 
     /// Whether data flows, and if not, where it stands still. Asks no service: a probe must not cost a request each.
@@ -305,16 +345,17 @@ fn leases_box(
     ports: &WorkerPorts,
     owned: &Owned,
     figures: &Arc<LeaseFigures>,
+    address: &LeasesAddress,
     heartbeat: Heartbeat,
 ) -> ChildSpec {
     let (config, ports) = (config.clone(), ports.clone());
-    let (owned, figures) = (owned.clone(), figures.clone());
+    let (owned, figures, address) = (owned.clone(), figures.clone(), address.clone());
     // The first incarnation has what was claimed at the start; the others claim again.
     let incarnation = heartbeat.row().incarnation.clone();
     let names = Arc::new(Mutex::new((Some(heartbeat), incarnation)));
     let start = move |context: StartContext| {
         let (config, ports, names) = (config.clone(), ports.clone(), names.clone());
-        let (owned, figures) = (owned.clone(), figures.clone());
+        let (owned, figures, address) = (owned.clone(), figures.clone(), address.clone());
         async move {
             let (claimed, mine) = {
                 let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
@@ -340,7 +381,9 @@ fn leases_box(
                 figures,
                 node: context.node.clone(),
             };
-            context.spawn(LeasesActor { config: config.leases.clone() }, args).await
+            let leases = context.spawn(LeasesActor { config: config.leases.clone() }, args).await?;
+            address.set(ActorRef::from(leases.clone()));
+            Ok(leases)
         }
     };
     ChildSpec::new("leases", "leases", start).draining_by(say_goodbye)
@@ -418,15 +461,21 @@ fn hash_range(info: &ShardInfo) -> HashRange {
     })
 }
 
-fn alerts(config: &WorkerConfig, ports: &WorkerPorts, figures: &Arc<AlertFigures>) -> ChildSpec {
+fn alerts(
+    config: &WorkerConfig,
+    ports: &WorkerPorts,
+    figures: &Arc<AlertFigures>,
+    recent: &Arc<RecentAlerts>,
+) -> ChildSpec {
     let (config, transports, clock) = (config.alerts.clone(), ports.transports.clone(), ports.clock.clone());
-    let (figures, chance) = (figures.clone(), ports.chance.clone());
+    let (figures, recent, chance) = (figures.clone(), recent.clone(), ports.chance.clone());
     let start = move |context: StartContext| {
         let args = AlertsArgs {
             transports: transports.clone(),
             clock: clock.clone(),
             chance: chance.clone(),
             figures: figures.clone(),
+            recent: recent.clone(),
             node: context.node.clone(),
         };
         let actor = AlertsActor { config: config.clone() };

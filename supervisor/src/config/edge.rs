@@ -88,12 +88,18 @@ pub(super) fn ops_bind(s: &mut Section<'_>) -> SocketAddr {
     bind
 }
 
+/// The base URL by which other workers ask this one.
+pub(super) fn advertise(s: &mut Section<'_>) -> Option<String> {
+    optional(s.text("advertise", |text| if text.is_empty() { Ok(()) } else { addresses::advertised(text) }))
+}
+
 /// The ops endpoint; it calls hanging what the watchdog calls hanging.
 pub(super) fn ops(s: &mut Section<'_>, hang_timeout: Duration) -> OpsConfig {
     OpsConfig {
         connections_max: s.count("connections_max", 1..=10_000),
         request_timeout: s.duration("request_timeout", millis(100)..=seconds(300)),
         hosts: s.texts("hosts", HOSTS_MAX, addresses::host),
+        event_listeners_max: s.count("event_listeners_max", 1..=1_000),
         hang_timeout,
     }
 }

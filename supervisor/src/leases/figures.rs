@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use messages::ShardId;
 use metrics::counter;
+
+use super::seen::LeasesSeen;
 
 /// Something that keeps shards from being read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +32,7 @@ pub struct LeaseFigures {
     losses: AtomicU64,
     fences: AtomicU64,
     troubles: Mutex<BTreeMap<Trouble, String>>,
+    seen: Mutex<Arc<LeasesSeen>>,
 }
 
 impl LeaseFigures {
@@ -53,6 +56,15 @@ impl LeaseFigures {
     /// What keeps shards from being read, and why.
     pub fn troubles(&self) -> Vec<(Trouble, String)> {
         self.lock().iter().map(|(trouble, why)| (trouble.clone(), why.clone())).collect()
+    }
+
+    /// What the last look at the table showed, at most a second older than the look itself.
+    pub fn seen(&self) -> Arc<LeasesSeen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn saw(&self, seen: LeasesSeen) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(seen);
     }
 
     pub(super) fn settled(&self, settled: bool, asked_ms: i64) {

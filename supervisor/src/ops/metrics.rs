@@ -29,6 +29,7 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!("mangrove_ops_connections", "open connections of the ops endpoint");
     describe_counter!("mangrove_ops_connections_evicted_total", "idle connections closed in favour of new ones");
     describe_counter!("mangrove_ops_connections_refused_total", "connections refused because all others were busy");
+    describe_counter!("mangrove_admin_refused_total", "requests that the admin endpoint has refused");
     Ok(handle)
 }
 

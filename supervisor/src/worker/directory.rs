@@ -7,7 +7,7 @@ use messages::{AlertsMsg, SensorId, SensorPage, SensorView, SensorsMsg};
 use ractor::rpc::CallResult;
 use ractor::{ActorCell, ActorRef};
 
-use crate::ops::directory::{SensorCounts, SensorDirectory, Unanswered};
+use crate::ops::directory::{FoundSensor, SensorCounts, SensorDirectory, Unanswered};
 use crate::shard::Shard;
 use crate::shards::Owned;
 
@@ -49,6 +49,19 @@ impl SensorDirectory for Directory {
                 Some(shard) => ask(shard, |reply| SensorsMsg::Page { offset, limit, reply }).await.map(Some),
                 None => Ok(None),
             }
+        })
+    }
+
+    fn search<'a>(&'a self, prefix: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<FoundSensor>, Unanswered>> {
+        Box::pin(async move {
+            let mut found = Vec::new();
+            for shard in self.0.all() {
+                let name = shard.context.shard.short().to_owned();
+                let question = |reply| SensorsMsg::Find { prefix: prefix.to_owned(), limit, reply };
+                let sensors = ask(&shard, question).await?.into_iter();
+                found.extend(sensors.map(|summary| FoundSensor { shard: name.clone(), summary }));
+            }
+            Ok(found)
         })
     }
 
