@@ -47,8 +47,8 @@ use crate::supervision::{
     ChildSpec, Root, RootError, StartContext, StartError, SupervisorArgs, SupervisorConfig, Surroundings,
 };
 
-/// A shard that has not been read for this long is not being read.
-const READ_SILENCE_MS_MAX: i64 = 30_000;
+/// What has not worked for this long does not work.
+const SILENCE_MS_MAX: i64 = 30_000;
 
 /// Everything a worker needs to know.
 #[derive(Clone, Debug)]
@@ -245,7 +245,9 @@ impl Worker {
         let (owned, tree, clock, leases) =
             (self.owned.clone(), self.tree.clone(), self.clock.clone(), self.leases.clone());
         Arc::new(move || {
-            let mut checks: Vec<Check> = owned.all().iter().map(|shard| shard_check(shard, clock.now_ms())).collect();
+            let now_ms = clock.now_ms();
+            let mut checks: Vec<Check> = owned.all().iter().flat_map(|shard| shard_checks(shard, now_ms)).collect();
+            checks.push(table_check(leases.seen().at_ms, now_ms));
             checks.extend(leases.troubles().into_iter().map(trouble_check));
             let down = tree.nodes().into_iter().filter(|node| node.state() != NodeState::Running);
             checks.extend(down.map(|node| Check {
@@ -289,17 +291,31 @@ fn limits(config: &WorkerConfig) -> String {
     format!("{:?} {aggregator:?} known {known} crashes {crashes} ids {}", reader.decode, config.event_ids_max)
 }
 
-fn shard_check(shard: &Shard, now_ms: i64) -> Check {
-    let name = format!("shard {} is read", shard.context.shard.short());
-    let read_at_ms = shard.context.figures.read_at_ms();
+fn shard_checks(shard: &Shard, now_ms: i64) -> [Check; 2] {
+    let (short, figures) = (shard.context.shard.short(), &shard.context.figures);
+    let holds = figures.holds();
+    let read_at_ms = figures.read_at_ms();
     let silent_ms = now_ms.saturating_sub(read_at_ms);
-    let ok = shard.context.figures.has_ended() || (read_at_ms > 0 && silent_ms < READ_SILENCE_MS_MAX);
+    let ok = figures.has_ended() || (read_at_ms > 0 && silent_ms < SILENCE_MS_MAX);
+    let cause = holds.starting.or(holds.reading).map(|held| format!(": {}", held.cause)).unwrap_or_default();
     let why = match (ok, read_at_ms) {
         (true, _) => String::new(),
-        (false, 0) => "not read yet".to_owned(),
-        (false, _) => format!("last read {} s ago", silent_ms / 1000),
+        (false, 0) => format!("not read yet{cause}"),
+        (false, _) => format!("last read {} s ago{cause}", silent_ms / 1000),
     };
-    Check { name, ok, why }
+    let read = Check { name: format!("shard {short} is read"), ok, why };
+    let failing = holds.uploading.filter(|held| now_ms.saturating_sub(held.since_ms) > SILENCE_MS_MAX);
+    let why = failing.map(|held| format!("for {} s: {}", (now_ms - held.since_ms) / 1000, held.cause));
+    let stored = Check { name: format!("shard {short} is stored"), ok: why.is_none(), why: why.unwrap_or_default() };
+    [read, stored]
+}
+
+fn table_check(seen_ms: i64, now_ms: i64) -> Check {
+    // Before the first look the worker has not begun.
+    let silent_ms = if seen_ms == 0 { 0 } else { now_ms.saturating_sub(seen_ms) };
+    let ok = silent_ms < SILENCE_MS_MAX;
+    let why = if ok { String::new() } else { format!("last read {} s ago", silent_ms / 1000) };
+    Check { name: "the lease table is read".to_owned(), ok, why }
 }
 
 fn trouble_check((trouble, why): (Trouble, String)) -> Check {

@@ -68,10 +68,11 @@ def order(base, name, **body):
         return refused.code, json.load(refused)
 
 
-def put(cloud, stream, sensor, temperature):
+def put(cloud, stream, sensor, temperature, firmware):
     """A reading, put into the stream as any Kinesis client does."""
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     event = {"sensor_id": sensor, "event_id": os.urandom(8).hex(), "ts": now, "temperature": temperature, "humidity": 50.0}
+    event["firmware"] = firmware
     record = {"StreamName": stream, "PartitionKey": sensor[:200], "Data": base64.b64encode(json.dumps(event).encode()).decode()}
     scope = f"test/{now[:10].replace('-', '')}/us-east-1/kinesis/aws4_request"
     headers = {

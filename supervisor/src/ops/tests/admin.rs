@@ -98,7 +98,7 @@ async fn every_order_wants_the_token() {
         assert_eq!(desk.post(route, JSON).await, "401", "{route}");
         assert_eq!(desk.post(route, &format!("{JSON}Authorization: Basic {TOKEN}\r\n")).await, "401", "{route}");
         assert_eq!(desk.post(route, &format!("{JSON}{wrong}")).await, "403", "{route}");
-        assert_eq!(desk.post(route, &format!("{JSON}Authorization: Bearer \r\n")).await, "403", "{route}");
+        assert_eq!(desk.post(route, &format!("{JSON}Authorization: Bearer \r\n")).await, "401", "{route}");
         assert_eq!(desk.post(route, &right).await, "415", "{route}");
         let form = "Content-Type: text/plain\r\n";
         assert_eq!(desk.post(route, &format!("{right}{form}")).await, "415", "{route}");
@@ -180,7 +180,7 @@ async fn the_page_and_what_it_shows_are_here_too_and_the_ops_listener_takes_no_o
     let desk = Desk::open().await;
     for path in ["/", "/tree", "/livez"] {
         let answer = reqwest::get(format!("{}{path}", desk.base)).await.unwrap();
-        assert_eq!((answer.status().as_u16(), answer.headers()["x-mangrove-orders"].to_str()), (200, Ok("taken")));
+        assert_eq!((answer.status().as_u16(), answer.headers()["x-mangrove-orders"].as_bytes()), (200, &b"taken"[..]));
         assert!(answer.headers().get("access-control-allow-origin").is_none());
     }
     let ops = World::serve(config()).await;
