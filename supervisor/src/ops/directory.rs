@@ -20,8 +20,9 @@ pub trait SensorDirectory: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'a, Result<Option<SensorPage>, Unanswered>>;
 
-    /// The first sensors, by id, whose id begins with this: of each owned shard at most `limit`.
-    fn search<'a>(&'a self, prefix: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<FoundSensor>, Unanswered>>;
+    /// The first sensors, by id, whose id begins with this: of each owned shard at most `limit`. A shard that does not
+    /// answer does not keep the others' from being found.
+    fn search<'a>(&'a self, prefix: &'a str, limit: usize) -> BoxFuture<'a, Found>;
 
     /// Kills one sensor's actor, for tests of what follows. False if no owned shard has an actor for it.
     #[cfg(feature = "fault-points")]
@@ -29,6 +30,15 @@ pub trait SensorDirectory: Send + Sync + 'static {
 
     /// The number of sensors of every owned shard. Must be cheap: it is asked for with every tree.
     fn counts(&self) -> BoxFuture<'_, Vec<SensorCounts>>;
+}
+
+/// What a search has found.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The sensors, shard by shard.
+    pub sensors: Vec<FoundSensor>,
+    /// Shards that did not answer: they may be restarting.
+    pub unanswered: Vec<String>,
 }
 
 /// A sensor with its shard.

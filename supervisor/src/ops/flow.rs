@@ -31,7 +31,7 @@ pub(super) fn stages(evidence: &Evidence<'_>) -> Vec<Stage> {
     let now_ms = look.at_ms;
     let sum = |of: fn(&super::sight::OwnedLook) -> u64| look.owned.iter().map(of).sum::<u64>();
     let rate = |key: &str, value: u64| sampler.rate(format!("flow {key}"), value, now_ms);
-    let lag_ms = look.owned.iter().map(|owned| owned.lag_ms).max().unwrap_or(0);
+    let lag_ms = look.owned.iter().map(|owned| owned.behind_ms(now_ms)).max().unwrap_or(0);
     let held = |test: fn(&super::sight::OwnedLook) -> bool| look.owned.iter().any(test);
     let stage = |name: &'static str, (rate, unit): (Option<f64>, &'static str), held: bool, note: String| {
         let boxes = || listed.iter().filter(|listed| listed.node.kind == name);

@@ -11,7 +11,7 @@ use messages::{SensorId, SensorView, ShardId};
 use serde::{Deserialize, Serialize};
 
 use super::OpsState;
-use super::directory::{FoundSensor, Unanswered};
+use super::directory::{Found, FoundSensor, Unanswered};
 use super::reply::Refusal;
 
 const LIMIT_DEFAULT: usize = 100;
@@ -73,6 +73,8 @@ pub(super) struct SearchReply {
     /// Sensors that this worker's shards know.
     total: usize,
     sensors: Vec<FoundSensor>,
+    /// Shards that did not answer: they may be restarting.
+    unanswered: Vec<String>,
 }
 
 pub(super) async fn search(
@@ -82,11 +84,11 @@ pub(super) async fn search(
     let Query(query) = query.map_err(|error| bad_request(error.body_text(), "?q=<what ids begin with>&limit=50"))?;
     let q = query.q.unwrap_or_default();
     let limit = query.limit.unwrap_or(SEARCH_DEFAULT).min(SEARCH_MAX);
-    let mut sensors = state.sensors.search(&q, limit).await?;
+    let Found { mut sensors, unanswered } = state.sensors.search(&q, limit).await;
     sensors.sort_by(|a, b| a.summary.sensor_id.cmp(&b.summary.sensor_id));
     sensors.truncate(limit);
     let total = state.sensors.counts().await.iter().map(|counts| counts.total).sum();
-    Ok(Json(SearchReply { worker: state.worker_id.clone(), q, limit, total, sensors }))
+    Ok(Json(SearchReply { worker: state.worker_id.clone(), q, limit, total, sensors, unanswered }))
 }
 
 pub(super) async fn page(state: &OpsState, shard: &str, query: &PageQuery) -> Result<PageReply, Refusal> {

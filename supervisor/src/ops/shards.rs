@@ -184,7 +184,7 @@ fn line(
         runbook: found.runbook,
         owner: seen.and_then(|seen| seen.owner.clone()).or_else(|| owned.map(|_| me.to_owned())),
         here: owned.is_some(),
-        lag_ms: owned.map(|owned| owned.lag_ms),
+        lag_ms: owned.map(|owned| owned.behind_ms(now_ms)),
         read_at_ms: owned.map(|owned| owned.read_at_ms),
         rate: owned.and_then(|owned| sampler.rate(format!("read {}", id.short()), owned.read, now_ms)),
         in_flight: owned.map(|owned| owned.read.saturating_sub(owned.committed)),
@@ -282,8 +282,9 @@ fn here(owned: &OwnedLook, look: &Look, listed: &[Listed]) -> Finding {
     if owned.read_at_ms == 0 {
         return Finding::fine(ShardState::Starting);
     }
-    if owned.lag_ms > LAG_MS_MAX {
-        let holds = format!("it is read {} after the stream took it", words::duration(owned.lag_ms));
+    let behind_ms = owned.behind_ms(look.at_ms);
+    if behind_ms > LAG_MS_MAX {
+        let holds = format!("it is read {} after the stream took it", words::duration(behind_ms));
         return Finding::ill(ShardState::Lagging, "MangroveShardLagging", holds);
     }
     Finding::fine(ShardState::Reading)

@@ -88,3 +88,17 @@ pub struct OwnedLook {
     /// The last failures of single sensors, newest first.
     pub falls: Vec<SensorFall>,
 }
+
+impl OwnedLook {
+    /// How far behind the tip the shard may be: the last page's word, and all the time since then in which no page came.
+    pub(super) fn behind_ms(&self, now_ms: i64) -> i64 {
+        /// Pages come several times a second.
+        const BETWEEN_PAGES_MS: i64 = 1_000;
+        let silent_ms = match self.read_at_ms {
+            0 => 0,
+            _ if self.ended => 0,
+            at_ms => now_ms.saturating_sub(at_ms).saturating_sub(BETWEEN_PAGES_MS).max(0),
+        };
+        self.lag_ms.saturating_add(silent_ms)
+    }
+}

@@ -16,7 +16,7 @@ export function sensorsView(at, draw) {
     h("div", { class: "bar" }, h("input", {
       type: "search", placeholder: "Sensor ids that begin with", "aria-label": "Sensor ids that begin with",
       on: { input: (event) => { found.q = event.target.value; clearTimeout(found.timer); found.timer = setTimeout(() => search(draw), 200); } },
-    }), found.reply ? h("span", { class: "soft" }, `${number(found.reply.total)} sensors in this worker's shards`) : null),
+    }), found.reply ? h("span", { class: "soft" }, `${number(found.reply.total)} sensors in this worker's shards${found.reply.unanswered.length ? `; no answer from ${found.reply.unanswered.join(", ")}` : ""}`) : null),
     h("div", { class: "split" }, list(at), h("div", { id: "sensor" }, at ? sensor(at, draw) : h("p", { class: "empty" }, "Choose a sensor."))),
   ];
 }

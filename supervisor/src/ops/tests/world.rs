@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::look;
-use crate::ops::directory::{FoundSensor, SensorCounts, SensorDirectory, Unanswered};
+use crate::ops::directory::{Found, FoundSensor, SensorCounts, SensorDirectory, Unanswered};
 use crate::ops::sight::{Look, Sight};
 use crate::ops::{Check, Memory, OpsConfig, OpsError, OpsState, serve};
 use crate::supervision::tree::{Registration, Tree};
@@ -62,11 +62,11 @@ impl SensorDirectory for Sensors {
         })
     }
 
-    fn search<'a>(&'a self, prefix: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<FoundSensor>, Unanswered>> {
+    fn search<'a>(&'a self, prefix: &'a str, limit: usize) -> BoxFuture<'a, Found> {
         let ids = (0..2500).map(|n| format!("s{n:04}")).filter(move |id| id.starts_with(prefix)).take(limit);
         let found = |id: String| FoundSensor { shard: "000000000003".into(), summary: summary(&id) };
-        let found = ids.map(found).collect();
-        Box::pin(async move { Ok(found) })
+        let found = Found { sensors: ids.map(found).collect(), unanswered: vec!["000000000007".into()] };
+        Box::pin(async move { found })
     }
 
     #[cfg(feature = "fault-points")]
