@@ -16,7 +16,7 @@ import urllib.request
 
 from scene import Process, get, until
 
-SENSORS, RATE, WINDOW_S, PAIRS = int(os.environ.get("SENSORS", 100_000)), int(os.environ.get("RATE", 20_000)), 8, 5
+SENSORS, RATE, WINDOW_S, PAIRS = int(os.environ.get("SENSORS", 100_000)), int(os.environ.get("RATE", 20_000)), 8, int(os.environ.get("PAIRS", 5))
 CONFIG = 'stream.name = "events"\nbucket.name = "lake"\nschema.use = "climate"\nworker.id = "worker-a"\nops.bind = "127.0.0.1:0"\n'
 
 

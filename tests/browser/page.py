@@ -12,7 +12,7 @@ from scene import TOKEN, Browser, Process, get, order, put, until
 
 BOXES = ["committer", "sinks", "aggregator", "sensors", "reader"]
 VIEWS = ["overview", "tree", "shards", "sensors", "alerts", "restarts", "cluster", "config", "runbook/MangroveShardStuck"]
-ADMIN = {"MANGROVE_ADMIN__BIND": "127.0.0.1:0", "MANGROVE_ADMIN__TOKEN": TOKEN}
+ADMIN = {"MANGROVE_WORKER__ID": "worker-a", "MANGROVE_ADMIN__BIND": "127.0.0.1:0", "MANGROVE_ADMIN__TOKEN": TOKEN}
 # A schema lets no id have quotes or angle brackets; what devices say of themselves may have anything.
 HOSTILE_ID = "javascript:alert(1)/../${x}{{y}}%3Cimg"
 HOSTILE = "<img src=x onerror=\"document.title='pwned'\"><script>document.title='pwned'</script>"

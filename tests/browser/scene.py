@@ -157,6 +157,7 @@ class Browser:
         strangers = [url for url in self.asked if not any(url.startswith(base) for base in own)]
         assert not strangers, f"it asked {strangers}"
         assert self.asked, "it asked nobody at all"
+        self.console, self.asked = [], []
 
     def end(self):
         self.driver.quit()
