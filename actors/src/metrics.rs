@@ -143,6 +143,11 @@ pub fn alert_shed(kind: AlertKind) {
     counter!("mangrove_alerts_shed_total", "kind" => kind.as_str()).increment(1);
 }
 
+/// Alerts of an earlier owner could not be sent again.
+pub fn alerts_not_resent(shard: &ShardId) {
+    counter!("mangrove_alerts_not_resent_total", "shard" => shard.to_string()).increment(1);
+}
+
 /// Alerts queued or under way.
 pub fn alerts_waiting(n: usize) {
     gauge!("mangrove_alerts_waiting").set(n as f64);

@@ -18,6 +18,7 @@ mod claim;
 mod discovery;
 mod figures;
 mod lineage;
+mod listing;
 mod observer;
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,8 @@ use crate::shards::{Ending, Owned, ShardsMsg};
 
 /// How often what is due is looked for.
 const TICK: Duration = Duration::from_millis(50);
+/// For how long a shard that failed is kept from being taken again while its row cannot be written.
+const GIVING_UP_MAX: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Fixed for the life of the process.
@@ -128,6 +131,8 @@ pub enum LeasesMsg {
     Discovered(Instant, Result<Discovered, LeaseError>),
     /// A shard is no longer worked on here.
     Ended(ShardId, Ending),
+    /// From the box's own task: the row of a shard that failed here was given back, or not.
+    GaveUp(ShardId, Result<(), LeaseError>),
     /// Take no more, and say so to the others.
     Leave,
     /// Say goodbye. Answers when the others know, or cannot be told.
@@ -175,9 +180,15 @@ pub struct LeasesState {
 struct Due {
     at: Instant,
     under_way: bool,
+    /// Wanted again while it was under way.
+    again: bool,
 }
 
 impl Due {
+    fn at(at: Instant) -> Self {
+        Self { at, under_way: false, again: false }
+    }
+
     fn begins(&mut self, now: Instant) -> bool {
         let begins = !self.under_way && now >= self.at;
         self.under_way |= begins;
@@ -185,7 +196,15 @@ impl Due {
     }
 
     fn ended(&mut self, next: Instant) {
-        *self = Self { at: next, under_way: false };
+        *self = Self::at(if self.again { Instant::now() } else { next });
+    }
+
+    /// As soon as may be; what is under way began too early to count.
+    fn soon(&mut self) {
+        self.again = self.under_way;
+        if !self.under_way {
+            self.at = Instant::now();
+        }
     }
 }
 
@@ -200,7 +219,6 @@ impl Actor for LeasesActor {
         args: LeasesArgs,
     ) -> Result<LeasesState, ActorProcessingErr> {
         let now = Instant::now();
-        let due = || Due { at: now, under_way: false };
         let myself = Address::new(myself, args.node.clone());
         myself.send(LeasesMsg::Tick)?;
         Ok(LeasesState {
@@ -216,9 +234,9 @@ impl Actor for LeasesActor {
             leaving_shards: BTreeSet::new(),
             handovers: VecDeque::new(),
             // The claim was the first.
-            beat: Due { at: now + self.config.heartbeat_interval, under_way: false },
-            scan: due(),
-            discovery: due(),
+            beat: Due::at(now + self.config.heartbeat_interval),
+            scan: Due::at(now),
+            discovery: Due::at(now),
             beaten_at: now,
             fenced: false,
             leaving: false,
@@ -246,6 +264,7 @@ impl Actor for LeasesActor {
             LeasesMsg::Scanned(began, result) => state.on_scanned(began, result, &self.config),
             LeasesMsg::Discovered(began, result) => state.on_discovered(began, result, &self.config),
             LeasesMsg::Ended(shard, ending) => state.on_ended(&shard, ending),
+            LeasesMsg::GaveUp(shard, result) => state.on_gave_up(&shard, result),
             LeasesMsg::Leave => state.on_leave(),
             LeasesMsg::Goodbye(reply) => state.on_goodbye(reply).await,
         }
@@ -320,8 +339,9 @@ impl LeasesState {
         result: Result<Heartbeat, LeaseError>,
         config: &LeasesConfig,
     ) -> Result<(), LeaseError> {
-        // One that failed is tried again at once: two in a row must not fence a healthy worker.
-        self.beat.ended(if result.is_ok() { began + config.heartbeat_interval } else { Instant::now() });
+        // One that failed is tried again soon: two in a row must not fence a healthy worker.
+        let pause = if result.is_ok() { config.heartbeat_interval } else { config.heartbeat_interval / 4 };
+        self.beat.ended((began + pause).max(Instant::now()));
         match result {
             Ok(heartbeat) => {
                 self.args.heartbeat = heartbeat;
@@ -372,6 +392,11 @@ impl LeasesState {
         self.observer.see(&rows, began.duration_since(self.began));
         self.rows = rows;
         self.report_bad_rows();
+        let (rows, running, me) = (&self.rows.leases, &self.running, &*self.args.worker_id);
+        let given_up = |shard: &ShardId| {
+            running.contains(shard) || rows.get(shard).is_some_and(|row| row.given_up_by.as_deref() == Some(me))
+        };
+        self.args.figures.retain(|trouble| !matches!(trouble, Trouble::GivenUp(shard) if !given_up(shard)));
         self.list_again_for_new_rows();
         self.watch_progress(config);
         self.assign(began, config);
@@ -382,7 +407,7 @@ impl LeasesState {
         let Some(listed) = &self.listed else { return };
         let is_new = |shard: &&ShardId| !listed.contains_key(*shard) && !self.unlisted.contains(*shard);
         if self.rows.leases.keys().any(|shard| is_new(&shard)) {
-            self.discovery.at = Instant::now();
+            self.discovery.soon();
         }
     }
 
@@ -451,79 +476,11 @@ impl LeasesState {
         }
     }
 
-    fn on_discovered(&mut self, began: Instant, result: Result<Discovered, LeaseError>, config: &LeasesConfig) {
-        self.discovery.ended(began + config.discover_interval);
-        let discovered = match result {
-            Ok(discovered) => discovered,
-            Err(error) => {
-                warn!(%error, "the stream's shards could not be listed");
-                // The first time nothing can begin without it.
-                if self.listed.is_none() {
-                    self.discovery.at = Instant::now() + config.scan_interval;
-                }
-                return;
-            }
-        };
-        if !discovered.created.is_empty() {
-            info!(shards = ?discovered.created, "new shards");
-            self.look_again();
-        }
-        for shard in &discovered.orphans {
-            self.args.figures.trouble(Trouble::Orphan(shard.clone()));
-            self.say_once(format!("orphan {shard}"), || {
-                error!(
-                    %shard,
-                    "the bucket has epochs of this shard, but the lease table has no row of it: reading it again would \
-                     store everything twice. Restore the table, or use another bucket"
-                );
-            });
-        }
-        let listed: Listed = discovered.shards.into_iter().map(|info| (info.shard.clone(), info)).collect();
-        self.report_trimmed(&listed, config);
-        self.tidy(&listed);
-        self.unlisted = self.rows.leases.keys().filter(|shard| !listed.contains_key(*shard)).cloned().collect();
-        self.listed = Some(listed);
-        self.listed_at = Some(began);
-        self.look_again();
-    }
-
-    /// A shard that was trimmed by retention before all of it was read: data is lost, whatever is done now.
-    fn report_trimmed(&mut self, listed: &Listed, config: &LeasesConfig) {
-        // A shard may have been listed and created since the rows were read.
-        let trimmed: Vec<ShardId> = lineage::trimmed(listed, &self.rows).iter().map(|l| l.shard.clone()).collect();
-        for shard in trimmed {
-            self.args.figures.trouble(Trouble::Trimmed(shard.clone()));
-            let skip = config.rules.skip_trimmed;
-            let checkpoint = self.rows.leases.get(&shard).map(|lease| lease.checkpoint.to_string());
-            self.say_once(format!("trimmed {shard}"), || {
-                metrics::counter!("mangrove_shards_trimmed_total").increment(1);
-                let then = if skip { "its children are read" } else { "its children wait (stream.on_trimmed)" };
-                error!(%shard, checkpoint, then, "DATA LOSS: the stream has forgotten a shard before all was read");
-            });
-        }
-    }
-
-    /// Removes rows that nobody needs. Only the first of the living does.
-    fn tidy(&mut self, listed: &Listed) {
-        if self.observer.candidates().min() != Some(&*self.args.worker_id) {
-            return;
-        }
-        let leases: Vec<_> = lineage::disposable(listed, &self.rows).into_iter().cloned().collect();
-        let workers: Vec<_> = self.observer.long_dead().cloned().collect();
-        let table = self.args.table.clone();
-        self.tasks.spawn(async move {
-            for lease in &leases {
-                info!(shard = %lease.shard, "forgetting a shard that the stream has forgotten");
-                log_failure(table.delete(lease).await);
-            }
-            for worker in &workers {
-                log_failure(table.forget(worker).await);
-            }
-        });
-    }
-
     fn on_ended(&mut self, shard: &ShardId, ending: Ending) {
-        self.running.remove(shard);
+        // One that is given up runs, for this box, until the row says so: or it would be taken again at once.
+        if !matches!(ending, Ending::Failed(_)) {
+            self.running.remove(shard);
+        }
         self.leaving_shards.remove(shard);
         self.changed_at = Instant::now();
         self.args.figures.unsettled();
@@ -532,7 +489,7 @@ impl LeasesState {
                 info!(%shard, "shard finished");
                 // Its children are most likely there already.
                 self.finished_at = Some(Instant::now());
-                self.discovery.at = Instant::now();
+                self.discovery.soon();
             }
             Ending::Released => self.args.figures.handed_over(),
             Ending::Stopped => {}
@@ -543,15 +500,27 @@ impl LeasesState {
             Ending::Failed(cause) => {
                 error!(%shard, cause, "shard given up");
                 self.args.figures.gave_up(shard, cause);
-                let (table, shard, me) = (self.args.table.clone(), shard.clone(), self.args.worker_id.clone());
-                self.tasks.spawn(async move { log_failure(table.give_up(&shard, &me).await) });
+                let (table, id, me) = (self.args.table.clone(), shard.clone(), self.args.worker_id.clone());
+                let shard = shard.clone();
+                self.begin(GIVING_UP_MAX, async move { table.give_up(&id, &me).await }, move |result| {
+                    let late = || Err(LeaseError::Call(out_of_time("give a shard up")));
+                    LeasesMsg::GaveUp(shard, result.unwrap_or_else(|_| late()))
+                });
             }
         }
         self.look_again();
     }
 
+    /// If it could not be written, the shard is taken again here: better than not at all.
+    fn on_gave_up(&mut self, shard: &ShardId, result: Result<(), LeaseError>) {
+        log_failure(result);
+        self.running.remove(shard);
+        self.changed_at = Instant::now();
+        self.look_again();
+    }
+
     fn look_again(&mut self) {
-        self.scan.at = Instant::now();
+        self.scan.soon();
     }
 
     fn on_leave(&mut self) {
@@ -566,20 +535,6 @@ impl LeasesState {
         self.beat.under_way = true;
         log_failure(self.args.heartbeat.clone().end().await);
         let _ = reply.send(());
-    }
-
-    fn report_bad_rows(&mut self) {
-        for bad in std::mem::take(&mut self.rows.bad) {
-            let text = bad.to_string();
-            self.say_once(text.clone(), || error!(error = text, "a row of the lease table cannot be read"));
-        }
-    }
-
-    /// Bounded by the table: what is said is said of its rows.
-    fn say_once(&mut self, what: String, say: impl FnOnce()) {
-        if self.reported.insert(what, ()).is_none() {
-            say();
-        }
     }
 }
 

@@ -104,6 +104,11 @@ impl LeaseFigures {
         self.lock().remove(&trouble);
     }
 
+    /// Keeps the troubles that are still there.
+    pub(super) fn retain(&self, is_there: impl Fn(&Trouble) -> bool) {
+        self.lock().retain(|trouble, _| is_there(trouble));
+    }
+
     // A panic while the lock was held leaves whole values behind.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Trouble, String>> {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner)

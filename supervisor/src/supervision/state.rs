@@ -294,7 +294,12 @@ impl State {
             None => cause,
         };
         if ending {
-            return facts::failed_at_the_end(&child.node, &cause, now_ms);
+            facts::failed_at_the_end(&child.node, &cause, now_ms);
+            if self.config.scope == Scope::OneForAll {
+                // None of the others can finish without it.
+                self.children.iter().for_each(|child| child.slot.kill());
+            }
+            return;
         }
         let decision = match is_final {
             true => Decision::GiveUp,
@@ -352,6 +357,12 @@ impl Child {
 }
 
 impl Slot {
+    fn kill(&self) {
+        if let Self::Up(cell) | Self::Leaving(cell) = self {
+            cell.kill();
+        }
+    }
+
     fn holds(&self, cell: &ActorCell) -> bool {
         match self {
             Self::Down => false,
