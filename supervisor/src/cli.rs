@@ -7,12 +7,14 @@
 //!
 //! **Not here**: `run` and `demo` themselves (`run.rs`, `demo.rs`); what a configuration key means.
 
+mod ask;
 mod config;
 #[cfg(feature = "local")]
 mod demo;
 mod dispatch;
 mod error;
 mod fleet;
+mod health;
 mod leases;
 #[cfg(feature = "local")]
 mod local;
@@ -32,6 +34,7 @@ pub use self::demo::DemoArgs;
 pub use self::dispatch::dispatch;
 pub use self::error::{CliError, ExitKind};
 pub use self::fleet::{FleetArgs, fleet};
+pub use self::health::{HealthArgs, health};
 pub use self::leases::{LeasesArgs, leases};
 #[cfg(feature = "local")]
 pub use self::local::{LocalArgs, local};
@@ -70,6 +73,8 @@ pub enum Command {
     Fleet(FleetArgs),
     /// Shows the effective configuration with the source of every value, or checks a file
     Config(ConfigArgs),
+    /// Asks a running worker whether it is alive
+    Health(HealthArgs),
     /// Shows the supervision tree of a running worker
     Tree(TreeArgs),
     /// Shows who holds which shard, and which workers live

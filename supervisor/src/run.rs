@@ -73,7 +73,7 @@ impl Running {
             readiness: worker.readiness(),
             sensors: Arc::new(Directory::new(worker.owned().clone())),
             sensor_id: config.schema().sensor_id.clone(),
-            metrics,
+            metrics: metrics.with(worker.scraped()),
             config: config.ops.clone(),
         };
         let (ops_stop, stopped) = watch::channel(false);

@@ -9,7 +9,7 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-use super::{CliError, Command, config, fleet, leases, stop_signal, tree};
+use super::{CliError, Command, config, fleet, health, leases, stop_signal, tree};
 use crate::config::{LogConfig, LogFormat};
 use crate::run::run;
 
@@ -27,6 +27,7 @@ pub fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Local(args) => runtime(None)?.block_on(super::local(&args)),
         Command::Fleet(args) => runtime(None)?.block_on(fleet(&args)),
         Command::Config(args) => config(&args),
+        Command::Health(args) => runtime(None)?.block_on(health(&args)),
         Command::Tree(args) => runtime(None)?.block_on(tree(&args)),
         Command::Leases(args) => runtime(None)?.block_on(leases(&args)),
     }
