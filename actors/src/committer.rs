@@ -139,6 +139,7 @@ impl Actor for CommitterActor {
         myself: ActorRef<CommitterMsg>,
         args: CommitterArgs,
     ) -> Result<CommitterState, ActorProcessingErr> {
+        metrics::shard_begins(&args.context.shard);
         let state = CommitterState {
             // A pinned epoch counts as cut: nothing else may be cut before it is committed.
             stage: if args.lease.row.pending.is_some() { Stage::Cut } else { Stage::Idle },

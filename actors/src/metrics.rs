@@ -15,6 +15,22 @@ use metrics::{Histogram, counter, gauge, histogram};
 pub use self::families::{FAMILIES, Family, Kind, describe};
 use crate::ports::aws::Failure;
 
+/// A shard is worked on from now on. Of a counter that appears with its first event, `increase` sees nothing.
+pub fn shard_begins(shard: &ShardId) {
+    counter!("mangrove_reader_records_total", "shard" => shard.to_string()).increment(0);
+    counter!("mangrove_epochs_total", "shard" => shard.to_string()).increment(0);
+}
+
+/// Alerts go to a transport from now on.
+pub fn transport_begins(transport: &'static str) {
+    counter!("mangrove_alert_retries_total", "transport" => transport).increment(0);
+    for kind in AlertKind::ALL {
+        let kind = kind.as_str();
+        counter!("mangrove_alerts_sent_total", "transport" => transport, "kind" => kind).increment(0);
+        counter!("mangrove_alerts_undelivered_total", "transport" => transport, "kind" => kind).increment(0);
+    }
+}
+
 /// A page came.
 pub fn reader_page(shard: &ShardId, records: usize, took: Duration) {
     counter!("mangrove_reader_records_total", "shard" => shard.to_string()).increment(records as u64);
@@ -111,7 +127,6 @@ pub fn alerts_waiting(n: usize) {
 
 /// Where the time in the handlers of one kind of box is told.
 pub fn handle_seconds(kind: &'static str) -> Histogram {
-    // Of a counter that appears with its first event, `increase` sees nothing.
     counter!("mangrove_actor_restarts_total", "kind" => kind).increment(0);
     histogram!("mangrove_actor_handle_seconds", "kind" => kind)
 }

@@ -11,7 +11,7 @@ import json
 import pathlib
 import sys
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(__file__).resolve().parent
 # Grafana's grid is 24 columns wide.
 COLUMNS = 24
 # What every query is narrowed by. Outside of Kubernetes there is no namespace: the variable then matches all.

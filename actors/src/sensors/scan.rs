@@ -7,7 +7,6 @@ use tracing::warn;
 
 use super::slot::Life;
 use super::{ABANDONED, SensorsActor, SensorsError, SensorsState};
-use crate::metrics;
 use crate::sensor::heartbeat_alert;
 
 impl SensorsActor {

@@ -31,7 +31,7 @@ pub(super) const RECORDED: &[Family] = &[
 ];
 
 /// What the calls of the lease table are for.
-pub const LEASE_CALLS: [&str; 3] = ["heartbeat", "scan", "list"];
+const LEASE_CALLS: [&str; 3] = ["heartbeat", "scan", "list"];
 
 pub(super) const BUILD_INFO: Family = Family::gauge("mangrove_build_info", &["version"], "1, with the version");
 pub(super) const RUNTIME_THREADS: Family =

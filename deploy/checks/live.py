@@ -1,0 +1,3 @@
+"""A real Prometheus scrapes a running demo."""
+
+CHECKS = []
