@@ -267,9 +267,11 @@ RUNTIME = [
         target(rate("mangrove_ops_connections_evicted_total"), "evicted a second"),
         target(rate("mangrove_ops_connections_refused_total"), "refused a second"),
     ]),
+    lines("Log lines left out", "A place in the code that has too much to say: see log.lines_max.",
+          target(rate("mangrove_log_lines_left_out_total", "instance"), "{{instance}}"), "cps"),
     lines("Uptime", "Since the process began.", target(f"time() - max by (instance) ({of('process_start_time_seconds')})", "{{instance}}"), "s"),
     panel("table", "Builds", "Which worker runs which version.",
-          target(f"max by (instance, version) ({of('mangrove_build_info')})", format="table", instant=True)),
+          target(f"max by (instance, version) ({of('mangrove_build_info')})", format="table", instant=True), width=24),
 ]
 
 DASHBOARDS = {

@@ -9,6 +9,7 @@ pub(super) const RECORDED: &[Family] = &[
     Family::gauge("mangrove_ops_connections", &[], "open connections of the ops endpoint"),
     Family::counter("mangrove_ops_connections_evicted_total", &[], "idle connections closed in favour of new ones"),
     Family::counter("mangrove_ops_connections_refused_total", &[], "connections refused because all others were busy"),
+    Family::counter("mangrove_log_lines_left_out_total", &[], "log lines that were not written (log.lines_max)"),
     Family::counter("mangrove_lease_takeovers_total", &[], "shards taken from another worker that was silent or left"),
     Family::counter("mangrove_lease_handovers_total", &[], "shards given up in good order"),
     Family::counter("mangrove_leases_lost_total", &[], "shards that another worker took while this one worked on them"),
