@@ -9,6 +9,10 @@ YAMLLINT = "{extends: default, rules: {line-length: disable, document-start: dis
            "braces: {max-spaces-inside: 1}, indentation: {indent-sequences: whatever}}}"
 
 
+# However the worker is set up.
+NEVER = {"s3:DeleteObject", "s3:PutObjectAcl", "s3:PutBucketPolicy", "iam:PassRole", "sts:AssumeRole"}
+
+
 def run(*command):
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     return [] if done.returncode == 0 else [f"{command[0]}: {(done.stdout + done.stderr).strip()}"]
@@ -41,26 +45,31 @@ def dockerfile_is_sound(root):
     return problems
 
 
+def as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
 def policy_is_narrow(root):
     """What the worker may do: named actions on named resources, nothing deleted from the bucket, no role passed."""
-    problems = []
-    policy = json.loads((root / "deploy/iam/worker.json").read_text())
-    for statement in policy["Statement"]:
-        label = f"policy, {statement['Sid']}"
-        as_list = lambda value: value if isinstance(value, list) else [value]
-        for action in as_list(statement["Action"]):
-            if "*" in action:
-                problems.append(f"{label}: {action} is not one action")
-            if action in ("s3:DeleteObject", "s3:PutObjectAcl", "iam:PassRole", "sts:AssumeRole", "s3:PutBucketPolicy"):
-                problems.append(f"{label}: {action} is never needed")
-        for resource in as_list(statement["Resource"]):
-            if resource == "*" or resource.endswith(":::${Bucket}/*"):
-                problems.append(f"{label}: {resource} is everything")
-        if statement["Effect"] != "Allow":
-            problems.append(f"{label}: what is not allowed is refused already")
+    problems, allowed = [], set()
+    for file in sorted((root / "deploy/iam").glob("*.json")):
+        for statement in json.loads(file.read_text())["Statement"]:
+            label = f"{file.name}, {statement['Sid']}"
+            actions, resources = as_list(statement["Action"]), as_list(statement["Resource"])
+            for action in actions:
+                if "*" in action:
+                    problems.append(f"{label}: {action} is not one action")
+                if action in NEVER:
+                    problems.append(f"{label}: {action} is never needed")
+            for resource in resources:
+                # Some actions know no resource; a condition has to narrow them then.
+                if (resource == "*" and "Condition" not in statement) or resource.endswith(":::${Bucket}/*"):
+                    problems.append(f"{label}: {resource} is everything")
+            if statement["Effect"] != "Allow":
+                problems.append(f"{label}: what is not allowed is refused already")
+            if "s3:PutObject" in actions:
+                allowed |= {resource.split("/", 1)[1].removesuffix("/*") for resource in resources}
     zones = set(re.findall(r'=> "([a-z/]+)",', zone_folders(root)))
-    allowed = {resource.split("/", 1)[1].removesuffix("/*") for statement in policy["Statement"]
-               if "s3:PutObject" in statement["Action"] for resource in statement["Resource"]}
     for zone in sorted(zones):
         if not any(zone == folder or zone.startswith(folder + "/") for folder in allowed):
             problems.append(f"policy: the zone {zone}/ cannot be written")

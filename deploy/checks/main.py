@@ -61,7 +61,7 @@ CHECKS = [
         (TEMPLATES + "prometheusrule.yaml", "files/rules.yaml", "files/dashboards/shards.json"),
     ]),
     (observability.rules_are_tested, [(OBS + "rules.test.yaml", 'ALERTS{alertname="MangroveFenced"', 'ALERTS{alertname="MangroveOther"')]),
-    (observability.tests_can_tell, [(OBS + "rules.test.yaml", "name: 'MangroveWarehouseLagging: ten minutes", "name: 'ten minutes")]),
+    (observability.tests_can_tell, [(OBS + "rules.test.yaml", "name: 'MangroveShardUnowned: what one worker", "name: 'what one worker")]),
     (observability.has_runbooks, [
         ("docs/runbooks/MangroveFenced.md", "## What to do", "## Perhaps"),
         ("docs/runbooks/MangroveFenced.md", "(MangroveLeaseTableUnreachable.md)", "(MangroveLeaseTable.md)"),

@@ -93,6 +93,9 @@ def share(part, whole):
     return f"{part} / {whole}"
 
 
+# A worker that loads no longer keeps the lag of its last batch: only the active one's counts.
+LOADED_LAG = f"max({of('mangrove_warehouse_lag_ms')} and on (namespace, job, instance) {of('mangrove_warehouse_active')} == 1)"
+
 OVERVIEW = [
     stat("Workers", "Workers that answer their scrapes.", f"sum({of('up')})", bad_below=1),
     stat("Not ready", "Workers whose /readyz says no: it names the reason.", f"count({of('mangrove_worker_ready')} == 0) or vector(0)", bad_above=1),
@@ -109,7 +112,7 @@ OVERVIEW = [
     ], "cps"),
     lines("Lag", "How far behind the tip each worker's slowest shard is, and the warehouse.", [
         target(f"max by (instance) ({of('mangrove_shard_lag_ms')})", "{{instance}}"),
-        target(f"max({of('mangrove_warehouse_lag_ms')})", "warehouse"),
+        target(LOADED_LAG, "warehouse"),
     ], "ms"),
     lines("How long it takes, p99", "From a record's arrival in the stream. Alerts leave before anything is stored; S3 includes epoch.age_max.", [
         target(quantile(0.99, "mangrove_alert_latency_seconds"), "alert"),
@@ -226,16 +229,28 @@ SINKS = [
     ], "bytes"),
     lines("Commits", "Epochs a minute.", target(f"60 * {rate('mangrove_epochs_total')}", "epochs")),
     row("Warehouse"),
-    stat("Behind", "From a record's arrival to the warehouse.", f"max({of('mangrove_warehouse_lag_ms')})", "ms", bad_above=900000),
+    stat("Behind", "From a record's arrival to the warehouse, in the last batch.", LOADED_LAG, "ms", bad_above=900000),
     stat("Epochs that wait", "In S3, not loaded yet.", f"max({of('mangrove_warehouse_epochs_pending')})"),
-    stat("Refused, 24 h", "Epochs in load_refused.", f"sum(increase({of('mangrove_warehouse_refused_total')}[24h]))", bad_above=1),
+    stat("Put aside, 24 h", "Epochs in load_refused.", f"sum(increase({of('mangrove_warehouse_put_aside_total')}[24h]))", bad_above=1),
     stat("Rows, 1 h", "Loaded into all tables.", f"sum(increase({of('mangrove_warehouse_rows_total')}[1h]))"),
     stat("Batches, 1 h", "Transactions of a load.", f"sum(increase({of('mangrove_warehouse_batches_total')}[1h]))"),
     stat("Freshness, p99", "From a record's arrival to its row.", quantile(0.99, "mangrove_warehouse_freshness_seconds"), "s"),
-    lines("Lag of the warehouse", "From arrival to loaded.", target(f"max({of('mangrove_warehouse_lag_ms')})", "lag"), "ms"),
-    lines("Epochs that wait", "The backlog lies in S3; nothing is held in memory.", target(f"max({of('mangrove_warehouse_epochs_pending')})", "epochs")),
+    lines("Lag of the warehouse", "From arrival to loaded, the slowest hundredth of the last batch.", target(LOADED_LAG, "lag"), "ms"),
+    lines("Epochs", "Those that wait, and those loaded a minute. The backlog lies in S3; nothing is held in memory.", [
+        target(f"max({of('mangrove_warehouse_epochs_pending')})", "wait"),
+        target(f"60 * {rate('mangrove_warehouse_epochs_total')}", "loaded a minute"),
+    ]),
     lines("Rows", "Loaded a second.", target(rate("mangrove_warehouse_rows_total"), "rows"), "cps"),
-    lines("Statements", "Time of one batch.", quantiles("mangrove_warehouse_statement_seconds"), "s"),
+    lines("Bytes", "Of the files loaded.", target(rate("mangrove_warehouse_bytes_total"), "bytes"), "Bps"),
+    lines("One load", "The warehouse's own time, and all from the manifests to the end.", [
+        target(quantile(0.99, "mangrove_warehouse_statement_seconds"), "statements p99"),
+        target(quantile(0.99, "mangrove_warehouse_load_seconds"), "all p99"),
+    ], "s"),
+    lines("Refused and failed", "Batches refused, turns of the loader that failed by what can be said after it.", [
+        target(rate("mangrove_warehouse_refused_total"), "refused"),
+        target(rate("mangrove_warehouse_failures_total", "trouble"), "{{trouble}}"),
+    ], "cps"),
+    lines("Who loads", "1 in the worker that does; the others stand by.", target(f"max by (instance) ({of('mangrove_warehouse_active')})", "{{instance}}"), width=24, max=1),
 ]
 
 RUNTIME = [

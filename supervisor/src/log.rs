@@ -7,6 +7,7 @@
 //!
 //! **Not here**: what is logged. No payload is.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use metrics::counter;
 use tracing::callsite::Identifier;
-use tracing::{Event, Metadata, Subscriber, warn};
+use tracing::{Event, Metadata, Subscriber, error, warn};
 use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
@@ -39,6 +40,13 @@ pub fn install(config: &LogConfig) -> Result<LogLimit, CliError> {
         LogFormat::Json => Box::new(lines.json().with_filter(limit.clone()).with_filter(filter)),
     };
     tracing_subscriber::registry().with(lines).try_init().map_err(CliError::internal)?;
+    // Rust's own hook writes past the log, without a limit. What the panic says, its supervisor logs.
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string);
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        error!(at, backtrace, "panic");
+    }));
     Ok(limit)
 }
 

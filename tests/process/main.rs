@@ -8,6 +8,7 @@ mod bad_configuration;
 mod config_command;
 mod demo;
 mod kill;
+mod log;
 mod run_against_local;
 
 use mangrove_tests::process::Call;
