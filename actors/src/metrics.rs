@@ -12,7 +12,7 @@ use std::time::Duration;
 use messages::{AlertKind, EpochPlan, ShardId};
 use metrics::{Histogram, counter, gauge, histogram};
 
-pub use self::families::{FAMILIES, Family, Kind, describe};
+pub use self::families::{Family, Kind, describe, families};
 use crate::ports::aws::Failure;
 
 /// A shard is worked on from now on. Of a counter that appears with its first event, `increase` sees nothing.

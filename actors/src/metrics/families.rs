@@ -76,7 +76,7 @@ impl Family {
 }
 
 /// The metrics of the boxes.
-pub const FAMILIES: &[Family] = &[
+const FAMILIES: &[Family] = &[
     Family::counter("mangrove_reader_records_total", &["shard"], "records read from the stream"),
     Family::histogram("mangrove_reader_fetch_seconds", &[], "time of one GetRecords"),
     Family::counter("mangrove_reader_failures_total", &["failure"], "failed reads, by what can be done about them"),
@@ -127,9 +127,14 @@ pub const FAMILIES: &[Family] = &[
     Family::counter("mangrove_actor_restarts_total", &["kind"], "restarts of boxes, by kind"),
 ];
 
+/// All metrics of the boxes.
+pub fn families() -> impl Iterator<Item = &'static Family> {
+    FAMILIES.iter()
+}
+
 /// Says what each metric means, and begins those whose labels are known; call once per recorder.
 pub fn describe() {
-    FAMILIES.iter().for_each(Family::describe);
+    families().for_each(Family::describe);
     for failure in FAILURES {
         counter!("mangrove_reader_failures_total", "failure" => failure).increment(0);
         counter!("mangrove_upload_retries_total", "failure" => failure).increment(0);

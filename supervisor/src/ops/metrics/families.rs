@@ -179,6 +179,6 @@ pub(super) fn everything() -> std::collections::BTreeMap<&'static str, Family> {
     let own = [BUILD_INFO, RUNTIME_THREADS, RUNTIME_BUSY_SECONDS, RUNTIME_TASKS, RUNTIME_QUEUE];
     let process = PROCESS_FIGURES.iter().map(|(family, _)| **family);
     let asked = family::ALL.iter().map(|family| **family);
-    let recorded = actors::metrics::FAMILIES.iter().chain(RECORDED).copied();
+    let recorded = actors::metrics::families().chain(RECORDED).copied();
     recorded.chain(own).chain(process).chain(asked).map(|family| (family.name, family)).collect()
 }
