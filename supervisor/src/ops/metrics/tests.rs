@@ -41,6 +41,19 @@ fn names_tell_kind_and_unit() {
     }
 }
 
+/// As the page says: what grows with the shards stays within a megabyte at the most shards of a worker.
+#[test]
+fn a_thousand_shards_fit_into_a_scrape() {
+    let of_shards: Vec<Family> = everything().into_values().filter(|family| family.labels.contains(&"shard")).collect();
+    let mut scrape = Scrape::new(String::new());
+    let shards: Vec<String> = (0..1_000).map(|n| format!("shardId-{n:012}")).collect();
+    for family in &of_shards {
+        assert!(family.kind != Kind::Histogram, "{} would have a thousand times its buckets", family.name);
+        scrape.samples(family, shards.iter().map(|shard| ([shard.as_str()], 1_234_567.5)));
+    }
+    assert!(of_shards.len() > 5 && scrape.into_text().len() < 900_000);
+}
+
 #[test]
 fn labels_cannot_break_out() {
     const FAMILY: Family = Family::gauge("mangrove_test", &["a", "b"], "a test");
