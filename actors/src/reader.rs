@@ -229,7 +229,7 @@ impl ReaderState {
         // A pinned epoch is read whatever the budget says: nothing in flight becomes free before it ends, and its
         // bytes were in memory once already.
         if self.phase == Phase::Open && self.solitude.is_none() && !self.budget.has_room() {
-            metrics::reader_waits_for_budget(&self.context.shard);
+            metrics::reader_waits_for_budget();
             // What is in flight becomes free only when it is committed.
             self.committer.send(CommitterMsg::CutNow(CutReason::Bytes))?;
         } else if !self.held.is_empty() {
@@ -267,7 +267,7 @@ impl ReaderState {
         let now_ms = self.context.clock.now_ms();
         let asked = Instant::now();
         let page = self.stream.records(&shard, &iterator, config.records_max).await?;
-        metrics::reader_page(&shard, page.records.len(), page.millis_behind, asked.elapsed());
+        metrics::reader_page(&shard, page.records.len(), asked.elapsed());
         self.context.faults.reach("reader.page", shard.short()).await;
         if page.next.is_none() {
             self.context.figures.set_closed();
@@ -291,7 +291,7 @@ impl ReaderState {
             return Ok(Duration::ZERO);
         }
         self.failures += 1;
-        metrics::reader_failed(&self.context.shard, error.failure);
+        metrics::reader_failed(error.failure);
         let worth_waiting = matches!(error.failure, Failure::Throttled | Failure::Transient);
         if !worth_waiting || self.failures > config.failures_max {
             return Err(error.into());

@@ -407,7 +407,7 @@ impl SensorsActor {
         if let (Some((batch, row)), 1..) = (row, crashes) {
             crashes += state.remember(batch, row, crashes)?;
         }
-        metrics::sensor_restarted(&state.context.shard);
+        metrics::sensor_restarted();
         state.context.figures.sensor_restarted();
         warn!(shard = %state.context.shard, %sensor, ?row, crashes, %error, "sensor restarted");
         if abandoned || crashes >= self.config.crashes_max {

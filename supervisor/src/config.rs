@@ -72,6 +72,8 @@ pub struct Config {
     pub receivers: ReceiversConfig,
     /// Where the ops endpoint listens.
     pub ops_bind: SocketAddr,
+    /// Where other workers find it; none is where it listens.
+    pub ops_address: Option<String>,
     /// The ops endpoint.
     pub ops: OpsConfig,
     /// What is logged.
@@ -87,6 +89,8 @@ pub struct LogConfig {
     pub level: String,
     /// How a line looks.
     pub format: LogFormat,
+    /// Lines that one place in the code may write in ten seconds.
+    pub lines_max: u64,
 }
 
 /// How a log line looks.
@@ -166,6 +170,7 @@ impl Config {
             bucket_name,
             receivers: boxes::receivers(&mut reading.section("alerts")),
             ops_bind: edge::ops_bind(&mut reading.section("ops")),
+            ops_address: edge::ops_address(&mut reading.section("ops")),
             ops: edge::ops(&mut reading.section("ops"), hang_timeout),
             log: edge::log(&mut reading.section("log")),
             faults: sources.faults(reading.problems),

@@ -346,6 +346,7 @@ impl LeasesState {
             Ok(heartbeat) => {
                 self.args.heartbeat = heartbeat;
                 self.beaten_at = began;
+                self.args.figures.beaten(began);
                 if std::mem::take(&mut self.fenced) {
                     info!("the heartbeat is written again, working on");
                     self.args.figures.clear(Trouble::Fenced);
@@ -356,7 +357,7 @@ impl LeasesState {
                 self.stop_all();
                 return Err(error);
             }
-            Err(error) => warn!(%error, "heartbeat not written"),
+            Err(error) => self.args.figures.call_failed("heartbeat", &error),
         }
         Ok(())
     }
@@ -383,7 +384,7 @@ impl LeasesState {
         let rows = match result {
             Ok(rows) => rows,
             Err(error) => {
-                warn!(%error, "the lease table could not be read");
+                self.args.figures.call_failed("scan", &error.into());
                 return self.scan.ended(Instant::now() + config.scan_interval);
             }
         };
@@ -427,6 +428,7 @@ impl LeasesState {
             faults: &self.args.faults,
         });
         let all_listed = self.listed_at >= self.finished_at;
+        self.args.figures.saw(orders.unowned);
         let settled = orders.unowned == 0 && all_listed && lineage::missing(listed, &self.rows).is_empty();
         self.args.figures.settled(settled, self.args.clock.now_ms() - began.elapsed().as_millis() as i64);
         if self.leaving {

@@ -33,14 +33,13 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use messages::schema::IdSpec;
-use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::directory::SensorDirectory;
-pub use self::metrics::install_metrics;
+pub use self::metrics::{Metrics, Scrape, Scraped, family, install_metrics};
 pub use self::tree::{Failure, ShardSensors, TreeNode, TreeReply};
 use crate::supervision::task::Task;
 use crate::supervision::tree::Tree;
@@ -88,7 +87,7 @@ pub struct OpsState {
     /// What a sensor id may look like: others are refused before anybody is asked.
     pub sensor_id: IdSpec,
     /// The metrics.
-    pub metrics: PrometheusHandle,
+    pub metrics: Metrics,
     /// Limits and names.
     pub config: OpsConfig,
 }

@@ -64,7 +64,8 @@ impl Running {
             work: Work::Pool,
             faults: config.faults.clone(),
         };
-        let settings = WorkerConfig { address: format!("http://{ops_addr}"), ..config.worker() };
+        let address = config.ops_address.clone().unwrap_or_else(|| format!("http://{ops_addr}"));
+        let settings = WorkerConfig { address, ..config.worker() };
         let worker = Worker::start(settings, ports).await.map_err(|e| CliError::environment(e.to_string()))?;
         let state = OpsState {
             tree: worker.tree().clone(),
@@ -73,7 +74,7 @@ impl Running {
             readiness: worker.readiness(),
             sensors: Arc::new(Directory::new(worker.owned().clone())),
             sensor_id: config.schema().sensor_id.clone(),
-            metrics,
+            metrics: metrics.with(worker.scraped()),
             config: config.ops.clone(),
         };
         let (ops_stop, stopped) = watch::channel(false);

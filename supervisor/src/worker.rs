@@ -6,6 +6,7 @@
 //! **Not here**: the command line (`cli.rs`), how children restart (`supervision.rs`).
 
 mod directory;
+mod figures;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -253,7 +254,7 @@ fn shard_check(shard: &Shard, now_ms: i64) -> Check {
     let name = format!("shard {} is read", shard.context.shard.short());
     let read_at_ms = shard.context.figures.read_at_ms();
     let silent_ms = now_ms.saturating_sub(read_at_ms);
-    let ok = shard.context.figures.has_ended() || (read_at_ms > 0 && silent_ms < READ_SILENCE_MS_MAX);
+    let ok = figures::is_read(&shard.context.figures, now_ms);
     let why = match (ok, read_at_ms) {
         (true, _) => String::new(),
         (false, 0) => "not read yet".to_owned(),

@@ -8,6 +8,7 @@ mod bad_configuration;
 mod config_command;
 mod demo;
 mod kill;
+mod log;
 mod poison;
 mod run_against_local;
 

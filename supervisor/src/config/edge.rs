@@ -88,6 +88,11 @@ pub(super) fn ops_bind(s: &mut Section<'_>) -> SocketAddr {
     bind
 }
 
+/// Where other workers find the ops endpoint; none is where it listens.
+pub(super) fn ops_address(s: &mut Section<'_>) -> Option<String> {
+    optional(s.text("address", |text| if text.is_empty() { Ok(()) } else { addresses::endpoint(text) }))
+}
+
 /// The ops endpoint; it calls hanging what the watchdog calls hanging.
 pub(super) fn ops(s: &mut Section<'_>, hang_timeout: Duration) -> OpsConfig {
     OpsConfig {
@@ -102,5 +107,6 @@ pub(super) fn log(s: &mut Section<'_>) -> LogConfig {
     LogConfig {
         level: s.text("level", names::log_level),
         format: s.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
+        lines_max: s.count("lines_max", 1..=1_000_000),
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use actors::ports::leases::LeaseError;
 use messages::ShardId;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::discovery::Discovered;
 use super::figures::Trouble;
@@ -26,7 +26,7 @@ impl LeasesState {
         let discovered = match result {
             Ok(discovered) => discovered,
             Err(error) => {
-                warn!(%error, "the stream's shards could not be listed");
+                self.args.figures.call_failed("list", &error);
                 // The first time nothing can begin without it.
                 if self.listed.is_none() {
                     self.discovery.ended(Instant::now() + config.scan_interval);

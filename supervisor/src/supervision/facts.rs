@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use actors::metrics;
 use actors::node::{Node, NodeState};
-use metrics::counter;
 use tracing::{error, warn};
 
 use super::GivenUp;
@@ -12,7 +12,7 @@ use super::GivenUp;
 pub(super) fn restarts(node: &Node, cause: &str, delay: Duration, now_ms: i64) {
     node.failed(cause, now_ms);
     node.set_state(NodeState::Restarting);
-    counter!("mangrove_actor_restarts_total", "kind" => node.kind).increment(1);
+    metrics::actor_restarted(node.kind);
     let cause = cause.escape_debug();
     warn!(path = node.path, kind = node.kind, %cause, ?delay, "actor failed and restarts");
 }

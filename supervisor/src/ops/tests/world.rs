@@ -144,7 +144,7 @@ impl World {
             readiness: Arc::new(readiness),
             sensors: sensors.clone(),
             sensor_id: IdSpec { path: FieldPath(vec!["id".into()]), bytes_max: 32, extra_characters: "/ü".into() },
-            metrics: recorder.handle(),
+            metrics: recorder.handle().into(),
             config,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
