@@ -10,6 +10,8 @@
 //!
 //! **Not here**: raising alerts.
 
+mod recent;
+
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
+pub use self::recent::{AlertLine, AlertOutcome, RECENT_MAX, RecentAlerts};
 use crate::metrics::{self, AlertFigures};
 use crate::node::{Address, Node};
 use crate::ports::aws::Failure;
@@ -54,6 +57,8 @@ pub struct AlertsArgs {
     pub chance: Chance,
     /// Where latencies are counted.
     pub figures: Arc<AlertFigures>,
+    /// Where the last alerts are remembered.
+    pub recent: Arc<RecentAlerts>,
     /// This box's node.
     pub node: Arc<Node>,
 }
@@ -127,14 +132,17 @@ impl AlertsState {
     fn on_send(&mut self, alert: Alert, receipt: Option<Receipt>, config: &AlertsConfig) {
         // Alerts that can be raised again from state leave room for those that cannot.
         let room = if receipt.is_some() { config.queue_max } else { config.queue_max / 2 };
+        let now_ms = self.args.clock.now_ms();
         if self.queue.len() >= room {
             metrics::alert_shed(alert.kind);
+            self.args.recent.raise(&alert, AlertOutcome::Shed, now_ms);
             // It counts as given up, as one that nobody takes in time: it stays in the alerts zone.
             if let Some(receipt) = receipt {
                 receipt.settle();
             }
             return;
         }
+        self.args.recent.raise(&alert, AlertOutcome::Waiting, now_ms);
         self.queue.push_back((alert, receipt));
     }
 
@@ -146,6 +154,7 @@ impl AlertsState {
                 clock: self.args.clock.clone(),
                 chance: self.args.chance.clone(),
                 figures: self.args.figures.clone(),
+                recent: self.args.recent.clone(),
                 config: config.clone(),
             };
             let myself = self.myself.clone();
@@ -170,6 +179,7 @@ struct Delivery {
     clock: Clock,
     chance: Chance,
     figures: Arc<AlertFigures>,
+    recent: Arc<RecentAlerts>,
     config: AlertsConfig,
 }
 
@@ -178,24 +188,31 @@ impl Delivery {
         let latency_ms = self.clock.now_ms().saturating_sub(alert.arrival_ms).max(0);
         self.figures.handed_over(alert.kind, latency_ms as u64);
         // Together: a receiver that is down must not keep an alert from the others.
-        join_all(self.transports.iter().map(|transport| self.hand_to(transport, alert))).await;
+        let refused = join_all(self.transports.iter().map(|transport| self.hand_to(transport, alert))).await;
+        let error = refused.into_iter().find_map(Result::err);
+        self.recent.done(&alert.id, error.as_deref(), self.clock.now_ms());
     }
 
-    async fn hand_to(&self, transport: &Transport, alert: &Alert) {
+    /// Fails with the last word of a receiver that did not take the alert in time.
+    async fn hand_to(&self, transport: &Transport, alert: &Alert) -> Result<(), String> {
         let began = Instant::now();
         let mut backoff = Duration::from_millis(100);
         loop {
             let error = match transport.send(alert).await {
-                Ok(()) => return metrics::alert_sent(transport.kind(), alert.kind, began.elapsed()),
+                Ok(()) => {
+                    metrics::alert_sent(transport.kind(), alert.kind, began.elapsed());
+                    return Ok(());
+                }
                 Err(error) => error,
             };
             let out_of_time = began.elapsed() + backoff > self.config.retry_for;
             if error.failure == Failure::Refused || out_of_time {
                 metrics::alert_undelivered(transport.kind(), alert.kind);
                 warn!(transport = transport.kind(), alert = alert.id, %error, "alert given up, it is stored");
-                return;
+                return Err(error.to_string());
             }
             metrics::alert_retried(transport.kind());
+            self.recent.retrying(&alert.id, &error.to_string());
             tokio::time::sleep(self.chance.spread(backoff)).await;
             backoff = (backoff * 2).min(self.config.backoff_max);
         }

@@ -173,7 +173,10 @@ impl Actor for CommitterActor {
             }
             CommitterMsg::Progress { bytes, partitions, .. } => self.on_progress(state, bytes, partitions),
             CommitterMsg::CutNow(reason) => self.on_cut_now(state, reason).await?,
-            CommitterMsg::WasCut => state.open = OpenEpoch::default(),
+            CommitterMsg::WasCut => {
+                state.open = OpenEpoch::default();
+                state.context.figures.epochs().closed();
+            }
             CommitterMsg::Planned { plan, receipts, sinks } => state.on_planned(plan, receipts, sinks).await?,
             CommitterMsg::Uploaded(epoch) => self.on_uploaded(state, epoch).await?,
             CommitterMsg::Suspect(suspect, reply) => {
@@ -198,6 +201,7 @@ impl CommitterActor {
         state.open.since.get_or_insert_with(Instant::now);
         state.open.bytes += bytes;
         state.open.partitions = partitions;
+        state.context.figures.epochs().grew(bytes, partitions, state.context.clock.now_ms());
         self.cut_if_due(state);
     }
 
@@ -279,6 +283,7 @@ impl CommitterActor {
             debug!(shard = %state.context.shard, %epoch, ?reason, "epoch cut");
             state.stage = Stage::Cut;
             state.context.figures.wrote();
+            state.context.figures.epochs().cut(epoch.0, reason, state.context.clock.now_ms());
         }
     }
 
@@ -328,6 +333,7 @@ impl CommitterState {
         }
         self.context.faults.hit("committer.prepared", shard.short());
         self.context.figures.wrote();
+        self.context.figures.epochs().prepared(&plan, self.context.clock.now_ms());
         if self.context.faults.lacks(Mechanism::CommitLast) {
             let alerts_through = self.alerts_through(plan.cut.epoch);
             self.lease.commit(&plan, alerts_through).await?;
@@ -346,6 +352,7 @@ impl CommitterState {
         }
         let shard = self.context.shard.clone();
         self.context.faults.hit("committer.uploaded", shard.short());
+        self.context.figures.epochs().uploaded(epoch.0, self.context.clock.now_ms());
         self.unsettled.push_back((epoch, receipts));
         let alerts_through = self.alerts_through(epoch);
         if !self.context.faults.lacks(Mechanism::CommitLast) {
@@ -354,7 +361,9 @@ impl CommitterState {
         self.context.figures.stopped_writing();
         self.context.faults.hit("committer.committed", shard.short());
         self.context.figures.committed(epoch.0, plan.records);
-        let latency = self.context.figures.take_sealed().map(|arrival_ms| self.context.clock.now_ms() - arrival_ms);
+        let now_ms = self.context.clock.now_ms();
+        self.context.figures.epochs().committed(epoch.0, now_ms);
+        let latency = self.context.figures.take_sealed().map(|arrival_ms| now_ms - arrival_ms);
         let latency = latency.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
         metrics::epoch_committed(&shard, &plan, since.elapsed(), latency);
         Ok(())

@@ -11,6 +11,7 @@ mod panics;
 pub mod ports;
 pub mod reader;
 pub mod recovery;
+pub mod ring;
 pub mod sensor;
 pub mod sensors;
 pub mod shard;

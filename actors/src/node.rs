@@ -72,6 +72,7 @@ pub struct Node {
     handled: AtomicU64,
     restarts: AtomicU64,
     busy_since_ms: AtomicU64,
+    busy_us: AtomicU64,
     epoch: Instant,
     handle_seconds: Histogram,
     marks: Mutex<Marks>,
@@ -99,6 +100,7 @@ impl Node {
             handled: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
             busy_since_ms: AtomicU64::new(IDLE),
+            busy_us: AtomicU64::new(0),
             epoch: now,
             handle_seconds: metrics::handle_seconds(kind),
             marks: Mutex::new(Marks { started: now, last_error: None }),
@@ -172,11 +174,17 @@ impl Node {
         (since != IDLE).then(|| self.epoch.elapsed().saturating_sub(Duration::from_millis(since)))
     }
 
+    /// Time spent in handlers since the worker began, waiting for services included; what is in hand does not count yet.
+    pub fn busy_in_all(&self) -> Duration {
+        Duration::from_micros(self.busy_us.load(Ordering::Relaxed))
+    }
+
     /// Marks the actor as busy until the guard is dropped, also by a panic. Call it first in `handle`.
     pub fn handling(&self) -> Handling<'_> {
         self.queued.fetch_sub(1, Ordering::Relaxed);
-        self.busy_since_ms.store(self.epoch.elapsed().as_millis() as u64, Ordering::Relaxed);
-        Handling { node: self, began: Instant::now() }
+        let began = self.epoch.elapsed();
+        self.busy_since_ms.store(began.as_millis() as u64, Ordering::Relaxed);
+        Handling { node: self, began }
     }
 
     // A panic while the lock was held leaves plain values behind: they are still worth showing.
@@ -189,14 +197,16 @@ impl Node {
 #[derive(Debug)]
 pub struct Handling<'a> {
     node: &'a Node,
-    began: Instant,
+    began: Duration,
 }
 
 impl Drop for Handling<'_> {
     fn drop(&mut self) {
+        let took = self.node.epoch.elapsed().saturating_sub(self.began);
+        self.node.busy_us.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
         self.node.handled.fetch_add(1, Ordering::Relaxed);
         self.node.busy_since_ms.store(IDLE, Ordering::Relaxed);
-        self.node.handle_seconds.record(self.began.elapsed());
+        self.node.handle_seconds.record(took);
     }
 }
 

@@ -32,7 +32,7 @@ use crate::node::{Address, Gone};
 use crate::ports::aws::{CallError, Failure};
 use crate::ports::faults::Mechanism;
 use crate::ports::stream::{Stream, is_expired_iterator};
-use crate::shard::ShardContext;
+use crate::shard::{Hold, ShardContext};
 
 /// Fixed for the life of the process.
 #[derive(Clone, Debug)]
@@ -230,6 +230,7 @@ impl ReaderState {
         // bytes were in memory once already.
         if self.phase == Phase::Open && self.solitude.is_none() && !self.budget.has_room() {
             metrics::reader_waits_for_budget();
+            self.context.figures.waits_for_budget(self.context.clock.now_ms());
             // What is in flight becomes free only when it is committed.
             self.committer.send(CommitterMsg::CutNow(CutReason::Bytes))?;
         } else if !self.held.is_empty() {
@@ -292,6 +293,7 @@ impl ReaderState {
         }
         self.failures += 1;
         metrics::reader_failed(error.failure);
+        self.context.figures.held(Hold::Reading, &error, self.context.clock.now_ms());
         let worth_waiting = matches!(error.failure, Failure::Throttled | Failure::Transient);
         if !worth_waiting || self.failures > config.failures_max {
             return Err(error.into());

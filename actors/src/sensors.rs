@@ -17,8 +17,10 @@
 //! the journal, and a detour over another actor would put a supervisor on the path of data.
 
 mod journal;
+mod queries;
 mod scan;
 mod slot;
+mod taps;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -26,19 +28,20 @@ use std::time::Duration;
 
 use messages::{
     AggregatorMsg, AlertsMsg, Batch, CommitterMsg, Cut, GroupOutcome, InFlight, Reason, SensorId, SensorMsg,
-    SensorPage, SensorView, SensorsMsg, SequenceNumber, Settled, StateEntry, Suspect, Verdict,
+    SensorsMsg, SequenceNumber, Settled, StateEntry, Suspect, Verdict,
 };
-use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::time::Instant;
 use tracing::warn;
 
 use self::journal::{Entry, Journal};
 use self::slot::{Life, Slot};
+use self::taps::Taps;
 use crate::metrics;
 use crate::node::{Address, Gone, Node};
 use crate::ports::faults::Mechanism;
 use crate::sensor::{InHand, RETIRED, SensorActor, SensorArgs, SensorCore, SensorRules, StateError};
-use crate::shard::ShardContext;
+use crate::shard::{SensorFall, ShardContext};
 
 /// Fixed for the life of the process.
 #[derive(Clone, Debug)]
@@ -87,6 +90,8 @@ pub struct SensorsActor {
 
 /// What is said of a sensor that a kill does not end.
 const ABANDONED: &str = "it hangs and could not be killed";
+/// Causes are remembered with the shard: bounded.
+const CAUSE_CHARS_MAX: usize = 200;
 
 /// The live part; lost in a crash, rebuilt by `pre_start`.
 #[derive(Debug)]
@@ -99,6 +104,10 @@ pub struct SensorsState {
     alerts: Address<AlertsMsg>,
     myself: Address<SensorsMsg>,
     slots: HashMap<SensorId, Slot>,
+    /// The same ids in order, for pages and searches: sorting them when asked would hold up the data.
+    ids: BTreeSet<SensorId>,
+    /// The readings of the few sensors that somebody looks at.
+    taps: Taps,
     actors: HashMap<ActorId, SensorId>,
     journal: Journal,
     /// Sensors that the open epoch touched.
@@ -170,7 +179,9 @@ impl Actor for SensorsActor {
             aggregator: args.aggregator,
             alerts: args.alerts,
             myself: Address::new(myself, args.node),
+            ids: slots.keys().cloned().collect(),
             slots,
+            taps: Taps::default(),
             actors: HashMap::new(),
             journal: Journal::default(),
             touched: BTreeSet::new(),
@@ -203,6 +214,9 @@ impl Actor for SensorsActor {
                 let _ = reply.send(state.slots.get_mut(&sensor).is_some_and(Slot::kill));
             }
             SensorsMsg::Inspect(sensor, reply) => state.on_inspect(&sensor, reply),
+            SensorsMsg::Find { prefix, limit, reply } => {
+                let _ = reply.send(state.find(&prefix, limit));
+            }
             SensorsMsg::Page { offset, limit, reply } => {
                 let _ = reply.send(state.page(offset, limit));
             }
@@ -257,6 +271,7 @@ impl SensorsActor {
                 }
                 let slot = Slot::passive(members.hash_key, Arc::from([]), None);
                 state.slots.insert(sensor.clone(), slot);
+                state.ids.insert(sensor.clone());
             }
             let slot = state.slots.get_mut(sensor).expect("inserted above if it was missing");
             slot.touch(number, group, now, record.arrival_ms);
@@ -409,6 +424,9 @@ impl SensorsActor {
         }
         metrics::sensor_restarted();
         state.context.figures.sensor_restarted();
+        let cause = error.chars().take(CAUSE_CHARS_MAX).collect();
+        let at_ms = state.context.clock.now_ms();
+        state.context.figures.sensor_fell(SensorFall { sensor: sensor.to_string(), cause, at_ms, crashes });
         warn!(shard = %state.context.shard, %sensor, ?row, crashes, %error, "sensor restarted");
         if abandoned || crashes >= self.config.crashes_max {
             match row {
@@ -503,47 +521,14 @@ impl SensorsState {
     fn forward(&mut self) -> Result<(), SensorsError> {
         while let Some(entry) = self.journal.next_complete() {
             match entry {
-                Entry::Batch(batch) => self.aggregator.send(AggregatorMsg::Fold(batch))?,
+                Entry::Batch(batch) => {
+                    self.taps.take(&batch, &self.context.schema, Instant::now());
+                    self.aggregator.send(AggregatorMsg::Fold(batch))?;
+                }
                 Entry::Cut(cut) => self.aggregator.send(AggregatorMsg::Cut(cut))?,
             }
         }
         Ok(())
-    }
-
-    fn on_inspect(&self, sensor: &SensorId, reply: RpcReplyPort<Option<SensorView>>) {
-        let Some(slot) = self.slots.get(sensor) else {
-            let _ = reply.send(None);
-            return;
-        };
-        let (shard, restarts) = (self.context.shard.to_string(), slot.restarts);
-        match &slot.life {
-            Life::Live { actor, .. } => {
-                let actor = actor.clone();
-                // Asked in a task: a sensor with a long queue must not hold up the router.
-                tokio::spawn(async move {
-                    let timeout = Some(Duration::from_secs(2));
-                    let view = actor.call(SensorMsg::Inspect, timeout).await.ok().and_then(|r| r.success_or(()).ok());
-                    let _ = reply.send(view.map(|view| SensorView { restarts, ..view }));
-                });
-            }
-            Life::Passive | Life::Retiring { .. } => {
-                let core = SensorCore::decode(sensor.clone(), self.rules.clone(), &slot.base);
-                let view = core.ok().map(|core| SensorView { state: "passive", restarts, ..core.view(&shard) });
-                let _ = reply.send(view);
-            }
-        }
-    }
-
-    fn page(&self, offset: usize, limit: usize) -> SensorPage {
-        let mut ids: Vec<&SensorId> = self.slots.keys().collect();
-        ids.sort();
-        let done = self.journal.forwarded();
-        let page = ids.into_iter().skip(offset).take(limit);
-        SensorPage {
-            total: self.slots.len(),
-            live: self.actors.len(),
-            sensors: page.map(|id| self.slots[id].summary(id, done)).collect(),
-        }
     }
 }
 

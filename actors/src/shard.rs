@@ -1,5 +1,8 @@
 //! What the boxes of one shard share: who they are, and a few figures that travel against the stream of messages.
 
+mod epochs;
+mod holds;
+
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,10 +10,15 @@ use std::time::Duration;
 use messages::{EventSchema, HashRange, ShardId};
 use tokio::time::Instant;
 
+pub use self::epochs::{EPOCHS_MAX, EpochLine, EpochLog, EpochStep, OpenEpoch};
+use self::holds::{FALLS_MAX, HoldsNow, is_throttled};
+pub use self::holds::{Held, Hold, Holds, SensorFall};
+use crate::ports::aws::CallError;
 use crate::ports::chance::Chance;
 use crate::ports::clock::Clock;
 use crate::ports::faults::Faults;
 use crate::ports::work::Work;
+use crate::ring::Ring;
 
 /// The same for every box of a shard, and for all its incarnations.
 #[derive(Clone, Debug)]
@@ -36,7 +44,7 @@ pub struct ShardContext {
 }
 
 /// Figures of one shard, written by its boxes, read by each other, the ops endpoint and the progress display.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ShardFigures {
     millis_behind: AtomicI64,
     read_at_ms: AtomicI64,
@@ -53,6 +61,32 @@ pub struct ShardFigures {
     closed: AtomicBool,
     ended: AtomicBool,
     progress: Mutex<Progress>,
+    epochs: EpochLog,
+    holds: HoldsNow,
+    falls: Ring<SensorFall>,
+}
+
+impl Default for ShardFigures {
+    fn default() -> Self {
+        Self {
+            millis_behind: AtomicI64::default(),
+            read_at_ms: AtomicI64::default(),
+            at_tip_ms: AtomicI64::default(),
+            records_read: AtomicU64::default(),
+            records_committed: AtomicU64::default(),
+            unwritten_windows: AtomicBool::default(),
+            sensors: AtomicU64::default(),
+            sensors_live: AtomicU64::default(),
+            sensor_restarts: AtomicU64::default(),
+            epoch: AtomicU64::default(),
+            closed: AtomicBool::default(),
+            ended: AtomicBool::default(),
+            progress: Mutex::default(),
+            epochs: EpochLog::default(),
+            holds: HoldsNow::default(),
+            falls: Ring::new(FALLS_MAX),
+        }
+    }
 }
 
 /// When something last moved, by the runtime's own clock.
@@ -76,6 +110,8 @@ impl ShardFigures {
     pub fn read(&self, records: u64, millis_behind: i64, now_ms: i64) -> bool {
         self.records_read.fetch_add(records, Ordering::Relaxed);
         self.millis_behind.store(millis_behind, Ordering::Relaxed);
+        self.holds.passed(Hold::Reading);
+        self.holds.budget(None);
         if records == 0 && millis_behind == 0 {
             self.at_tip_ms.store(now_ms, Ordering::Release);
         }
@@ -147,6 +183,48 @@ impl ShardFigures {
         self.records_read.store(self.records_committed.load(Ordering::Acquire), Ordering::Release);
         self.read_at_ms.store(0, Ordering::Release);
         *self.moved() = Progress::default();
+        self.epochs.rewound();
+        self.holds.clear();
+    }
+
+    /// The shard's last epochs.
+    pub fn epochs(&self) -> &EpochLog {
+        &self.epochs
+    }
+
+    /// What keeps the shard from going on right now.
+    pub fn holds(&self) -> Holds {
+        self.holds.get()
+    }
+
+    /// A call that the shard needs has failed, and is tried again.
+    pub fn held(&self, hold: Hold, error: &CallError, now_ms: i64) {
+        self.holds.failed(hold, &error.to_string(), is_throttled(error), now_ms);
+    }
+
+    /// The shard cannot start yet, for this reason.
+    pub fn held_at_start(&self, cause: &str, now_ms: i64) {
+        self.holds.failed(Hold::Starting, cause, false, now_ms);
+    }
+
+    /// What held the shard up has passed.
+    pub fn passed(&self, hold: Hold) {
+        self.holds.passed(hold);
+    }
+
+    /// A poll was skipped because the byte budget is used up.
+    pub fn waits_for_budget(&self, now_ms: i64) {
+        self.holds.budget(Some(now_ms));
+    }
+
+    /// A sensor's actor has failed and is started again.
+    pub fn sensor_fell(&self, fall: SensorFall) {
+        self.falls.push(fall);
+    }
+
+    /// The last failures of single sensors, newest first.
+    pub fn sensor_falls(&self) -> Vec<SensorFall> {
+        self.falls.all()
     }
 
     /// The last committed epoch.

@@ -50,7 +50,7 @@ use crate::panics::panic_text;
 use crate::ports::aws::Failure;
 use crate::ports::faults::Mechanism;
 use crate::ports::objects::{Objects, Put};
-use crate::shard::ShardContext;
+use crate::shard::{Hold, ShardContext};
 
 /// Fixed for the life of the process.
 #[derive(Clone, Debug)]
@@ -257,8 +257,12 @@ impl Upload {
             let put = self.objects.put_new(&planned.key, object.bytes.clone(), &planned.digest, planned.rows).await;
             self.context.figures.wrote();
             match put {
-                Ok(Put::Created) => return Ok(()),
+                Ok(Put::Created) => {
+                    self.context.figures.passed(Hold::Uploading);
+                    return Ok(());
+                }
                 Ok(Put::Same) => {
+                    self.context.figures.passed(Hold::Uploading);
                     metrics::object_was_there();
                     return Ok(());
                 }
@@ -274,6 +278,7 @@ impl Upload {
                 }
                 Err(error) => {
                     metrics::upload_retried(error.failure);
+                    self.context.figures.held(Hold::Uploading, &error, self.context.clock.now_ms());
                     warn!(shard = %self.context.shard, attempt, %error, "upload failed, trying again");
                     // Out of retries, the bucket is asked as rarely as can be.
                     let pause = if self.objects.retries().take() { backoff } else { self.config.backoff_max };

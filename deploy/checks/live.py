@@ -187,7 +187,7 @@ def a_real_prometheus_understands_it(root, binary):
 def a_real_worker_understands_it(root, binary):
     """What the chart writes is a configuration, for the binary itself."""
     problems = []
-    environment = {"PATH": os.environ["PATH"], "MANGROVE_WORKER__ID": "mangrove-6f7c9-abcde", "MANGROVE_OPS__ADDRESS": "http://10.0.3.7:8080"}
+    environment = {"PATH": os.environ["PATH"], "MANGROVE_WORKER__ID": "mangrove-6f7c9-abcde", "MANGROVE_OPS__ADVERTISE": "http://10.0.3.7:8080"}
     for name, values in chart.value_sets(root).items():
         if "eventSchema" in values:
             values["eventSchema"] = (root / "schemas/climate.toml").read_text()

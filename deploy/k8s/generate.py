@@ -16,7 +16,7 @@ CHART = HERE / "mangrove"
 OBSERVABILITY = HERE.parent / "observability"
 DEFAULTS = HERE.parent / "local" / "mangrove.toml"
 # What a pod's own name, address and mounts decide.
-SET_BY_CHART = {"worker": {"id"}, "ops": {"bind", "allow_remote", "address"}, "schema": {"file"}}
+SET_BY_CHART = {"worker": {"id"}, "ops": {"bind", "allow_remote", "advertise"}, "schema": {"file"}}
 
 
 def schema_of(value):

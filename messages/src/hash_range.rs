@@ -56,6 +56,11 @@ impl HashRange {
     pub fn contains(self, hash_key: u128) -> bool {
         (self.start..=self.end).contains(&hash_key)
     }
+
+    /// Where the second half begins; none if there are no two halves.
+    pub fn middle(self) -> Option<u128> {
+        (self.end > self.start).then(|| self.start + (self.end - self.start) / 2 + 1)
+    }
 }
 
 /// Reads a hash key as Kinesis writes it; none if it is not a decimal below 2^128.

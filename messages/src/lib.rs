@@ -36,7 +36,7 @@ pub use self::hash_range::{HashRange, InvalidHashRange, parse_hash_key};
 pub use self::ids::{EpochNumber, InvalidSequence, Position, SensorId, SequenceNumber, ShardId};
 pub use self::reader::ReaderMsg;
 pub use self::schema::EventSchema;
-pub use self::sensor::{SensorMsg, SensorView};
+pub use self::sensor::{SensorChange, SensorMsg, SensorReading, SensorRecent, SensorView};
 pub use self::sensors::{SensorPage, SensorSummary, SensorsMsg};
 pub use self::sinks::SinksMsg;
 pub use self::suspect::{Caution, Suspect};

@@ -56,8 +56,50 @@ pub struct SensorView {
     pub last_arrival_ms: Option<i64>,
     /// Version of the tracked attributes.
     pub version: u32,
+    /// Event time from which that version holds, microseconds since 1970.
+    pub version_since_us: i64,
     /// Restarts of its actor by this worker.
     pub restarts: u32,
     /// Tracked attributes and the latest value and baseline of each field.
     pub fields: Json,
+    /// Its last readings; none if nobody has looked for a while.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recent: Option<SensorRecent>,
+}
+
+/// The last readings of a sensor that somebody looks at.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SensorRecent {
+    /// Oldest first.
+    pub readings: Vec<SensorReading>,
+    /// Versions of its attributes that came meanwhile, oldest first.
+    pub changes: Vec<SensorChange>,
+}
+
+/// One reading, and what became of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct SensorReading {
+    /// Event time, microseconds since 1970.
+    pub event_time_us: i64,
+    /// Arrival of its record, milliseconds since 1970.
+    pub arrival_ms: i64,
+    /// `clean`, `duplicate`, or why it is in quarantine.
+    pub verdict: &'static str,
+    /// How unusual it is; 0 if it is not judged.
+    pub score: f32,
+    /// The detectors that fired.
+    pub anomalies: Vec<&'static str>,
+    /// Its numbers, by field.
+    pub values: Json,
+}
+
+/// A new version of a sensor's attributes.
+#[derive(Clone, Debug, Serialize)]
+pub struct SensorChange {
+    /// Its number, from 1.
+    pub version: u32,
+    /// Event time from which it holds, microseconds since 1970.
+    pub valid_from_us: i64,
+    /// What differs from the version before.
+    pub changed: Vec<String>,
 }

@@ -32,7 +32,17 @@ pub enum SensorsMsg {
     /// End one sensor's actor as by a bug outside any reading; for tests of what follows. Answers whether it had one.
     Kill(SensorId, RpcReplyPort<bool>),
     /// Answer with the live state of one sensor; none if the shard does not know it.
+    /// Its readings are kept from then on, until nobody has asked for a minute.
     Inspect(SensorId, RpcReplyPort<Option<SensorView>>),
+    /// Answer with the first sensors, ordered by id, whose id begins with this.
+    Find {
+        /// What ids begin with; empty for all.
+        prefix: String,
+        /// Sensors to list at most.
+        limit: usize,
+        /// Where the answer goes.
+        reply: RpcReplyPort<Vec<SensorSummary>>,
+    },
     /// Answer with one page of the shard's sensors, ordered by id.
     Page {
         /// Sensors to skip.

@@ -133,6 +133,12 @@ impl Anomalies {
         self.0 |= other.0;
     }
 
+    /// The names of those that fired, as alerts have them.
+    pub fn names(self) -> Vec<&'static str> {
+        let all = [(Self::RANGE, "range"), (Self::RATE, "rate"), (Self::FLAT, "flat"), (Self::SCORE, "score")];
+        all.into_iter().filter(|(one, _)| self.0 & one.0 != 0).map(|(_, name)| name).collect()
+    }
+
     /// Whether nothing fired.
     pub fn is_empty(self) -> bool {
         self.0 == 0

@@ -13,6 +13,7 @@
 //! means is documented beside the box that has it.
 
 mod addresses;
+mod admin;
 mod boxes;
 mod edge;
 mod environment;
@@ -47,6 +48,7 @@ pub use self::report::Report;
 use self::section::Reading;
 pub use self::sources::Sources;
 use crate::ops::OpsConfig;
+use crate::ops::admin::token::Token;
 use crate::worker::WorkerConfig;
 
 /// The shipped example; also the lowest layer.
@@ -72,14 +74,25 @@ pub struct Config {
     pub receivers: ReceiversConfig,
     /// Where the ops endpoint listens.
     pub ops_bind: SocketAddr,
-    /// Where other workers find it; none is where it listens.
-    pub ops_address: Option<String>,
+    /// The base URL that other workers ask for the ops endpoint; none is where it listens.
+    pub ops_advertise: Option<String>,
     /// The ops endpoint.
     pub ops: OpsConfig,
+    /// The admin endpoint; none if there is none.
+    pub admin: Option<AdminConfig>,
     /// What is logged.
     pub log: LogConfig,
     /// Crash points to trigger; none outside tests.
     pub faults: Faults,
+}
+
+/// The admin endpoint.
+#[derive(Clone, Debug)]
+pub struct AdminConfig {
+    /// Where it listens.
+    pub bind: SocketAddr,
+    /// What an operator has to know.
+    pub token: Token,
 }
 
 /// What is logged.
@@ -170,8 +183,9 @@ impl Config {
             bucket_name,
             receivers: boxes::receivers(&mut reading.section("alerts")),
             ops_bind: edge::ops_bind(&mut reading.section("ops")),
-            ops_address: edge::ops_address(&mut reading.section("ops")),
+            ops_advertise: edge::advertise(&mut reading.section("ops")),
             ops: edge::ops(&mut reading.section("ops"), hang_timeout),
+            admin: admin::read(&mut reading.section("admin")),
             log: edge::log(&mut reading.section("log")),
             faults: sources.faults(reading.problems),
         };
@@ -187,6 +201,16 @@ impl Config {
     /// The event schema.
     pub fn schema(&self) -> &EventSchema {
         &self.worker.schema
+    }
+
+    /// Where other workers find the ops endpoint that listens there; empty if they cannot.
+    pub fn advertised(&self, listens: SocketAddr) -> String {
+        match &self.ops_advertise {
+            Some(advertise) => advertise.clone(),
+            // All addresses is not one of them.
+            None if listens.ip().is_unspecified() => String::new(),
+            None => format!("http://{listens}"),
+        }
     }
 
     /// Opens the transports of all receivers.

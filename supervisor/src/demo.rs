@@ -90,7 +90,8 @@ pub async fn demo(
     provisioned.await?;
 
     let mut running = Running::start(&effective).await?;
-    eprintln!("ops endpoint: http://{}  (try /tree, /metrics, /sensors/s-000001)", running.ops_addr());
+    running.announce("  (open it in a browser)");
+    let mut asked = running.worker().drain_asked();
     let (fleet_stop, fleet_stopped) = watch::channel(false);
     let progress = Arc::new(Progress::default());
     let target = Target { stream, client: fleet::client(Some(&cloud.endpoint_url()), "us-east-1").await };
@@ -105,6 +106,7 @@ pub async fn demo(
         tokio::select! {
             result = &mut producing => produced = Some(result),
             _ = stop.wait_for(|stop| *stop), if !*fleet_stop.borrow() => { fleet_stop.send_replace(true); }
+            _ = asked.wait_for(|asked| *asked), if !*fleet_stop.borrow() => { fleet_stop.send_replace(true); }
             ended = running.ended() => {
                 failed = ended.err();
                 fleet_stop.send_replace(true);

@@ -20,6 +20,8 @@ mod figures;
 mod lineage;
 mod listing;
 mod observer;
+mod request;
+mod seen;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +50,7 @@ pub use self::figures::{LeaseFigures, Trouble};
 use self::lineage::Listed;
 use self::observer::Observer;
 pub use self::observer::Patience;
+pub use self::seen::{LeasesSeen, ShardSeen, WorkerSeen};
 use crate::shards::{Ending, Owned, ShardsMsg};
 
 /// How often what is due is looked for.
@@ -133,6 +136,8 @@ pub enum LeasesMsg {
     Ended(ShardId, Ending),
     /// From the box's own task: the row of a shard that failed here was given back, or not.
     GaveUp(ShardId, Result<(), LeaseError>),
+    /// An operator wants another worker to have this shard. Answers why not.
+    HandOver(ShardId, RpcReplyPort<Result<(), String>>),
     /// Take no more, and say so to the others.
     Leave,
     /// Say goodbye. Answers when the others know, or cannot be told.
@@ -156,6 +161,11 @@ pub struct LeasesState {
     /// What it is handing over.
     leaving_shards: BTreeSet<ShardId>,
     handovers: VecDeque<Instant>,
+    /// What was handed over on request, and when it was released.
+    declined: BTreeMap<ShardId, Option<Instant>>,
+    skip_trimmed: bool,
+    /// When what was seen was last copied for people.
+    shown_at: Option<Instant>,
     beat: Due,
     scan: Due,
     discovery: Due,
@@ -233,6 +243,9 @@ impl Actor for LeasesActor {
             running: BTreeSet::new(),
             leaving_shards: BTreeSet::new(),
             handovers: VecDeque::new(),
+            declined: BTreeMap::new(),
+            skip_trimmed: self.config.rules.skip_trimmed,
+            shown_at: None,
             // The claim was the first.
             beat: Due::at(now + self.config.heartbeat_interval),
             scan: Due::at(now),
@@ -265,6 +278,9 @@ impl Actor for LeasesActor {
             LeasesMsg::Discovered(began, result) => state.on_discovered(began, result, &self.config),
             LeasesMsg::Ended(shard, ending) => state.on_ended(&shard, ending),
             LeasesMsg::GaveUp(shard, result) => state.on_gave_up(&shard, result),
+            LeasesMsg::HandOver(shard, reply) => {
+                let _ = reply.send(state.on_hand_over(shard));
+            }
             LeasesMsg::Leave => state.on_leave(),
             LeasesMsg::Goodbye(reply) => state.on_goodbye(reply).await,
         }
@@ -392,6 +408,7 @@ impl LeasesState {
         self.scan.ended(began + config.scan_interval.max(affordable));
         self.observer.see(&rows, began.duration_since(self.began));
         self.rows = rows;
+        self.show(began);
         self.report_bad_rows();
         let (rows, running, me) = (&self.rows.leases, &self.running, &*self.args.worker_id);
         let given_up = |shard: &ShardId| {
@@ -413,6 +430,7 @@ impl LeasesState {
     }
 
     fn assign(&mut self, began: Instant, config: &LeasesConfig) {
+        let shunned = self.shunned();
         // What was seen before the last change here is out of date: a shard just released still looks owned.
         let (Some(listed), Some(shards)) = (&self.listed, &self.shards) else { return };
         if began < self.changed_at || self.fenced {
@@ -428,13 +446,16 @@ impl LeasesState {
             faults: &self.args.faults,
         });
         let all_listed = self.listed_at >= self.finished_at;
-        self.args.figures.saw(orders.unowned);
+        self.args.figures.saw_unowned(orders.unowned);
         let settled = orders.unowned == 0 && all_listed && lineage::missing(listed, &self.rows).is_empty();
         self.args.figures.settled(settled, self.args.clock.now_ms() - began.elapsed().as_millis() as i64);
         if self.leaving {
             return;
         }
         for (shard, counter) in orders.take {
+            if shunned.contains(&shard) {
+                continue;
+            }
             let Some(row) = self.rows.leases.get(&shard) else { continue };
             let unlisted = || ShardInfo {
                 shard: shard.clone(),
@@ -484,6 +505,9 @@ impl LeasesState {
             self.running.remove(shard);
         }
         self.leaving_shards.remove(shard);
+        if ending != Ending::Released {
+            self.declined.remove(shard);
+        }
         self.changed_at = Instant::now();
         self.args.figures.unsettled();
         match ending {
@@ -493,7 +517,10 @@ impl LeasesState {
                 self.finished_at = Some(Instant::now());
                 self.discovery.soon();
             }
-            Ending::Released => self.args.figures.handed_over(),
+            Ending::Released => {
+                self.args.figures.handed_over();
+                self.decline(shard);
+            }
             Ending::Stopped => {}
             Ending::Lost => {
                 self.args.figures.lost();

@@ -1,4 +1,4 @@
-//! The worker's HTTP endpoint: is it alive, is it ready, what does it consist of, what does a sensor know.
+//! The worker's HTTP endpoint: the operator's page, and what it is made of; health and metrics for machines.
 //!
 //! **Owns** one listener.
 //!
@@ -11,21 +11,34 @@
 //!
 //! **Fails** alone: data does not pass here.
 //!
-//! **Not here**: authentication and TLS (keep it on a private address), buttons of any kind.
+//! **Not here**: authentication and TLS (keep it on a private address), buttons of any kind: those are on a listener of
+//! their own (`admin.rs`).
 
+pub mod admin;
 #[cfg(feature = "fault-points")]
 mod chaos;
+mod cluster;
 mod connections;
+mod diagnosis;
 pub mod directory;
+mod events;
+mod flow;
 mod guard;
 mod health;
+mod history;
 mod metrics;
+mod page;
+mod picture;
 mod reply;
 mod routes;
+mod sampler;
 mod sensors;
+mod shards;
+pub mod sight;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod words;
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,9 +51,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use self::admin::Admin;
 use self::directory::SensorDirectory;
 pub use self::metrics::{Metrics, Scrape, Scraped, family, install_metrics};
-pub use self::tree::{Failure, ShardSensors, TreeNode, TreeReply};
+use self::sight::Sight;
+pub use self::tree::{Failure, RestartBudgetLine, ShardSensors, TreeNode, TreeReply};
 use crate::supervision::task::Task;
 use crate::supervision::tree::Tree;
 
@@ -53,6 +68,8 @@ pub struct OpsConfig {
     pub request_timeout: Duration,
     /// Names (without port) by which the worker is asked for, besides `localhost` and its own addresses.
     pub hosts: Vec<String>,
+    /// Pages that may listen for events at a time.
+    pub event_listeners_max: usize,
     /// As for the watchdog: a handler that runs longer hangs, and the worker is not alive.
     pub hang_timeout: Duration,
 }
@@ -71,8 +88,15 @@ pub struct Check {
 /// Asks everything that readiness depends on.
 pub type Readiness = Arc<dyn Fn() -> BoxFuture<'static, Vec<Check>> + Send + Sync>;
 
+/// What the endpoint remembers from one request to the next; nothing while nobody asks.
+#[derive(Debug, Default)]
+pub struct Memory {
+    sampler: sampler::Sampler,
+    events: events::Events,
+    peers: cluster::Peers,
+}
+
 /// What the endpoint shows.
-#[derive(Clone)]
 pub struct OpsState {
     /// The boxes.
     pub tree: Tree,
@@ -86,6 +110,12 @@ pub struct OpsState {
     pub sensors: Arc<dyn SensorDirectory>,
     /// What a sensor id may look like: others are refused before anybody is asked.
     pub sensor_id: IdSpec,
+    /// The worker as it is now.
+    pub sight: Arc<dyn Sight>,
+    /// The configuration in effect, with sources, nothing secret.
+    pub effective: serde_json::Value,
+    /// What is remembered.
+    pub memory: Memory,
     /// The metrics.
     pub metrics: Metrics,
     /// Limits and names.
@@ -110,9 +140,18 @@ pub enum OpsError {
 }
 
 /// Serves until `shutdown` is true or its sender is gone. Requests under way get their time to finish.
-pub async fn serve(listener: TcpListener, state: OpsState, shutdown: watch::Receiver<bool>) -> Result<(), OpsError> {
+pub async fn serve(
+    listener: TcpListener,
+    state: Arc<OpsState>,
+    shutdown: watch::Receiver<bool>,
+) -> Result<(), OpsError> {
     let limits = state.config.clone();
     let _upkeep = Task::spawn(metrics::upkeep(state.metrics.clone()));
-    let router = routes::router(Arc::new(state));
-    connections::serve(listener, router, &limits, shutdown).await
+    connections::serve(listener, routes::router(state), &limits, shutdown).await
+}
+
+/// Serves the same, and orders from who has the token, likewise.
+pub async fn serve_admin(listener: TcpListener, admin: Admin, shutdown: watch::Receiver<bool>) -> Result<(), OpsError> {
+    let limits = admin.ops.config.clone();
+    connections::serve(listener, routes::admin_router(Arc::new(admin)), &limits, shutdown).await
 }

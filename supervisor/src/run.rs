@@ -21,18 +21,20 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use crate::cli::CliError;
-use crate::config::Effective;
+use crate::config::{AdminConfig, Effective};
+use crate::ops::admin::Admin;
 use crate::ops::{self, OpsState};
 use crate::worker::{Directory, Worker, WorkerConfig, WorkerPorts};
 
-/// A running worker and its ops endpoint.
+/// A running worker, its ops endpoint and, if configured, its admin endpoint.
 #[derive(Debug)]
 pub struct Running {
     worker: Worker,
     objects: Objects,
     ops_addr: SocketAddr,
+    admin_addr: Option<SocketAddr>,
     ops_stop: watch::Sender<bool>,
-    ops: JoinHandle<()>,
+    endpoints: Vec<JoinHandle<()>>,
 }
 
 /// The ops endpoint answers its last requests within this time.
@@ -42,14 +44,12 @@ impl Running {
     /// Starts everything, or says what is missing.
     pub async fn start(effective: &Effective) -> Result<Self, CliError> {
         let config = &effective.config;
-        // The port first: nothing else has been touched when it is taken.
-        let listener = TcpListener::bind(config.ops_bind).await.map_err(|e| {
-            CliError::environment(format!(
-                "ops.bind {}: {e}. Choose another port, or 0 for a free one",
-                config.ops_bind
-            ))
-        })?;
-        let ops_addr = listener.local_addr().map_err(|e| CliError::internal(e.to_string()))?;
+        // The ports first: nothing else has been touched when one is taken.
+        let (listener, ops_addr) = listen("ops.bind", config.ops_bind).await?;
+        let admin = match &config.admin {
+            Some(admin) => Some((listen("admin.bind", admin.bind).await?, admin)),
+            None => None,
+        };
         let metrics = ops::install_metrics().map_err(CliError::internal)?;
         let sdk = aws::load(&config.aws).await;
         let objects = Objects::new(&sdk, &config.bucket_name);
@@ -64,27 +64,35 @@ impl Running {
             work: Work::Pool,
             faults: config.faults.clone(),
         };
-        let address = config.ops_address.clone().unwrap_or_else(|| format!("http://{ops_addr}"));
-        let settings = WorkerConfig { address, ..config.worker() };
+        let settings = WorkerConfig { address: config.advertised(ops_addr), ..config.worker() };
         let worker = Worker::start(settings, ports).await.map_err(|e| CliError::environment(e.to_string()))?;
-        let state = OpsState {
+        let state = Arc::new(OpsState {
             tree: worker.tree().clone(),
             worker_id: config.worker().worker_id,
             started: Instant::now(),
             readiness: worker.readiness(),
             sensors: Arc::new(Directory::new(worker.owned().clone())),
             sensor_id: config.schema().sensor_id.clone(),
+            sight: worker.sight(),
+            effective: effective.report.to_json(),
+            memory: ops::Memory::default(),
             metrics: metrics.with(worker.scraped()),
             config: config.ops.clone(),
-        };
-        let (ops_stop, stopped) = watch::channel(false);
-        let ops = tokio::spawn(async move {
-            if let Err(error) = ops::serve(listener, state, stopped).await {
-                error!(%error, "ops endpoint ended");
-            }
         });
+        let (ops_stop, stopped) = watch::channel(false);
+        let mut endpoints = Vec::new();
+        let mut admin_addr = None;
+        if let Some(((listener, addr), AdminConfig { token, .. })) = admin {
+            let admin = Admin { ops: state.clone(), token: token.clone(), controls: worker.controls() };
+            let (stopped, served) = (stopped.clone(), "admin endpoint ended");
+            endpoints
+                .push(tokio::spawn(async move { log_end(ops::serve_admin(listener, admin, stopped).await, served) }));
+            admin_addr = Some(addr);
+        }
+        let served = "ops endpoint ended";
+        endpoints.push(tokio::spawn(async move { log_end(ops::serve(listener, state, stopped).await, served) }));
         info!(%ops_addr, worker_id = config.worker().worker_id, "worker started");
-        Ok(Self { worker, objects, ops_addr, ops_stop, ops })
+        Ok(Self { worker, objects, ops_addr, admin_addr, ops_stop, endpoints })
     }
 
     /// The worker.
@@ -102,6 +110,19 @@ impl Running {
         self.ops_addr
     }
 
+    /// Where the admin endpoint listens, if it does.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_addr
+    }
+
+    /// Says on stderr where the worker can be looked at.
+    pub fn announce(&self, hint: &str) {
+        eprintln!("ops endpoint: http://{}{hint}", self.ops_addr);
+        if let Some(addr) = self.admin_addr {
+            eprintln!("admin endpoint: http://{addr}");
+        }
+    }
+
     /// Waits until the worker ends by itself, which is always a failure.
     pub async fn ended(&mut self) -> Result<(), CliError> {
         match self.worker.ended().await {
@@ -115,20 +136,38 @@ impl Running {
     pub async fn drain(&mut self, within: Duration) -> Result<Vec<String>, CliError> {
         let late = self.worker.drain(within).await.map_err(|e| CliError::internal(e.to_string()));
         self.ops_stop.send_replace(true);
-        if tokio::time::timeout(OPS_STOP_MAX, &mut self.ops).await.is_err() {
-            self.ops.abort();
+        for mut endpoint in self.endpoints.drain(..) {
+            if tokio::time::timeout(OPS_STOP_MAX, &mut endpoint).await.is_err() {
+                endpoint.abort();
+            }
         }
         late
+    }
+}
+
+async fn listen(key: &str, bind: SocketAddr) -> Result<(TcpListener, SocketAddr), CliError> {
+    let listener = TcpListener::bind(bind).await.map_err(|error| {
+        CliError::environment(format!("{key} {bind}: {error}. Choose another port, or 0 for a free one"))
+    })?;
+    let addr = listener.local_addr().map_err(|error| CliError::internal(error.to_string()))?;
+    Ok((listener, addr))
+}
+
+fn log_end(ended: Result<(), ops::OpsError>, what: &'static str) {
+    if let Err(error) = ended {
+        error!(%error, "{what}");
     }
 }
 
 /// `mangrove run`: a worker until it is told to stop, or fails.
 pub async fn run(effective: Effective, mut stop: watch::Receiver<bool>) -> Result<(), CliError> {
     let mut running = Running::start(&effective).await?;
-    eprintln!("ops endpoint: http://{}", running.ops_addr());
+    running.announce("");
+    let mut asked = running.worker().drain_asked();
     tokio::select! {
         ended = running.ended() => return ended,
         _ = stop.wait_for(|stop| *stop) => {}
+        _ = asked.wait_for(|asked| *asked) => {}
     }
     let within = effective.config.drain_timeout;
     info!(?within, "draining");

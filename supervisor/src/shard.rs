@@ -4,6 +4,8 @@
 //! **Promises** every incarnation begins with the lease row and the states that it names, read afresh.
 //! **Not here**: what the boxes do (`actors/`), when they restart (`supervision.rs`).
 
+mod resend;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +24,7 @@ use actors::reader::{ReaderActor, ReaderArgs, ReaderConfig};
 use actors::recovery::{self, Recovered, RecoveryError};
 use actors::sensor::SensorRules;
 use actors::sensors::{SensorsActor, SensorsArgs, SensorsConfig};
-use actors::shard::ShardContext;
+use actors::shard::{Hold, ShardContext};
 use actors::sinks::{SinksActor, SinksArgs, SinksConfig};
 use messages::{
     AlertsMsg, Caution, EpochNumber, EpochPlan, HashRange, Position, ReaderMsg, Receipts, SensorsMsg, SequenceNumber,
@@ -105,9 +107,6 @@ type Unsettled = VecDeque<(EpochNumber, Receipts)>;
 
 /// For how long a start waits for services; well below the time that a start may take.
 const RECOVERY_PATIENCE: Duration = Duration::from_secs(15);
-
-/// Old alerts that may wait to be sent again, of one shard.
-const RESENDING_MAX: usize = 100;
 
 /// A shard could not start.
 #[derive(Debug, thiserror::Error)]
@@ -210,7 +209,8 @@ impl Shard {
         self.context.figures.rewound();
         let (lease, unsettled) = match self.recover_patiently().await {
             Ok(lease) => {
-                let unsettled = self.resend(&lease.row, &alerts);
+                let (resending, unsettled) = resend::resend(&self.context, &self.ports.objects, &lease.row, &alerts);
+                self.incarnation()._resending = resending;
                 (lease, unsettled)
             }
             Err(error @ ShardError::Lease(LeaseError::Lost(_))) => {
@@ -243,10 +243,14 @@ impl Shard {
             match self.recover().await {
                 Err(error) if error.may_pass() && began.elapsed() < RECOVERY_PATIENCE => {
                     warn!(shard = %self.context.shard, %error, "recovery failed, trying again");
+                    self.context.figures.held_at_start(&error.to_string(), self.context.clock.now_ms());
                     tokio::time::sleep(self.context.chance.spread(backoff)).await;
                     backoff = (backoff * 2).min(Duration::from_secs(3));
                 }
-                outcome => return outcome,
+                outcome => {
+                    self.context.figures.passed(Hold::Starting);
+                    return outcome;
+                }
             }
         }
     }
@@ -306,58 +310,6 @@ impl Shard {
         }
         drop(incarnation);
         Ok(lease)
-    }
-
-    /// Sends again what the last owner may not have sent. Beside everything else: after a long outage of the receivers
-    /// there is much of it, and none of it keeps the shard from being read.
-    fn resend(&self, row: &LeaseRow, alerts: &Address<AlertsMsg>) -> Unsettled {
-        if row.alerts_through >= row.epoch {
-            return Unsettled::new();
-        }
-        let receipts = Receipts::default();
-        let unsettled = [(row.alerts_through.next(), receipts.clone())].into();
-        let whole = receipts.issue();
-        let (shard, alerts, row) = (self.clone(), alerts.clone(), row.clone());
-        let resending = Task::spawn(async move {
-            shard.resend_all(&row, &alerts, &receipts).await;
-            whole.settle();
-        });
-        self.incarnation()._resending = Some(resending);
-        unsettled
-    }
-
-    async fn resend_all(&self, row: &LeaseRow, alerts: &Address<AlertsMsg>, receipts: &Receipts) {
-        let shard = &self.context.shard;
-        let mut backoff = Duration::from_millis(200);
-        let unsent = loop {
-            match recovery::unsent_alerts(&self.ports.objects, row).await {
-                Ok(unsent) => break unsent,
-                Err(RecoveryError::Call(error)) if matches!(error.failure, Failure::Throttled | Failure::Transient) => {
-                    warn!(%shard, %error, "alerts that may not have left cannot be read, trying again");
-                    tokio::time::sleep(self.context.chance.spread(backoff)).await;
-                    backoff = (backoff * 2).min(Duration::from_secs(10));
-                }
-                Err(error) => {
-                    actors::metrics::alerts_not_resent(shard);
-                    return error!(%shard, %error, "alerts that may not have left cannot be sent again; they are in the zone");
-                }
-            }
-        };
-        if unsent.cut_off {
-            actors::metrics::alerts_not_resent(shard);
-            error!(%shard, through = %row.alerts_through, "older alerts are not sent again; they are in the zone");
-        }
-        for alert in unsent.alerts {
-            // The queue of alerts is for new ones first; what does not fit into it is lost.
-            while receipts.outstanding() > RESENDING_MAX {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            let sent = alerts.send(AlertsMsg::Send { alert, receipt: Some(receipts.issue()) });
-            if sent.is_err() {
-                // The alerts have ended, and with them, downstream first, this shard.
-                return;
-            }
-        }
     }
 
     /// LINEAGE: the rows of the parents, all of which have ended. The table is asked here again, consistently: what

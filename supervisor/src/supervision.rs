@@ -17,6 +17,7 @@
 mod child;
 mod facts;
 mod halt;
+pub mod history;
 mod hosted;
 pub mod restart;
 mod root;

@@ -5,13 +5,15 @@
 //! the fix; a drain leaves nothing half done.
 //! **Not here**: the command line (`cli.rs`), how children restart (`supervision.rs`).
 
+mod controls;
 mod directory;
 mod figures;
+mod sight;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actors::alerts::{AlertsActor, AlertsArgs, AlertsConfig};
+use actors::alerts::{AlertsActor, AlertsArgs, AlertsConfig, RecentAlerts};
 use actors::budget::Budget;
 use actors::metrics::AlertFigures;
 use actors::node::NodeState;
@@ -28,10 +30,15 @@ use actors::sensor::SensorRules;
 use actors::shard::{ShardContext, ShardFigures};
 use messages::{EventSchema, HashRange};
 use ractor::{ActorCell, ActorRef};
+use tokio::sync::watch;
 use tracing::warn;
 
+use self::controls::{LeasesAddress, WorkerControls};
 pub use self::directory::Directory;
+use self::sight::WorkerSight;
 use crate::leases::{self, LeaseFigures, LeasesActor, LeasesArgs, LeasesConfig, LeasesMsg, Trouble};
+use crate::ops::admin::Controls;
+use crate::ops::sight::{EpochLimits, Sight};
 use crate::ops::{Check, Readiness};
 use crate::shard::{Shard, ShardConfig, ShardPorts};
 use crate::shards::{Owned, ShardsActor, ShardsArgs, drain_shards};
@@ -41,8 +48,8 @@ use crate::supervision::{
     ChildSpec, Root, RootError, StartContext, StartError, SupervisorArgs, SupervisorConfig, Surroundings,
 };
 
-/// A shard that has not been read for this long is not being read.
-const READ_SILENCE_MS_MAX: i64 = 30_000;
+/// What has not worked for this long does not work.
+const SILENCE_MS_MAX: i64 = 30_000;
 
 /// Everything a worker needs to know.
 #[derive(Clone, Debug)]
@@ -105,6 +112,8 @@ pub struct Worker {
     alert_figures: Arc<AlertFigures>,
     budget: Budget,
     clock: Clock,
+    sight: WorkerSight,
+    controls: WorkerControls,
 }
 
 /// A worker could not start.
@@ -143,19 +152,35 @@ impl Worker {
         let heartbeat = claim_name(&config, &ports, None).await?;
         let tree = Tree::new(config.nodes_max);
         let budget = Budget::new(config.memory_budget);
-        let (owned, leases, alert_figures) = (Owned::default(), Arc::default(), Arc::default());
+        let (owned, leases, alert_figures, recent) = (Owned::default(), Arc::default(), Arc::default(), Arc::default());
+        let leases_address = LeasesAddress::default();
         let chance = ports.chance.clone();
         let surroundings =
             Surroundings { tree: tree.clone(), clock: ports.clock.clone(), jitter: Arc::new(move || chance.unit()) };
         let children = vec![
-            alerts(&config, &ports, &alert_figures),
-            leases_box(&config, &ports, &owned, &leases, heartbeat),
+            alerts(&config, &ports, &alert_figures, &recent),
+            leases_box(&config, &ports, &owned, &leases, &leases_address, heartbeat),
             shards_box(&config, &ports, &owned, &budget, surroundings.clone()),
         ];
         let root = Root::spawn(SupervisorArgs::new("", children, config.supervisor.clone(), surroundings)).await?;
         let watchdog = Watchdog::spawn(tree.clone(), config.watchdog);
         let clock = ports.clock;
-        Ok(Self { root, _watchdog: watchdog, tree, owned, leases, alert_figures, budget, clock })
+        let committer = &config.shard.committer;
+        let sight = WorkerSight {
+            owned: owned.clone(),
+            leases: Arc::clone(&leases),
+            budget: budget.clone(),
+            recent,
+            alert_figures: Arc::clone(&alert_figures),
+            clock: clock.clone(),
+            limits: EpochLimits {
+                age_max: committer.age_max,
+                bytes_max: committer.bytes_max,
+                partitions_max: committer.partitions_max,
+            },
+        };
+        let controls = WorkerControls { stream: ports.stream, leases: leases_address, drain: Arc::default() };
+        Ok(Self { root, _watchdog: watchdog, tree, owned, leases, alert_figures, budget, clock, sight, controls })
     }
 
     /// Waits until the tree ends by itself: only when a child was given up.
@@ -201,12 +226,29 @@ impl Worker {
         &self.budget
     }
 
+    /// What the ops endpoint looks at.
+    pub fn sight(&self) -> Arc<dyn Sight> {
+        Arc::new(self.sight.clone())
+    }
+
+    /// What an operator can have done.
+    pub fn controls(&self) -> Arc<dyn Controls> {
+        Arc::new(self.controls.clone())
+    }
+
+    /// Turns true when an operator wants the worker drained.
+    pub fn drain_asked(&self) -> watch::Receiver<bool> {
+        self.controls.drain.subscribe()
+    }
+
     /// Whether data flows, and if not, where it stands still. Asks no service: a probe must not cost a request each.
     pub fn readiness(&self) -> Readiness {
         let (owned, tree, clock, leases) =
             (self.owned.clone(), self.tree.clone(), self.clock.clone(), self.leases.clone());
         Arc::new(move || {
-            let mut checks: Vec<Check> = owned.all().iter().map(|shard| shard_check(shard, clock.now_ms())).collect();
+            let now_ms = clock.now_ms();
+            let mut checks: Vec<Check> = owned.all().iter().flat_map(|shard| shard_checks(shard, now_ms)).collect();
+            checks.push(table_check(leases.seen().at_ms, now_ms));
             checks.extend(leases.troubles().into_iter().map(trouble_check));
             let down = tree.nodes().into_iter().filter(|node| node.state() != NodeState::Running);
             checks.extend(down.map(|node| Check {
@@ -250,17 +292,31 @@ fn limits(config: &WorkerConfig) -> String {
     format!("{:?} {aggregator:?} known {known} crashes {crashes} ids {}", reader.decode, config.event_ids_max)
 }
 
-fn shard_check(shard: &Shard, now_ms: i64) -> Check {
-    let name = format!("shard {} is read", shard.context.shard.short());
-    let read_at_ms = shard.context.figures.read_at_ms();
+fn shard_checks(shard: &Shard, now_ms: i64) -> [Check; 2] {
+    let (short, figures) = (shard.context.shard.short(), &shard.context.figures);
+    let holds = figures.holds();
+    let read_at_ms = figures.read_at_ms();
     let silent_ms = now_ms.saturating_sub(read_at_ms);
     let ok = figures::is_read(&shard.context.figures, now_ms);
+    let cause = holds.starting.or(holds.reading).map(|held| format!(": {}", held.cause)).unwrap_or_default();
     let why = match (ok, read_at_ms) {
         (true, _) => String::new(),
-        (false, 0) => "not read yet".to_owned(),
-        (false, _) => format!("last read {} s ago", silent_ms / 1000),
+        (false, 0) => format!("not read yet{cause}"),
+        (false, _) => format!("last read {} s ago{cause}", silent_ms / 1000),
     };
-    Check { name, ok, why }
+    let read = Check { name: format!("shard {short} is read"), ok, why };
+    let failing = holds.uploading.filter(|held| now_ms.saturating_sub(held.since_ms) > SILENCE_MS_MAX);
+    let why = failing.map(|held| format!("for {} s: {}", (now_ms - held.since_ms) / 1000, held.cause));
+    let stored = Check { name: format!("shard {short} is stored"), ok: why.is_none(), why: why.unwrap_or_default() };
+    [read, stored]
+}
+
+fn table_check(seen_ms: i64, now_ms: i64) -> Check {
+    // Before the first look the worker has not begun.
+    let silent_ms = if seen_ms == 0 { 0 } else { now_ms.saturating_sub(seen_ms) };
+    let ok = silent_ms < SILENCE_MS_MAX;
+    let why = if ok { String::new() } else { format!("last read {} s ago", silent_ms / 1000) };
+    Check { name: "the lease table is read".to_owned(), ok, why }
 }
 
 fn trouble_check((trouble, why): (Trouble, String)) -> Check {
@@ -306,16 +362,17 @@ fn leases_box(
     ports: &WorkerPorts,
     owned: &Owned,
     figures: &Arc<LeaseFigures>,
+    address: &LeasesAddress,
     heartbeat: Heartbeat,
 ) -> ChildSpec {
     let (config, ports) = (config.clone(), ports.clone());
-    let (owned, figures) = (owned.clone(), figures.clone());
+    let (owned, figures, address) = (owned.clone(), figures.clone(), address.clone());
     // The first incarnation has what was claimed at the start; the others claim again.
     let incarnation = heartbeat.row().incarnation.clone();
     let names = Arc::new(Mutex::new((Some(heartbeat), incarnation)));
     let start = move |context: StartContext| {
         let (config, ports, names) = (config.clone(), ports.clone(), names.clone());
-        let (owned, figures) = (owned.clone(), figures.clone());
+        let (owned, figures, address) = (owned.clone(), figures.clone(), address.clone());
         async move {
             let (claimed, mine) = {
                 let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
@@ -341,7 +398,9 @@ fn leases_box(
                 figures,
                 node: context.node.clone(),
             };
-            context.spawn(LeasesActor { config: config.leases.clone() }, args).await
+            let leases = context.spawn(LeasesActor { config: config.leases.clone() }, args).await?;
+            address.set(ActorRef::from(leases.clone()));
+            Ok(leases)
         }
     };
     ChildSpec::new("leases", "leases", start).draining_by(say_goodbye)
@@ -419,15 +478,21 @@ fn hash_range(info: &ShardInfo) -> HashRange {
     })
 }
 
-fn alerts(config: &WorkerConfig, ports: &WorkerPorts, figures: &Arc<AlertFigures>) -> ChildSpec {
+fn alerts(
+    config: &WorkerConfig,
+    ports: &WorkerPorts,
+    figures: &Arc<AlertFigures>,
+    recent: &Arc<RecentAlerts>,
+) -> ChildSpec {
     let (config, transports, clock) = (config.alerts.clone(), ports.transports.clone(), ports.clock.clone());
-    let (figures, chance) = (figures.clone(), ports.chance.clone());
+    let (figures, recent, chance) = (figures.clone(), recent.clone(), ports.chance.clone());
     let start = move |context: StartContext| {
         let args = AlertsArgs {
             transports: transports.clone(),
             clock: clock.clone(),
             chance: chance.clone(),
             figures: figures.clone(),
+            recent: recent.clone(),
             node: context.node.clone(),
         };
         let actor = AlertsActor { config: config.clone() };

@@ -9,6 +9,7 @@ mod config_command;
 mod demo;
 mod kill;
 mod log;
+mod operate;
 mod poison;
 mod run_against_local;
 

@@ -271,6 +271,21 @@ pub fn try_get(base_url: &str, target: &str) -> Option<(u16, String)> {
     Some((head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned()))
 }
 
+/// `POST` of a body, with these header lines besides the usual ones. The status and the body of the answer.
+pub fn post(base_url: &str, target: &str, headers: &str, body: &str) -> (u16, String) {
+    let address = base_url.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let n = body.len();
+    let head = format!("POST {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {n}\r\n");
+    // A server that refuses by the head alone may close before the body.
+    let _ = write!(stream, "{head}{headers}\r\n{body}");
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{target}: {answer:?}"));
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
 /// How many objects a zone of a lake has so far.
 pub fn n_objects(root: &Path, zone: &str) -> usize {
     crate::lake::Lake::read(root).files(zone, "").len()

@@ -116,6 +116,11 @@ const FAMILIES: &[Family] = &[
         &["kind"],
         "alerts that found the queue full; they are stored in the alerts zone",
     ),
+    Family::counter(
+        "mangrove_alerts_not_resent_total",
+        &["shard"],
+        "times that alerts of a shard's last owner could not be sent again; they are stored in the alerts zone",
+    ),
     Family::gauge("mangrove_alerts_waiting", &[], "alerts queued or under way"),
     Family::histogram("mangrove_alert_send_seconds", &["transport"], "time to hand one alert to one transport"),
     Family::histogram("mangrove_alert_latency_seconds", &[], "from the record's arrival to the alert handed over"),

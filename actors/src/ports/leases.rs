@@ -244,6 +244,16 @@ impl LeaseTable {
         write.set("mangroveGivenUpBy", text(owner)).remove("leaseOwner");
         Lease { table: self.clone(), row }.write_as_owner(write).await
     }
+
+    /// Says of a shard that nobody has that others are to try it first. Nothing is changed if somebody has it.
+    pub async fn decline(&self, shard: &ShardId, worker: &str) -> Result<(), LeaseError> {
+        let Some(row) = self.get(shard).await?.filter(|row| row.owner.is_none()) else { return Ok(()) };
+        let mut write = Write::default();
+        write.set("mangroveGivenUpBy", text(worker));
+        write.only_if("leaseCounter", number(row.counter)).only_if_absent("leaseOwner");
+        // Somebody was faster: then it is in good hands.
+        self.write(shard.as_str(), write, ATTEMPTS_MAX).await.map(|_| ()).map_err(LeaseError::Call)
+    }
 }
 
 impl Rows {

@@ -2,7 +2,7 @@
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::types::ShardIteratorType;
-use messages::{Position, RawRecord, SequenceNumber, ShardId};
+use messages::{HashRange, Position, RawRecord, SequenceNumber, ShardId};
 
 use super::aws::{CallError, Failure, classify};
 use super::faults::{Faults, Mechanism};
@@ -103,6 +103,37 @@ impl Stream {
         iterator.ok_or_else(|| malformed(action(), "the answer has no iterator"))
     }
 
+    /// Splits an open shard in the middle of its hash range. Answers where; the children appear a little later.
+    pub async fn split(&self, shard: &ShardId) -> Result<String, CallError> {
+        let action = || format!("split {shard}");
+        let open = self.open_shard(shard, action()).await?;
+        let range = HashRange::parse(&open.hash_range.0, &open.hash_range.1);
+        let range = range.map_err(|error| refused(action(), error.to_string()))?;
+        let middle = range.middle().ok_or_else(|| refused(action(), "it has a single hash key"))?.to_string();
+        let request = self.client.split_shard().stream_name(&self.name).shard_to_split(shard.as_str());
+        request.new_starting_hash_key(&middle).send().await.map_err(|e| classify(action(), e))?;
+        Ok(middle)
+    }
+
+    /// Merges an open shard with an adjacent open one; the child appears a little later.
+    pub async fn merge(&self, shard: &ShardId, with: &ShardId) -> Result<(), CallError> {
+        let action = || format!("merge {shard} with {with}");
+        self.open_shard(shard, action()).await?;
+        self.open_shard(with, action()).await?;
+        let request = self.client.merge_shards().stream_name(&self.name).shard_to_merge(shard.as_str());
+        let answer = request.adjacent_shard_to_merge(with.as_str()).send().await;
+        answer.map(|_| ()).map_err(|e| classify(action(), e))
+    }
+
+    async fn open_shard(&self, shard: &ShardId, action: String) -> Result<ShardInfo, CallError> {
+        let found = self.shards().await?.into_iter().find(|info| info.shard == *shard);
+        match found {
+            Some(info) if !info.closed => Ok(info),
+            Some(_) => Err(refused(action, format!("{shard} is closed"))),
+            None => Err(refused(action, format!("the stream has no shard {shard}"))),
+        }
+    }
+
     /// An iterator that begins after the position.
     pub async fn iterator(&self, shard: &ShardId, after: &Position) -> Result<String, CallError> {
         let action = || format!("get an iterator of {shard} after {after}");
@@ -172,6 +203,10 @@ fn shard_info(shard: &aws_sdk_kinesis::types::Shard) -> ShardInfo {
         hash_range: range.unwrap_or_default(),
         closed: shard.sequence_number_range().is_some_and(|r| r.ending_sequence_number().is_some()),
     }
+}
+
+fn refused(action: String, why: impl Into<String>) -> CallError {
+    CallError { action, failure: Failure::Refused, code: None, message: why.into() }
 }
 
 fn malformed(action: String, what: &str) -> CallError {

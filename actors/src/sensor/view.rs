@@ -26,8 +26,10 @@ pub(super) fn of(core: &SensorCore, shard: &str) -> SensorView {
         last_event_time_us: state.last_event_time_us,
         last_arrival_ms: state.last_arrival_ms,
         version: state.attributes.version,
+        version_since_us: state.attributes.valid_from_us,
         restarts: 0,
         fields: fields(core),
+        recent: None,
     }
 }
 

@@ -37,6 +37,14 @@ pub(super) fn endpoint(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Where other workers find this one: an address, since they ask no names.
+pub(super) fn advertised(text: &str) -> Result<(), String> {
+    let wrong = || "must be of the form \"http://10.0.0.1:8080\": an IP address, no path".to_owned();
+    let url = web_address(text).map_err(|_| wrong())?;
+    let plain = url.scheme() == "http" && url.path() == "/" && url.query().is_none() && !has_credentials(&url);
+    (plain && ip_of(&url).is_some_and(|ip| !ip.is_unspecified())).then_some(()).ok_or_else(wrong)
+}
+
 /// An SNS topic.
 pub(super) fn topic(text: &str) -> Result<(), String> {
     let parts: Vec<&str> = text.split(':').collect();

@@ -88,9 +88,9 @@ pub(super) fn ops_bind(s: &mut Section<'_>) -> SocketAddr {
     bind
 }
 
-/// Where other workers find the ops endpoint; none is where it listens.
-pub(super) fn ops_address(s: &mut Section<'_>) -> Option<String> {
-    optional(s.text("address", |text| if text.is_empty() { Ok(()) } else { addresses::endpoint(text) }))
+/// The base URL by which other workers ask this one.
+pub(super) fn advertise(s: &mut Section<'_>) -> Option<String> {
+    optional(s.text("advertise", |text| if text.is_empty() { Ok(()) } else { addresses::advertised(text) }))
 }
 
 /// The ops endpoint; it calls hanging what the watchdog calls hanging.
@@ -99,6 +99,7 @@ pub(super) fn ops(s: &mut Section<'_>, hang_timeout: Duration) -> OpsConfig {
         connections_max: s.count("connections_max", 1..=10_000),
         request_timeout: s.duration("request_timeout", millis(100)..=seconds(300)),
         hosts: s.texts("hosts", HOSTS_MAX, addresses::host),
+        event_listeners_max: s.count("event_listeners_max", 1..=1_000),
         hang_timeout,
     }
 }

@@ -10,8 +10,8 @@ use toml::Value;
 use super::addresses::redacted;
 use super::layers::{Entry, Values};
 
-/// Values that can hold credentials. All are addresses.
-const SECRET: [&str; 3] = ["alerts.webhooks", "alerts.alertmanagers", "aws.endpoint_url"];
+/// Values that can hold credentials. All are addresses but the token, which is nothing that can be shown in part.
+const SECRET: [&str; 4] = ["alerts.webhooks", "alerts.alertmanagers", "aws.endpoint_url", "admin.token"];
 
 /// Sources are aligned behind values up to this width.
 const VALUE_WIDTH: usize = 40;
@@ -41,7 +41,11 @@ impl Report {
             Line {
                 section: entry.section.clone(),
                 key: entry.key.clone(),
-                value: if secret { hidden(&entry.value) } else { entry.value.clone() },
+                value: match secret {
+                    true if entry.section == "admin" && entry.value.as_str() != Some("") => "***".into(),
+                    true => hidden(&entry.value),
+                    false => entry.value.clone(),
+                },
                 source: entry.source.to_string(),
             }
         };

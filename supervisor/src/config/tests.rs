@@ -286,3 +286,35 @@ fn without_a_host_name_the_id_must_be_set() {
     world.sources.host_name = None;
     world.has_problem(&["mangrove.toml: worker.id: is not set", "MANGROVE_WORKER__ID"]);
 }
+
+#[test]
+fn the_admin_endpoint_wants_a_token_that_stands_nowhere() {
+    let token = "correct-horse-battery-staple-0123";
+    World::complete("admin.bind = \"127.0.0.1:8081\"").has_problem(&["admin.token_file: must be set"]);
+    let in_file = World::complete(&format!("admin.bind = \"127.0.0.1:8081\"\nadmin.token = \"{token}\""));
+    in_file.has_problem(&["admin.token: must not stand here", "MANGROVE_ADMIN__TOKEN"]);
+    assert!(!in_file.problems().concat().contains(token));
+    let short = [("MANGROVE_ADMIN__BIND", "127.0.0.1:0"), ("MANGROVE_ADMIN__TOKEN", "short")];
+    World::complete("").environment(&short).has_problem(&["admin.token: must have 32 to 512 characters, not 5"]);
+    let remote = [("MANGROVE_ADMIN__BIND", "0.0.0.0:8081"), ("MANGROVE_ADMIN__TOKEN", token)];
+    World::complete("").environment(&remote).has_problem(&["admin.bind: 0.0.0.0:8081", "admin.allow_remote = true"]);
+
+    let good = [("MANGROVE_ADMIN__BIND", "127.0.0.1:0"), ("MANGROVE_ADMIN__TOKEN", token)];
+    let Effective { config, report } = World::complete("").environment(&good).load();
+    assert!(config.admin.is_some() && !format!("{config:?}").contains(token));
+    assert!(!report.to_toml().contains(token) && !report.to_json().to_string().contains(token));
+    let by_file = World::complete("admin.bind = \"127.0.0.1:0\"\nadmin.token_file = \"/nowhere/token\"");
+    by_file.has_problem(&["admin.token_file: /nowhere/token cannot be read"]);
+    assert!(World::complete("").load().config.admin.is_none());
+}
+
+#[test]
+fn other_workers_are_told_an_address_that_they_can_ask() {
+    let told = |more: &str, listens: &str| World::complete(more).load().config.advertised(listens.parse().unwrap());
+    assert_eq!(told("", "127.0.0.1:8080"), "http://127.0.0.1:8080");
+    assert_eq!(told("", "0.0.0.0:8080"), "");
+    assert_eq!(told("ops.advertise = \"http://10.0.0.7:8080\"", "0.0.0.0:8080"), "http://10.0.0.7:8080");
+    for wrong in ["10.0.0.7:8080", "http://worker-0:8080", "http://0.0.0.0:8080", "http://10.0.0.7/path"] {
+        World::complete(&format!("ops.advertise = \"{wrong}\"")).has_problem(&["ops.advertise: ", "an IP address"]);
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actors::metrics::failure_name;
@@ -12,6 +12,8 @@ use messages::ShardId;
 use metrics::counter;
 use tokio::time::Instant;
 use tracing::warn;
+
+use super::seen::LeasesSeen;
 
 /// Something that keeps shards from being read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +55,7 @@ pub struct LeaseFigures {
     losses: AtomicU64,
     fences: AtomicU64,
     troubles: Mutex<BTreeMap<Trouble, String>>,
+    seen: Mutex<Arc<LeasesSeen>>,
 }
 
 impl LeaseFigures {
@@ -103,8 +106,17 @@ impl LeaseFigures {
         warn!(call, %error, "a call of the lease table failed, trying again");
     }
 
-    pub(super) fn saw(&self, unowned: usize) {
+    pub(super) fn saw_unowned(&self, unowned: usize) {
         self.unowned.store(unowned as u64, Ordering::Relaxed);
+    }
+
+    /// What the last look at the table showed, at most a second older than the look itself.
+    pub fn seen(&self) -> Arc<LeasesSeen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn saw(&self, seen: LeasesSeen) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(seen);
     }
 
     pub(super) fn settled(&self, settled: bool, asked_ms: i64) {

@@ -102,6 +102,12 @@ impl Observer {
             || self.workers.get(worker).is_some_and(|seen| !seen.gone && self.age(seen.since) < self.patience.worker)
     }
 
+    /// Every worker that has a row, with how long its beat has stood still.
+    pub(super) fn workers(&self) -> impl Iterator<Item = (&WorkerRow, Duration)> {
+        let present = self.workers.values().filter(|seen| !seen.gone);
+        present.map(|seen| (&seen.value, self.age(seen.since)))
+    }
+
     /// The workers that may be given shards. Who has not been seen to beat yet may be long dead.
     pub(super) fn candidates(&self) -> impl Iterator<Item = &str> {
         let others = self.workers.iter().filter(|(id, seen)| **id != self.me && seen.moved && !seen.value.leaving);

@@ -4,10 +4,12 @@
 //! **Promises** at most `connections_max`; at the limit the socket that has been open for longest without a request
 //! under way makes room, so that idle sockets, however many, cannot lock out a probe. Heads are bounded in bytes,
 //! lines and time.
-//! **Not here**: bodies. No route reads one.
+//! A listener of events counts as idle between them: under a flood it makes room, and comes again.
+//! **Not here**: bodies. Only orders have one, and its size is limited where they are read.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,7 +29,7 @@ use tokio::time::{sleep, timeout};
 use tower::{ServiceExt, service_fn};
 use tracing::warn;
 
-use super::guard::LocalIp;
+use super::guard::{LocalIp, RemoteIp};
 use super::{OpsConfig, OpsError};
 
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -56,9 +58,9 @@ pub(super) async fn serve(
             () = &mut down => break,
             Some(_) = tasks.join_next() => (),
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, from)) => {
                     failures = 0;
-                    open(stream, &router, limits, &slots, &mut tasks);
+                    open(stream, from.ip(), &router, limits, &slots, &mut tasks);
                 }
                 // The client went away before we looked.
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => (),
@@ -80,7 +82,14 @@ pub(super) async fn serve(
     Ok(())
 }
 
-fn open(stream: TcpStream, router: &Router, limits: &OpsConfig, slots: &Arc<Slots>, tasks: &mut JoinSet<()>) {
+fn open(
+    stream: TcpStream,
+    from: IpAddr,
+    router: &Router,
+    limits: &OpsConfig,
+    slots: &Arc<Slots>,
+    tasks: &mut JoinSet<()>,
+) {
     // All slots answer requests right now: whoever comes may come again.
     if !slots.make_room(limits.connections_max) {
         return counter!("mangrove_ops_connections_refused_total").increment(1);
@@ -90,6 +99,7 @@ fn open(stream: TcpStream, router: &Router, limits: &OpsConfig, slots: &Arc<Slot
     let (router, answering, read_timeout) = (router.clone(), under_way.clone(), limits.request_timeout);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(LocalIp(local.ip()));
+        request.extensions_mut().insert(RemoteIp(from));
         let answering = Answering::begin(&answering);
         let answer = router.clone().oneshot(request);
         async move {

@@ -3,7 +3,8 @@
 //! **Not here**: how. The implementation asks the router of every owned shard, each with its own time limit.
 
 use futures_util::future::BoxFuture;
-use messages::{SensorId, SensorPage, SensorView};
+use messages::{SensorId, SensorPage, SensorSummary, SensorView};
+use serde::Serialize;
 
 /// Knows the sensors of all shards that this worker owns.
 pub trait SensorDirectory: Send + Sync + 'static {
@@ -19,12 +20,35 @@ pub trait SensorDirectory: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'a, Result<Option<SensorPage>, Unanswered>>;
 
+    /// The first sensors, by id, whose id begins with this: of each owned shard at most `limit`. A shard that does not
+    /// answer does not keep the others' from being found.
+    fn search<'a>(&'a self, prefix: &'a str, limit: usize) -> BoxFuture<'a, Found>;
+
     /// Kills one sensor's actor, for tests of what follows. False if no owned shard has an actor for it.
     #[cfg(feature = "fault-points")]
     fn kill(&self, id: SensorId) -> BoxFuture<'_, Result<bool, Unanswered>>;
 
     /// The number of sensors of every owned shard. Must be cheap: it is asked for with every tree.
     fn counts(&self) -> BoxFuture<'_, Vec<SensorCounts>>;
+}
+
+/// What a search has found.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The sensors, shard by shard.
+    pub sensors: Vec<FoundSensor>,
+    /// Shards that did not answer: they may be restarting.
+    pub unanswered: Vec<String>,
+}
+
+/// A sensor with its shard.
+#[derive(Clone, Debug, Serialize)]
+pub struct FoundSensor {
+    /// The short id of its shard.
+    pub shard: String,
+    /// The sensor.
+    #[serde(flatten)]
+    pub summary: SensorSummary,
 }
 
 /// The sensors of one shard in numbers.

@@ -26,7 +26,21 @@ const TARGET_BYTES_MAX: usize = 4096;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LocalIp(pub(super) IpAddr);
 
+/// The address that a request came from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RemoteIp(pub(super) IpAddr);
+
+/// Which listener a request came in by.
+#[derive(Clone, Debug)]
+pub(super) struct Door {
+    pub(super) state: Arc<OpsState>,
+    /// Whether orders are taken here, by who has the token.
+    pub(super) admin: bool,
+}
+
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+/// Tells the page that this listener takes orders.
+const TAKES_ORDERS: HeaderName = HeaderName::from_static("x-mangrove-orders");
 /// A route may set its own, for example a page its own policy.
 const HEADERS: [(HeaderName, &str); 5] = [
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -36,8 +50,9 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
 ];
 
-pub(super) async fn guard(State(state): State<Arc<OpsState>>, request: Request, next: Next) -> Response {
-    let mut response = match refusal(&state, &request) {
+pub(super) async fn guard(State(door): State<Door>, request: Request, next: Next) -> Response {
+    let state = &door.state;
+    let mut response = match refusal(&door, &request) {
         Some(refusal) => refusal,
         None => match timeout(state.config.request_timeout, next.run(request)).await {
             Ok(response) => response,
@@ -47,17 +62,21 @@ pub(super) async fn guard(State(state): State<Arc<OpsState>>, request: Request, 
     for (name, value) in HEADERS {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
+    if door.admin {
+        response.headers_mut().insert(TAKES_ORDERS, HeaderValue::from_static("taken"));
+    }
     response
 }
 
-fn refusal(state: &OpsState, request: &Request) -> Option<Response> {
-    if !is_for_us(request, &state.config.hosts) {
+fn refusal(door: &Door, request: &Request) -> Option<Response> {
+    if !is_for_us(request, &door.state.config.hosts) {
         let hint = "ask for localhost or the worker's own address, or add the name to ops.hosts in the configuration";
         return Some(
             Refusal::new(StatusCode::MISDIRECTED_REQUEST, "this is not the host asked for", hint).into_response(),
         );
     }
-    if request.method() != Method::GET && !changes_on_purpose(request) {
+    let order = door.admin && request.method() == Method::POST && request.uri().path().starts_with("/admin/");
+    if request.method() != Method::GET && !order && !changes_on_purpose(door, request) {
         let refusal =
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered", "nothing can be changed here");
         return Some(([(ALLOW, "GET")], refusal).into_response());
@@ -70,12 +89,12 @@ fn refusal(state: &OpsState, request: &Request) -> Option<Response> {
 }
 
 #[cfg(feature = "fault-points")]
-fn changes_on_purpose(request: &Request) -> bool {
-    super::chaos::admits(request)
+fn changes_on_purpose(door: &Door, request: &Request) -> bool {
+    !door.admin && super::chaos::admits(request)
 }
 
 #[cfg(not(feature = "fault-points"))]
-fn changes_on_purpose(_: &Request) -> bool {
+fn changes_on_purpose(_: &Door, _: &Request) -> bool {
     false
 }
 

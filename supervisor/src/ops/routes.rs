@@ -7,23 +7,51 @@ use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::get;
 
+use super::admin::{self, Admin};
+use super::guard::Door;
 use super::reply::Refusal;
-use super::{OpsState, guard, health, metrics, sensors, tree};
+use super::{OpsState, cluster, events, guard, health, history, metrics, page, picture, sensors, shards, tree};
 
+/// The ops listener: nothing here changes anything.
 pub(super) fn router(state: Arc<OpsState>) -> Router {
-    let router = Router::new()
+    let router = reading();
+    #[cfg(feature = "fault-points")]
+    let router = router.route(super::chaos::PATH, axum::routing::post(super::chaos::kill));
+    let door = Door { state: state.clone(), admin: false };
+    router.layer(middleware::from_fn_with_state(door, guard::guard)).with_state(state)
+}
+
+/// The admin listener: the same to look at, and the orders.
+pub(super) fn admin_router(admin: Arc<Admin>) -> Router {
+    let door = Door { state: admin.ops.clone(), admin: true };
+    let router = reading().with_state(admin.ops.clone()).merge(admin::router(admin));
+    router.layer(middleware::from_fn_with_state(door, guard::guard))
+}
+
+fn reading() -> Router<Arc<OpsState>> {
+    Router::new()
+        .route("/", get(page::index))
+        .route("/page/{file}", get(page::file))
+        .route("/runbooks/{name}", get(page::runbook))
+        .route("/openapi.json", get(page::openapi))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::render))
+        .route("/overview", get(picture::overview))
         .route("/tree", get(tree::tree))
+        .route("/shards", get(shards::shards))
+        .route("/epochs", get(shards::epochs))
+        .route("/sensors", get(sensors::search))
         .route("/sensors/{id}", get(sensors::sensor))
-        .fallback(unknown);
-    #[cfg(feature = "fault-points")]
-    let router = router.route(super::chaos::PATH, axum::routing::post(super::chaos::kill));
-    router.layer(middleware::from_fn_with_state(state.clone(), guard::guard)).with_state(state)
+        .route("/alerts", get(history::alerts))
+        .route("/restarts", get(history::restarts_route))
+        .route("/cluster", get(cluster::cluster))
+        .route("/config", get(history::config))
+        .route("/events", get(events::events))
+        .fallback(unknown)
 }
 
 async fn unknown() -> Refusal {
-    let hint = "there are /livez, /readyz, /metrics, /tree, /tree?shard=<shard>&offset=0&limit=100, /sensors/<id>";
+    let hint = "/ is the page, /openapi.json lists all routes, such as /livez, /readyz, /metrics, /tree, /shards";
     Refusal::new(StatusCode::NOT_FOUND, "there is nothing here", hint)
 }

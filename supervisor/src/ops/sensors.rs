@@ -1,4 +1,4 @@
-//! One sensor by its id, and a shard's sensors page by page.
+//! One sensor by its id, those whose id begins with something, and a shard's sensors page by page.
 
 use std::sync::Arc;
 
@@ -11,11 +11,13 @@ use messages::{SensorId, SensorView, ShardId};
 use serde::{Deserialize, Serialize};
 
 use super::OpsState;
-use super::directory::Unanswered;
+use super::directory::{Found, FoundSensor, Unanswered};
 use super::reply::Refusal;
 
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1000;
+const SEARCH_DEFAULT: usize = 50;
+const SEARCH_MAX: usize = 200;
 /// Shards named in a hint.
 const HINT_SHARDS_MAX: usize = 20;
 
@@ -52,6 +54,41 @@ pub(super) async fn sensor(
             "ask the worker that owns its shard; a sensor is known from its first event on",
         )),
     }
+}
+
+/// What ids begin with, and how many to list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SearchQuery {
+    q: Option<String>,
+    limit: Option<usize>,
+}
+
+/// The first sensors found, ordered by id.
+#[derive(Debug, Serialize)]
+pub(super) struct SearchReply {
+    worker: String,
+    q: String,
+    limit: usize,
+    /// Sensors that this worker's shards know.
+    total: usize,
+    sensors: Vec<FoundSensor>,
+    /// Shards that did not answer: they may be restarting.
+    unanswered: Vec<String>,
+}
+
+pub(super) async fn search(
+    State(state): State<Arc<OpsState>>,
+    query: Result<Query<SearchQuery>, QueryRejection>,
+) -> Result<Json<SearchReply>, Refusal> {
+    let Query(query) = query.map_err(|error| bad_request(error.body_text(), "?q=<what ids begin with>&limit=50"))?;
+    let q = query.q.unwrap_or_default();
+    let limit = query.limit.unwrap_or(SEARCH_DEFAULT).min(SEARCH_MAX);
+    let Found { mut sensors, unanswered } = state.sensors.search(&q, limit).await;
+    sensors.sort_by(|a, b| a.summary.sensor_id.cmp(&b.summary.sensor_id));
+    sensors.truncate(limit);
+    let total = state.sensors.counts().await.iter().map(|counts| counts.total).sum();
+    Ok(Json(SearchReply { worker: state.worker_id.clone(), q, limit, total, sensors, unanswered }))
 }
 
 pub(super) async fn page(state: &OpsState, shard: &str, query: &PageQuery) -> Result<PageReply, Refusal> {

@@ -1,7 +1,11 @@
 //! The endpoint over real HTTP, friendly and hostile.
 
+mod admin;
 #[cfg(feature = "fault-points")]
 mod chaos;
+mod contract;
 mod hostile;
+mod look;
 mod queries;
+mod shown;
 mod world;

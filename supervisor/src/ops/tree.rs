@@ -4,6 +4,7 @@
 //! shards, never with the sensors.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actors::node::{Node, NodeState};
 use axum::Json;
@@ -15,7 +16,12 @@ use tokio::time::Instant;
 
 use super::directory::SensorCounts;
 use super::reply::Refusal;
+use super::sampler::Sampler;
 use super::{OpsState, sensors};
+use crate::supervision::tree::Listed;
+
+/// In one handler for longer, an actor counts as busy all the time.
+const HANDLER_LONG: Duration = Duration::from_secs(1);
 
 /// The tree of one worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,11 +57,31 @@ pub struct TreeNode {
     pub handled: u64,
     /// For how long it has been in one handler.
     pub busy_ms: Option<u64>,
+    /// Messages handled in a second, as far as somebody looks.
+    #[serde(default)]
+    pub rate: Option<f64>,
+    /// The share of its time that it spends in handlers, waiting for services included.
+    #[serde(default)]
+    pub busy: Option<f64>,
+    /// The restart budget that it shares with its siblings.
+    #[serde(default)]
+    pub budget: Option<RestartBudgetLine>,
     /// For a shard: its sensors in numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sensors: Option<ShardSensors>,
     /// What is below it, downstream first.
     pub children: Vec<TreeNode>,
+}
+
+/// How much of a restart budget is spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartBudgetLine {
+    /// Failures within the window.
+    pub spent: u32,
+    /// Restarts allowed within the window; the next failure goes to the level above.
+    pub restarts_max: u32,
+    /// The window.
+    pub within_s: u64,
 }
 
 /// A failure.
@@ -86,17 +112,32 @@ pub(super) async fn tree(
     if let Some(shard) = &query.shard {
         return Ok(Json(sensors::page(&state, shard, &query).await?).into_response());
     }
-    let children = nest(&state.tree.nodes(), &state.sensors.counts().await);
+    let nodes = flat(&state.tree.listed(), &state.memory.sampler, state.sight.look().at_ms);
+    let children = nest(nodes, &state.sensors.counts().await);
     let uptime_s = Instant::now().saturating_duration_since(state.started).as_secs();
     Ok(Json(TreeReply { worker: state.worker_id.clone(), uptime_s, children }).into_response())
 }
 
-fn nest(nodes: &[Arc<Node>], counts: &[SensorCounts]) -> Vec<TreeNode> {
+/// Every box without what is below it, downstream first.
+pub(super) fn flat(listed: &[Listed], sampler: &Sampler, now_ms: i64) -> Vec<TreeNode> {
+    listed.iter().map(|listed| view(listed, sampler, now_ms)).collect()
+}
+
+/// The share of its time that a box spends in handlers; all of it for one that does not come back.
+pub(super) fn busy(node: &Node, sampler: &Sampler, now_ms: i64) -> Option<f64> {
+    if node.busy_for().is_some_and(|busy| busy > HANDLER_LONG) {
+        return Some(1.0);
+    }
+    let us = u64::try_from(node.busy_in_all().as_micros()).unwrap_or(u64::MAX);
+    sampler.rate(format!("busy {}", node.path), us, now_ms).map(|us| (us / 1e6).min(1.0))
+}
+
+fn nest(nodes: Vec<TreeNode>, counts: &[SensorCounts]) -> Vec<TreeNode> {
     let mut roots = Vec::new();
     for node in nodes {
         let place = place(&mut roots, &node.path);
         // The children may have been listed first: a supervisor that restarts is listed anew.
-        *place = TreeNode { children: std::mem::take(&mut place.children), ..view(node) };
+        *place = TreeNode { children: std::mem::take(&mut place.children), ..node };
     }
     for counts in counts {
         let shards = roots.iter_mut().find(|node| node.name == "shards");
@@ -132,7 +173,13 @@ fn group(path: &str) -> TreeNode {
     TreeNode { path: path.to_owned(), name: last_part(path), kind: kind.clone(), state: kind, ..TreeNode::default() }
 }
 
-fn view(node: &Node) -> TreeNode {
+fn view(listed: &Listed, sampler: &Sampler, now_ms: i64) -> TreeNode {
+    let node = &listed.node;
+    let budget = listed.intensity.as_ref().map(|intensity| RestartBudgetLine {
+        spent: intensity.spent(),
+        restarts_max: intensity.restarts_max(),
+        within_s: intensity.within().as_secs(),
+    });
     TreeNode {
         path: node.path.clone(),
         name: last_part(&node.path),
@@ -144,6 +191,9 @@ fn view(node: &Node) -> TreeNode {
         queue: node.queued(),
         handled: node.handled(),
         busy_ms: node.busy_for().map(|busy| u64::try_from(busy.as_millis()).unwrap_or(u64::MAX)),
+        rate: sampler.rate(format!("handled {}", node.path), node.handled(), now_ms),
+        busy: busy(node, sampler, now_ms),
+        budget,
         sensors: None,
         children: Vec::new(),
     }

@@ -1,4 +1,4 @@
-//! What supervisors report: one function per fact, so that log, metric and node cannot disagree.
+//! What supervisors report: one function per fact, so that log, metric, node and history cannot disagree.
 
 use std::time::Duration;
 
@@ -7,30 +7,64 @@ use actors::node::{Node, NodeState};
 use tracing::{error, warn};
 
 use super::GivenUp;
+use super::history::{Fall, FallOutcome, Intensity};
+use super::tree::Tree;
 
-/// A child failed and will be restarted.
-pub(super) fn restarts(node: &Node, cause: &str, delay: Duration, now_ms: i64) {
-    node.failed(cause, now_ms);
-    node.set_state(NodeState::Restarting);
-    metrics::actor_restarted(node.kind);
-    let cause = cause.escape_debug();
-    warn!(path = node.path, kind = node.kind, %cause, ?delay, "actor failed and restarts");
+/// Where what is said of a child goes.
+pub(super) struct Report<'a> {
+    pub(super) node: &'a Node,
+    pub(super) tree: &'a Tree,
+    pub(super) intensity: &'a Intensity,
+    pub(super) now_ms: i64,
 }
 
-/// A child failed while everything is being stopped anyway.
-pub(super) fn failed_at_the_end(node: &Node, cause: &str, now_ms: i64) {
-    node.failed(cause, now_ms);
-    node.set_state(NodeState::Stopped);
-    let cause = cause.escape_debug();
-    warn!(path = node.path, kind = node.kind, %cause, "actor failed while it was to end");
-}
+impl Report<'_> {
+    /// The child failed and will be restarted.
+    pub(super) fn restarts(&self, cause: &str, attempt: u32, delay: Duration) {
+        let node = self.node;
+        node.failed(cause, self.now_ms);
+        node.set_state(NodeState::Restarting);
+        metrics::actor_restarted(node.kind);
+        self.remember(cause, FallOutcome::Restarted, attempt, Some(delay));
+        let cause = cause.escape_debug();
+        warn!(path = node.path, kind = node.kind, %cause, attempt, ?delay, "actor failed and restarts");
+    }
 
-/// A child failed too often.
-pub(super) fn given_up(node: &Node, given_up: &GivenUp, now_ms: i64) {
-    node.failed(&given_up.cause, now_ms);
-    node.set_state(NodeState::GivenUp);
-    let cause = given_up.cause.escape_debug();
-    error!(path = node.path, kind = node.kind, %cause, restarts_max = given_up.restarts_max, "actor given up");
+    /// The child failed while everything is being stopped anyway.
+    pub(super) fn failed_at_the_end(&self, cause: &str) {
+        let node = self.node;
+        node.failed(cause, self.now_ms);
+        node.set_state(NodeState::Stopped);
+        self.remember(cause, FallOutcome::Ended, self.intensity.spent(), None);
+        let cause = cause.escape_debug();
+        warn!(path = node.path, kind = node.kind, %cause, "actor failed while it was to end");
+    }
+
+    /// The child failed too often.
+    pub(super) fn given_up(&self, given_up: &GivenUp, attempt: u32) {
+        let node = self.node;
+        node.failed(&given_up.cause, self.now_ms);
+        node.set_state(NodeState::GivenUp);
+        self.remember(&given_up.cause, FallOutcome::GivenUp, attempt, None);
+        let cause = given_up.cause.escape_debug();
+        error!(path = node.path, kind = node.kind, %cause, restarts_max = given_up.restarts_max, "actor given up");
+    }
+
+    fn remember(&self, cause: &str, outcome: FallOutcome, attempt: u32, delay: Option<Duration>) {
+        self.tree.fell(Fall {
+            // Set by the tree.
+            number: 0,
+            path: self.node.path.clone(),
+            kind: self.node.kind,
+            at_ms: self.now_ms,
+            cause: Fall::cause(cause),
+            outcome,
+            attempt,
+            restarts_max: self.intensity.restarts_max(),
+            within_s: self.intensity.within().as_secs(),
+            delay_ms: delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
+        });
+    }
 }
 
 /// An actor is linked to a supervisor that did not start it, or that no longer waits for its start.

@@ -18,9 +18,10 @@ use tokio::time::{Instant, sleep};
 use self::work::report;
 use super::child::Sibling;
 use super::halt;
+use super::history::Intensity;
 use super::restart::{Decision, RestartBudget};
 use super::task::Task;
-use super::tree::{Registration, TreeFull};
+use super::tree::{Overseer, Registration, TreeFull};
 use super::{
     ChildSpec, GivenUp, Scope, StartError, SupervisorArgs, SupervisorConfig, SupervisorMsg, Surroundings, chain, facts,
 };
@@ -37,6 +38,7 @@ pub struct State {
     surroundings: Surroundings,
     children: Vec<Child>,
     budget: RestartBudget,
+    intensity: Arc<Intensity>,
     began: Instant,
     recovery: Option<Recovery>,
     // Set from the order to the end of the drain.
@@ -120,16 +122,19 @@ enum Report {
 impl State {
     pub(super) fn new(myself: ActorRef<SupervisorMsg>, args: SupervisorArgs) -> Result<Self, TreeFull> {
         let SupervisorArgs { path, children, config, surroundings, outcome } = args;
+        let intensity = Arc::new(Intensity::new(&config.restart));
         let list = |spec: ChildSpec| {
             let path = if path.is_empty() { spec.name.clone() } else { format!("{path}/{}", spec.name) };
             let node = Node::new(path, spec.kind);
-            let listed = surroundings.tree.register(node.clone(), Some(myself.clone()))?;
+            let overseer = Overseer { supervisor: myself.clone(), intensity: intensity.clone() };
+            let listed = surroundings.tree.register(node.clone(), Some(overseer))?;
             let spec = Arc::new(spec);
             Ok(Child { spec, node, slot: Slot::Down, starts: 0, killed_for: None, _listed: listed })
         };
         Ok(Self {
             children: children.into_iter().map(list).collect::<Result<_, TreeFull>>()?,
             budget: RestartBudget::new(config.restart.clone()),
+            intensity,
             began: Instant::now(),
             recovery: None,
             drain: None,
@@ -222,7 +227,7 @@ impl State {
         match self.children[index].slot {
             // The slot is freed when the halt reports.
             Slot::Leaving(_) if failed => {
-                facts::failed_at_the_end(&self.children[index].node, &cause, self.surroundings.clock.now_ms());
+                self.report(index).failed_at_the_end(&cause);
             }
             Slot::Leaving(_) | Slot::Down => (),
             Slot::Up(_) => self.on_failure(index, cause, false),
@@ -283,7 +288,6 @@ impl State {
     }
 
     fn on_failure(&mut self, index: usize, cause: String, is_final: bool) {
-        let now_ms = self.surroundings.clock.now_ms();
         let giving_up = matches!(&self.recovery, Some(Recovery { then: Then::GiveUp(_), .. }));
         let ending = giving_up || self.drain.is_some();
         let n_children = self.children.len();
@@ -294,7 +298,7 @@ impl State {
             None => cause,
         };
         if ending {
-            facts::failed_at_the_end(&child.node, &cause, now_ms);
+            self.report(index).failed_at_the_end(&cause);
             if self.config.scope == Scope::OneForAll {
                 // None of the others can finish without it.
                 self.children.iter().for_each(|child| child.slot.kill());
@@ -305,9 +309,10 @@ impl State {
             true => Decision::GiveUp,
             false => self.budget.failed(self.began.elapsed(), (self.surroundings.jitter)()),
         };
+        let attempt = self.intensity.failed();
         let recovery = match decision {
             Decision::RestartAfter(delay) => {
-                facts::restarts(&child.node, &cause, delay, now_ms);
+                self.report(index).restarts(&cause, attempt, delay);
                 let from = match self.config.scope {
                     Scope::RestForOne => index,
                     Scope::OneForAll => 0,
@@ -318,13 +323,22 @@ impl State {
             Decision::GiveUp => {
                 let policy = self.budget.policy();
                 let (restarts_max, within) = (policy.restarts_max, policy.within);
-                let error = GivenUp { child: child.node.path.clone(), cause, restarts_max, within };
-                facts::given_up(&child.node, &error, now_ms);
+                let error = GivenUp { child: self.children[index].node.path.clone(), cause, restarts_max, within };
+                self.report(index).given_up(&error, attempt);
                 Recovery { from: 0, then: Then::GiveUp(error) }
             }
         };
         self.recovery = Some(recovery.joined(self.recovery.take()));
         self.cancel_back_off();
+    }
+
+    fn report(&self, index: usize) -> facts::Report<'_> {
+        facts::Report {
+            node: &self.children[index].node,
+            tree: &self.surroundings.tree,
+            intensity: &self.intensity,
+            now_ms: self.surroundings.clock.now_ms(),
+        }
     }
 
     fn kill_strangers(&self) {

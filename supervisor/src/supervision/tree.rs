@@ -1,6 +1,6 @@
 //! What the whole worker consists of right now, for the ops endpoint and the watchdog.
 //!
-//! **Owns** the list of nodes, in the order in which they were registered: downstream first.
+//! **Owns** the list of nodes, in the order in which they were registered: downstream first; and the last failures.
 //! **Promises** at most `nodes_max` entries: boxes only, never sensors. Nothing is process-wide: whoever may look
 //! holds a handle.
 //! **Fails** never: a node leaves the list when its registration is dropped, also by a crash.
@@ -9,9 +9,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use actors::node::Node;
+use actors::ring::Ring;
 use ractor::ActorRef;
+use tokio::sync::watch;
 
 use super::SupervisorMsg;
+use super::history::{FALLS_MAX, Fall, Intensity};
 
 /// A handle on the list of nodes. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -21,12 +24,33 @@ pub struct Tree(Arc<Inner>);
 struct Inner {
     nodes_max: usize,
     entries: Mutex<Vec<Entry>>,
+    falls: Ring<Fall>,
+    /// The number of the last failure.
+    fallen: watch::Sender<u64>,
 }
 
 #[derive(Clone, Debug)]
 struct Entry {
     node: Arc<Node>,
-    supervisor: Option<ActorRef<SupervisorMsg>>,
+    overseer: Option<Overseer>,
+}
+
+/// Who restarts a node's actor.
+#[derive(Clone, Debug)]
+pub struct Overseer {
+    /// The supervisor.
+    pub supervisor: ActorRef<SupervisorMsg>,
+    /// What it has left.
+    pub intensity: Arc<Intensity>,
+}
+
+/// A node with its restart budget; none for one that is nobody's child.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The node.
+    pub node: Arc<Node>,
+    /// The budget that it shares with its siblings.
+    pub intensity: Option<Arc<Intensity>>,
 }
 
 /// The list is as long as it may get: somebody registers what is not a box.
@@ -40,25 +64,22 @@ pub struct TreeFull {
 impl Tree {
     /// An empty list.
     pub fn new(nodes_max: usize) -> Self {
-        Self(Arc::new(Inner { nodes_max, entries: Mutex::default() }))
+        let (falls, fallen) = (Ring::new(FALLS_MAX), watch::Sender::new(0));
+        Self(Arc::new(Inner { nodes_max, entries: Mutex::default(), falls, fallen }))
     }
 
     /// Lists a node until the registration is dropped. A node with the same path is replaced in its place: it
-    /// belongs to an incarnation that is on its way out. `supervisor` is who can kill the node's actor.
-    pub fn register(
-        &self,
-        node: Arc<Node>,
-        supervisor: Option<ActorRef<SupervisorMsg>>,
-    ) -> Result<Registration, TreeFull> {
+    /// belongs to an incarnation that is on its way out. `overseer` is who can kill the node's actor.
+    pub fn register(&self, node: Arc<Node>, overseer: Option<Overseer>) -> Result<Registration, TreeFull> {
         let mut entries = self.0.entries();
         let registration = Registration { tree: Arc::downgrade(&self.0), node: node.clone() };
         match entries.iter().position(|entry| entry.node.path == node.path) {
-            Some(place) => entries[place] = Entry { node, supervisor },
+            Some(place) => entries[place] = Entry { node, overseer },
             None if entries.len() >= self.0.nodes_max => {
                 drop(entries);
                 return Err(TreeFull { nodes_max: self.0.nodes_max });
             }
-            None => entries.push(Entry { node, supervisor }),
+            None => entries.push(Entry { node, overseer }),
         }
         Ok(registration)
     }
@@ -66,6 +87,33 @@ impl Tree {
     /// All nodes.
     pub fn nodes(&self) -> Vec<Arc<Node>> {
         self.0.entries().iter().map(|entry| entry.node.clone()).collect()
+    }
+
+    /// All nodes with their restart budgets.
+    pub fn listed(&self) -> Vec<Listed> {
+        let listed = |entry: &Entry| Listed {
+            node: entry.node.clone(),
+            intensity: entry.overseer.as_ref().map(|overseer| overseer.intensity.clone()),
+        };
+        self.0.entries().iter().map(listed).collect()
+    }
+
+    /// Remembers a failure under the next number.
+    pub(super) fn fell(&self, fall: Fall) {
+        self.0.fallen.send_modify(|number| {
+            *number += 1;
+            self.0.falls.push(Fall { number: *number, ..fall });
+        });
+    }
+
+    /// The last failures, newest first.
+    pub fn falls(&self) -> Vec<Fall> {
+        self.0.falls.all()
+    }
+
+    /// Changes with every failure.
+    pub fn fallen(&self) -> watch::Receiver<u64> {
+        self.0.fallen.subscribe()
     }
 
     /// The node with this path.
@@ -77,7 +125,7 @@ impl Tree {
     /// False if nobody supervises such a node.
     pub fn kill(&self, path: &str, cause: &str) -> bool {
         let entry = self.0.entries().iter().find(|entry| entry.node.path == path).cloned();
-        let Some(supervisor) = entry.and_then(|entry| entry.supervisor) else { return false };
+        let Some(Overseer { supervisor, .. }) = entry.and_then(|entry| entry.overseer) else { return false };
         let kill = SupervisorMsg::Kill { path: path.to_owned(), cause: cause.to_owned() };
         supervisor.send_message(kill).is_ok()
     }

@@ -7,7 +7,7 @@ use messages::{AlertsMsg, SensorId, SensorPage, SensorView, SensorsMsg};
 use ractor::rpc::CallResult;
 use ractor::{ActorCell, ActorRef};
 
-use crate::ops::directory::{SensorCounts, SensorDirectory, Unanswered};
+use crate::ops::directory::{Found, FoundSensor, SensorCounts, SensorDirectory, Unanswered};
 use crate::shard::Shard;
 use crate::shards::Owned;
 
@@ -49,6 +49,22 @@ impl SensorDirectory for Directory {
                 Some(shard) => ask(shard, |reply| SensorsMsg::Page { offset, limit, reply }).await.map(Some),
                 None => Ok(None),
             }
+        })
+    }
+
+    fn search<'a>(&'a self, prefix: &'a str, limit: usize) -> BoxFuture<'a, Found> {
+        Box::pin(async move {
+            let mut found = Found::default();
+            for shard in self.0.all() {
+                let name = shard.context.shard.short().to_owned();
+                match ask(&shard, |reply| SensorsMsg::Find { prefix: prefix.to_owned(), limit, reply }).await {
+                    Ok(sensors) => found
+                        .sensors
+                        .extend(sensors.into_iter().map(|summary| FoundSensor { shard: name.clone(), summary })),
+                    Err(Unanswered { shard }) => found.unanswered.push(shard),
+                }
+            }
+            found
         })
     }
 

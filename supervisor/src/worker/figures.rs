@@ -10,7 +10,7 @@ use actors::metrics::Family;
 use actors::node::NodeState;
 use actors::shard::ShardFigures;
 
-use super::{READ_SILENCE_MS_MAX, Worker};
+use super::{SILENCE_MS_MAX, Worker};
 use crate::leases::Trouble;
 use crate::ops::family::*;
 use crate::ops::{Scrape, Scraped};
@@ -93,7 +93,7 @@ fn lag_ms(figures: &ShardFigures, now_ms: i64) -> Option<i64> {
 /// Whether pages come. One that was read to its end needs none.
 pub(super) fn is_read(figures: &ShardFigures, now_ms: i64) -> bool {
     let read_at_ms = figures.read_at_ms();
-    figures.has_ended() || (read_at_ms > 0 && now_ms.saturating_sub(read_at_ms) < READ_SILENCE_MS_MAX)
+    figures.has_ended() || (read_at_ms > 0 && now_ms.saturating_sub(read_at_ms) < SILENCE_MS_MAX)
 }
 
 #[cfg(test)]

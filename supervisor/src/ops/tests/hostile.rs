@@ -53,9 +53,11 @@ async fn strange_paths_are_refused() {
     let world = World::serve(config()).await;
     let long_id = "x".repeat(33);
     for (target, status) in [
-        ("/", "404"),
-        ("/sensors", "404"),
+        ("/index.html", "404"),
         ("/sensors/", "404"),
+        ("/page/", "404"),
+        ("/page/..%2f..%2fCargo.toml", "404"),
+        ("/page/%ff", "400"),
         ("/sensors/a/b", "404"),
         ("//livez", "404"),
         ("/livez/", "404"),
@@ -79,7 +81,7 @@ async fn strange_paths_are_refused() {
 #[tokio::test]
 async fn every_reply_carries_the_guards() {
     let world = World::serve(config()).await;
-    for target in ["/livez", "/metrics", "/tree", "/nothing", "/sensors/%ff"] {
+    for target in ["/", "/page/app.js", "/livez", "/metrics", "/tree", "/events", "/nothing", "/sensors/%ff"] {
         let response = world.get(target).await;
         let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap());
         assert_eq!(header("x-content-type-options"), Some("nosniff"), "{target}");

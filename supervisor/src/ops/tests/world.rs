@@ -17,8 +17,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::ops::directory::{SensorCounts, SensorDirectory, Unanswered};
-use crate::ops::{Check, OpsConfig, OpsError, OpsState, serve};
+use super::look;
+use crate::ops::directory::{Found, FoundSensor, SensorCounts, SensorDirectory, Unanswered};
+use crate::ops::sight::{Look, Sight};
+use crate::ops::{Check, Memory, OpsConfig, OpsError, OpsState, serve};
 use crate::supervision::tree::{Registration, Tree};
 
 pub(super) const LONG: Duration = Duration::from_secs(20);
@@ -60,6 +62,13 @@ impl SensorDirectory for Sensors {
         })
     }
 
+    fn search<'a>(&'a self, prefix: &'a str, limit: usize) -> BoxFuture<'a, Found> {
+        let ids = (0..2500).map(|n| format!("s{n:04}")).filter(move |id| id.starts_with(prefix)).take(limit);
+        let found = |id: String| FoundSensor { shard: "000000000003".into(), summary: summary(&id) };
+        let found = Found { sensors: ids.map(found).collect(), unanswered: vec!["000000000007".into()] };
+        Box::pin(async move { found })
+    }
+
     #[cfg(feature = "fault-points")]
     fn kill(&self, id: SensorId) -> BoxFuture<'_, Result<bool, Unanswered>> {
         Box::pin(async move { Ok(id.as_str() != "nobody") })
@@ -88,14 +97,26 @@ fn view(id: &str) -> SensorView {
         last_event_time_us: None,
         last_arrival_ms: None,
         version: 1,
+        version_since_us: 0,
         restarts: 0,
         fields: serde_json::json!({}),
+        recent: None,
+    }
+}
+
+/// A worker that is looked at.
+struct Shown;
+
+impl Sight for Shown {
+    fn look(&self) -> Look {
+        look::look()
     }
 }
 
 /// A running endpoint.
 pub(super) struct World {
     pub(super) address: SocketAddr,
+    pub(super) state: Arc<OpsState>,
     pub(super) sensors: Arc<Sensors>,
     pub(super) ready: Arc<AtomicBool>,
     pub(super) nodes: BTreeMap<&'static str, Arc<Node>>,
@@ -117,6 +138,7 @@ pub(super) fn config() -> OpsConfig {
         connections_max: 64,
         request_timeout: LONG,
         hosts: vec!["worker-0.mangrove".into()],
+        event_listeners_max: 2,
         hang_timeout: Duration::from_secs(3600),
     }
 }
@@ -137,21 +159,24 @@ impl World {
         let recorder = PrometheusBuilder::new().build_recorder();
         metrics::with_local_recorder(&recorder, || metrics::counter!("mangrove_test_total").increment(7));
         let sensors = Arc::new(Sensors::default());
-        let state = OpsState {
+        let state = Arc::new(OpsState {
             tree,
             worker_id: "w1".into(),
             started: Instant::now(),
             readiness: Arc::new(readiness),
             sensors: sensors.clone(),
             sensor_id: IdSpec { path: FieldPath(vec!["id".into()]), bytes_max: 32, extra_characters: "/ü".into() },
+            sight: Arc::new(Shown),
+            effective: serde_json::json!({"ops": {"bind": {"value": "127.0.0.1:0", "source": "default"}}}),
+            memory: Memory::default(),
             metrics: recorder.handle().into(),
             config,
-        };
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, down) = watch::channel(false);
-        let served = tokio::spawn(serve(listener, state, down));
-        Self { address, sensors, ready, nodes, shutdown, served, _listed: listed }
+        let served = tokio::spawn(serve(listener, state.clone(), down));
+        Self { address, state, sensors, ready, nodes, shutdown, served, _listed: listed }
     }
 
     pub(super) async fn get(&self, target: &str) -> reqwest::Response {

@@ -1,0 +1,135 @@
+//! What keeps a shard from going on right now, in the words of whatever refuses: for the operator who asks why.
+//!
+//! **Promises** constant memory; what has passed is forgotten at once.
+//! **Not here**: what becomes of it. The boxes try again or end by themselves.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use crate::ports::aws::{CallError, Failure};
+
+/// Errors are shown as long as they last: bounded.
+const CAUSE_CHARS_MAX: usize = 400;
+/// Restarts of single sensors that are remembered.
+pub(super) const FALLS_MAX: usize = 32;
+
+/// Something that is tried again and again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Held {
+    /// What happened last.
+    pub cause: String,
+    /// Since when, milliseconds since 1970.
+    pub since_ms: i64,
+    /// Tries since then.
+    pub attempts: u32,
+    /// Whether the service asks to be asked less often.
+    pub throttled: bool,
+}
+
+/// All that can hold a shard up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Holds {
+    /// Its start: the lease, the states of the checkpoint.
+    pub starting: Option<Held>,
+    /// Reading the stream.
+    pub reading: Option<Held>,
+    /// Storing an epoch.
+    pub uploading: Option<Held>,
+    /// The byte budget, since then, in milliseconds since 1970.
+    pub budget_since_ms: Option<i64>,
+}
+
+/// One sensor's actor failed and was started again.
+#[derive(Clone, Debug, Serialize)]
+pub struct SensorFall {
+    /// The sensor.
+    pub sensor: String,
+    /// Why.
+    pub cause: String,
+    /// When, milliseconds since 1970.
+    pub at_ms: i64,
+    /// How often it has died on what it had in hand.
+    pub crashes: u32,
+}
+
+/// Which of the holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// The shard's start.
+    Starting,
+    /// Reading the stream.
+    Reading,
+    /// Storing an epoch.
+    Uploading,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct HoldsNow(Mutex<Holds>);
+
+impl HoldsNow {
+    pub(super) fn get(&self) -> Holds {
+        self.lock().clone()
+    }
+
+    pub(super) fn failed(&self, hold: Hold, cause: &str, throttled: bool, now_ms: i64) {
+        let mut holds = self.lock();
+        let place = holds.place(hold);
+        let (since_ms, attempts) = place.as_ref().map_or((now_ms, 0), |held| (held.since_ms, held.attempts));
+        let cause = cause.chars().take(CAUSE_CHARS_MAX).collect();
+        *place = Some(Held { cause, since_ms, attempts: attempts.saturating_add(1), throttled });
+    }
+
+    pub(super) fn passed(&self, hold: Hold) {
+        *self.lock().place(hold) = None;
+    }
+
+    pub(super) fn budget(&self, waits_since_ms: Option<i64>) {
+        let mut holds = self.lock();
+        holds.budget_since_ms = waits_since_ms.map(|now_ms| holds.budget_since_ms.unwrap_or(now_ms));
+    }
+
+    pub(super) fn clear(&self) {
+        *self.lock() = Holds::default();
+    }
+
+    // A panic while the lock was held leaves whole values behind.
+    fn lock(&self) -> MutexGuard<'_, Holds> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Holds {
+    fn place(&mut self, hold: Hold) -> &mut Option<Held> {
+        match hold {
+            Hold::Starting => &mut self.starting,
+            Hold::Reading => &mut self.reading,
+            Hold::Uploading => &mut self.uploading,
+        }
+    }
+}
+
+/// Whether a call was refused for coming too often.
+pub(crate) fn is_throttled(error: &CallError) -> bool {
+    error.failure == Failure::Throttled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_counts_from_its_first_failure_and_passes_at_once() {
+        let holds = HoldsNow::default();
+        holds.failed(Hold::Reading, "no", false, 10);
+        holds.failed(Hold::Reading, "slow down", true, 20);
+        let held = Held { cause: "slow down".into(), since_ms: 10, attempts: 2, throttled: true };
+        assert_eq!(holds.get().reading, Some(held));
+        holds.passed(Hold::Reading);
+        holds.budget(Some(5));
+        holds.budget(Some(9));
+        assert_eq!(holds.get(), Holds { budget_since_ms: Some(5), ..Holds::default() });
+        holds.budget(None);
+        assert_eq!(holds.get(), Holds::default());
+    }
+}

@@ -1,0 +1,261 @@
+//! What is ill, since when, and where to look: in words, the root before what follows from it.
+//!
+//! **Promises** a function of what was looked at; every finding names the runbook that says what to do.
+//! **Not here**: paging. The alert rules do that, from the metrics; this is for whoever has opened the page.
+
+use actors::alerts::AlertOutcome;
+use actors::node::NodeState;
+use serde::Serialize;
+
+use super::sampler::Sampler;
+use super::shards::{LAG_MS_MAX, ShardLine, ShardState};
+use super::sight::Look;
+use super::words;
+use crate::leases::Trouble;
+use crate::supervision::history::{Fall, FallOutcome};
+use crate::supervision::tree::Listed;
+
+/// The lease table is looked at several times a second; older than this it cannot be reached.
+const TABLE_MS_MAX: i64 = 5_000;
+/// A restart is worth a word for this long.
+const RESTART_MS: i64 = 300_000;
+/// Quarantined readings above this share of the last epochs.
+const QUARANTINE_SHARE: f64 = 0.2;
+const QUARANTINE_READINGS_MIN: u64 = 100;
+/// Findings of one kind are counted beyond this.
+const SAME_MAX: usize = 8;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Level {
+    /// All is well.
+    Ok,
+    /// Worth a look.
+    Notice,
+    /// Look at it today.
+    Warning,
+    /// Look at it now.
+    Critical,
+}
+
+/// Something that is ill.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Finding {
+    pub(super) level: Level,
+    /// One sentence.
+    pub(super) what: String,
+    pub(super) since_ms: i64,
+    /// Which view of the page shows more: `shards`, `tree`, `alerts`, `cluster`.
+    pub(super) view: &'static str,
+    /// What to look at there: a shard, a path, a worker.
+    pub(super) at: Option<String>,
+    /// The file in docs/runbooks, without its ending.
+    pub(super) runbook: &'static str,
+}
+
+/// The whole in one sentence, and everything that is ill, the worst first.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Diagnosis {
+    pub(super) level: Level,
+    pub(super) sentence: String,
+    /// What keeps the flow from being faster; none while it keeps up.
+    pub(super) bottleneck: Option<String>,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// What was looked at.
+pub(super) struct Evidence<'a> {
+    pub(super) look: &'a Look,
+    pub(super) listed: &'a [Listed],
+    pub(super) falls: &'a [Fall],
+    pub(super) shards: &'a [ShardLine],
+    pub(super) sampler: &'a Sampler,
+}
+
+pub(super) fn diagnosis(evidence: &Evidence<'_>) -> Diagnosis {
+    let mut findings = Vec::new();
+    evidence.of_leases(&mut findings);
+    evidence.of_boxes(&mut findings);
+    evidence.of_shards(&mut findings);
+    evidence.of_workers(&mut findings);
+    evidence.of_alerts(&mut findings);
+    evidence.of_quarantine(&mut findings);
+    // The worst first, and of the equally bad the oldest: what came first is more likely the cause.
+    findings.sort_by_key(|finding| (std::cmp::Reverse(finding.level), finding.since_ms));
+    let level = findings.first().map_or(Level::Ok, |worst| worst.level);
+    let sentence = match findings.as_slice() {
+        [] => evidence.all_well(),
+        [one] => one.what.clone(),
+        [worst, rest @ ..] => format!("{} And {} more.", worst.what, words::count(rest.len(), "finding")),
+    };
+    Diagnosis { level, sentence, bottleneck: evidence.bottleneck(), findings }
+}
+
+impl Evidence<'_> {
+    fn since(&self, key: &str) -> i64 {
+        self.sampler.since(key, self.look.at_ms)
+    }
+
+    fn of_leases(&self, findings: &mut Vec<Finding>) {
+        let mut add = |what: String, runbook| {
+            let since_ms = self.since(runbook);
+            findings.push(Finding { level: Level::Critical, what, since_ms, view: "cluster", at: None, runbook });
+        };
+        if let Some((_, why)) = self.look.troubles.iter().find(|(trouble, _)| *trouble == Trouble::Fenced) {
+            add(format!("This worker has fenced itself and reads nothing: {why}."), "MangroveFenced");
+        }
+        let age_ms = self.look.at_ms - self.look.seen.at_ms;
+        if self.look.seen.at_ms > 0 && age_ms > TABLE_MS_MAX {
+            let what = format!("The lease table has not been read for {}.", words::duration(age_ms));
+            add(what, "MangroveLeaseTableUnreachable");
+        }
+    }
+
+    fn of_boxes(&self, findings: &mut Vec<Finding>) {
+        for listed in self.listed {
+            let node = &listed.node;
+            let Some(error) = node.last_error() else { continue };
+            let (level, runbook, verb) = match node.state() {
+                NodeState::GivenUp => (Level::Critical, "MangroveActorGivenUp", "was given up"),
+                NodeState::Restarting => (Level::Warning, "MangroveActorRestarting", "is restarting"),
+                _ => continue,
+            };
+            let (what, at) = (format!("{} {verb}: {}.", node.path, error.message), Some(node.path.clone()));
+            findings.push(Finding { level, what, since_ms: error.at_ms, view: "tree", at, runbook });
+        }
+        let recent = |fall: &&Fall| fall.outcome == FallOutcome::Restarted && self.look.at_ms - fall.at_ms < RESTART_MS;
+        let recent: Vec<&Fall> = self.falls.iter().filter(recent).collect();
+        if let (Some(last), Some(first)) = (recent.first(), recent.last()) {
+            let ago = words::duration(self.look.at_ms - last.at_ms);
+            let n = words::count(recent.len(), "restart");
+            let what = format!("{n} within five minutes, the last of {} {ago} ago: {}.", last.path, last.cause);
+            let at = Some(last.path.clone());
+            let (level, runbook) = (Level::Notice, "MangroveActorRestarting");
+            findings.push(Finding { level, what, since_ms: first.at_ms, view: "tree", at, runbook });
+        }
+    }
+
+    fn of_shards(&self, findings: &mut Vec<Finding>) {
+        let ill = self.shards.iter().filter_map(|line| Some((line, line.runbook?, line.holds.as_ref()?)));
+        for (line, runbook, holds) in ill.take(SAME_MAX) {
+            let level = match line.state {
+                ShardState::Stuck | ShardState::Unowned | ShardState::GivenUp | ShardState::Trimmed => Level::Critical,
+                _ => Level::Warning,
+            };
+            // For a moment after a release or a start that is as it should be.
+            let since_ms = line.since_ms.unwrap_or(self.look.at_ms);
+            let young = self.look.at_ms - since_ms < TABLE_MS_MAX;
+            if young && matches!(line.state, ShardState::Unowned | ShardState::Starting | ShardState::Held) {
+                continue;
+            }
+            let what = format!("Shard {} is {}: {holds}.", line.shard, state_word(line.state));
+            findings.push(Finding { level, what, since_ms, view: "shards", at: Some(line.shard.clone()), runbook });
+        }
+    }
+
+    fn of_workers(&self, findings: &mut Vec<Finding>) {
+        for worker in self.look.seen.workers.iter().filter(|worker| !worker.alive && !worker.leaving).take(SAME_MAX) {
+            let silent_ms = worker.silent.as_millis() as i64;
+            let what = format!("Worker {} has been silent for {}.", worker.id, words::duration(silent_ms));
+            let since_ms = self.look.at_ms - silent_ms;
+            let (view, at, runbook) = ("cluster", Some(worker.id.clone()), "MangroveWorkerDown");
+            findings.push(Finding { level: Level::Warning, what, since_ms, view, at, runbook });
+        }
+    }
+
+    fn of_alerts(&self, findings: &mut Vec<Finding>) {
+        let bad = |outcome| matches!(outcome, AlertOutcome::Retrying | AlertOutcome::GivenUp | AlertOutcome::Shed);
+        let failing: Vec<_> = self.look.alerts.iter().filter(|line| bad(line.outcome)).collect();
+        if let (Some(last), Some(first)) = (failing.first(), failing.last()) {
+            let error = last.error.as_deref().unwrap_or("the queue is full");
+            let what =
+                format!("{} of the last do not reach every receiver: {error}.", words::count(failing.len(), "alert"));
+            let (view, runbook) = ("alerts", "MangroveAlertsFailing");
+            findings.push(Finding { level: Level::Warning, what, since_ms: first.raised_ms, view, at: None, runbook });
+        }
+    }
+
+    fn of_quarantine(&self, findings: &mut Vec<Finding>) {
+        let epochs = self.look.owned.iter().flat_map(|owned| owned.epochs.iter().take(3));
+        let (bad, all) = epochs.fold((0, 0), |(bad, all), epoch| (bad + epoch.quarantined, all + epoch.readings));
+        let share = bad as f64 / (all as f64).max(1.0);
+        if all >= QUARANTINE_READINGS_MIN && share > QUARANTINE_SHARE {
+            let what = format!("{:.0} % of the last readings are in quarantine.", share * 100.0);
+            let (since_ms, runbook) = (self.since("MangroveQuarantineRate"), "MangroveQuarantineRate");
+            findings.push(Finding { level: Level::Warning, what, since_ms, view: "shards", at: None, runbook });
+        }
+    }
+
+    fn all_well(&self) -> String {
+        let here: Vec<&ShardLine> = self.shards.iter().filter(|line| line.here).collect();
+        if here.is_empty() {
+            return "All is well: this worker has no shard at the moment.".to_owned();
+        }
+        let lag_ms = here.iter().filter_map(|line| line.lag_ms).max().unwrap_or(0);
+        // Nothing is known of a rate at the first look.
+        let rate = here.iter().filter_map(|line| line.rate).reduce(|all, one| all + one);
+        let rate = rate.map(|rate| format!(", {rate:.0} records a second")).unwrap_or_default();
+        let (shards, lag) = (words::count(here.len(), "shard"), words::duration(lag_ms));
+        format!("All is well: {shards} read here, {lag} behind at most{rate}.")
+    }
+
+    /// Back-pressure comes from downstream: the last box that cannot keep up is the one that all others wait for.
+    fn bottleneck(&self) -> Option<String> {
+        const DOWNSTREAM_FIRST: [&str; 4] = ["sinks", "aggregator", "sensors", "reader"];
+        const BUSY_SHARE: f64 = 0.9;
+        const QUEUE_MIN: u64 = 8;
+        let waits = self.shards.iter().any(|line| line.holds.as_deref().is_some_and(|why| why.contains("byte budget")));
+        let behind = self.shards.iter().any(|line| line.lag_ms.is_some_and(|lag_ms| lag_ms > LAG_MS_MAX / 10));
+        if !waits && !behind {
+            return None;
+        }
+        if let Some(held) = self.look.owned.iter().find_map(|owned| owned.holds.uploading.as_ref()) {
+            return Some(format!("The bucket is the bottleneck: uploads fail ({}).", held.cause));
+        }
+        let uploading = self.look.owned.iter().find_map(|owned| {
+            let epoch = owned.epochs.first()?;
+            let since_ms = epoch.prepared_ms.filter(|_| epoch.uploaded_ms.is_none())?;
+            (self.look.at_ms - since_ms > TABLE_MS_MAX).then(|| (owned.shard.short(), self.look.at_ms - since_ms))
+        });
+        if let Some((shard, ms)) = uploading {
+            return Some(format!(
+                "The bucket is the bottleneck: shard {shard} has been storing one epoch for {}.",
+                words::duration(ms)
+            ));
+        }
+        for kind in DOWNSTREAM_FIRST {
+            let boxes = self.listed.iter().filter(|listed| listed.node.kind == kind);
+            let worst = boxes.max_by_key(|listed| listed.node.queued())?;
+            let node = &worst.node;
+            let busy = self.busy(worst);
+            if node.queued() >= QUEUE_MIN || busy.is_some_and(|busy| busy > BUSY_SHARE && kind != "reader") {
+                let busy = busy.map(|busy| format!(", {:.0} % busy", busy * 100.0)).unwrap_or_default();
+                return Some(format!("{} is the bottleneck: {} messages wait{busy}.", node.path, node.queued()));
+            }
+        }
+        waits.then(|| "The byte budget is the bottleneck: epochs free it when they are committed.".to_owned())
+    }
+
+    /// The share of its time that a box spends in handlers.
+    fn busy(&self, listed: &Listed) -> Option<f64> {
+        super::tree::busy(&listed.node, self.sampler, self.look.at_ms)
+    }
+}
+
+fn state_word(state: ShardState) -> &'static str {
+    match state {
+        ShardState::Reading => "read",
+        ShardState::Lagging => "lagging",
+        ShardState::Starting => "starting",
+        ShardState::Held => "held up",
+        ShardState::Stuck => "stuck",
+        ShardState::Restarting => "restarting",
+        ShardState::Ended => "at its end",
+        ShardState::Elsewhere => "elsewhere",
+        ShardState::Waiting => "waiting",
+        ShardState::Unowned => "without an owner",
+        ShardState::GivenUp => "given up",
+        ShardState::Trimmed => "lost in part",
+    }
+}

@@ -1,0 +1,96 @@
+//! The way of the data from the stream to the lake, stage by stage: how fast, what waits, and where it is held up.
+
+use actors::shard::{EpochLine, EpochStep};
+use serde::Serialize;
+
+use super::diagnosis::Evidence;
+use super::shards::ShardState;
+use super::tree;
+use super::words;
+
+/// One stage.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Stage {
+    /// The box's name in the picture.
+    pub(super) name: &'static str,
+    /// What it does in a second, in `unit`.
+    pub(super) rate: Option<f64>,
+    pub(super) unit: &'static str,
+    /// Messages sent to it and not yet taken.
+    pub(super) queue: u64,
+    /// The largest share of its time that one of them spends in handlers.
+    pub(super) busy: Option<f64>,
+    /// Whether back-pressure bites here.
+    pub(super) held: bool,
+    /// One more thing worth knowing.
+    pub(super) note: String,
+}
+
+pub(super) fn stages(evidence: &Evidence<'_>) -> Vec<Stage> {
+    let Evidence { look, shards, sampler, listed, .. } = evidence;
+    let now_ms = look.at_ms;
+    let sum = |of: fn(&super::sight::OwnedLook) -> u64| look.owned.iter().map(of).sum::<u64>();
+    let rate = |key: &str, value: u64| sampler.rate(format!("flow {key}"), value, now_ms);
+    let lag_ms = look.owned.iter().map(|owned| owned.behind_ms(now_ms)).max().unwrap_or(0);
+    let held = |test: fn(&super::sight::OwnedLook) -> bool| look.owned.iter().any(test);
+    let stage = |name: &'static str, (rate, unit): (Option<f64>, &'static str), held: bool, note: String| {
+        let boxes = || listed.iter().filter(|listed| listed.node.kind == name);
+        Stage {
+            name,
+            rate,
+            unit,
+            queue: boxes().map(|listed| listed.node.queued()).sum(),
+            busy: boxes().filter_map(|listed| tree::busy(&listed.node, sampler, now_ms)).reduce(f64::max),
+            held,
+            note,
+        }
+    };
+    let stuck = shards.iter().any(|line| line.here && line.state == ShardState::Stuck);
+    let read = sum(|owned| owned.read);
+    let committed = look.owned.iter().filter_map(|owned| committed_rate(&owned.epochs)).reduce(|all, one| all + one);
+    let on_its_way =
+        look.owned.iter().filter(|owned| owned.epochs.first().is_some_and(|epoch| epoch.step != EpochStep::Committed));
+    let on_its_way = on_its_way.count();
+    let handled = |kind: &str| {
+        listed.iter().filter(|listed| listed.node.kind == kind).map(|listed| listed.node.handled()).sum::<u64>()
+    };
+    let committed_ms = look.owned.iter().flat_map(|owned| &owned.epochs).filter_map(|epoch| epoch.committed_ms).max();
+    let last = committed_ms.map(|at_ms| words::duration(now_ms - at_ms));
+    let mut stages = vec![
+        stage("stream", (None, "behind"), false, words::duration(lag_ms)),
+        stage(
+            "reader",
+            (rate("read", read), "records/s"),
+            stuck || held(|owned| owned.holds.reading.is_some() || owned.holds.budget_since_ms.is_some()),
+            words::count(look.owned.len(), "shard"),
+        ),
+        stage(
+            "sensors",
+            (rate("sensors", handled("sensors")), "messages/s"),
+            false,
+            format!("{} of {} live", sum(|owned| owned.sensors_live), sum(|owned| owned.sensors)),
+        ),
+        stage("aggregator", (rate("aggregator", handled("aggregator")), "messages/s"), false, String::new()),
+        stage(
+            "sinks",
+            (committed, "records/s"),
+            held(|owned| owned.holds.uploading.is_some()),
+            format!("{} on their way", words::count(on_its_way, "epoch")),
+        ),
+        stage("lake", (None, "since the last epoch"), false, last.unwrap_or_else(|| "–".to_owned())),
+    ];
+    if listed.iter().any(|listed| listed.node.kind == "loader") {
+        stages.push(stage("loader", (rate("loader", handled("loader")), "messages/s"), false, "warehouse".to_owned()));
+    }
+    stages
+}
+
+/// Records committed in a second, over the last epochs: they come in lumps.
+fn committed_rate(epochs: &[EpochLine]) -> Option<f64> {
+    const EPOCHS: usize = 6;
+    let done: Vec<&EpochLine> = epochs.iter().filter(|epoch| epoch.step == EpochStep::Committed).take(EPOCHS).collect();
+    let (newest, oldest) = (done.first()?, done.last()?);
+    let records: u64 = done.iter().take(done.len() - 1).map(|epoch| epoch.records).sum();
+    let span_ms = newest.cut_ms - oldest.cut_ms;
+    (span_ms > 0).then(|| records as f64 * 1000.0 / span_ms as f64)
+}

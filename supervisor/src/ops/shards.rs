@@ -1,0 +1,382 @@
+//! The shards: who has them, how far they are, and what holds each of them up, in words.
+//!
+//! **Promises** the reason shown is the first that applies, nearest to the cause; every state names its runbook.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use actors::node::NodeState;
+use actors::shard::{EpochLine, EpochStep, Held, OpenEpoch};
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use messages::{Position, ShardId};
+use serde::{Deserialize, Serialize};
+
+use super::OpsState;
+use super::reply::Refusal;
+use super::sampler::Sampler;
+use super::sensors::bad_request;
+use super::sight::{Look, OwnedLook};
+use super::words;
+use crate::leases::{ShardSeen, Trouble};
+use crate::supervision::tree::Listed;
+
+/// A box that is in one handler for longer is not working, it waits for something that does not come.
+const BUSY_MS_MAX: u64 = 5_000;
+/// A shard in which nothing moves for longer.
+const STALLED_MS_MAX: i64 = 10_000;
+/// A shard that is further behind than this lags.
+pub(super) const LAG_MS_MAX: i64 = 30_000;
+
+/// What a shard does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ShardState {
+    /// Read here, up to its tip or nearly so.
+    Reading,
+    /// Read here, and far behind.
+    Lagging,
+    /// Its boxes are being started.
+    Starting,
+    /// A service refuses, or there is no room: it is tried again.
+    Held,
+    /// Something does not come back.
+    Stuck,
+    /// A box has failed and is started again.
+    Restarting,
+    /// Read to its end.
+    Ended,
+    /// Another worker has it.
+    Elsewhere,
+    /// Its parents have to be read first.
+    Waiting,
+    /// Nobody has it.
+    Unowned,
+    /// It failed here too often.
+    GivenUp,
+    /// The stream has forgotten it before all was read.
+    Trimmed,
+}
+
+/// One shard.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct ShardLine {
+    /// The short id, as in the tree.
+    pub(super) shard: String,
+    pub(super) state: ShardState,
+    /// What holds it up; none if nothing does.
+    pub(super) holds: Option<String>,
+    pub(super) since_ms: Option<i64>,
+    /// The box to look at.
+    pub(super) culprit: Option<String>,
+    pub(super) runbook: Option<&'static str>,
+    pub(super) owner: Option<String>,
+    pub(super) here: bool,
+    pub(super) lag_ms: Option<i64>,
+    pub(super) read_at_ms: Option<i64>,
+    /// Records read in a second.
+    pub(super) rate: Option<f64>,
+    /// Records read and not yet committed.
+    pub(super) in_flight: Option<u64>,
+    /// Bytes of the epoch that is being read.
+    pub(super) bytes_in_flight: Option<u64>,
+    pub(super) open: Option<OpenLine>,
+    pub(super) epoch: u64,
+    pub(super) step: Option<EpochStep>,
+    pub(super) checkpoint: Option<String>,
+    pub(super) pending: bool,
+    pub(super) committed_ms: Option<i64>,
+    pub(super) parents: Vec<String>,
+    pub(super) children: Vec<String>,
+    pub(super) closed: bool,
+    pub(super) sensors: Option<u64>,
+    pub(super) sensors_live: Option<u64>,
+    pub(super) sensor_restarts: Option<u64>,
+}
+
+/// The epoch that is being read, against its limits.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct OpenLine {
+    #[serde(flatten)]
+    open: OpenEpoch,
+    age_max_ms: u64,
+    bytes_max: u64,
+    partitions_max: usize,
+}
+
+/// Why a shard is in its state.
+struct Finding {
+    state: ShardState,
+    holds: Option<String>,
+    since_ms: Option<i64>,
+    culprit: Option<String>,
+    runbook: Option<&'static str>,
+}
+
+impl Finding {
+    fn fine(state: ShardState) -> Self {
+        Self { state, holds: None, since_ms: None, culprit: None, runbook: None }
+    }
+
+    fn ill(state: ShardState, runbook: &'static str, holds: String) -> Self {
+        Self { state, holds: Some(holds), since_ms: None, culprit: None, runbook: Some(runbook) }
+    }
+
+    fn since(self, since_ms: i64) -> Self {
+        Self { since_ms: Some(since_ms), ..self }
+    }
+
+    fn at(self, path: impl Into<String>) -> Self {
+        Self { culprit: Some(path.into()), ..self }
+    }
+}
+
+/// Every shard that the worker knows of.
+pub(super) fn lines(look: &Look, listed: &[Listed], sampler: &Sampler, me: &str) -> Vec<ShardLine> {
+    let owned: BTreeMap<&ShardId, &OwnedLook> = look.owned.iter().map(|owned| (&owned.shard, owned)).collect();
+    let seen: BTreeMap<&ShardId, &ShardSeen> = look.seen.shards.iter().map(|seen| (&seen.shard, seen)).collect();
+    let mut children: BTreeMap<&ShardId, Vec<String>> = BTreeMap::new();
+    for child in &look.seen.shards {
+        for parent in &child.parents {
+            children.entry(parent).or_default().push(child.shard.short().to_owned());
+        }
+    }
+    let mut ids: Vec<&ShardId> = owned.keys().chain(seen.keys()).copied().collect();
+    ids.sort();
+    ids.dedup();
+    let line = |id: &ShardId| {
+        let children = children.get(id).cloned().unwrap_or_default();
+        line(id, (owned.get(id).copied(), seen.get(id).copied()), children, look, listed, sampler, me)
+    };
+    ids.into_iter().map(line).collect()
+}
+
+#[allow(clippy::too_many_arguments, reason = "one call, of everything that is known")]
+fn line(
+    id: &ShardId,
+    (owned, seen): (Option<&OwnedLook>, Option<&ShardSeen>),
+    children: Vec<String>,
+    look: &Look,
+    listed: &[Listed],
+    sampler: &Sampler,
+    me: &str,
+) -> ShardLine {
+    let trouble = look.troubles.iter().find_map(|trouble| of_trouble(id, trouble));
+    let found = match (trouble, owned, seen) {
+        (Some(trouble), None, _) => trouble,
+        (_, Some(owned), _) => here(owned, look, listed),
+        (None, None, Some(seen)) => elsewhere(seen, me),
+        (None, None, None) => Finding::fine(ShardState::Unowned),
+    };
+    let now_ms = look.at_ms;
+    let key = format!("shard {} {:?}", id.short(), found.state);
+    let since_ms = found.since_ms.or_else(|| found.holds.as_ref().map(|_| sampler.since(&key, now_ms)));
+    let shorts = |ids: &[ShardId]| ids.iter().map(|id| id.short().to_owned()).collect();
+    let limits = look.limits;
+    ShardLine {
+        shard: id.short().to_owned(),
+        state: found.state,
+        holds: found.holds,
+        since_ms,
+        culprit: found.culprit,
+        runbook: found.runbook,
+        owner: seen.and_then(|seen| seen.owner.clone()).or_else(|| owned.map(|_| me.to_owned())),
+        here: owned.is_some(),
+        lag_ms: owned.map(|owned| owned.behind_ms(now_ms)),
+        read_at_ms: owned.map(|owned| owned.read_at_ms),
+        rate: owned.and_then(|owned| sampler.rate(format!("read {}", id.short()), owned.read, now_ms)),
+        in_flight: owned.map(|owned| owned.read.saturating_sub(owned.committed)),
+        bytes_in_flight: owned.map(in_flight_bytes),
+        open: owned.map(|owned| OpenLine {
+            open: owned.open,
+            age_max_ms: limits.age_max.as_millis() as u64,
+            bytes_max: limits.bytes_max,
+            partitions_max: limits.partitions_max,
+        }),
+        epoch: owned.map_or(0, |owned| owned.epoch).max(seen.map_or(0, |seen| seen.epoch.0)),
+        step: owned.and_then(|owned| owned.epochs.first()).map(|epoch| epoch.step),
+        checkpoint: seen.map(|seen| seen.checkpoint.to_string()),
+        pending: seen.is_some_and(|seen| seen.pending),
+        committed_ms: owned.and_then(|owned| owned.epochs.iter().find_map(|epoch| epoch.committed_ms)),
+        parents: seen.map(|seen| shorts(&seen.parents)).unwrap_or_default(),
+        children,
+        closed: seen.is_some_and(|seen| seen.closed),
+        sensors: owned.map(|owned| owned.sensors),
+        sensors_live: owned.map(|owned| owned.sensors_live),
+        sensor_restarts: owned.map(|owned| owned.sensor_restarts),
+    }
+}
+
+/// Of the epoch that is being read, and of the one before that is on its way.
+fn in_flight_bytes(owned: &OwnedLook) -> u64 {
+    let on_its_way = owned.epochs.first().filter(|epoch| epoch.step != EpochStep::Committed);
+    owned.open.bytes + on_its_way.map_or(0, |epoch| epoch.bytes)
+}
+
+fn of_trouble(id: &ShardId, (trouble, why): &(Trouble, String)) -> Option<Finding> {
+    match trouble {
+        Trouble::GivenUp(shard) if shard == id => {
+            let holds = format!("it was given up here: {why}");
+            Some(Finding::ill(ShardState::GivenUp, "MangroveActorGivenUp", holds))
+        }
+        Trouble::Trimmed(shard) if shard == id => {
+            Some(Finding::ill(ShardState::Trimmed, "MangroveShardTrimmed", why.clone()))
+        }
+        Trouble::Orphan(shard) if shard == id => {
+            Some(Finding::ill(ShardState::Unowned, "MangroveShardUnowned", why.clone()))
+        }
+        Trouble::GivenUp(_) | Trouble::Trimmed(_) | Trouble::Orphan(_) | Trouble::Fenced => None,
+    }
+}
+
+/// A shard that this worker works on.
+fn here(owned: &OwnedLook, look: &Look, listed: &[Listed]) -> Finding {
+    let prefix = format!("shards/{}/", owned.shard.short());
+    let boxes: Vec<&Listed> = listed.iter().filter(|listed| listed.node.path.starts_with(&prefix)).collect();
+    if owned.ended {
+        return Finding::fine(ShardState::Ended);
+    }
+    if let Some(held) = &owned.holds.starting {
+        let holds = format!("it cannot start: {}", held_words(held));
+        return Finding::ill(ShardState::Starting, "MangroveLeaseTableUnreachable", holds)
+            .since(held.since_ms)
+            .at(format!("{prefix}committer"));
+    }
+    if let Some(finding) = boxes.iter().find_map(|listed| fallen(listed)) {
+        return finding;
+    }
+    let hanging = boxes.iter().find_map(|listed| {
+        let busy = listed.node.busy_for()?.as_millis() as u64;
+        (busy > BUSY_MS_MAX).then_some((listed, busy as i64))
+    });
+    if let Some((listed, busy_ms)) = hanging {
+        let took = words::duration(busy_ms);
+        let holds = format!("its {} has been in one handler for {took}; it is killed if that lasts", listed.node.kind);
+        return Finding::ill(ShardState::Stuck, "MangroveShardStuck", holds)
+            .since(look.at_ms - busy_ms)
+            .at(listed.node.path.clone());
+    }
+    if let Some(held) = &owned.holds.reading {
+        let runbook = if held.throttled { "MangroveThrottled" } else { "MangroveShardStuck" };
+        let holds = format!("the stream cannot be read: {}", held_words(held));
+        return Finding::ill(ShardState::Held, runbook, holds).since(held.since_ms).at(format!("{prefix}reader"));
+    }
+    if let Some(held) = &owned.holds.uploading {
+        let holds = format!("its epoch cannot be stored: {}", held_words(held));
+        return Finding::ill(ShardState::Held, "MangroveUploadsFailing", holds)
+            .since(held.since_ms)
+            .at(format!("{prefix}sinks"));
+    }
+    if let Some(since_ms) = owned.holds.budget_since_ms {
+        let (taken, max) = (words::bytes(look.budget_taken), words::bytes(look.budget_max));
+        let holds = format!("it waits for the byte budget: {taken} of {max} are in flight");
+        return Finding::ill(ShardState::Held, "MangroveBudgetExhausted", holds).since(since_ms);
+    }
+    let stalled_ms = owned.stalled.as_millis() as i64;
+    if stalled_ms > STALLED_MS_MAX {
+        let holds = format!("nothing has moved for {}", words::duration(stalled_ms));
+        return Finding::ill(ShardState::Stuck, "MangroveShardStuck", holds).since(look.at_ms - stalled_ms);
+    }
+    if owned.read_at_ms == 0 {
+        return Finding::fine(ShardState::Starting);
+    }
+    let behind_ms = owned.behind_ms(look.at_ms);
+    if behind_ms > LAG_MS_MAX {
+        let holds = format!("it is read {} after the stream took it", words::duration(behind_ms));
+        return Finding::ill(ShardState::Lagging, "MangroveShardLagging", holds);
+    }
+    Finding::fine(ShardState::Reading)
+}
+
+fn held_words(held: &Held) -> String {
+    format!("{} (try {})", held.cause, held.attempts)
+}
+
+fn fallen(listed: &Listed) -> Option<Finding> {
+    let node = &listed.node;
+    let state = match node.state() {
+        NodeState::Restarting => ShardState::Restarting,
+        NodeState::GivenUp => ShardState::GivenUp,
+        NodeState::Starting | NodeState::Running | NodeState::Draining | NodeState::Stopped => return None,
+    };
+    let error = node.last_error()?;
+    let spent = listed.intensity.as_ref().map(|intensity| {
+        format!(" ({} of {} restarts within {:?})", intensity.spent(), intensity.restarts_max(), intensity.within())
+    });
+    let holds = format!("its {} failed: {}{}", node.kind, error.message, spent.unwrap_or_default());
+    let runbook = if state == ShardState::GivenUp { "MangroveActorGivenUp" } else { "MangroveActorRestarting" };
+    Some(Finding::ill(state, runbook, holds).since(error.at_ms).at(node.path.clone()))
+}
+
+/// A shard that this worker does not work on.
+fn elsewhere(seen: &ShardSeen, me: &str) -> Finding {
+    if seen.checkpoint == Position::ShardEnd {
+        return Finding::fine(ShardState::Ended);
+    }
+    if seen.owner_alive && seen.owner.as_deref() != Some(me) {
+        return Finding::fine(ShardState::Elsewhere);
+    }
+    if !seen.waits_for.is_empty() {
+        let parents: Vec<&str> = seen.waits_for.iter().map(ShardId::short).collect();
+        let holds = format!("its parents have to be read first: {}", parents.join(", "));
+        return Finding { holds: Some(holds), ..Finding::fine(ShardState::Waiting) };
+    }
+    let unmoved = seen.unmoved.as_millis() as i64;
+    let why = match (&seen.given_up_by, &seen.owner) {
+        (Some(worker), _) => format!("worker {worker} gave it up, and no other has taken it"),
+        (None, Some(owner)) if owner == me => "this worker is about to take it".to_owned(),
+        (None, Some(owner)) => format!("its owner {owner} has been silent for {}", words::duration(unmoved)),
+        (None, None) => format!("nobody has had it for {}", words::duration(unmoved)),
+    };
+    Finding::ill(ShardState::Unowned, "MangroveShardUnowned", why)
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ShardsReply {
+    worker: String,
+    at_ms: i64,
+    shards: Vec<ShardLine>,
+}
+
+pub(super) async fn shards(State(state): State<Arc<OpsState>>) -> Json<ShardsReply> {
+    let look = state.sight.look();
+    let shards = lines(&look, &state.tree.listed(), &state.memory.sampler, &state.worker_id);
+    Json(ShardsReply { worker: state.worker_id.clone(), at_ms: look.at_ms, shards })
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EpochsQuery {
+    shard: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct EpochsReply {
+    worker: String,
+    shards: Vec<EpochsOfShard>,
+}
+
+#[derive(Debug, Serialize)]
+struct EpochsOfShard {
+    shard: String,
+    epochs: Vec<EpochLine>,
+}
+
+pub(super) async fn epochs(
+    State(state): State<Arc<OpsState>>,
+    query: Result<Query<EpochsQuery>, QueryRejection>,
+) -> Result<Json<EpochsReply>, Refusal> {
+    let Query(query) = query.map_err(|error| bad_request(error.body_text(), "?shard=<shard>, or nothing for all"))?;
+    let wanted = query.shard.map(|shard| ShardId::new(&shard).short().to_owned());
+    let owned = state.sight.look().owned.into_iter();
+    let owned = owned.filter(|owned| wanted.as_deref().is_none_or(|wanted| owned.shard.short() == wanted));
+    let shards: Vec<EpochsOfShard> =
+        owned.map(|owned| EpochsOfShard { shard: owned.shard.short().to_owned(), epochs: owned.epochs }).collect();
+    if shards.is_empty() && wanted.is_some() {
+        let error = "this worker does not work on the shard";
+        return Err(Refusal::new(StatusCode::NOT_FOUND, error, "see /shards for who does"));
+    }
+    Ok(Json(EpochsReply { worker: state.worker_id.clone(), shards }))
+}

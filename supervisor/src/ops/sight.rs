@@ -1,0 +1,104 @@
+//! What the endpoint is told about the worker: one look, in plain numbers, from which everything shown is made.
+//!
+//! **Promises** a look asks no service and no actor: it costs what it lists, whoever looks.
+//! **Not here**: what it means (`shards.rs`, `diagnosis.rs`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::alerts::AlertLine;
+use actors::shard::{EpochLine, Holds, OpenEpoch, SensorFall};
+use messages::ShardId;
+
+use crate::leases::{LeasesSeen, Trouble};
+
+/// Lets itself be looked at.
+pub trait Sight: Send + Sync + 'static {
+    /// The worker as it is now.
+    fn look(&self) -> Look;
+}
+
+/// The worker as it is now.
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    /// When, milliseconds since 1970.
+    pub at_ms: i64,
+    /// The shards that this worker works on.
+    pub owned: Vec<OwnedLook>,
+    /// What it knows of the cluster.
+    pub seen: Arc<LeasesSeen>,
+    /// What keeps shards from being read.
+    pub troubles: Vec<(Trouble, String)>,
+    /// Bytes in flight.
+    pub budget_taken: u64,
+    /// Bytes that may be in flight.
+    pub budget_max: u64,
+    /// The last alerts, newest first.
+    pub alerts: Vec<AlertLine>,
+    /// Alerts raised since the worker began.
+    pub alerts_raised: u64,
+    /// From arrival to handed over: the median and the 99th percentile, in milliseconds.
+    pub alert_latency_ms: [Option<u64>; 2],
+    /// When epochs end.
+    pub limits: EpochLimits,
+}
+
+/// When an epoch ends.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EpochLimits {
+    /// Its first record is this old.
+    pub age_max: Duration,
+    /// Its records have this many bytes.
+    pub bytes_max: u64,
+    /// It touches this many partitions.
+    pub partitions_max: usize,
+}
+
+/// A shard that this worker works on.
+#[derive(Clone, Debug)]
+pub struct OwnedLook {
+    /// The shard.
+    pub shard: ShardId,
+    /// How far the last page ended from the tip, in milliseconds.
+    pub lag_ms: i64,
+    /// When the last page came, milliseconds since 1970; 0 before the first.
+    pub read_at_ms: i64,
+    /// Records read.
+    pub read: u64,
+    /// Of these, committed.
+    pub committed: u64,
+    /// The last committed epoch.
+    pub epoch: u64,
+    /// Sensors that the shard knows.
+    pub sensors: u64,
+    /// Of these, with an actor.
+    pub sensors_live: u64,
+    /// Restarts of single sensors.
+    pub sensor_restarts: u64,
+    /// Whether all of it is committed and nothing more will come.
+    pub ended: bool,
+    /// For how long nothing has moved that should.
+    pub stalled: Duration,
+    /// What it waits for.
+    pub holds: Holds,
+    /// The epoch that is being read.
+    pub open: OpenEpoch,
+    /// The last epochs, newest first.
+    pub epochs: Vec<EpochLine>,
+    /// The last failures of single sensors, newest first.
+    pub falls: Vec<SensorFall>,
+}
+
+impl OwnedLook {
+    /// How far behind the tip the shard may be: the last page's word, and all the time since then in which no page came.
+    pub(super) fn behind_ms(&self, now_ms: i64) -> i64 {
+        /// Pages come several times a second.
+        const BETWEEN_PAGES_MS: i64 = 1_000;
+        let silent_ms = match self.read_at_ms {
+            0 => 0,
+            _ if self.ended => 0,
+            at_ms => now_ms.saturating_sub(at_ms).saturating_sub(BETWEEN_PAGES_MS).max(0),
+        };
+        self.lag_ms.saturating_add(silent_ms)
+    }
+}

@@ -1,0 +1,65 @@
+//! Lets the ops endpoint look at a worker: copies of figures that its boxes keep anyway.
+
+use std::sync::Arc;
+
+use actors::alerts::RecentAlerts;
+use actors::budget::Budget;
+use actors::metrics::AlertFigures;
+use actors::ports::clock::Clock;
+
+use crate::leases::LeaseFigures;
+use crate::ops::sight::{EpochLimits, Look, OwnedLook, Sight};
+use crate::shard::Shard;
+use crate::shards::Owned;
+
+/// Everything that keeps figures.
+#[derive(Clone, Debug)]
+pub(super) struct WorkerSight {
+    pub(super) owned: Owned,
+    pub(super) leases: Arc<LeaseFigures>,
+    pub(super) budget: Budget,
+    pub(super) recent: Arc<RecentAlerts>,
+    pub(super) alert_figures: Arc<AlertFigures>,
+    pub(super) clock: Clock,
+    pub(super) limits: EpochLimits,
+}
+
+impl Sight for WorkerSight {
+    fn look(&self) -> Look {
+        Look {
+            at_ms: self.clock.now_ms(),
+            owned: self.owned.all().iter().map(owned).collect(),
+            seen: self.leases.seen(),
+            troubles: self.leases.troubles(),
+            budget_taken: self.budget.taken(),
+            budget_max: self.budget.bytes_max(),
+            alerts: self.recent.all(),
+            alerts_raised: self.recent.raised(),
+            alert_latency_ms: [0.5, 0.99].map(|share| self.alert_figures.quantile_ms(share)),
+            limits: self.limits,
+        }
+    }
+}
+
+fn owned(shard: &Shard) -> OwnedLook {
+    let figures = &shard.context.figures;
+    let (read, committed) = figures.progress();
+    let (sensors, sensors_live) = figures.sensors();
+    OwnedLook {
+        shard: shard.context.shard.clone(),
+        lag_ms: figures.millis_behind(),
+        read_at_ms: figures.read_at_ms(),
+        read,
+        committed,
+        epoch: figures.epoch(),
+        sensors,
+        sensors_live,
+        sensor_restarts: figures.sensor_restarts(),
+        ended: figures.has_ended(),
+        stalled: figures.stalled_for(),
+        holds: figures.holds(),
+        open: figures.epochs().open(),
+        epochs: figures.epochs().lines(),
+        falls: figures.sensor_falls(),
+    }
+}
