@@ -89,7 +89,7 @@ impl AggregatorState {
     fn on_fold(&mut self, in_flight: Arc<InFlight>) -> Result<(), ActorProcessingErr> {
         let late = self.windows.fold(&in_flight);
         let n_late = late.iter().filter(|late| **late).count();
-        metrics::late_readings(&self.context.shard, n_late);
+        metrics::late_readings(n_late);
         if n_late < late.len() {
             self.context.figures.set_unwritten_windows(true);
         }
@@ -99,7 +99,7 @@ impl AggregatorState {
     fn on_cut(&mut self, state: CutState) -> Result<(), ActorProcessingErr> {
         let CutState { cut, sensors, receipts } = state;
         let windows = self.windows.cut(&cut);
-        metrics::windows(&self.context.shard, self.windows.open_windows());
+        self.context.figures.set_windows(self.windows.open_windows());
         self.context.figures.set_unwritten_windows(self.windows.has_unwritten());
         // Sensors sort before windows, and each part is ordered by sensor id already.
         let states = sensors.into_iter().chain(windows.states).collect();

@@ -92,6 +92,7 @@ impl Actor for AlertsActor {
         myself: ActorRef<AlertsMsg>,
         args: AlertsArgs,
     ) -> Result<AlertsState, ActorProcessingErr> {
+        args.transports.iter().for_each(|transport| metrics::transport_begins(transport.kind()));
         let myself = Address::new(myself, args.node.clone());
         Ok(AlertsState {
             args,

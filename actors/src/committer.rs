@@ -139,6 +139,7 @@ impl Actor for CommitterActor {
         myself: ActorRef<CommitterMsg>,
         args: CommitterArgs,
     ) -> Result<CommitterState, ActorProcessingErr> {
+        metrics::shard_begins(&args.context.shard);
         let state = CommitterState {
             // A pinned epoch counts as cut: nothing else may be cut before it is committed.
             stage: if args.lease.row.pending.is_some() { Stage::Cut } else { Stage::Idle },
@@ -327,7 +328,7 @@ impl CommitterState {
                 if !self.context.faults.lacks(Mechanism::Prepare) {
                     self.lease.prepare(&plan, self.cautious_for > 0).await?;
                 }
-                metrics::epoch_prepared(&shard, began.elapsed());
+                metrics::epoch_prepared(began.elapsed());
             }
         }
         self.context.faults.hit("committer.prepared", shard.short());
@@ -360,8 +361,11 @@ impl CommitterState {
         self.context.figures.stopped_writing();
         self.context.faults.hit("committer.committed", shard.short());
         self.context.figures.committed(epoch.0, plan.records);
-        self.context.figures.epochs().committed(epoch.0, self.context.clock.now_ms());
-        metrics::epoch_committed(&shard, &plan, since.elapsed());
+        let now_ms = self.context.clock.now_ms();
+        self.context.figures.epochs().committed(epoch.0, now_ms);
+        let latency = self.context.figures.take_sealed().map(|arrival_ms| now_ms - arrival_ms);
+        let latency = latency.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+        metrics::epoch_committed(&shard, &plan, since.elapsed(), latency);
         Ok(())
     }
 

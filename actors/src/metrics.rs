@@ -1,111 +1,88 @@
-//! Every metric, one function per fact, so that nothing is counted twice under two names.
+//! Every metric of the boxes, one function per fact, so that nothing is counted twice under two names.
 //!
 //! Labels are bounded: shards by the stream, kinds and reasons by their enums. A sensor's id is never one.
+//!
+//! **Not here**: what is asked for at the scrape instead of being told as it happens (`supervisor/src/ops/metrics`).
+
+mod families;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use messages::{AlertKind, EpochPlan, ShardId};
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Histogram, counter, gauge, histogram};
 
+pub use self::families::{Family, Kind, describe, families};
 use crate::ports::aws::Failure;
 
-/// Says what each metric means; call once per recorder.
-pub fn describe() {
-    describe_counter!("mangrove_reader_records_total", "records read from the stream");
-    describe_gauge!("mangrove_reader_behind_seconds", "how far the last page ended from the tip of the shard");
-    describe_histogram!("mangrove_reader_fetch_seconds", "time of one GetRecords");
-    describe_counter!("mangrove_reader_failures_total", "failed reads, by what can be done about them");
-    describe_counter!("mangrove_reader_budget_waits_total", "polls skipped because the byte budget was used up");
-    describe_gauge!("mangrove_sensors_known", "sensors that the shard knows");
-    describe_gauge!("mangrove_sensors_live", "sensors of the shard that have an actor");
-    describe_counter!("mangrove_sensor_restarts_total", "restarts of single sensors");
-    describe_counter!("mangrove_aggregator_late_total", "readings later than the allowed lateness");
-    describe_gauge!("mangrove_aggregator_windows", "open windows");
-    describe_histogram!("mangrove_epoch_encode_seconds", "time to encode an epoch");
-    describe_histogram!("mangrove_epoch_prepare_seconds", "time of the conditional write that prepares an epoch");
-    describe_histogram!("mangrove_epoch_upload_seconds", "time to upload an epoch's objects");
-    describe_histogram!("mangrove_epoch_commit_seconds", "time from prepared to committed");
-    describe_counter!("mangrove_epochs_total", "committed epochs");
-    describe_counter!("mangrove_readings_total", "readings in committed epochs, by what became of them");
-    describe_counter!("mangrove_quarantined_total", "quarantined readings in committed epochs, by reason");
-    describe_counter!("mangrove_objects_total", "uploaded objects");
-    describe_counter!("mangrove_object_repeats_total", "objects that an earlier attempt had stored already");
-    describe_counter!("mangrove_upload_retries_total", "uploads tried again");
-    describe_counter!("mangrove_alerts_sent_total", "alerts handed to a transport");
-    describe_counter!("mangrove_alert_retries_total", "alerts tried again");
-    describe_counter!("mangrove_alerts_undelivered_total", "alerts given up; they are stored in the alerts zone");
-    describe_counter!(
-        "mangrove_alerts_shed_total",
-        "alerts that found the queue full; they are stored in the alerts zone"
-    );
-    describe_gauge!("mangrove_alerts_waiting", "alerts queued or under way");
-    describe_histogram!("mangrove_alert_send_seconds", "time to hand one alert to one transport");
-    describe_histogram!("mangrove_alert_latency_seconds", "from the record's arrival to the alert handed over");
-    describe_gauge!("mangrove_budget_bytes", "bytes of the worker's budget in use");
+/// A shard is worked on from now on. Of a counter that appears with its first event, `increase` sees nothing.
+pub fn shard_begins(shard: &ShardId) {
+    counter!("mangrove_reader_records_total", "shard" => shard.to_string()).increment(0);
+    counter!("mangrove_epochs_total", "shard" => shard.to_string()).increment(0);
+}
+
+/// Alerts go to a transport from now on.
+pub fn transport_begins(transport: &'static str) {
+    counter!("mangrove_alert_retries_total", "transport" => transport).increment(0);
+    for kind in AlertKind::ALL {
+        let kind = kind.as_str();
+        counter!("mangrove_alerts_sent_total", "transport" => transport, "kind" => kind).increment(0);
+        counter!("mangrove_alerts_undelivered_total", "transport" => transport, "kind" => kind).increment(0);
+    }
 }
 
 /// A page came.
-pub fn reader_page(shard: &ShardId, records: usize, millis_behind: i64, took: Duration) {
+pub fn reader_page(shard: &ShardId, records: usize, took: Duration) {
     counter!("mangrove_reader_records_total", "shard" => shard.to_string()).increment(records as u64);
-    gauge!("mangrove_reader_behind_seconds", "shard" => shard.to_string()).set(millis_behind as f64 / 1000.0);
     histogram!("mangrove_reader_fetch_seconds").record(took);
 }
 
 /// A read failed.
-pub fn reader_failed(shard: &ShardId, failure: Failure) {
-    counter!("mangrove_reader_failures_total", "shard" => shard.to_string(), "failure" => name(failure)).increment(1);
+pub fn reader_failed(failure: Failure) {
+    counter!("mangrove_reader_failures_total", "failure" => failure_name(failure)).increment(1);
 }
 
 /// A poll was skipped because the budget was used up.
-pub fn reader_waits_for_budget(shard: &ShardId) {
-    counter!("mangrove_reader_budget_waits_total", "shard" => shard.to_string()).increment(1);
-}
-
-/// How many sensors a shard has.
-pub fn sensors(shard: &ShardId, known: usize, live: usize) {
-    gauge!("mangrove_sensors_known", "shard" => shard.to_string()).set(known as f64);
-    gauge!("mangrove_sensors_live", "shard" => shard.to_string()).set(live as f64);
+pub fn reader_waits_for_budget() {
+    counter!("mangrove_reader_budget_waits_total").increment(1);
 }
 
 /// One sensor was restarted.
-pub fn sensor_restarted(shard: &ShardId) {
-    counter!("mangrove_sensor_restarts_total", "shard" => shard.to_string()).increment(1);
+pub fn sensor_restarted() {
+    counter!("mangrove_sensor_restarts_total").increment(1);
 }
 
 /// Readings came too late for their windows.
-pub fn late_readings(shard: &ShardId, readings: usize) {
-    counter!("mangrove_aggregator_late_total", "shard" => shard.to_string()).increment(readings as u64);
-}
-
-/// How many windows are open.
-pub fn windows(shard: &ShardId, open: usize) {
-    gauge!("mangrove_aggregator_windows", "shard" => shard.to_string()).set(open as f64);
+pub fn late_readings(readings: usize) {
+    counter!("mangrove_aggregator_late_total").increment(readings as u64);
 }
 
 /// An epoch was encoded.
-pub fn epoch_encoded(shard: &ShardId, took: Duration) {
-    histogram!("mangrove_epoch_encode_seconds", "shard" => shard.to_string()).record(took);
+pub fn epoch_encoded(took: Duration) {
+    histogram!("mangrove_epoch_encode_seconds").record(took);
 }
 
 /// An epoch was prepared.
-pub fn epoch_prepared(shard: &ShardId, took: Duration) {
-    histogram!("mangrove_epoch_prepare_seconds", "shard" => shard.to_string()).record(took);
+pub fn epoch_prepared(took: Duration) {
+    histogram!("mangrove_epoch_prepare_seconds").record(took);
 }
 
 /// An epoch was uploaded.
-pub fn epoch_uploaded(shard: &ShardId, plan: &EpochPlan, took: Duration) {
-    histogram!("mangrove_epoch_upload_seconds", "shard" => shard.to_string()).record(took);
-    counter!("mangrove_objects_total", "shard" => shard.to_string()).increment(plan.objects.len() as u64 + 1);
+pub fn epoch_uploaded(plan: &EpochPlan, took: Duration) {
+    histogram!("mangrove_epoch_upload_seconds").record(took);
+    counter!("mangrove_objects_total").increment(plan.objects.len() as u64 + 1);
 }
 
-/// An epoch was committed.
-pub fn epoch_committed(shard: &ShardId, plan: &EpochPlan, took: Duration) {
-    histogram!("mangrove_epoch_commit_seconds", "shard" => shard.to_string()).record(took);
+/// An epoch was committed. `latency` is since its first record arrived; none if it has no records.
+pub fn epoch_committed(shard: &ShardId, plan: &EpochPlan, took: Duration, latency: Option<Duration>) {
+    histogram!("mangrove_epoch_commit_seconds").record(took);
+    if let Some(latency) = latency {
+        histogram!("mangrove_commit_latency_seconds").record(latency);
+    }
     counter!("mangrove_epochs_total", "shard" => shard.to_string()).increment(1);
     let outcomes = [("clean", plan.clean), ("quarantined", plan.quarantined), ("duplicate", plan.duplicates)];
     for (outcome, n) in outcomes {
-        counter!("mangrove_readings_total", "shard" => shard.to_string(), "outcome" => outcome).increment(n);
+        counter!("mangrove_readings_total", "outcome" => outcome).increment(n);
     }
     for (reason, n) in &plan.reasons {
         counter!("mangrove_quarantined_total", "reason" => reason.clone()).increment(*n);
@@ -113,13 +90,13 @@ pub fn epoch_committed(shard: &ShardId, plan: &EpochPlan, took: Duration) {
 }
 
 /// An object had been stored already, with the same content.
-pub fn object_was_there(shard: &ShardId) {
-    counter!("mangrove_object_repeats_total", "shard" => shard.to_string()).increment(1);
+pub fn object_was_there() {
+    counter!("mangrove_object_repeats_total").increment(1);
 }
 
 /// An upload is tried again.
-pub fn upload_retried(shard: &ShardId, failure: Failure) {
-    counter!("mangrove_upload_retries_total", "shard" => shard.to_string(), "failure" => name(failure)).increment(1);
+pub fn upload_retried(failure: Failure) {
+    counter!("mangrove_upload_retries_total", "failure" => failure_name(failure)).increment(1);
 }
 
 /// An alert was handed to a transport.
@@ -143,23 +120,39 @@ pub fn alert_shed(kind: AlertKind) {
     counter!("mangrove_alerts_shed_total", "kind" => kind.as_str()).increment(1);
 }
 
+/// Alerts of an earlier owner could not be sent again.
+pub fn alerts_not_resent(shard: &ShardId) {
+    counter!("mangrove_alerts_not_resent_total", "shard" => shard.to_string()).increment(1);
+}
+
 /// Alerts queued or under way.
 pub fn alerts_waiting(n: usize) {
     gauge!("mangrove_alerts_waiting").set(n as f64);
 }
 
-/// The byte budget in use.
-pub fn budget(taken: u64) {
-    gauge!("mangrove_budget_bytes").set(taken as f64);
+/// Where the time in the handlers of one kind of box is told.
+pub fn handle_seconds(kind: &'static str) -> Histogram {
+    counter!("mangrove_actor_restarts_total", "kind" => kind).increment(0);
+    histogram!("mangrove_actor_handle_seconds", "kind" => kind)
 }
 
-fn name(failure: Failure) -> &'static str {
+/// A box is restarted.
+pub fn actor_restarted(kind: &'static str) {
+    counter!("mangrove_actor_restarts_total", "kind" => kind).increment(1);
+}
+
+/// The values of the label `failure`.
+pub const FAILURES: [&str; 5] = ["throttled", "transient", "not_found", "condition", "refused"];
+
+/// The value of the label `failure`.
+pub fn failure_name(failure: Failure) -> &'static str {
+    let [throttled, transient, not_found, condition, refused] = FAILURES;
     match failure {
-        Failure::Throttled => "throttled",
-        Failure::Transient => "transient",
-        Failure::NotFound => "not_found",
-        Failure::Condition => "condition",
-        Failure::Refused => "refused",
+        Failure::Throttled => throttled,
+        Failure::Transient => transient,
+        Failure::NotFound => not_found,
+        Failure::Condition => condition,
+        Failure::Refused => refused,
     }
 }
 
@@ -184,6 +177,7 @@ impl AlertFigures {
     /// One alert was handed to its transports, this long after its record's arrival.
     pub fn handed_over(&self, kind: AlertKind, latency_ms: u64) {
         self.handed_over.fetch_add(1, Ordering::Relaxed);
+        counter!("mangrove_alerts_total", "kind" => kind.as_str()).increment(1);
         // A heartbeat has no record: its latency is the silence itself.
         if kind != AlertKind::Heartbeat {
             let cell = usize::try_from(latency_ms).unwrap_or(LATENCY_MS_MAX).min(LATENCY_MS_MAX);

@@ -2,14 +2,17 @@
 //!
 //! **Owns** the counters of one node: queue depth, handled messages, since when it is busy, restarts, last error.
 //! **Promises** constant memory per node and no lock on the message path.
-//! **Not here**: the tree itself (`supervisor/`), metrics.
+//! **Not here**: the tree itself (`supervisor/`).
 
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use ::metrics::Histogram;
 use ractor::{ActorRef, Message};
 use serde::Serialize;
+
+use crate::metrics;
 
 /// What state a node is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -28,6 +31,24 @@ pub enum NodeState {
     Restarting = 4,
     /// It failed too often and was given up.
     GivenUp = 5,
+}
+
+impl NodeState {
+    /// Every state.
+    pub const ALL: [Self; 6] =
+        [Self::Starting, Self::Running, Self::Draining, Self::Stopped, Self::Restarting, Self::GivenUp];
+
+    /// The text form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+            Self::Restarting => "restarting",
+            Self::GivenUp => "given_up",
+        }
+    }
 }
 
 /// Why and when a node last failed.
@@ -53,6 +74,7 @@ pub struct Node {
     busy_since_ms: AtomicU64,
     busy_us: AtomicU64,
     epoch: Instant,
+    handle_seconds: Histogram,
     marks: Mutex<Marks>,
 }
 
@@ -80,6 +102,7 @@ impl Node {
             busy_since_ms: AtomicU64::new(IDLE),
             busy_us: AtomicU64::new(0),
             epoch: now,
+            handle_seconds: metrics::handle_seconds(kind),
             marks: Mutex::new(Marks { started: now, last_error: None }),
         })
     }
@@ -183,6 +206,7 @@ impl Drop for Handling<'_> {
         self.node.busy_us.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
         self.node.handled.fetch_add(1, Ordering::Relaxed);
         self.node.busy_since_ms.store(IDLE, Ordering::Relaxed);
+        self.node.handle_seconds.record(took);
     }
 }
 

@@ -17,7 +17,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use messages::{
-    Caution, CommitterMsg, Cut, CutReason, EpochNumber, EpochPlan, Position, RawRecord, ReaderMsg, SensorsMsg, Suspect,
+    Caution, CommitterMsg, Credit, Cut, CutReason, EpochNumber, EpochPlan, Position, RawRecord, ReaderMsg, SensorsMsg,
+    SequenceNumber, Suspect,
 };
 use ractor::rpc::CallResult;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -25,7 +26,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use self::decode::{DecodeLimits, Decoder};
-use crate::budget::Budget;
+use crate::budget::{Budget, Solitude};
 use crate::metrics;
 use crate::node::{Address, Gone};
 use crate::ports::aws::{CallError, Failure};
@@ -61,6 +62,8 @@ pub struct ReaderArgs {
     pub budget: Budget,
     /// Where the checkpoint is.
     pub checkpoint: Position,
+    /// A record right after it that another application had stopped inside.
+    pub begin_inside: Option<SequenceNumber>,
     /// The epoch that was prepared and must be finished first.
     pub pinned: Option<Box<EpochPlan>>,
     /// How carefully to read.
@@ -106,6 +109,10 @@ pub struct ReaderState {
     epoch_records: u64,
     suspects: Vec<Suspect>,
     crashes_max: u32,
+    /// The wish to try the next record alone.
+    solitude: Option<Solitude>,
+    /// A record that another application had stopped inside; nothing was read since.
+    begin_inside: Option<SequenceNumber>,
     /// Records that were fetched and belong to the epoch after the open one.
     held: VecDeque<RawRecord>,
     phase: Phase,
@@ -173,6 +180,8 @@ impl Actor for ReaderActor {
             epoch_records: 0,
             suspects: args.suspects,
             crashes_max: args.crashes_max,
+            solitude: None,
+            begin_inside: args.begin_inside,
             held: VecDeque::new(),
             phase: args.pinned.map_or(Phase::Open, Phase::Pinned),
             failures: 0,
@@ -181,6 +190,10 @@ impl Actor for ReaderActor {
             context: args.context,
         };
         state.context.figures.rewound();
+        if ended {
+            // It is kept for its last alerts only.
+            state.context.figures.stopped_reading();
+        }
         state.myself.send(ReaderMsg::Poll)?;
         Ok(state)
     }
@@ -215,8 +228,8 @@ impl ReaderState {
         let mut pause = config.poll_interval;
         // A pinned epoch is read whatever the budget says: nothing in flight becomes free before it ends, and its
         // bytes were in memory once already.
-        if self.phase == Phase::Open && !self.budget.has_room() {
-            metrics::reader_waits_for_budget(&self.context.shard);
+        if self.phase == Phase::Open && self.solitude.is_none() && !self.budget.has_room() {
+            metrics::reader_waits_for_budget();
             self.context.figures.waits_for_budget(self.context.clock.now_ms());
             // What is in flight becomes free only when it is committed.
             self.committer.send(CommitterMsg::CutNow(CutReason::Bytes))?;
@@ -246,13 +259,16 @@ impl ReaderState {
         let shard = self.context.shard.clone();
         let iterator = match self.iterator.take() {
             Some(iterator) => iterator,
-            None => self.stream.iterator(&shard, &self.position).await?,
+            None => match &self.begin_inside {
+                Some(sequence) => self.stream.iterator_at(&shard, sequence).await?,
+                None => self.stream.iterator(&shard, &self.position).await?,
+            },
         };
         // Taken before the question: what the answer does not know of came later.
         let now_ms = self.context.clock.now_ms();
         let asked = Instant::now();
         let page = self.stream.records(&shard, &iterator, config.records_max).await?;
-        metrics::reader_page(&shard, page.records.len(), page.millis_behind, asked.elapsed());
+        metrics::reader_page(&shard, page.records.len(), asked.elapsed());
         self.context.faults.reach("reader.page", shard.short()).await;
         if page.next.is_none() {
             self.context.figures.set_closed();
@@ -276,7 +292,7 @@ impl ReaderState {
             return Ok(Duration::ZERO);
         }
         self.failures += 1;
-        metrics::reader_failed(&self.context.shard, error.failure);
+        metrics::reader_failed(error.failure);
         self.context.figures.held(Hold::Reading, &error, self.context.clock.now_ms());
         let worth_waiting = matches!(error.failure, Failure::Throttled | Failure::Transient);
         if !worth_waiting || self.failures > config.failures_max {
@@ -297,7 +313,17 @@ impl ReaderState {
                 self.held = records;
                 return Ok(());
             }
-            let poisoned = self.try_with_care(&records[0]).await?;
+            let strict = self.phase == Phase::Open && self.caution.is_some_and(Caution::is_strict);
+            let mut credits = Vec::new();
+            if strict {
+                // A death must not be put down to a record that was only in the same process.
+                let Some(alone) = self.solitude.get_or_insert_with(|| self.budget.solitude()).granted() else {
+                    self.held = records;
+                    return Ok(());
+                };
+                credits.push(alone);
+            }
+            let poisoned = strict && self.try_with_care(&records[0]).await?;
             let mut builder = self.decoder.batch();
             let mut pinned_end = false;
             while let Some(record) = records.pop_front() {
@@ -314,21 +340,27 @@ impl ReaderState {
                 }
                 self.epoch_records += u64::from(self.caution.is_some());
                 self.position = at;
+                self.begin_inside = None;
                 self.partitions.extend(builder.take_partitions());
                 if pinned_end || self.is_full(config) {
                     break;
                 }
             }
             let bytes = builder.bytes();
-            let credit = self.budget.take(bytes);
-            self.sensors.send(SensorsMsg::Route(builder.finish(credit)))?;
+            credits.push(self.budget.take(bytes));
+            self.sensors.send(SensorsMsg::Route(builder.finish(Credit::all(credits))))?;
             if pinned_end {
                 self.finish_pinned()?;
                 continue;
             }
             let (to, partitions) = (self.position.clone(), self.partitions.len());
             self.committer.send(CommitterMsg::Progress { to, bytes, partitions })?;
+            if strict {
+                // Not to be waited for: nobody else may read meanwhile.
+                self.committer.send(CommitterMsg::CutNow(CutReason::Bytes))?;
+            }
         }
+        self.solitude = None;
         Ok(())
     }
 
@@ -341,10 +373,6 @@ impl ReaderState {
     /// When records are tried one by one, each is noted before, beyond this process. True if it was tried too often:
     /// then nobody looks into it any more.
     async fn try_with_care(&mut self, record: &RawRecord) -> Result<bool, ReaderError> {
-        let strict = self.caution.is_some_and(Caution::is_strict) && self.phase == Phase::Open;
-        if !strict {
-            return Ok(false);
-        }
         let is_it = |suspect: &&Suspect| suspect.sequence == record.sequence && suspect.sub_sequence.is_none();
         let tries = self.suspects.iter().find(is_it).map_or(0, |suspect| suspect.tries);
         if tries >= self.crashes_max {
@@ -421,6 +449,7 @@ impl ReaderState {
         self.phase = Phase::Draining;
         self.context.figures.stopped_reading();
         self.held.clear();
+        self.solitude = None;
         self.committer.send(CommitterMsg::CutNow(CutReason::Shutdown))?;
         Ok(())
     }

@@ -19,6 +19,7 @@ const CHAIN_MAX: usize = 100_000;
 const OBJECT_BYTES_MAX: usize = 1 << 30;
 /// Epochs whose alerts are looked at after a start; more of them means that nobody has listened for a long time.
 const ALERT_EPOCHS_MAX: usize = 1_000;
+const ALERTS_MAX: usize = 100_000;
 const ALERT_OBJECT_BYTES_MAX: u64 = 256 << 20;
 
 /// The states of a shard as of its checkpoint.
@@ -130,12 +131,20 @@ fn sorted<K: Ord>(newest: BTreeMap<K, StateEntry>, watermark_us: Option<i64>) ->
     Recovered { sensors, windows, watermark_us }
 }
 
-/// Alerts of committed epochs that may not have been handed over before the last owner stopped, oldest first.
-pub async fn unsent_alerts(objects: &Objects, row: &LeaseRow) -> Result<Vec<(EpochNumber, Vec<Alert>)>, RecoveryError> {
-    let mut unsent = Vec::new();
-    let mut state_key = row.state_key.clone();
-    let mut epoch = row.epoch;
-    while epoch > row.alerts_through && unsent.len() < ALERT_EPOCHS_MAX {
+/// Alerts that may not have left.
+#[derive(Debug, Default)]
+pub struct Unsent {
+    /// Oldest first.
+    pub alerts: Vec<Alert>,
+    /// Whether there are older ones, too many to be read again.
+    pub cut_off: bool,
+}
+
+/// Alerts of committed epochs that may not have been handed over before the last owner stopped.
+pub async fn unsent_alerts(objects: &Objects, row: &LeaseRow) -> Result<Unsent, RecoveryError> {
+    let mut by_epoch = Vec::new();
+    let (mut n_alerts, mut state_key, mut epoch) = (0, row.state_key.clone(), row.epoch);
+    while epoch > row.alerts_through && by_epoch.len() < ALERT_EPOCHS_MAX && n_alerts < ALERTS_MAX {
         let Some(key) = state_key.as_deref().map(manifest_of_state) else { break };
         let damaged = |problem: String| RecoveryError::Damaged { key: key.clone(), problem };
         let json = objects.get(&key, OBJECT_BYTES_MAX).await?;
@@ -145,12 +154,13 @@ pub async fn unsent_alerts(objects: &Objects, row: &LeaseRow) -> Result<Vec<(Epo
             let lines = objects.get(&object.key, OBJECT_BYTES_MAX).await?;
             alerts.extend(read_alerts(&lines).map_err(|e| damaged(format!("{}: {e}", object.key)))?);
         }
-        unsent.push((epoch, alerts));
+        n_alerts += alerts.len();
+        by_epoch.push(alerts);
         state_key = plan.previous_state;
         epoch = EpochNumber(epoch.0 - 1);
     }
-    unsent.reverse();
-    Ok(unsent)
+    let cut_off = epoch > row.alerts_through;
+    Ok(Unsent { alerts: by_epoch.into_iter().rev().flatten().collect(), cut_off })
 }
 
 fn read_alerts(packed: &[u8]) -> Result<Vec<Alert>, String> {

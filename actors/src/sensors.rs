@@ -422,7 +422,7 @@ impl SensorsActor {
         if let (Some((batch, row)), 1..) = (row, crashes) {
             crashes += state.remember(batch, row, crashes)?;
         }
-        metrics::sensor_restarted(&state.context.shard);
+        metrics::sensor_restarted();
         state.context.figures.sensor_restarted();
         let cause = error.chars().take(CAUSE_CHARS_MAX).collect();
         let at_ms = state.context.clock.now_ms();

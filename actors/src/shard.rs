@@ -55,6 +55,8 @@ pub struct ShardFigures {
     sensors: AtomicU64,
     sensors_live: AtomicU64,
     sensor_restarts: AtomicU64,
+    windows: AtomicU64,
+    sealed_arrival_ms: AtomicI64,
     epoch: AtomicU64,
     closed: AtomicBool,
     ended: AtomicBool,
@@ -249,6 +251,27 @@ impl ShardFigures {
     /// How many sensors the shard knows, and how many have an actor.
     pub fn sensors(&self) -> (u64, u64) {
         (self.sensors.load(Ordering::Relaxed), self.sensors_live.load(Ordering::Relaxed))
+    }
+
+    /// How many windows are open.
+    pub fn set_windows(&self, open: usize) {
+        self.windows.store(open as u64, Ordering::Relaxed);
+    }
+
+    /// How many windows were open at the last cut.
+    pub fn windows(&self) -> u64 {
+        self.windows.load(Ordering::Relaxed)
+    }
+
+    /// An epoch is complete, and this is when its first record arrived; none if it has no records. There is at most
+    /// one between its cut and its commit.
+    pub fn sealed(&self, arrival_ms: Option<i64>) {
+        self.sealed_arrival_ms.store(arrival_ms.unwrap_or(0), Ordering::Release);
+    }
+
+    /// When the first record of the epoch that is now committed arrived, milliseconds since 1970.
+    pub fn take_sealed(&self) -> Option<i64> {
+        Some(self.sealed_arrival_ms.swap(0, Ordering::AcqRel)).filter(|arrival_ms| *arrival_ms > 0)
     }
 
     /// One sensor was restarted.

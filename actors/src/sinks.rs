@@ -162,6 +162,8 @@ impl SinksState {
     /// Encoding is work for a processor, not for the runtime's own threads.
     fn on_seal(&mut self, content: EpochContent, config: &SinksConfig) {
         let batches = std::mem::take(&mut self.open);
+        let first = batches.iter().find_map(|batch| batch.in_flight.batch.records.first());
+        self.context.figures.sealed(first.map(|record| record.arrival_ms));
         let context = EpochContext {
             stream: self.context.stream.to_string(),
             shard: self.context.shard.clone(),
@@ -169,7 +171,7 @@ impl SinksState {
             encoding: config.encoding.clone(),
             previous_state: self.previous_state.clone(),
         };
-        let (myself, shard, work) = (self.myself.clone(), self.context.shard.clone(), self.context.work);
+        let (myself, work) = (self.myself.clone(), self.context.work);
         self.tasks.spawn(async move {
             let receipts = content.receipts.clone();
             let began = Instant::now();
@@ -178,7 +180,7 @@ impl SinksState {
                 Ok(Err(error)) => Err(error.to_string()),
                 Err(panic) => Err(panic),
             };
-            metrics::epoch_encoded(&shard, began.elapsed());
+            metrics::epoch_encoded(began.elapsed());
             // If the actor has ended, its successor encodes the epoch again.
             let _ = myself.send(SinksMsg::Encoded(encoded, receipts));
         });
@@ -243,7 +245,7 @@ impl Upload {
             .await?;
         self.context.faults.hit("sinks.manifest", self.context.shard.short());
         self.object(&sealed.manifest).await?;
-        metrics::epoch_uploaded(&self.context.shard, &sealed.plan, began.elapsed());
+        metrics::epoch_uploaded(&sealed.plan, began.elapsed());
         Ok(())
     }
 
@@ -261,7 +263,7 @@ impl Upload {
                 }
                 Ok(Put::Same) => {
                     self.context.figures.passed(Hold::Uploading);
-                    metrics::object_was_there(&self.context.shard);
+                    metrics::object_was_there();
                     return Ok(());
                 }
                 Ok(Put::Different) => {
@@ -275,7 +277,7 @@ impl Upload {
                     return Err(error.to_string());
                 }
                 Err(error) => {
-                    metrics::upload_retried(&self.context.shard, error.failure);
+                    metrics::upload_retried(error.failure);
                     self.context.figures.held(Hold::Uploading, &error, self.context.clock.now_ms());
                     warn!(shard = %self.context.shard, attempt, %error, "upload failed, trying again");
                     // Out of retries, the bucket is asked as rarely as can be.

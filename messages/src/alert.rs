@@ -21,6 +21,9 @@ pub enum AlertKind {
 }
 
 impl AlertKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Range, Self::Rate, Self::Flat, Self::Score, Self::Heartbeat];
+
     /// The stored text form.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -122,6 +122,11 @@ impl Credit {
         Self(Some(Box::new(give_back)))
     }
 
+    /// One that gives back several.
+    pub fn all(credits: Vec<Credit>) -> Self {
+        Self::new(move || drop(credits))
+    }
+
     /// A credit over nothing, for tests of pure code.
     pub fn none() -> Self {
         Self(None)

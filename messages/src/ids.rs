@@ -82,6 +82,16 @@ impl SequenceNumber {
         Ok(Self(if trimmed.is_empty() { "0" } else { trimmed }.into()))
     }
 
+    /// The number before this one; none before zero.
+    pub fn predecessor(&self) -> Option<Self> {
+        let at = self.0.rfind(|digit| digit != '0')?;
+        let mut digits = self.0.as_bytes().to_vec();
+        digits[at] -= 1;
+        digits[at + 1..].fill(b'9');
+        let text: String = digits.into_iter().map(char::from).collect();
+        Self::parse(&text).ok()
+    }
+
     /// The decimal digits.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -176,6 +186,15 @@ mod tests {
 
     fn seq(text: &str) -> SequenceNumber {
         SequenceNumber::parse(text).unwrap()
+    }
+
+    #[test]
+    fn predecessors() {
+        for (of, expected) in
+            [("1", Some("0")), ("10", Some("9")), ("2000", Some("1999")), ("120", Some("119")), ("0", None)]
+        {
+            assert_eq!(seq(of).predecessor(), expected.map(seq), "{of}");
+        }
     }
 
     #[test]

@@ -7,12 +7,14 @@
 //!
 //! **Not here**: `run` and `demo` themselves (`run.rs`, `demo.rs`); what a configuration key means.
 
+mod ask;
 mod config;
 #[cfg(feature = "local")]
 mod demo;
 mod dispatch;
 mod error;
 mod fleet;
+mod health;
 mod leases;
 #[cfg(feature = "local")]
 mod local;
@@ -32,6 +34,7 @@ pub use self::demo::DemoArgs;
 pub use self::dispatch::dispatch;
 pub use self::error::{CliError, ExitKind};
 pub use self::fleet::{FleetArgs, fleet};
+pub use self::health::{HealthArgs, health};
 pub use self::leases::{LeasesArgs, leases};
 #[cfg(feature = "local")]
 pub use self::local::{LocalArgs, local};
@@ -39,16 +42,25 @@ pub use self::run::RunArgs;
 pub use self::signal::stop_signal;
 pub use self::tree::{ColourChoice, TreeArgs, tree};
 
-/// Reads IoT events from Kinesis with one supervised actor per shard and per sensor, and lands them in S3 exactly once.
-#[derive(Debug, Parser)]
-#[command(name = "mangrove", version, max_term_width = 110, arg_required_else_help = true)]
-#[command(after_help = "\
+#[cfg(feature = "local")]
+const EXAMPLES: &str = "\
 Examples:
   mangrove demo --for 30s                           everything in one process, nothing to install
   mangrove run --config mangrove.toml               a worker, against AWS
-  mangrove config --defaults > mangrove.toml        a file to start from
+  mangrove config --defaults > mangrove.toml        a file to start from";
+/// What ships knows no demo.
+#[cfg(not(feature = "local"))]
+const EXAMPLES: &str = "\
+Examples:
+  mangrove run --config mangrove.toml               a worker, against AWS
+  mangrove config --defaults > mangrove.toml        a file to start from";
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 internal failure, 2 wrong flags or configuration, 3 something outside is missing or silent.";
 
-Exit codes: 0 done, 1 internal failure, 2 wrong flags or configuration, 3 something outside is missing or silent.")]
+/// Reads IoT events from Kinesis with one supervised actor per shard and per sensor, and lands them in S3 exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "mangrove", version, max_term_width = 110, arg_required_else_help = true)]
+#[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -70,6 +82,8 @@ pub enum Command {
     Fleet(FleetArgs),
     /// Shows the effective configuration with the source of every value, or checks a file
     Config(ConfigArgs),
+    /// Asks a running worker whether it is alive
+    Health(HealthArgs),
     /// Shows the supervision tree of a running worker
     Tree(TreeArgs),
     /// Shows who holds which shard, and which workers live

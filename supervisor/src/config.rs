@@ -102,6 +102,8 @@ pub struct LogConfig {
     pub level: String,
     /// How a line looks.
     pub format: LogFormat,
+    /// Lines that one place in the code may write in ten seconds.
+    pub lines_max: u64,
 }
 
 /// How a log line looks.

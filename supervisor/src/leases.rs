@@ -18,12 +18,12 @@ mod claim;
 mod discovery;
 mod figures;
 mod lineage;
+mod listing;
 mod observer;
 mod request;
 mod seen;
 #[cfg(test)]
 mod tests;
-mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -55,6 +55,8 @@ use crate::shards::{Ending, Owned, ShardsMsg};
 
 /// How often what is due is looked for.
 const TICK: Duration = Duration::from_millis(50);
+/// For how long a shard that failed is kept from being taken again while its row cannot be written.
+const GIVING_UP_MAX: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Fixed for the life of the process.
@@ -132,6 +134,8 @@ pub enum LeasesMsg {
     Discovered(Instant, Result<Discovered, LeaseError>),
     /// A shard is no longer worked on here.
     Ended(ShardId, Ending),
+    /// From the box's own task: the row of a shard that failed here was given back, or not.
+    GaveUp(ShardId, Result<(), LeaseError>),
     /// An operator wants another worker to have this shard. Answers why not.
     HandOver(ShardId, RpcReplyPort<Result<(), String>>),
     /// Take no more, and say so to the others.
@@ -186,9 +190,15 @@ pub struct LeasesState {
 struct Due {
     at: Instant,
     under_way: bool,
+    /// Wanted again while it was under way.
+    again: bool,
 }
 
 impl Due {
+    fn at(at: Instant) -> Self {
+        Self { at, under_way: false, again: false }
+    }
+
     fn begins(&mut self, now: Instant) -> bool {
         let begins = !self.under_way && now >= self.at;
         self.under_way |= begins;
@@ -196,7 +206,15 @@ impl Due {
     }
 
     fn ended(&mut self, next: Instant) {
-        *self = Self { at: next, under_way: false };
+        *self = Self::at(if self.again { Instant::now() } else { next });
+    }
+
+    /// As soon as may be; what is under way began too early to count.
+    fn soon(&mut self) {
+        self.again = self.under_way;
+        if !self.under_way {
+            self.at = Instant::now();
+        }
     }
 }
 
@@ -211,7 +229,6 @@ impl Actor for LeasesActor {
         args: LeasesArgs,
     ) -> Result<LeasesState, ActorProcessingErr> {
         let now = Instant::now();
-        let due = || Due { at: now, under_way: false };
         let myself = Address::new(myself, args.node.clone());
         myself.send(LeasesMsg::Tick)?;
         Ok(LeasesState {
@@ -230,9 +247,9 @@ impl Actor for LeasesActor {
             skip_trimmed: self.config.rules.skip_trimmed,
             shown_at: None,
             // The claim was the first.
-            beat: Due { at: now + self.config.heartbeat_interval, under_way: false },
-            scan: due(),
-            discovery: due(),
+            beat: Due::at(now + self.config.heartbeat_interval),
+            scan: Due::at(now),
+            discovery: Due::at(now),
             beaten_at: now,
             fenced: false,
             leaving: false,
@@ -260,6 +277,7 @@ impl Actor for LeasesActor {
             LeasesMsg::Scanned(began, result) => state.on_scanned(began, result, &self.config),
             LeasesMsg::Discovered(began, result) => state.on_discovered(began, result, &self.config),
             LeasesMsg::Ended(shard, ending) => state.on_ended(&shard, ending),
+            LeasesMsg::GaveUp(shard, result) => state.on_gave_up(&shard, result),
             LeasesMsg::HandOver(shard, reply) => {
                 let _ = reply.send(state.on_hand_over(shard));
             }
@@ -337,12 +355,14 @@ impl LeasesState {
         result: Result<Heartbeat, LeaseError>,
         config: &LeasesConfig,
     ) -> Result<(), LeaseError> {
-        // One that failed is tried again at once: two in a row must not fence a healthy worker.
-        self.beat.ended(if result.is_ok() { began + config.heartbeat_interval } else { Instant::now() });
+        // One that failed is tried again soon: two in a row must not fence a healthy worker.
+        let pause = if result.is_ok() { config.heartbeat_interval } else { config.heartbeat_interval / 4 };
+        self.beat.ended((began + pause).max(Instant::now()));
         match result {
             Ok(heartbeat) => {
                 self.args.heartbeat = heartbeat;
                 self.beaten_at = began;
+                self.args.figures.beaten(began);
                 if std::mem::take(&mut self.fenced) {
                     info!("the heartbeat is written again, working on");
                     self.args.figures.clear(Trouble::Fenced);
@@ -353,7 +373,7 @@ impl LeasesState {
                 self.stop_all();
                 return Err(error);
             }
-            Err(error) => warn!(%error, "heartbeat not written"),
+            Err(error) => self.args.figures.call_failed("heartbeat", &error),
         }
         Ok(())
     }
@@ -380,7 +400,7 @@ impl LeasesState {
         let rows = match result {
             Ok(rows) => rows,
             Err(error) => {
-                warn!(%error, "the lease table could not be read");
+                self.args.figures.call_failed("scan", &error.into());
                 return self.scan.ended(Instant::now() + config.scan_interval);
             }
         };
@@ -390,6 +410,11 @@ impl LeasesState {
         self.rows = rows;
         self.show(began);
         self.report_bad_rows();
+        let (rows, running, me) = (&self.rows.leases, &self.running, &*self.args.worker_id);
+        let given_up = |shard: &ShardId| {
+            running.contains(shard) || rows.get(shard).is_some_and(|row| row.given_up_by.as_deref() == Some(me))
+        };
+        self.args.figures.retain(|trouble| !matches!(trouble, Trouble::GivenUp(shard) if !given_up(shard)));
         self.list_again_for_new_rows();
         self.watch_progress(config);
         self.assign(began, config);
@@ -400,7 +425,7 @@ impl LeasesState {
         let Some(listed) = &self.listed else { return };
         let is_new = |shard: &&ShardId| !listed.contains_key(*shard) && !self.unlisted.contains(*shard);
         if self.rows.leases.keys().any(|shard| is_new(&shard)) {
-            self.discovery.at = Instant::now();
+            self.discovery.soon();
         }
     }
 
@@ -421,6 +446,7 @@ impl LeasesState {
             faults: &self.args.faults,
         });
         let all_listed = self.listed_at >= self.finished_at;
+        self.args.figures.saw_unowned(orders.unowned);
         let settled = orders.unowned == 0 && all_listed && lineage::missing(listed, &self.rows).is_empty();
         self.args.figures.settled(settled, self.args.clock.now_ms() - began.elapsed().as_millis() as i64);
         if self.leaving {
@@ -473,44 +499,11 @@ impl LeasesState {
         }
     }
 
-    fn on_discovered(&mut self, began: Instant, result: Result<Discovered, LeaseError>, config: &LeasesConfig) {
-        self.discovery.ended(began + config.discover_interval);
-        let discovered = match result {
-            Ok(discovered) => discovered,
-            Err(error) => {
-                warn!(%error, "the stream's shards could not be listed");
-                // The first time nothing can begin without it.
-                if self.listed.is_none() {
-                    self.discovery.at = Instant::now() + config.scan_interval;
-                }
-                return;
-            }
-        };
-        if !discovered.created.is_empty() {
-            info!(shards = ?discovered.created, "new shards");
-            self.look_again();
-        }
-        for shard in &discovered.orphans {
-            self.args.figures.trouble(Trouble::Orphan(shard.clone()));
-            self.say_once(format!("orphan {shard}"), || {
-                error!(
-                    %shard,
-                    "the bucket has epochs of this shard, but the lease table has no row of it: reading it again would \
-                     store everything twice. Restore the table, or use another bucket"
-                );
-            });
-        }
-        let listed: Listed = discovered.shards.into_iter().map(|info| (info.shard.clone(), info)).collect();
-        self.report_trimmed(&listed, config);
-        self.tidy(&listed);
-        self.unlisted = self.rows.leases.keys().filter(|shard| !listed.contains_key(*shard)).cloned().collect();
-        self.listed = Some(listed);
-        self.listed_at = Some(began);
-        self.look_again();
-    }
-
     fn on_ended(&mut self, shard: &ShardId, ending: Ending) {
-        self.running.remove(shard);
+        // One that is given up runs, for this box, until the row says so: or it would be taken again at once.
+        if !matches!(ending, Ending::Failed(_)) {
+            self.running.remove(shard);
+        }
         self.leaving_shards.remove(shard);
         if ending != Ending::Released {
             self.declined.remove(shard);
@@ -522,7 +515,7 @@ impl LeasesState {
                 info!(%shard, "shard finished");
                 // Its children are most likely there already.
                 self.finished_at = Some(Instant::now());
-                self.discovery.at = Instant::now();
+                self.discovery.soon();
             }
             Ending::Released => {
                 self.args.figures.handed_over();
@@ -536,15 +529,27 @@ impl LeasesState {
             Ending::Failed(cause) => {
                 error!(%shard, cause, "shard given up");
                 self.args.figures.gave_up(shard, cause);
-                let (table, shard, me) = (self.args.table.clone(), shard.clone(), self.args.worker_id.clone());
-                self.tasks.spawn(async move { log_failure(table.give_up(&shard, &me).await) });
+                let (table, id, me) = (self.args.table.clone(), shard.clone(), self.args.worker_id.clone());
+                let shard = shard.clone();
+                self.begin(GIVING_UP_MAX, async move { table.give_up(&id, &me).await }, move |result| {
+                    let late = || Err(LeaseError::Call(out_of_time("give a shard up")));
+                    LeasesMsg::GaveUp(shard, result.unwrap_or_else(|_| late()))
+                });
             }
         }
         self.look_again();
     }
 
+    /// If it could not be written, the shard is taken again here: better than not at all.
+    fn on_gave_up(&mut self, shard: &ShardId, result: Result<(), LeaseError>) {
+        log_failure(result);
+        self.running.remove(shard);
+        self.changed_at = Instant::now();
+        self.look_again();
+    }
+
     fn look_again(&mut self) {
-        self.scan.at = Instant::now();
+        self.scan.soon();
     }
 
     fn on_leave(&mut self) {

@@ -6,6 +6,7 @@ pub mod config;
 pub mod demo;
 pub mod lake;
 pub mod leases;
+pub mod log;
 pub mod ops;
 pub mod run;
 pub mod shard;

@@ -46,7 +46,6 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use messages::schema::IdSpec;
-use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -54,7 +53,7 @@ use tokio::time::Instant;
 
 use self::admin::Admin;
 use self::directory::SensorDirectory;
-pub use self::metrics::install_metrics;
+pub use self::metrics::{Metrics, Scrape, Scraped, family, install_metrics};
 use self::sight::Sight;
 pub use self::tree::{Failure, RestartBudgetLine, ShardSensors, TreeNode, TreeReply};
 use crate::supervision::task::Task;
@@ -118,7 +117,7 @@ pub struct OpsState {
     /// What is remembered.
     pub memory: Memory,
     /// The metrics.
-    pub metrics: PrometheusHandle,
+    pub metrics: Metrics,
     /// Limits and names.
     pub config: OpsConfig,
 }

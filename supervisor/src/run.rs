@@ -76,7 +76,7 @@ impl Running {
             sight: worker.sight(),
             effective: effective.report.to_json(),
             memory: ops::Memory::default(),
-            metrics,
+            metrics: metrics.with(worker.scraped()),
             config: config.ops.clone(),
         });
         let (ops_stop, stopped) = watch::channel(false);

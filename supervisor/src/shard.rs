@@ -4,6 +4,8 @@
 //! **Promises** every incarnation begins with the lease row and the states that it names, read afresh.
 //! **Not here**: what the boxes do (`actors/`), when they restart (`supervision.rs`).
 
+mod resend;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,13 +27,15 @@ use actors::sensors::{SensorsActor, SensorsArgs, SensorsConfig};
 use actors::shard::{Hold, ShardContext};
 use actors::sinks::{SinksActor, SinksArgs, SinksConfig};
 use messages::{
-    AlertsMsg, Caution, EpochNumber, EpochPlan, HashRange, Position, ReaderMsg, Receipts, SensorsMsg, ShardId, Suspect,
+    AlertsMsg, Caution, EpochNumber, EpochPlan, HashRange, Position, ReaderMsg, Receipts, SensorsMsg, SequenceNumber,
+    ShardId, Suspect,
 };
 use ractor::{ActorCell, ActorRef};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+use crate::supervision::task::Task;
 use crate::supervision::{ChildSpec, StartContext, StartError};
 
 /// How the boxes of every shard are set up.
@@ -92,7 +96,10 @@ struct Incarnation {
     previous_state: Option<String>,
     caution: Option<Caution>,
     suspects: Vec<Suspect>,
+    begin_inside: Option<SequenceNumber>,
     sensors: Option<Address<SensorsMsg>>,
+    /// Sends again what the last owner may not have sent.
+    _resending: Option<Task<()>>,
 }
 
 /// Epochs whose alerts are being sent again.
@@ -200,8 +207,12 @@ impl Shard {
 
     async fn start_committer(self, context: StartContext, alerts: Address<AlertsMsg>) -> Result<ActorCell, StartError> {
         self.context.figures.rewound();
-        let (lease, unsettled) = match self.recover_patiently(&alerts).await {
-            Ok(recovered) => recovered,
+        let (lease, unsettled) = match self.recover_patiently().await {
+            Ok(lease) => {
+                let (resending, unsettled) = resend::resend(&self.context, &self.ports.objects, &lease.row, &alerts);
+                self.incarnation()._resending = resending;
+                (lease, unsettled)
+            }
             Err(error @ ShardError::Lease(LeaseError::Lost(_))) => {
                 self.lost.store(true, Ordering::Release);
                 return Err(StartError::is_final(error));
@@ -225,11 +236,11 @@ impl Shard {
     }
 
     /// A service that is away for a moment must not use up the restarts that are meant for failing boxes.
-    async fn recover_patiently(&self, alerts: &Address<AlertsMsg>) -> Result<(Lease, Unsettled), ShardError> {
+    async fn recover_patiently(&self) -> Result<Lease, ShardError> {
         let began = Instant::now();
         let mut backoff = Duration::from_millis(200);
         loop {
-            match self.recover(alerts).await {
+            match self.recover().await {
                 Err(error) if error.may_pass() && began.elapsed() < RECOVERY_PATIENCE => {
                     warn!(shard = %self.context.shard, %error, "recovery failed, trying again");
                     self.context.figures.held_at_start(&error.to_string(), self.context.clock.now_ms());
@@ -244,8 +255,8 @@ impl Shard {
         }
     }
 
-    /// Takes the lease, reads the states that it names, and sends again what the last owner may not have sent.
-    async fn recover(&self, alerts: &Address<AlertsMsg>) -> Result<(Lease, Unsettled), ShardError> {
+    /// Takes the lease, and reads the states that it names.
+    async fn recover(&self) -> Result<Lease, ShardError> {
         let (shard, faults) = (&self.context.shard, &self.context.faults);
         let row = self.ports.leases.get(shard).await?.ok_or_else(|| ShardError::NoRow(shard.clone()))?;
         // OWNER: what is not ours yet is taken as it was seen when that was decided, or not at all.
@@ -276,14 +287,6 @@ impl Shard {
             _ => recovery::states(&self.ports.objects, row.state_key.as_deref(), &fields).await?,
         };
         faults.hit("recovery.states", shard.short());
-        let mut unsettled = Unsettled::new();
-        for (epoch, unsent) in recovery::unsent_alerts(&self.ports.objects, row).await? {
-            let receipts = Receipts::default();
-            for alert in unsent {
-                alerts.send(AlertsMsg::Send { alert, receipt: Some(receipts.issue()) })?;
-            }
-            unsettled.push_back((epoch, receipts));
-        }
         let (sensors, pending) = (recovered.sensors.len(), row.pending.is_some());
         info!(%shard, checkpoint = %row.checkpoint, epoch = %row.epoch, sensors, pending, "shard taken");
         let mut incarnation = self.incarnation();
@@ -292,7 +295,11 @@ impl Shard {
         incarnation.pinned = row.pending.clone().map(|pending| pending.plan);
         incarnation.previous_state = row.state_key.clone();
         incarnation.caution = Caution::after(row.tries);
-        incarnation.suspects = row.suspects.clone();
+        incarnation.begin_inside = row.begin_inside.clone();
+        // What has been prepared was judged; only the plan says now what of it is poison.
+        let prepared = row.pending.as_ref().map_or(&row.checkpoint, |pending| &pending.to);
+        let open = row.suspects.iter().filter(|suspect| Position::At(suspect.sequence.clone()) > *prepared);
+        incarnation.suspects = open.cloned().collect();
         if let Some(caution) = incarnation.caution {
             warn!(%shard, tries = row.tries, ?caution, "nobody has got past the checkpoint lately: reading with caution");
         }
@@ -302,7 +309,7 @@ impl Shard {
             incarnation.suspects.push(Suspect { sequence, sub_sequence, tries: u32::MAX });
         }
         drop(incarnation);
-        Ok((lease, unsettled))
+        Ok(lease)
     }
 
     /// LINEAGE: the rows of the parents, all of which have ended. The table is asked here again, consistently: what
@@ -412,6 +419,7 @@ impl Shard {
             stream: self.ports.stream.clone(),
             budget: self.ports.budget.clone(),
             checkpoint: checkpoint.unwrap_or(Position::TrimHorizon),
+            begin_inside: self.incarnation().begin_inside.take(),
             pinned,
             caution,
             suspects,
@@ -423,12 +431,20 @@ impl Shard {
         context.spawn(ReaderActor { config: self.config.reader.clone() }, args).await
     }
 
-    /// Stops reading, and waits until what was read is committed and the lease released.
+    /// Stops reading, and waits until what was read is committed and the lease released, or a box has failed.
     async fn drain(self, reader: ActorCell, within: Duration) {
         let mut released = self.released();
-        if ActorRef::<ReaderMsg>::from(reader).send_message(ReaderMsg::Drain).is_ok() {
+        if ActorRef::<ReaderMsg>::from(reader.clone()).send_message(ReaderMsg::Drain).is_ok() {
+            let released = async { drop(released.wait_for(|released| *released).await) };
             // Out of time is no loss: what is not committed is read again by the next owner.
-            let _ = tokio::time::timeout(within, released.wait_for(|released| *released)).await;
+            let _ = tokio::time::timeout(within, async {
+                tokio::select! {
+                    () = released => {}
+                    // Nobody drains it any more.
+                    _ = reader.wait(None) => {}
+                }
+            })
+            .await;
         }
     }
 

@@ -210,7 +210,7 @@ impl ShardsActor {
                 let _ = myself.send_message(ShardsMsg::Released(released_id));
             }
         });
-        state.args.owned.insert(shard.clone());
+        state.args.owned.insert(shard.clone(), &node.path);
         state.running.insert(id, Running { shard, supervisor, node, told: None, _listed: listed });
         Ok(())
     }

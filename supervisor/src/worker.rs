@@ -7,6 +7,7 @@
 
 mod controls;
 mod directory;
+mod figures;
 mod sight;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -296,7 +297,7 @@ fn shard_checks(shard: &Shard, now_ms: i64) -> [Check; 2] {
     let holds = figures.holds();
     let read_at_ms = figures.read_at_ms();
     let silent_ms = now_ms.saturating_sub(read_at_ms);
-    let ok = figures.has_ended() || (read_at_ms > 0 && silent_ms < SILENCE_MS_MAX);
+    let ok = figures::is_read(&shard.context.figures, now_ms);
     let cause = holds.starting.or(holds.reading).map(|held| format!(": {}", held.cause)).unwrap_or_default();
     let why = match (ok, read_at_ms) {
         (true, _) => String::new(),

@@ -127,7 +127,7 @@ fn assert_documented(metrics: &str) {
     assert!(names.len() > 10, "{metrics}");
     for name in names {
         let whole = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name);
-        assert!(name.starts_with("mangrove_"), "{name}");
+        assert!(name.starts_with("mangrove_") || name.starts_with("process_"), "{name}");
         assert!(helped.contains(name) || helped.contains(whole), "{name} has no HELP");
     }
 }

@@ -8,7 +8,9 @@ mod bad_configuration;
 mod config_command;
 mod demo;
 mod kill;
+mod log;
 mod operate;
+mod poison;
 mod run_against_local;
 
 use mangrove_tests::process::Call;

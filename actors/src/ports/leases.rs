@@ -186,13 +186,20 @@ impl LeaseTable {
         }
     }
 
-    /// Notes a parent's children on its row, as KCL does: for people, and for going back to KCL.
+    /// Notes a parent's children on its row, as KCL does: for people, and for going back to KCL. Adding twice changes
+    /// nothing, so that it needs no nonce; the nonce there is its owner's.
     pub async fn note_children(&self, parent: &ShardId, children: &[ShardId]) -> Result<(), CallError> {
-        let mut write = Write::default();
         let children = children.iter().map(ShardId::to_string).collect();
-        write.set("childShardIds", AttributeValue::Ss(children)).only_if("leaseKey", text(parent.as_str()));
-        // A row that is gone needs no children.
-        self.write(parent.as_str(), write, ATTEMPTS_MAX).await.map(|_| ())
+        let request = self.client.update_item().table_name(&self.table).key("leaseKey", text(parent.as_str()));
+        let request = request
+            .update_expression("ADD childShardIds :children")
+            .condition_expression("attribute_exists(leaseKey)")
+            .expression_attribute_values(":children", AttributeValue::Ss(children));
+        match request.send().await.map_err(|e| classify(format!("note the children of {parent}"), e)) {
+            Err(error) if error.failure != Failure::Condition => Err(error),
+            // A row that is gone needs no children.
+            _ => Ok(()),
+        }
     }
 
     /// Deletes the row of a shard that the stream has forgotten, on condition that nobody wrote it since it was seen.
@@ -306,6 +313,7 @@ impl Lease {
         write.remove("pendingCheckpointState").remove("mangrovePending");
         self.write_as_owner(write).await?;
         self.row.checkpoint = plan.cut.to.clone();
+        self.row.begin_inside = None;
         self.row.epoch = plan.cut.epoch;
         self.row.alerts_through = alerts_through;
         self.row.state_key = plan.state_key().map(str::to_owned);

@@ -93,6 +93,16 @@ impl Stream {
         })
     }
 
+    /// An iterator that begins with this record.
+    pub async fn iterator_at(&self, shard: &ShardId, sequence: &SequenceNumber) -> Result<String, CallError> {
+        let action = || format!("get an iterator of {shard} at {sequence}");
+        let request = self.client.get_shard_iterator().stream_name(&self.name).shard_id(shard.as_str());
+        let request = request.shard_iterator_type(ShardIteratorType::AtSequenceNumber);
+        let answer = request.starting_sequence_number(sequence.as_str()).send().await;
+        let iterator = answer.map_err(|e| classify(action(), e))?.shard_iterator;
+        iterator.ok_or_else(|| malformed(action(), "the answer has no iterator"))
+    }
+
     /// Splits an open shard in the middle of its hash range. Answers where; the children appear a little later.
     pub async fn split(&self, shard: &ShardId) -> Result<String, CallError> {
         let action = || format!("split {shard}");

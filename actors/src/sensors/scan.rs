@@ -7,7 +7,6 @@ use tracing::warn;
 
 use super::slot::Life;
 use super::{ABANDONED, SensorsActor, SensorsError, SensorsState};
-use crate::metrics;
 use crate::sensor::heartbeat_alert;
 
 impl SensorsActor {
@@ -26,7 +25,6 @@ impl SensorsActor {
         self.retire_idle(state, now);
         self.report_silent(state)?;
         state.context.figures.set_sensors(state.slots.len(), state.actors.len());
-        metrics::sensors(&state.context.shard, state.slots.len(), state.actors.len());
         state.myself.send_after(self.config.scan_interval, SensorsMsg::Scan);
         Ok(())
     }

@@ -108,5 +108,6 @@ pub(super) fn log(s: &mut Section<'_>) -> LogConfig {
     LogConfig {
         level: s.text("level", names::log_level),
         format: s.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
+        lines_max: s.count("lines_max", 1..=1_000_000),
     }
 }

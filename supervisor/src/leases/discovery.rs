@@ -3,7 +3,7 @@
 //! **Promises** parents get their rows before their children. A shard whose epochs are in the bucket already gets no
 //! fresh row: a table that was lost must not make everything be read, and stored, a second time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use actors::ports::leases::{LeaseError, LeaseRow, LeaseTable};
 use actors::ports::objects::Objects;
@@ -16,6 +16,8 @@ use messages::ShardId;
 pub struct Discovered {
     /// All shards, open and closed.
     pub(super) shards: Vec<ShardInfo>,
+    /// Those that had a row before.
+    pub(super) known: BTreeSet<ShardId>,
     /// Those that got a row.
     pub(super) created: Vec<ShardId>,
     /// Those without a row that have epochs in the bucket.
@@ -30,12 +32,15 @@ pub(super) async fn discover(
 ) -> Result<Discovered, LeaseError> {
     // Ordered by id, and a child's id is higher than its parents'.
     let shards = stream.shards().await?;
-    let mut children: BTreeMap<&ShardId, Vec<ShardId>> = BTreeMap::new();
+    let mut with_new_children: BTreeSet<&ShardId> = BTreeSet::new();
     let (mut created, mut orphans) = (Vec::new(), Vec::new());
     for info in shards.iter().filter(|info| !known.contains(&info.shard)) {
         // The rows that were seen may be out of date.
-        if table.get(&info.shard).await?.is_some() {
-            continue;
+        match table.get(&info.shard).await {
+            Ok(None) => {}
+            // One that cannot be read is a row too: its shard is left alone, and the others are not kept waiting.
+            Ok(Some(_)) | Err(LeaseError::Row(_)) => continue,
+            Err(error) => return Err(error),
         }
         if objects.any(&manifests_of(stream.name(), &info.shard)).await? {
             orphans.push(info.shard.clone());
@@ -44,11 +49,12 @@ pub(super) async fn discover(
         let fresh = LeaseRow::fresh(info.shard.clone(), info.parents.clone(), info.hash_range.clone());
         if table.create_if_absent(&fresh).await? {
             created.push(info.shard.clone());
-            info.parents.iter().for_each(|parent| children.entry(parent).or_default().push(info.shard.clone()));
+            with_new_children.extend(&info.parents);
         }
     }
-    for (parent, children) in children {
-        table.note_children(parent, &children).await?;
+    for parent in with_new_children {
+        let children = shards.iter().filter(|info| info.parents.contains(parent)).map(|info| info.shard.clone());
+        table.note_children(parent, &children.collect::<Vec<_>>()).await?;
     }
-    Ok(Discovered { shards, created, orphans })
+    Ok(Discovered { shards, known, created, orphans })
 }

@@ -5,8 +5,13 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use actors::metrics::failure_name;
+use actors::ports::aws::Failure;
+use actors::ports::leases::LeaseError;
 use messages::ShardId;
 use metrics::counter;
+use tokio::time::Instant;
+use tracing::warn;
 
 use super::seen::LeasesSeen;
 
@@ -23,10 +28,28 @@ pub enum Trouble {
     Orphan(ShardId),
 }
 
+impl Trouble {
+    /// Every kind.
+    pub const KINDS: [&str; 4] = ["fenced", "given_up", "trimmed", "orphan"];
+
+    /// Which of them it is.
+    pub fn kind(&self) -> &'static str {
+        let [fenced, given_up, trimmed, orphan] = Self::KINDS;
+        match self {
+            Self::Fenced => fenced,
+            Self::GivenUp(_) => given_up,
+            Self::Trimmed(_) => trimmed,
+            Self::Orphan(_) => orphan,
+        }
+    }
+}
+
 /// Figures of one worker's leases. Troubles are bounded by the number of shards.
 #[derive(Debug, Default)]
 pub struct LeaseFigures {
     settled_at_ms: AtomicI64,
+    unowned: AtomicU64,
+    beaten_at: Mutex<Option<Instant>>,
     takeovers: AtomicU64,
     handovers: AtomicU64,
     losses: AtomicU64,
@@ -56,6 +79,35 @@ impl LeaseFigures {
     /// What keeps shards from being read, and why.
     pub fn troubles(&self) -> Vec<(Trouble, String)> {
         self.lock().iter().map(|(trouble, why)| (trouble.clone(), why.clone())).collect()
+    }
+
+    /// Readable shards without a living owner, as of the last look.
+    pub fn unowned(&self) -> u64 {
+        self.unowned.load(Ordering::Relaxed)
+    }
+
+    /// Since the last heartbeat that was written had begun; none before the first.
+    pub fn heartbeat_age(&self) -> Option<Duration> {
+        self.beaten_at.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
+    }
+
+    pub(super) fn beaten(&self, began: Instant) {
+        *self.beaten_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
+    }
+
+    /// A call of the lease table failed; it is tried again.
+    pub(super) fn call_failed(&self, call: &'static str, error: &LeaseError) {
+        let failure = match error {
+            LeaseError::Call(error) => error.failure,
+            LeaseError::Lost(_) | LeaseError::NameInUse(_) => Failure::Condition,
+            LeaseError::Row(_) => Failure::Refused,
+        };
+        counter!("mangrove_lease_failures_total", "call" => call, "failure" => failure_name(failure)).increment(1);
+        warn!(call, %error, "a call of the lease table failed, trying again");
+    }
+
+    pub(super) fn saw_unowned(&self, unowned: usize) {
+        self.unowned.store(unowned as u64, Ordering::Relaxed);
     }
 
     /// What the last look at the table showed, at most a second older than the look itself.
@@ -114,6 +166,11 @@ impl LeaseFigures {
     /// A trouble has passed.
     pub(crate) fn clear(&self, trouble: Trouble) {
         self.lock().remove(&trouble);
+    }
+
+    /// Keeps the troubles that are still there.
+    pub(super) fn retain(&self, is_there: impl Fn(&Trouble) -> bool) {
+        self.lock().retain(|trouble, _| is_there(trouble));
     }
 
     // A panic while the lock was held leaves whole values behind.

@@ -4,7 +4,7 @@
 //! child might still begin from them.
 //! **Not here**: who reads a shard (`assignment.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use actors::ports::leases::{LeaseView, Rows};
 use actors::ports::stream::ShardInfo;
@@ -18,15 +18,15 @@ pub(super) fn missing<'a>(listed: &'a Listed, rows: &Rows) -> Vec<&'a ShardInfo>
     listed.values().filter(|info| !rows.leases.contains_key(&info.shard)).collect()
 }
 
-/// Shards that the stream has forgotten before all of them was read.
-pub(super) fn trimmed<'a>(listed: &Listed, rows: &'a Rows) -> Vec<&'a LeaseView> {
+/// Of the shards that had a row before the stream was asked, those that it has forgotten before all of them was read.
+pub(super) fn trimmed<'a>(listed: &Listed, known: &BTreeSet<ShardId>, rows: &'a Rows) -> Vec<&'a LeaseView> {
     let unread = rows.leases.values().filter(|lease| lease.checkpoint != Position::ShardEnd);
-    unread.filter(|lease| !listed.contains_key(&lease.shard)).collect()
+    unread.filter(|lease| known.contains(&lease.shard) && !listed.contains_key(&lease.shard)).collect()
 }
 
 /// Whether there is anything left to do for a shard: to read it, or to send its last alerts.
 pub(super) fn is_open(lease: &LeaseView) -> bool {
-    lease.checkpoint != Position::ShardEnd || lease.owner.is_some()
+    lease.checkpoint != Position::ShardEnd || lease.owner.is_some() || lease.alerts_through < lease.epoch
 }
 
 /// Whether all parents have ended. `skip_trimmed`: whether a parent that the stream has forgotten counts as ended,
@@ -46,8 +46,7 @@ pub(super) fn disposable<'a>(listed: &Listed, rows: &'a Rows) -> Vec<&'a LeaseVi
     let done = |lease: &LeaseView| lease.epoch.0 > 0 || lease.checkpoint == Position::ShardEnd;
     let disposable = |lease: &&LeaseView| {
         let mut children = rows.leases.values().filter(|child| is_child_of(&lease.shard, child)).peekable();
-        lease.checkpoint == Position::ShardEnd
-            && lease.owner.is_none()
+        !is_open(lease)
             && !listed.contains_key(&lease.shard)
             && lease.parents.iter().all(|parent| !rows.leases.contains_key(parent))
             && children.peek().is_some()

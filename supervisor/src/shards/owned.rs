@@ -58,8 +58,11 @@ impl Owned {
         self.lock().unreleased.clone()
     }
 
-    pub(super) fn insert(&self, shard: Shard) {
-        self.lock().shards.insert(shard.context.shard.clone(), shard);
+    pub(super) fn insert(&self, shard: Shard, path: &str) {
+        let mut inner = self.lock();
+        // It was not given up for good then.
+        inner.unreleased.retain(|noted| noted != path);
+        inner.shards.insert(shard.context.shard.clone(), shard);
     }
 
     pub(super) fn remove(&self, id: &ShardId) {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use actors::metrics;
 use actors::node::{Node, NodeState};
-use metrics::counter;
 use tracing::{error, warn};
 
 use super::GivenUp;
@@ -24,7 +24,7 @@ impl Report<'_> {
         let node = self.node;
         node.failed(cause, self.now_ms);
         node.set_state(NodeState::Restarting);
-        counter!("mangrove_actor_restarts_total", "kind" => node.kind).increment(1);
+        metrics::actor_restarted(node.kind);
         self.remember(cause, FallOutcome::Restarted, attempt, Some(delay));
         let cause = cause.escape_debug();
         warn!(path = node.path, kind = node.kind, %cause, attempt, ?delay, "actor failed and restarts");

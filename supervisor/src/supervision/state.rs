@@ -298,7 +298,12 @@ impl State {
             None => cause,
         };
         if ending {
-            return self.report(index).failed_at_the_end(&cause);
+            self.report(index).failed_at_the_end(&cause);
+            if self.config.scope == Scope::OneForAll {
+                // None of the others can finish without it.
+                self.children.iter().for_each(|child| child.slot.kill());
+            }
+            return;
         }
         let decision = match is_final {
             true => Decision::GiveUp,
@@ -366,6 +371,12 @@ impl Child {
 }
 
 impl Slot {
+    fn kill(&self) {
+        if let Self::Up(cell) | Self::Leaving(cell) = self {
+            cell.kill();
+        }
+    }
+
     fn holds(&self, cell: &ActorCell) -> bool {
         match self {
             Self::Down => false,

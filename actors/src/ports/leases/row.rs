@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use messages::{EpochNumber, EpochPlan, Position, ShardId, Suspect};
+use messages::{EpochNumber, EpochPlan, Position, SequenceNumber, ShardId, Suspect};
 
 /// DynamoDB refuses items above 400 KB; the rest of the row needs little.
 const PLAN_BYTES_MAX: usize = 380 * 1024;
@@ -41,6 +41,9 @@ pub struct LeaseRow {
     pub counter: u64,
     /// All records up to here are durable in every zone.
     pub checkpoint: Position,
+    /// A record right after the checkpoint that a KCL application had stopped inside, perhaps at its end: it is read
+    /// again as a whole, so that none of its user records is lost.
+    pub begin_inside: Option<SequenceNumber>,
     /// How often the owner changed since the last checkpoint.
     pub owner_switches: u64,
     /// Shards that this one was split or merged from.
@@ -80,6 +83,8 @@ pub struct LeaseView {
     pub pending: bool,
     /// The last epoch that was committed; 0 before the first.
     pub epoch: EpochNumber,
+    /// Every alert up to this epoch has been sent.
+    pub alerts_through: EpochNumber,
     /// The worker that could make no progress on it.
     pub given_up_by: Option<String>,
 }
@@ -87,7 +92,7 @@ pub struct LeaseView {
 impl LeaseView {
     /// What a scan has to ask for.
     pub(super) const ATTRIBUTES: &str = "leaseKey, entityType, leaseOwner, checkpointOwner, leaseCounter, checkpoint, \
-        parentShardId, pendingCheckpoint, mangroveEpoch, mangroveGivenUpBy, \
+        parentShardId, pendingCheckpoint, mangroveEpoch, mangroveAlertsThrough, mangroveGivenUpBy, \
         mangroveIncarnation, mangroveBeat, mangroveAddress, mangroveLeaving";
 
     pub(super) fn read(item: &Item) -> Result<Self, BadRow> {
@@ -100,6 +105,7 @@ impl LeaseView {
             parents: attributes.parents(),
             pending: item.contains_key("pendingCheckpoint"),
             epoch: EpochNumber(attributes.whole("mangroveEpoch")?),
+            alerts_through: EpochNumber(attributes.whole("mangroveAlertsThrough")?),
             given_up_by: text_of(item, "mangroveGivenUpBy"),
             shard: ShardId::new(attributes.key),
         })
@@ -115,6 +121,7 @@ impl LeaseRow {
             checkpoint_owner: None,
             counter: 0,
             checkpoint: Position::TrimHorizon,
+            begin_inside: None,
             owner_switches: 0,
             parents,
             hash_range,
@@ -151,12 +158,14 @@ impl LeaseRow {
     /// Reads a row.
     pub(super) fn read(item: Item) -> Result<Self, BadRow> {
         let attributes = Attributes::of(&item)?;
+        let (checkpoint, begin_inside) = attributes.checkpoint_and_rest()?;
         let range = (text_of(&item, "startingHashKey"), text_of(&item, "endingHashKey"));
         Ok(Self {
             owner: text_of(&item, "leaseOwner"),
             checkpoint_owner: text_of(&item, "checkpointOwner"),
             counter: attributes.whole("leaseCounter")?,
-            checkpoint: attributes.checkpoint()?,
+            checkpoint,
+            begin_inside,
             owner_switches: attributes.whole("ownerSwitchesSinceCheckpoint")?,
             parents: attributes.parents(),
             hash_range: (range.0.unwrap_or_default(), range.1.unwrap_or_default()),
@@ -208,11 +217,25 @@ impl<'a> Attributes<'a> {
         }
     }
 
+    /// We commit whole records; KCL may stop after some user records of an aggregate, and numbers them from 0 on.
+    fn checkpoint_and_rest(&self) -> Result<(Position, Option<SequenceNumber>), BadRow> {
+        match self.checkpoint()? {
+            Position::At(sequence) if self.whole("checkpointSubSequenceNumber")? > 0 => {
+                let before = sequence.predecessor().map_or(Position::TrimHorizon, Position::At);
+                Ok((before, Some(sequence)))
+            }
+            checkpoint => Ok((checkpoint, None)),
+        }
+    }
+
+    /// By id: a set has no order of its own, and whose state wins in a merge must not change from read to read.
     fn parents(&self) -> Vec<ShardId> {
-        match self.item.get("parentShardId") {
+        let mut parents: Vec<ShardId> = match self.item.get("parentShardId") {
             Some(AttributeValue::Ss(parents)) => parents.iter().map(|p| ShardId::new(p)).collect(),
             _ => Vec::new(),
-        }
+        };
+        parents.sort();
+        parents
     }
 
     fn suspects(&self) -> Result<Vec<Suspect>, BadRow> {

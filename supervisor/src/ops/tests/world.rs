@@ -169,7 +169,7 @@ impl World {
             sight: Arc::new(Shown),
             effective: serde_json::json!({"ops": {"bind": {"value": "127.0.0.1:0", "source": "default"}}}),
             memory: Memory::default(),
-            metrics: recorder.handle(),
+            metrics: recorder.handle().into(),
             config,
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

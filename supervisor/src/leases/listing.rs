@@ -1,0 +1,120 @@
+//! What follows from a listing of the stream's shards: troubles to report, rows to tidy away.
+//!
+//! **Promises** what is wrong with the table or the stream is said once, by name, and shown until it has passed.
+//! **Not here**: asking (`discovery.rs`), deciding who reads what (`assignment.rs`).
+
+use std::collections::BTreeSet;
+
+use actors::ports::leases::LeaseError;
+use messages::ShardId;
+use tokio::time::Instant;
+use tracing::{error, info};
+
+use super::discovery::Discovered;
+use super::figures::Trouble;
+use super::lineage::{self, Listed};
+use super::{LeasesConfig, LeasesState, log_failure};
+
+impl LeasesState {
+    pub(super) fn on_discovered(
+        &mut self,
+        began: Instant,
+        result: Result<Discovered, LeaseError>,
+        config: &LeasesConfig,
+    ) {
+        self.discovery.ended(began + config.discover_interval);
+        let discovered = match result {
+            Ok(discovered) => discovered,
+            Err(error) => {
+                self.args.figures.call_failed("list", &error);
+                // The first time nothing can begin without it.
+                if self.listed.is_none() {
+                    self.discovery.ended(Instant::now() + config.scan_interval);
+                }
+                return;
+            }
+        };
+        if !discovered.created.is_empty() {
+            info!(shards = ?discovered.created, "new shards");
+            self.look_again();
+        }
+        let (orphans, known) = (discovered.orphans, discovered.known);
+        for shard in &orphans {
+            self.args.figures.trouble(Trouble::Orphan(shard.clone()));
+            self.say_once(format!("orphan {shard}"), || {
+                error!(
+                    %shard,
+                    "the bucket has epochs of this shard, but the lease table has no row of it: reading it again would \
+                     store everything twice. Restore the table, or use another bucket"
+                );
+            });
+        }
+        let listed: Listed = discovered.shards.into_iter().map(|info| (info.shard.clone(), info)).collect();
+        let trimmed = self.report_trimmed(&listed, &known, config);
+        self.args.figures.retain(|trouble| match trouble {
+            Trouble::Orphan(shard) => orphans.contains(shard),
+            Trouble::Trimmed(shard) => trimmed.contains(shard),
+            Trouble::Fenced | Trouble::GivenUp(_) => true,
+        });
+        self.tidy(&listed);
+        self.unlisted = known.into_iter().filter(|shard| !listed.contains_key(shard)).collect();
+        self.listed = Some(listed);
+        self.listed_at = Some(began);
+        self.look_again();
+    }
+
+    /// A shard that was trimmed by retention before all of it was read: data is lost, whatever is done now.
+    fn report_trimmed(
+        &mut self,
+        listed: &Listed,
+        known: &BTreeSet<ShardId>,
+        config: &LeasesConfig,
+    ) -> BTreeSet<ShardId> {
+        let trimmed = lineage::trimmed(listed, known, &self.rows);
+        let trimmed: BTreeSet<ShardId> = trimmed.iter().map(|lease| lease.shard.clone()).collect();
+        for shard in &trimmed {
+            self.args.figures.trouble(Trouble::Trimmed(shard.clone()));
+            let skip = config.rules.skip_trimmed;
+            let checkpoint = self.rows.leases.get(shard).map(|lease| lease.checkpoint.to_string());
+            self.say_once(format!("trimmed {shard}"), || {
+                metrics::counter!("mangrove_shards_trimmed_total").increment(1);
+                let then = if skip { "its children are read" } else { "its children wait (stream.on_trimmed)" };
+                error!(%shard, checkpoint, then, "DATA LOSS: the stream has forgotten a shard before all was read");
+            });
+        }
+        trimmed
+    }
+
+    /// Removes rows that nobody needs. Only the first of the living does.
+    fn tidy(&mut self, listed: &Listed) {
+        if self.observer.candidates().min() != Some(&*self.args.worker_id) {
+            return;
+        }
+        let leases: Vec<_> = lineage::disposable(listed, &self.rows).into_iter().cloned().collect();
+        let workers: Vec<_> = self.observer.long_dead().cloned().collect();
+        let table = self.args.table.clone();
+        self.tasks.spawn(async move {
+            for lease in &leases {
+                info!(shard = %lease.shard, "forgetting a shard that the stream has forgotten");
+                log_failure(table.delete(lease).await);
+            }
+            for worker in &workers {
+                log_failure(table.forget(worker).await);
+            }
+        });
+    }
+
+    pub(super) fn report_bad_rows(&mut self) {
+        for bad in std::mem::take(&mut self.rows.bad) {
+            let text = bad.to_string();
+            self.say_once(text.clone(), || error!(error = text, "a row of the lease table cannot be read"));
+        }
+    }
+
+    /// Bounded by the table: what is said is said of its rows.
+    fn say_once(&mut self, what: String, say: impl FnOnce()) {
+        if self.reported.insert(what, ()).is_none() {
+            say();
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Log lines of a process: where they go, how they look, and how many there may be.
+//!
+//! **Promises**
+//! - Lines go to stderr: stdout belongs to results. One event is one line, whatever is in it.
+//! - BOUNDED: one place in the code writes at most `lines_max` lines in ten seconds. What is left out is counted, and
+//!   said once the ten seconds are over. A million poisoned records are not a million lines.
+//!
+//! **Not here**: what is logged. No payload is.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use metrics::counter;
+use tracing::callsite::Identifier;
+use tracing::{Event, Metadata, Subscriber, error, warn};
+use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+
+use crate::cli::CliError;
+use crate::config::{LogConfig, LogFormat};
+
+/// Lines are counted in windows of this length.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// Makes this process log. Once per process: `tracing` has room for one subscriber.
+pub fn install(config: &LogConfig) -> Result<LogLimit, CliError> {
+    let filter = EnvFilter::try_new(&config.level).map_err(|e| CliError::configuration(format!("log.level: {e}")))?;
+    // ractor logs every actor's start and stop, with sensors by the thousand.
+    let filter = filter.add_directive("ractor=warn".parse().map_err(CliError::internal)?);
+    let limit = LogLimit::new(config.lines_max);
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
+        LogFormat::Text => {
+            Box::new(lines.with_ansi(std::io::stderr().is_terminal()).with_filter(limit.clone()).with_filter(filter))
+        }
+        LogFormat::Json => Box::new(lines.json().with_filter(limit.clone()).with_filter(filter)),
+    };
+    tracing_subscriber::registry().with(lines).try_init().map_err(CliError::internal)?;
+    // Rust's own hook writes past the log, without a limit. What the panic says, its supervisor logs.
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string);
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        error!(at, backtrace, "panic");
+    }));
+    Ok(limit)
+}
+
+/// Keeps places in the code from writing too much. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LogLimit(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    lines_max: u64,
+    // As many as there are places in the code that log.
+    places: Mutex<HashMap<Identifier, Place>>,
+}
+
+#[derive(Debug)]
+struct Place {
+    began: Instant,
+    lines: u64,
+    left_out: u64,
+    name: String,
+}
+
+impl LogLimit {
+    fn new(lines_max: u64) -> Self {
+        Self(Arc::new(Inner { lines_max, places: Mutex::default() }))
+    }
+
+    /// Says, for as long as it is polled, what was left out.
+    pub async fn report(self) {
+        loop {
+            tokio::time::sleep(WINDOW).await;
+            for (place, lines) in self.take_left_out(Instant::now()) {
+                warn!(place, lines, "log lines were left out (log.lines_max)");
+            }
+        }
+    }
+
+    fn admits(&self, metadata: &Metadata<'_>, now: Instant) -> bool {
+        let mut places = self.places();
+        let place = places.entry(metadata.callsite()).or_insert_with(|| Place {
+            began: now,
+            lines: 0,
+            left_out: 0,
+            name: format!("{}:{}", metadata.file().unwrap_or(metadata.target()), metadata.line().unwrap_or_default()),
+        });
+        if now.duration_since(place.began) >= WINDOW {
+            (place.began, place.lines) = (now, 0);
+        }
+        place.lines += 1;
+        let admitted = place.lines <= self.0.lines_max;
+        if !admitted {
+            place.left_out += 1;
+            counter!("mangrove_log_lines_left_out_total").increment(1);
+        }
+        admitted
+    }
+
+    /// Of the places whose window is over, those that left something out.
+    fn take_left_out(&self, now: Instant) -> Vec<(String, u64)> {
+        let mut places = self.places();
+        let over = places.values_mut().filter(|place| place.left_out > 0 && now.duration_since(place.began) >= WINDOW);
+        over.map(|place| (place.name.clone(), std::mem::take(&mut place.left_out))).collect()
+    }
+
+    // A panic while the lock was held leaves whole values behind.
+    fn places(&self) -> MutexGuard<'_, HashMap<Identifier, Place>> {
+        self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Subscriber> Filter<S> for LogLimit {
+    fn enabled(&self, _metadata: &Metadata<'_>, _context: &Context<'_, S>) -> bool {
+        true
+    }
+
+    fn event_enabled(&self, event: &Event<'_>, _context: &Context<'_, S>) -> bool {
+        self.admits(event.metadata(), Instant::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use tracing::info;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(limit: &LogLimit, work: impl FnOnce()) -> String {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let lines = fmt::layer().json().with_writer(move || writer.clone()).with_filter(limit.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), work);
+        let bytes = sink.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_flood_is_a_few_lines_and_a_count() {
+        let limit = LogLimit::new(10);
+        let text = logged(&limit, || {
+            for n in 0..100_000 {
+                info!(n, "poison");
+            }
+            info!("another place has its own");
+        });
+        assert_eq!(text.lines().count(), 11, "{text}");
+        let now = Instant::now();
+        assert!(limit.take_left_out(now).is_empty(), "its window is not over");
+        let left_out = limit.take_left_out(now + WINDOW);
+        assert_eq!(left_out.len(), 1);
+        assert!(left_out[0].0.contains("log.rs:") && left_out[0].1 == 99_990, "{left_out:?}");
+        assert!(limit.take_left_out(now + WINDOW).is_empty(), "it is said once");
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_is_in_it() {
+        let hostile = "x\n{\"level\":\"ERROR\",\"message\":\"forged\"}\r\n\u{1b}[2J\u{0}\"";
+        let text = logged(&LogLimit::new(10), || info!(hostile, other = %hostile, "{hostile}"));
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 1, "{text}");
+        assert_eq!((&lines[0]["level"], &lines[0]["fields"]["hostile"]), (&"INFO".into(), &hostile.into()));
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+    }
+}

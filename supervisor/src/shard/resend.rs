@@ -1,0 +1,86 @@
+//! Sends again what the last owner of a shard may not have sent.
+//!
+//! **Promises** ALERT: nothing counts as sent before all of it was handed over. Beside everything else: after a long
+//! outage of the receivers there is much of it, and none of it keeps the shard from being read.
+//! **Not here**: reading the zone (`actors/src/recovery.rs`), sending (`actors/src/alerts.rs`).
+
+use std::time::Duration;
+
+use actors::node::{Address, Gone};
+use actors::ports::aws::Failure;
+use actors::ports::leases::LeaseRow;
+use actors::ports::objects::Objects;
+use actors::recovery::{self, RecoveryError, Unsent};
+use actors::shard::ShardContext;
+use messages::{AlertsMsg, Receipts};
+use tracing::{error, warn};
+
+use super::Unsettled;
+use crate::supervision::task::Task;
+
+/// Old alerts of one shard that may wait to be sent at once: the queue is for new ones first, and what does not fit
+/// into it is lost.
+const WAITING_MAX: usize = 100;
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+
+/// Begins to. All of it counts as alerts of the first epoch that is not settled.
+pub(super) fn resend(
+    context: &ShardContext,
+    objects: &Objects,
+    row: &LeaseRow,
+    alerts: &Address<AlertsMsg>,
+) -> (Option<Task<()>>, Unsettled) {
+    if row.alerts_through >= row.epoch {
+        return (None, Unsettled::new());
+    }
+    let receipts = Receipts::default();
+    let unsettled = [(row.alerts_through.next(), receipts.clone())].into();
+    let all = receipts.issue();
+    let (context, objects, row, alerts) = (context.clone(), objects.clone(), row.clone(), alerts.clone());
+    let task = Task::spawn(async move {
+        let unsent = read(&context, &objects, &row).await;
+        // If the alerts have ended, so will, downstream first, this shard: the next incarnation begins again.
+        if send(unsent, &alerts, &receipts).await.is_ok() {
+            all.settle();
+        }
+    });
+    (Some(task), unsettled)
+}
+
+async fn read(context: &ShardContext, objects: &Objects, row: &LeaseRow) -> Unsent {
+    let shard = &context.shard;
+    let mut backoff = BACKOFF_MIN;
+    loop {
+        match recovery::unsent_alerts(objects, row).await {
+            Ok(unsent) => {
+                if unsent.cut_off {
+                    actors::metrics::alerts_not_resent(shard);
+                    error!(%shard, through = %row.alerts_through, "older alerts are not sent again; they are in the zone");
+                }
+                return unsent;
+            }
+            Err(RecoveryError::Call(error)) if matches!(error.failure, Failure::Throttled | Failure::Transient) => {
+                warn!(%shard, %error, "alerts that may not have left cannot be read, trying again");
+                tokio::time::sleep(context.chance.spread(backoff)).await;
+                backoff = (backoff * 2).min(BACKOFF_MAX);
+            }
+            Err(error) => {
+                actors::metrics::alerts_not_resent(shard);
+                error!(%shard, %error, "alerts that may not have left are not sent again; they are in the zone");
+                return Unsent::default();
+            }
+        }
+    }
+}
+
+async fn send(unsent: Unsent, alerts: &Address<AlertsMsg>, receipts: &Receipts) -> Result<(), Gone> {
+    for alert in unsent.alerts {
+        while receipts.outstanding() > WAITING_MAX {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        alerts.send(AlertsMsg::Send { alert, receipt: Some(receipts.issue()) })?;
+    }
+    Ok(())
+}

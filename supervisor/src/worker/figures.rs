@@ -1,0 +1,115 @@
+//! What a worker answers when its metrics are scraped.
+//!
+//! **Promises** it costs a look at each box and each owned shard, never at a sensor.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::metrics::Family;
+use actors::node::NodeState;
+use actors::shard::ShardFigures;
+
+use super::{SILENCE_MS_MAX, Worker};
+use crate::leases::Trouble;
+use crate::ops::family::*;
+use crate::ops::{Scrape, Scraped};
+use crate::shard::Shard;
+use crate::supervision::tree::Tree;
+
+impl Worker {
+    /// What a scrape asks this worker for.
+    pub fn scraped(&self) -> Scraped {
+        let (owned, leases, budget) = (self.owned.clone(), self.leases.clone(), self.budget.clone());
+        let (tree, clock) = (self.tree.clone(), self.clock.clone());
+        Arc::new(move |scrape| {
+            boxes(scrape, &tree);
+            shards(scrape, &owned.all(), clock.now_ms());
+            scrape.value(&BUDGET, budget.taken() as f64);
+            scrape.value(&BUDGET_LIMIT, budget.bytes_max() as f64);
+            scrape.value(&SHARDS_UNOWNED, leases.unowned() as f64);
+            scrape.samples(&HEARTBEAT_AGE, leases.heartbeat_age().map(|age| ([], age.as_secs_f64())));
+            let mut troubles = BTreeMap::from(Trouble::KINDS.map(|kind| (kind, 0.0)));
+            leases.troubles().iter().for_each(|(trouble, _)| *troubles.entry(trouble.kind()).or_default() += 1.0);
+            scrape.samples(&TROUBLES, troubles.into_iter().map(|(kind, n)| ([kind], n)));
+        })
+    }
+}
+
+/// Boxes of one kind, all of them together.
+#[derive(Default)]
+struct Boxes {
+    by_state: BTreeMap<&'static str, f64>,
+    queued: f64,
+    busy: Duration,
+}
+
+fn boxes(scrape: &mut Scrape, tree: &Tree) {
+    let mut kinds: BTreeMap<&'static str, Boxes> = BTreeMap::new();
+    for node in tree.nodes() {
+        let boxes = kinds.entry(node.kind).or_insert_with(|| Boxes {
+            by_state: NodeState::ALL.map(|state| (state.as_str(), 0.0)).into(),
+            ..Boxes::default()
+        });
+        *boxes.by_state.entry(node.state().as_str()).or_default() += 1.0;
+        boxes.queued += node.queued() as f64;
+        boxes.busy = boxes.busy.max(node.busy_for().unwrap_or_default());
+    }
+    let states = kinds.iter().flat_map(|(kind, boxes)| boxes.by_state.iter().map(|(state, n)| ([*kind, *state], *n)));
+    scrape.samples(&ACTORS, states);
+    scrape.samples(&ACTOR_QUEUE, kinds.iter().map(|(kind, boxes)| ([*kind], boxes.queued)));
+    scrape.samples(&ACTOR_BUSY, kinds.iter().map(|(kind, boxes)| ([*kind], boxes.busy.as_secs_f64())));
+}
+
+fn shards(scrape: &mut Scrape, owned: &[Shard], now_ms: i64) {
+    scrape.value(&SHARDS_OWNED, owned.len() as f64);
+    let named: Vec<(String, &ShardFigures)> =
+        owned.iter().map(|shard| (shard.context.shard.to_string(), &*shard.context.figures)).collect();
+    let mut gauge = |family: &Family, value: &dyn Fn(&ShardFigures) -> Option<f64>| {
+        scrape.samples(family, named.iter().filter_map(|(name, figures)| Some(([name.as_str()], value(figures)?))));
+    };
+    gauge(&SHARD_LAG_MS, &|figures| lag_ms(figures, now_ms).map(|lag_ms| lag_ms as f64));
+    gauge(&SHARD_READING, &|figures| Some(f64::from(u8::from(is_read(figures, now_ms)))));
+    gauge(&SHARD_STALLED, &|figures| Some(figures.stalled_for().as_secs_f64()));
+    gauge(&SHARD_UNCOMMITTED, &|figures| {
+        let (read, committed) = figures.progress();
+        Some(read.saturating_sub(committed) as f64)
+    });
+    gauge(&READER_BEHIND, &|figures| (figures.read_at_ms() > 0).then(|| figures.millis_behind() as f64 / 1000.0));
+    gauge(&SENSORS_KNOWN, &|figures| Some(figures.sensors().0 as f64));
+    gauge(&SENSORS_LIVE, &|figures| Some(figures.sensors().1 as f64));
+    gauge(&WINDOWS, &|figures| Some(figures.windows() as f64));
+}
+
+/// What the last page said, and the time since: a reader that stands still falls behind. None before the first page.
+fn lag_ms(figures: &ShardFigures, now_ms: i64) -> Option<i64> {
+    let read_at_ms = figures.read_at_ms();
+    match figures.is_closed() {
+        true => Some(figures.millis_behind()),
+        false => (read_at_ms > 0).then(|| figures.millis_behind() + now_ms.saturating_sub(read_at_ms).max(0)),
+    }
+}
+
+/// Whether pages come. One that was read to its end needs none.
+pub(super) fn is_read(figures: &ShardFigures, now_ms: i64) -> bool {
+    let read_at_ms = figures.read_at_ms();
+    figures.has_ended() || (read_at_ms > 0 && now_ms.saturating_sub(read_at_ms) < SILENCE_MS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_stands_still_falls_behind() {
+        let figures = ShardFigures::default();
+        assert_eq!((lag_ms(&figures, 1_000), is_read(&figures, 1_000)), (None, false), "not read yet");
+        figures.read(1, 300, 1_000);
+        assert_eq!((lag_ms(&figures, 1_200), is_read(&figures, 1_200)), (Some(500), true));
+        assert_eq!((lag_ms(&figures, 41_000), is_read(&figures, 41_000)), (Some(40_300), false));
+        figures.set_closed();
+        assert_eq!(lag_ms(&figures, 90_000), Some(300), "nothing more will come");
+        figures.set_ended();
+        assert!(is_read(&figures, 90_000));
+    }
+}
