@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use metrics::counter;
 use tracing::callsite::Identifier;
-use tracing::{Event, Metadata, Subscriber, error, warn};
+use tracing::{Event, Level, Metadata, Subscriber, error, warn};
 use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
@@ -118,8 +118,9 @@ impl LogLimit {
 }
 
 impl<S: Subscriber> Filter<S> for LogLimit {
-    fn enabled(&self, _metadata: &Metadata<'_>, _context: &Context<'_, S>) -> bool {
-        true
+    /// The finest level is for our own lines alone: at it the SDK writes whole answers of the services, payload and all.
+    fn enabled(&self, metadata: &Metadata<'_>, _context: &Context<'_, S>) -> bool {
+        *metadata.level() < Level::TRACE || metadata.target().starts_with("mangrove")
     }
 
     fn event_enabled(&self, event: &Event<'_>, _context: &Context<'_, S>) -> bool {
@@ -174,6 +175,16 @@ mod tests {
         assert_eq!(left_out.len(), 1);
         assert!(left_out[0].0.contains("log.rs:") && left_out[0].1 == 99_990, "{left_out:?}");
         assert!(limit.take_left_out(now + WINDOW).is_empty(), "it is said once");
+    }
+
+    #[test]
+    fn what_the_sdk_writes_at_its_finest_level_is_left_out() {
+        let text = logged(&LogLimit::new(10), || {
+            tracing::trace!(target: "aws_smithy_runtime::client", "a body");
+            tracing::trace!("ours");
+            tracing::debug!(target: "aws_smithy_runtime::client", "a call");
+        });
+        assert!(!text.contains("a body") && text.contains("ours") && text.contains("a call"), "{text}");
     }
 
     #[test]
