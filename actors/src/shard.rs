@@ -75,6 +75,8 @@ impl Default for ShardFigures {
             records_read: AtomicU64::default(),
             records_committed: AtomicU64::default(),
             unwritten_windows: AtomicBool::default(),
+            windows: AtomicU64::default(),
+            sealed_arrival_ms: AtomicI64::default(),
             sensors: AtomicU64::default(),
             sensors_live: AtomicU64::default(),
             sensor_restarts: AtomicU64::default(),
