@@ -33,7 +33,7 @@ use messages::{
 use ractor::{ActorCell, ActorRef};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::supervision::task::Task;
 use crate::supervision::{ChildSpec, StartContext, StartError};

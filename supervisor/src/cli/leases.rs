@@ -216,6 +216,7 @@ mod tests {
             parents: vec![ShardId::new("shardId-000000000000")],
             pending: true,
             epoch: EpochNumber(3),
+            alerts_through: EpochNumber(3),
             given_up_by: Some("w-2".into()),
         };
         rows.leases.insert(shard, lease);

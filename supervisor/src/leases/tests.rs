@@ -32,6 +32,7 @@ fn lease(n: u32, owner: Option<&str>) -> LeaseView {
         parents: Vec::new(),
         pending: false,
         epoch: EpochNumber(0),
+        alerts_through: EpochNumber(0),
         given_up_by: None,
     }
 }
