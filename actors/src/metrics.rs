@@ -19,6 +19,7 @@ use crate::ports::aws::Failure;
 pub fn shard_begins(shard: &ShardId) {
     counter!("mangrove_reader_records_total", "shard" => shard.to_string()).increment(0);
     counter!("mangrove_epochs_total", "shard" => shard.to_string()).increment(0);
+    counter!("mangrove_alerts_not_resent_total", "shard" => shard.to_string()).increment(0);
 }
 
 /// Alerts go to a transport from now on.

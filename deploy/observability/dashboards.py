@@ -207,6 +207,7 @@ SENSORS = [
         target(rate("mangrove_alert_retries_total", "transport"), "{{transport}} tried again"),
         target(rate("mangrove_alerts_undelivered_total", "transport"), "{{transport}} given up"),
         target(rate("mangrove_alerts_shed_total"), "no room"),
+        target(rate("mangrove_alerts_not_resent_total"), "too old to be sent again"),
     ], "cps"),
     lines("Receivers", "Time to hand one alert over, p99.", [
         target(quantile(0.99, "mangrove_alert_send_seconds", "transport"), "{{transport}}"),
@@ -281,6 +282,7 @@ RUNTIME = [
         target(f"sum by (instance) ({of('mangrove_ops_connections')})", "{{instance}}"),
         target(rate("mangrove_ops_connections_evicted_total"), "evicted a second"),
         target(rate("mangrove_ops_connections_refused_total"), "refused a second"),
+        target(rate("mangrove_admin_refused_total"), "orders refused a second"),
     ]),
     lines("Log lines left out", "A place in the code that has too much to say: see log.lines_max.",
           target(rate("mangrove_log_lines_left_out_total", "instance"), "{{instance}}"), "cps"),

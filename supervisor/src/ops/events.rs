@@ -18,8 +18,10 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CACHE_CONTROL;
+use axum::response::IntoResponse;
 use axum::response::sse::{Event, Sse};
-use futures_util::stream::{self, Stream};
+use futures_util::stream;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 use tokio::sync::broadcast;
@@ -66,14 +68,14 @@ struct Listener {
     first: Option<String>,
 }
 
-pub(super) async fn events(
-    State(state): State<Arc<OpsState>>,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
+pub(super) async fn events(State(state): State<Arc<OpsState>>) -> Result<impl IntoResponse, Refusal> {
     let listener = Listener::join(state)?;
-    Ok(Sse::new(stream::unfold(listener, |mut listener| async move {
+    let events = stream::unfold(listener, |mut listener| async move {
         let event = listener.next().await?;
-        Some((Ok(event), listener))
-    })))
+        Some((Ok::<_, Infallible>(event), listener))
+    });
+    // By itself an event stream may be stored, if it is asked for again before use.
+    Ok(([(CACHE_CONTROL, "no-store")], Sse::new(events)))
 }
 
 impl Listener {
