@@ -5,6 +5,8 @@ pub mod alerts;
 pub mod budget;
 pub mod committer;
 mod hash_key;
+pub mod loader;
+pub mod loading;
 pub mod metrics;
 pub mod node;
 mod panics;
@@ -16,5 +18,6 @@ pub mod sensor;
 pub mod sensors;
 pub mod shard;
 pub mod sinks;
+pub mod warehouse;
 
 pub use self::hash_key::hash_key;

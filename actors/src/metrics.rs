@@ -5,6 +5,7 @@
 //! **Not here**: what is asked for at the scrape instead of being told as it happens (`supervisor/src/ops/metrics`).
 
 mod families;
+mod warehouse;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,6 +14,9 @@ use messages::{AlertKind, EpochPlan, ShardId};
 use metrics::{Histogram, counter, gauge, histogram};
 
 pub use self::families::{Family, Kind, describe, families};
+pub use self::warehouse::{
+    warehouse_active, warehouse_failed, warehouse_loaded, warehouse_put_aside, warehouse_refused, warehouse_waiting,
+};
 use crate::ports::aws::Failure;
 
 /// A shard is worked on from now on. Of a counter that appears with its first event, `increase` sees nothing.
@@ -160,18 +164,43 @@ pub fn failure_name(failure: Failure) -> &'static str {
 /// Latencies up to this many milliseconds are counted exactly; above, in the last cell.
 const LATENCY_MS_MAX: usize = 60_000;
 
-/// Alerts handed over, and how long after their record's arrival, exact to the millisecond. For the demo's report:
-/// a scrape gets the histogram.
+/// Latencies, counted exactly to the millisecond.
 #[derive(Debug)]
-pub struct AlertFigures {
-    handed_over: AtomicU64,
-    by_ms: Vec<AtomicU64>,
+pub struct Latencies(Vec<AtomicU64>);
+
+impl Default for Latencies {
+    fn default() -> Self {
+        Self((0..=LATENCY_MS_MAX).map(|_| AtomicU64::new(0)).collect())
+    }
 }
 
-impl Default for AlertFigures {
-    fn default() -> Self {
-        Self { handed_over: AtomicU64::new(0), by_ms: (0..=LATENCY_MS_MAX).map(|_| AtomicU64::new(0)).collect() }
+impl Latencies {
+    /// So many took this long.
+    pub fn add(&self, ms: u64, n: u64) {
+        let cell = usize::try_from(ms).unwrap_or(LATENCY_MS_MAX).min(LATENCY_MS_MAX);
+        self.0[cell].fetch_add(n, Ordering::Relaxed);
     }
+
+    /// The latency, in milliseconds, that this share did not exceed; none if nothing was counted.
+    pub fn quantile_ms(&self, share: f64) -> Option<u64> {
+        let counts: Vec<u64> = self.0.iter().map(|cell| cell.load(Ordering::Relaxed)).collect();
+        let total: u64 = counts.iter().sum();
+        let rank = ((share * total as f64).ceil() as u64).clamp(1, total.max(1));
+        let mut seen = 0;
+        let reached = |n: &u64| {
+            seen += n;
+            seen >= rank
+        };
+        counts.iter().position(reached).map(|ms| ms as u64)
+    }
+}
+
+/// Alerts handed over, and how long after their record's arrival, exact to the millisecond. For the demo's report:
+/// a scrape gets the histogram.
+#[derive(Debug, Default)]
+pub struct AlertFigures {
+    handed_over: AtomicU64,
+    latencies: Latencies,
 }
 
 impl AlertFigures {
@@ -181,8 +210,7 @@ impl AlertFigures {
         counter!("mangrove_alerts_total", "kind" => kind.as_str()).increment(1);
         // A heartbeat has no record: its latency is the silence itself.
         if kind != AlertKind::Heartbeat {
-            let cell = usize::try_from(latency_ms).unwrap_or(LATENCY_MS_MAX).min(LATENCY_MS_MAX);
-            self.by_ms[cell].fetch_add(1, Ordering::Relaxed);
+            self.latencies.add(latency_ms, 1);
             histogram!("mangrove_alert_latency_seconds").record(latency_ms as f64 / 1000.0);
         }
     }
@@ -194,17 +222,7 @@ impl AlertFigures {
 
     /// The latency, in milliseconds, that this share of the alerts did not exceed; none without alerts.
     pub fn quantile_ms(&self, share: f64) -> Option<u64> {
-        let counts: Vec<u64> = self.by_ms.iter().map(|cell| cell.load(Ordering::Relaxed)).collect();
-        let total: u64 = counts.iter().sum();
-        let rank = ((share * total as f64).ceil() as u64).clamp(1, total.max(1));
-        let mut seen = 0;
-        counts
-            .iter()
-            .position(|n| {
-                seen += n;
-                seen >= rank
-            })
-            .map(|ms| ms as u64)
+        self.latencies.quantile_ms(share)
     }
 }
 

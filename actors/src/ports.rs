@@ -15,4 +15,5 @@ pub mod receivers;
 pub mod retries;
 pub mod stream;
 pub mod transports;
+pub mod warehouse;
 pub mod work;

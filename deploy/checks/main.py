@@ -53,7 +53,7 @@ CHECKS = [
         (OBS + "rules.yaml", "(mangrove_shard_lag_ms)", "(mangrove_shard_delay_ms)"),
         (OBS + "dashboards/shards.json", "mangrove_shard_reading", "mangrove_shard_writing"),
         (OBS + "rules.yaml", "increase(mangrove_epochs_total[10m])", "max_over_time(mangrove_epochs_total[10m])"),
-        ("docs/metrics.md", "| `mangrove_actors` |", "| `mangrove_warehouse_lag_ms` |"),
+        ("docs/metrics.md", "| `mangrove_actors` |", "| `mangrove_unheard_of` |"),
     ]),
     (observability.rules_hold, [
         (K8S + "files/rules.yaml", "> 60000", "> 600000"),

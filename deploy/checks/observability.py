@@ -12,21 +12,7 @@ import yaml
 import chart
 
 # Metrics that dashboards and rules name already and that no build has yet. A name that exists has to leave this list.
-COMING = {
-    "mangrove_warehouse_active",
-    "mangrove_warehouse_epochs_pending",
-    "mangrove_warehouse_lag_ms",
-    "mangrove_warehouse_batches_total",
-    "mangrove_warehouse_epochs_total",
-    "mangrove_warehouse_rows_total",
-    "mangrove_warehouse_bytes_total",
-    "mangrove_warehouse_load_seconds",
-    "mangrove_warehouse_statement_seconds",
-    "mangrove_warehouse_freshness_seconds",
-    "mangrove_warehouse_refused_total",
-    "mangrove_warehouse_put_aside_total",
-    "mangrove_warehouse_failures_total",
-}
+COMING = set()
 # What Prometheus itself adds.
 PROMETHEUS = {"up", "ALERTS"}
 METRIC = re.compile(r"(?<![\w\"/=~.-])((?:mangrove|process)_\w+|up|ALERTS)(?![\w\"(/-])")

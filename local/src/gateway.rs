@@ -28,8 +28,12 @@ use crate::kinesis::Kinesis;
 use crate::objects;
 use crate::reply::{self, Refusal};
 use crate::stateful::Stateful;
+use crate::warehouse::Warehouse;
 
 pub(crate) use scope::Scope;
+
+/// Where the warehouse is paused.
+pub(crate) const WAREHOUSE_PATH: &str = "/_mangrove/warehouse";
 
 const MIB: usize = 1024 * 1024;
 const OBJECT_MIB_MAX: usize = 64;
@@ -65,7 +69,7 @@ const STOPPED: Refusal = Refusal {
 const UNKNOWN_QUERY: Refusal = Refusal {
     status: StatusCode::BAD_REQUEST,
     code: "InvalidAction",
-    message: "the local cloud has Kinesis, S3, DynamoDB and SNS only",
+    message: "the local cloud has Kinesis, S3, DynamoDB, SNS and the Redshift Data API only",
 };
 
 /// The services, as the header of a request names them.
@@ -88,7 +92,8 @@ impl Service {
             Service::DynamoDb => Some(Target::DynamoDb),
             Service::Sns => Some(Target::Sns),
             Service::S3 => Some(Target::S3),
-            Service::Redshift | Service::UnknownTarget | Service::UnknownQuery => None,
+            Service::Redshift => Some(Target::Redshift),
+            Service::UnknownTarget | Service::UnknownQuery => None,
         }
     }
 }
@@ -99,6 +104,7 @@ pub(crate) struct Services {
     pub(crate) tables: Stateful<DynamoDbService>,
     pub(crate) topics: Stateful<SnsService>,
     pub(crate) objects: S3Service,
+    pub(crate) warehouse: Arc<Warehouse>,
 }
 
 /// All services behind one door.
@@ -120,7 +126,7 @@ impl Gateway {
     /// Answers one request, unless an injected fault closes its connection.
     pub(crate) async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Severed> {
         let (parts, body) = request.into_parts();
-        if parts.uri.path() == faults::PATH {
+        if [faults::PATH, WAREHOUSE_PATH].contains(&parts.uri.path()) {
             return Ok(self.control(parts, body).await);
         }
         let service = service_of(&parts.method, &parts.headers);
@@ -143,6 +149,9 @@ impl Gateway {
     async fn control(&self, parts: Parts, body: Incoming) -> Response<Body> {
         let Some(faults) = &self.faults else { return faults::off() };
         match self.receive(&parts.headers, body, CONTROL_MIB_MAX).await {
+            Ok((body, _share)) if parts.uri.path() == WAREHOUSE_PATH => {
+                self.services.warehouse.control(&parts.method, &body)
+            }
             Ok((body, _share)) => faults.control(&parts.method, &body),
             Err(refusal) => reply::json_error(refusal.status, refusal.code, refusal.message),
         }
@@ -202,15 +211,11 @@ impl Gateway {
             Service::DynamoDb => self.services.tables.handle(&parts, body).await,
             Service::Sns => self.services.topics.handle(&parts, body).await,
             Service::S3 => objects::handle(&self.services.objects, parts, body).await,
-            Service::Redshift => reply::json_error(
-                StatusCode::BAD_REQUEST,
-                "ValidationException",
-                "this build's local cloud has no warehouse: leave the loader off, or point it at a real one",
-            ),
+            Service::Redshift => self.services.warehouse.handle(&parts, body).await,
             Service::UnknownTarget => reply::json_error(
                 StatusCode::BAD_REQUEST,
                 "UnknownOperationException",
-                "the local cloud has Kinesis, S3, DynamoDB and SNS only",
+                "the local cloud has Kinesis, S3, DynamoDB, SNS and the Redshift Data API only",
             ),
             Service::UnknownQuery => reply::query_error(UNKNOWN_QUERY),
         }

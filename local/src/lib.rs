@@ -1,4 +1,4 @@
-//! The cloud on one loopback port: Kinesis, S3, DynamoDB and SNS for unmodified AWS SDKs and the AWS CLI.
+//! The cloud on one loopback port: Kinesis, S3, DynamoDB, SNS and Redshift's Data API for unmodified AWS SDKs and the AWS CLI.
 //!
 //! Point a client at it with `AWS_ENDPOINT_URL=http://127.0.0.1:PORT` (S3 in path style) and any credentials.
 //!
@@ -7,6 +7,7 @@
 //!                      +-> kinesis   ferrokinesis, with a journal per stream
 //!                      +-> stateful  DynamoDB and SNS by winterbaume, saved on every change
 //!                      +-> objects   S3 by s3s; an object is a plain file at <data_dir>/s3/<bucket>/<key>
+//!                      +-> warehouse Redshift's Data API on DuckDB, in <data_dir>/warehouse.duckdb; opened when asked
 //! ```
 //!
 //! **Owns** one listener, one data folder and everything stored in it.
@@ -14,7 +15,7 @@
 //! that an object is visible whole, with its metadata, or not at all; that `If-None-Match: *` has one winner.
 //! **Fails** at start with a [`LocalError`] that names the way out; a bad request gets its service's error and harms
 //! no other.
-//! **Not here**: authentication (loopback only), Redshift, fsync (a power cut may lose the last writes), and limits
+//! **Not here**: authentication (loopback only), fsync (a power cut may lose the last writes), and limits
 //! of the real services except where [`LocalOptions::enforce_limits`] asks for them.
 
 mod error;
@@ -26,6 +27,11 @@ mod listener;
 mod objects;
 mod reply;
 mod stateful;
+#[cfg(feature = "warehouse")]
+mod warehouse;
+#[cfg(not(feature = "warehouse"))]
+#[path = "warehouse/absent.rs"]
+mod warehouse;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -42,6 +48,7 @@ use crate::folder::Folder;
 use crate::gateway::{Gateway, Services};
 use crate::kinesis::Kinesis;
 use crate::stateful::Stateful;
+use crate::warehouse::Warehouse;
 
 pub use crate::error::LocalError;
 
@@ -56,6 +63,24 @@ pub struct LocalOptions {
     pub enforce_limits: bool,
     /// Let clients set rules for faults at `/_mangrove/faults`; until they do, nothing fails.
     pub faults: bool,
+    /// Memory of the embedded warehouse, MiB. What does not fit is spilled into the data folder.
+    pub warehouse_memory_mib: usize,
+    /// Threads of the embedded warehouse.
+    pub warehouse_threads: usize,
+}
+
+impl LocalOptions {
+    /// No limits enforced, no faults, and a warehouse that fits beside the rest on a laptop.
+    pub fn new(bind: SocketAddr, data_dir: PathBuf) -> LocalOptions {
+        LocalOptions {
+            bind,
+            data_dir,
+            enforce_limits: false,
+            faults: false,
+            warehouse_memory_mib: 512,
+            warehouse_threads: 2,
+        }
+    }
 }
 
 /// A running local cloud. Dropping it ends it at once; [`stop`](LocalCloud::stop) lets requests finish.
@@ -63,6 +88,7 @@ pub struct LocalCloud {
     addr: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<()>>,
+    warehouse: Arc<Warehouse>,
     // Running requests hold it too, so that nobody else opens the folder before the last of them is done.
     _folder: Arc<Folder>,
 }
@@ -81,18 +107,20 @@ impl LocalCloud {
         let addr = listener.local_addr().map_err(|source| LocalError::Bind { addr: options.bind, source })?;
 
         let folder = Arc::new(Folder::open(&options.data_dir)?);
+        let warehouse = Arc::new(Warehouse::new(&options));
         let services = Services {
             kinesis: Kinesis::open(folder.sub("kinesis")?, options.enforce_limits).await?,
             tables: Stateful::open(DynamoDbService::new(), folder.sub("dynamodb")?).await?,
             topics: Stateful::open(SnsService::new(), folder.sub("sns")?).await?,
             objects: objects::open(&folder)?,
+            warehouse: Arc::clone(&warehouse),
         };
         let gateway = Gateway::new(services, options.faults.then(Faults::default), &folder);
 
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(listener::run(listener, Arc::new(gateway), stopped));
         tracing::info!(%addr, data_dir = %options.data_dir.display(), "local cloud listening");
-        Ok(LocalCloud { addr, stop: Some(stop), serving: Some(serving), _folder: folder })
+        Ok(LocalCloud { addr, stop: Some(stop), serving: Some(serving), warehouse, _folder: folder })
     }
 
     /// Where it listens; the real port when port 0 was asked for.
@@ -107,7 +135,7 @@ impl LocalCloud {
 
     /// Stops accepting, lets running requests finish within a bound and gives the folder back.
     ///
-    /// There is nothing to flush: every change is in the data folder before it is acknowledged.
+    /// Every change is in the data folder before it is acknowledged; only the warehouse has a log to write into its file.
     pub async fn stop(mut self) -> Result<(), LocalError> {
         if let Some(stop) = self.stop.take() {
             // A listener that is gone already has nothing left to stop.
@@ -118,6 +146,10 @@ impl LocalCloud {
         {
             tracing::error!(%error, "the listener ended abnormally");
         }
+        let warehouse = Arc::clone(&self.warehouse);
+        if let Err(error) = tokio::task::spawn_blocking(move || warehouse.close()).await {
+            tracing::error!(%error, "the warehouse did not close");
+        }
         Ok(())
     }
 }
@@ -127,5 +159,7 @@ impl Drop for LocalCloud {
         if let Some(serving) = self.serving.take() {
             serving.abort();
         }
+        // Whoever opens the folder next must be the only one.
+        self.warehouse.close();
     }
 }

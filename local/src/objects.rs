@@ -18,6 +18,7 @@ mod service;
 mod store;
 mod unsign;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -42,6 +43,17 @@ const FAILED: Refusal = Refusal {
     code: "InternalError",
     message: "the local cloud could not answer",
 };
+
+/// The folder of all buckets, in the data folder.
+pub(crate) const FOLDER: &str = "s3";
+
+/// The file of `s3://bucket/key`; `None` for what can be no object. Nothing but a file in a bucket has such a path.
+#[cfg_attr(not(feature = "warehouse"), expect(dead_code, reason = "only COPY reads objects by their files"))]
+pub(crate) fn file_of(buckets: &Path, url: &str) -> Option<PathBuf> {
+    let (bucket, key) = url.strip_prefix("s3://")?.split_once('/')?;
+    let bucket = place::object(buckets, bucket).ok()?;
+    place::object(&bucket, key).ok()
+}
 
 /// Opens the folders and builds the service.
 pub(crate) fn open(folder: &Folder) -> Result<S3Service, LocalError> {

@@ -9,6 +9,7 @@
 
 mod ask;
 mod config;
+mod ddl;
 #[cfg(feature = "local")]
 mod demo;
 mod dispatch;
@@ -16,10 +17,12 @@ mod error;
 mod fleet;
 mod health;
 mod leases;
+mod load;
 #[cfg(feature = "local")]
 mod local;
 mod run;
 mod signal;
+mod sql;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -29,6 +32,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 pub use self::config::{ConfigArgs, config};
+pub use self::ddl::{DdlArgs, DialectChoice, ddl};
 #[cfg(feature = "local")]
 pub use self::demo::DemoArgs;
 pub use self::dispatch::dispatch;
@@ -36,10 +40,12 @@ pub use self::error::{CliError, ExitKind};
 pub use self::fleet::{FleetArgs, fleet};
 pub use self::health::{HealthArgs, health};
 pub use self::leases::{LeasesArgs, leases};
+pub use self::load::{LoadArgs, load};
 #[cfg(feature = "local")]
 pub use self::local::{LocalArgs, local};
 pub use self::run::RunArgs;
 pub use self::signal::stop_signal;
+pub use self::sql::{SqlArgs, sql};
 pub use self::tree::{ColourChoice, TreeArgs, tree};
 
 #[cfg(feature = "local")]
@@ -75,7 +81,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// Runs a worker until SIGTERM or Ctrl-C, then drains it
     Run(RunArgs),
-    /// Runs the local cloud: Kinesis, S3, DynamoDB and SNS on one loopback port
+    /// Runs the local cloud: Kinesis, S3, DynamoDB, SNS and the Redshift Data API on one loopback port
     #[cfg(feature = "local")]
     Local(LocalArgs),
     /// Drives a Kinesis stream with simulated sensors or recorded data
@@ -86,8 +92,14 @@ pub enum Command {
     Health(HealthArgs),
     /// Shows the supervision tree of a running worker
     Tree(TreeArgs),
+    /// Runs SQL in the warehouse: a statement, a file, or a prompt
+    Sql(SqlArgs),
     /// Shows who holds which shard, and which workers live
     Leases(LeasesArgs),
+    /// Prints the statements that make the warehouse's tables
+    Ddl(DdlArgs),
+    /// Shows what the warehouse has, or loads by hand
+    Load(LoadArgs),
 }
 
 /// `30s`, `5m`, `1h 30m`.

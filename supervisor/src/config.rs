@@ -29,6 +29,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 mod units;
+mod warehouse;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ use self::problems::Problems;
 pub use self::report::Report;
 use self::section::Reading;
 pub use self::sources::Sources;
+pub use self::warehouse::WarehouseConfig;
 use crate::ops::OpsConfig;
 use crate::ops::admin::token::Token;
 use crate::worker::WorkerConfig;
@@ -72,6 +74,10 @@ pub struct Config {
     pub leases_table: String,
     /// Where alerts go.
     pub receivers: ReceiversConfig,
+    /// Where committed epochs are loaded; none for a lake without a warehouse.
+    pub warehouse: Option<WarehouseConfig>,
+    /// The warehouse's schema that holds the tables, also if none is enabled.
+    pub warehouse_schema: String,
     /// Where the ops endpoint listens.
     pub ops_bind: SocketAddr,
     /// The base URL that other workers ask for the ops endpoint; none is where it listens.
@@ -173,6 +179,7 @@ impl Config {
             watchdog,
             nodes_max: reading.section("ops").count("tree_nodes_max", 100..=1_000_000),
         };
+        let warehouse_schema = warehouse::namespace(&mut reading.section("warehouse"));
         let config = Self {
             worker,
             drain_timeout,
@@ -182,6 +189,8 @@ impl Config {
             stream_name,
             bucket_name,
             receivers: boxes::receivers(&mut reading.section("alerts")),
+            warehouse: warehouse::read(&mut reading.section("warehouse"), &warehouse_schema),
+            warehouse_schema,
             ops_bind: edge::ops_bind(&mut reading.section("ops")),
             ops_advertise: edge::advertise(&mut reading.section("ops")),
             ops: edge::ops(&mut reading.section("ops"), hang_timeout),

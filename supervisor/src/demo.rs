@@ -13,8 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use actors::loading::Loading;
 use actors::ports::clock::Clock;
 use actors::ports::{aws, provision};
+use actors::warehouse::ledger::RowCounts;
 use fleet::{
     FleetError, FleetOptions, FleetReport, Ledger, Line, Outcome, Progress, ReplayMapping, ReplayOptions, Target,
 };
@@ -77,7 +79,7 @@ pub async fn demo(
 ) -> Result<DemoReport, CliError> {
     let began = Instant::now();
     let bind = "127.0.0.1:0".parse().expect("a literal address");
-    let cloud = LocalOptions { bind, data_dir: options.data_dir.clone(), enforce_limits: false, faults: false };
+    let cloud = LocalOptions::new(bind, options.data_dir.clone());
     let cloud = LocalCloud::start(cloud).await?;
     let webhook = Webhook::start().await.map_err(|e| CliError::environment(format!("demo webhook: {e}")))?;
     let effective = configure(&cloud.endpoint_url(), &webhook.url())?;
@@ -140,6 +142,7 @@ pub async fn demo(
         return Err(CliError::internal(format!("did not finish in time: {}", late.join(", "))));
     }
     let totals = lake::totals(running.objects()).await.map_err(CliError::internal)?;
+    let loaded = load_rest(running.loading()).await?;
     let report = DemoReport {
         records_acked: acked(&ledgers)?,
         alerts_sent: running.worker().alert_figures().count(),
@@ -148,11 +151,31 @@ pub async fn demo(
         events_per_second: (fleet_report.acked as f64 / producing_for.as_secs_f64()).round(),
         peak_rss_mb: report::peak_rss_mb(),
         actor_restarts: running.worker().restarts(),
+        warehouse_rows: loaded.rows,
+        warehouse_lag_ms: loaded.lag_ms,
+        ledger_batches: loaded.batches,
         bucket: effective.config.bucket_name.clone(),
         ..DemoReport::new(&totals, &fleet_report, began.elapsed())
     };
     cloud.stop().await.map_err(CliError::internal)?;
     Ok(report)
+}
+
+#[derive(Default)]
+struct Loaded {
+    rows: RowCounts,
+    batches: u64,
+    lag_ms: report::Lag,
+}
+
+/// Loads what the drain has committed. The worker's loader has given the warehouse up by then.
+async fn load_rest(loading: Option<&Loading>) -> Result<Loaded, CliError> {
+    let Some(loading) = loading else { return Ok(Loaded::default()) };
+    loading.ensure_tables().await.map_err(CliError::internal)?;
+    loading.load_all(CATCH_UP_MAX).await.map_err(CliError::internal)?;
+    let (rows, batches) = loading.counts().await.map_err(CliError::internal)?;
+    let lag = |share| loading.figures().freshness_ms(share);
+    Ok(Loaded { rows, batches, lag_ms: report::Lag { p50: lag(0.5), p99: lag(0.99) } })
 }
 
 /// What to do with what a demo has left behind.

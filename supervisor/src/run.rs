@@ -7,12 +7,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actors::loader::LoaderConfig;
+use actors::loading::{Loading, LoadingPorts};
 use actors::ports::aws;
 use actors::ports::chance::Chance;
 use actors::ports::clock::Clock;
 use actors::ports::leases::LeaseTable;
 use actors::ports::objects::Objects;
 use actors::ports::stream::Stream;
+use actors::ports::warehouse::{SdkConfig, Warehouse};
 use actors::ports::work::Work;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -21,7 +24,7 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use crate::cli::CliError;
-use crate::config::{AdminConfig, Effective};
+use crate::config::{AdminConfig, Config, Effective};
 use crate::ops::admin::Admin;
 use crate::ops::{self, OpsState};
 use crate::worker::{Directory, Worker, WorkerConfig, WorkerPorts};
@@ -31,6 +34,7 @@ use crate::worker::{Directory, Worker, WorkerConfig, WorkerPorts};
 pub struct Running {
     worker: Worker,
     objects: Objects,
+    loading: Option<Loading>,
     ops_addr: SocketAddr,
     admin_addr: Option<SocketAddr>,
     ops_stop: watch::Sender<bool>,
@@ -59,11 +63,13 @@ impl Running {
             objects: objects.clone().with(faults.clone()),
             leases: LeaseTable::new(&sdk, &config.leases_table).with(Chance::system(), faults),
             transports: config.transports(&sdk).map_err(CliError::configuration)?,
+            loading: loading(config, &sdk)?,
             clock: Clock::system(),
             chance: Chance::system(),
             work: Work::Pool,
             faults: config.faults.clone(),
         };
+        let loading = ports.loading.as_ref().map(|(loading, _)| loading.clone());
         let settings = WorkerConfig { address: config.advertised(ops_addr), ..config.worker() };
         let worker = Worker::start(settings, ports).await.map_err(|e| CliError::environment(e.to_string()))?;
         let state = Arc::new(OpsState {
@@ -92,12 +98,17 @@ impl Running {
         let served = "ops endpoint ended";
         endpoints.push(tokio::spawn(async move { log_end(ops::serve(listener, state, stopped).await, served) }));
         info!(%ops_addr, worker_id = config.worker().worker_id, "worker started");
-        Ok(Self { worker, objects, ops_addr, admin_addr, ops_stop, endpoints })
+        Ok(Self { worker, objects, loading, ops_addr, admin_addr, ops_stop, endpoints })
     }
 
     /// The worker.
     pub fn worker(&self) -> &Worker {
         &self.worker
+    }
+
+    /// What loads the warehouse; none for a lake without one.
+    pub fn loading(&self) -> Option<&Loading> {
+        self.loading.as_ref()
     }
 
     /// The bucket.
@@ -157,6 +168,22 @@ fn log_end(ended: Result<(), ops::OpsError>, what: &'static str) {
     if let Err(error) = ended {
         error!(%error, "{what}");
     }
+}
+
+/// What loads the warehouse, and when; none for a lake without one.
+pub fn loading(config: &Config, sdk: &SdkConfig) -> Result<Option<(Loading, LoaderConfig)>, CliError> {
+    let Some(warehouse) = &config.warehouse else { return Ok(None) };
+    let ports = LoadingPorts {
+        objects: Objects::new(sdk, &config.bucket_name).with(config.faults.clone()),
+        warehouse: Warehouse::new(sdk, warehouse.target.clone(), warehouse.statement_timeout),
+        clock: Clock::system(),
+        faults: config.faults.clone(),
+        figures: Arc::default(),
+    };
+    let schema = Arc::new(config.schema().clone());
+    let loading = Loading::new(warehouse.loading.clone(), &config.stream_name, schema, ports);
+    let loading = loading.map_err(|error| CliError::configuration(format!("the tables of the warehouse: {error}")))?;
+    Ok(Some((loading, warehouse.loader.clone())))
 }
 
 /// `mangrove run`: a worker until it is told to stop, or fails.

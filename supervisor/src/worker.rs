@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use actors::alerts::{AlertsActor, AlertsArgs, AlertsConfig, RecentAlerts};
 use actors::budget::Budget;
+use actors::loader::{LoaderActor, LoaderArgs, LoaderConfig, LoaderMsg};
+use actors::loading::{LoaderFigures, Loading};
 use actors::metrics::AlertFigures;
 use actors::node::NodeState;
 use actors::ports::aws::{CallError, Failure};
@@ -91,6 +93,8 @@ pub struct WorkerPorts {
     pub leases: LeaseTable,
     /// Where alerts go.
     pub transports: Arc<[Transport]>,
+    /// What loads the warehouse, and when; none for a lake without one.
+    pub loading: Option<(Loading, LoaderConfig)>,
     /// The wall clock.
     pub clock: Clock,
     /// Nonces and jitter.
@@ -110,6 +114,7 @@ pub struct Worker {
     owned: Owned,
     leases: Arc<LeaseFigures>,
     alert_figures: Arc<AlertFigures>,
+    loader_figures: Option<Arc<LoaderFigures>>,
     budget: Budget,
     clock: Clock,
     sight: WorkerSight,
@@ -157,11 +162,15 @@ impl Worker {
         let chance = ports.chance.clone();
         let surroundings =
             Surroundings { tree: tree.clone(), clock: ports.clock.clone(), jitter: Arc::new(move || chance.unit()) };
-        let children = vec![
+        let mut children = vec![
             alerts(&config, &ports, &alert_figures, &recent),
             leases_box(&config, &ports, &owned, &leases, &leases_address, heartbeat),
             shards_box(&config, &ports, &owned, &budget, surroundings.clone()),
         ];
+        // Last, although downstream of all: it takes what lies in the lake, nobody sends to it, and its failure must
+        // restart nobody.
+        children.extend(ports.loading.clone().map(|loading| loader(&config, &ports, loading)));
+        let loader_figures = ports.loading.as_ref().map(|(loading, _)| loading.figures().clone());
         let root = Root::spawn(SupervisorArgs::new("", children, config.supervisor.clone(), surroundings)).await?;
         let watchdog = Watchdog::spawn(tree.clone(), config.watchdog);
         let clock = ports.clock;
@@ -180,7 +189,19 @@ impl Worker {
             },
         };
         let controls = WorkerControls { stream: ports.stream, leases: leases_address, drain: Arc::default() };
-        Ok(Self { root, _watchdog: watchdog, tree, owned, leases, alert_figures, budget, clock, sight, controls })
+        Ok(Self {
+            root,
+            _watchdog: watchdog,
+            tree,
+            owned,
+            leases,
+            alert_figures,
+            loader_figures,
+            budget,
+            clock,
+            sight,
+            controls,
+        })
     }
 
     /// Waits until the tree ends by itself: only when a child was given up.
@@ -219,6 +240,11 @@ impl Worker {
     /// Alerts handed over so far.
     pub fn alert_figures(&self) -> &AlertFigures {
         &self.alert_figures
+    }
+
+    /// What the loader has done; none without a warehouse.
+    pub fn loader_figures(&self) -> Option<&LoaderFigures> {
+        self.loader_figures.as_deref()
     }
 
     /// The byte budget.
@@ -499,4 +525,25 @@ fn alerts(
         async move { context.spawn(actor, args).await }
     };
     ChildSpec::new("alerts", "alerts", start).draining_by(directory::flush_alerts)
+}
+
+fn loader(config: &WorkerConfig, ports: &WorkerPorts, (loading, loader): (Loading, LoaderConfig)) -> ChildSpec {
+    let (leases, chance, worker_id) = (ports.leases.clone(), ports.chance.clone(), config.worker_id.clone());
+    let start = move |context: StartContext| {
+        let args = LoaderArgs {
+            worker_id: worker_id.as_str().into(),
+            loading: loading.clone(),
+            leases: leases.clone(),
+            chance: chance.clone(),
+            node: context.node.clone(),
+        };
+        let actor = LoaderActor { config: loader.clone() };
+        async move { context.spawn(actor, args).await }
+    };
+    ChildSpec::new("loader", "loader", start).draining_by(let_another_load)
+}
+
+async fn let_another_load(loader: ActorCell, within: Duration) {
+    // Out of time: the others find out by themselves.
+    let _ = ActorRef::<LoaderMsg>::from(loader).call(LoaderMsg::Goodbye, Some(within)).await;
 }

@@ -16,3 +16,4 @@ mod lifecycle;
 mod reshard;
 mod sensor_panic;
 mod tidy;
+mod warehouse;

@@ -42,6 +42,12 @@ fn the_demo_keeps_its_promises() {
     assert!(of("alerts_sent") > 0 && of("alerts_received") == of("alerts_sent"), "{report}");
     assert!(["p50", "max"].iter().all(|key| report["alert_latency_ms"][key].is_u64()), "{report}");
     assert_eq!((of("actor_restarts"), of("records_maybe")), (0, 0), "{report}");
+    let rows = |table: &str| report["warehouse_rows"][table].as_u64();
+    assert_eq!(rows("sensor_readings"), Some(of("cleansed_rows")), "{report}");
+    for table in ["dim_sensors", "dim_locations", "sensor_hourly", "sensor_daily", "alerts"] {
+        assert!(rows(table) > Some(0), "{table}: {report}");
+    }
+    assert!(of("ledger_batches") > 1 && report["warehouse_lag_ms"]["p99"].is_u64(), "{report}");
 }
 
 /// Runs it, asks it while it runs, and holds what it reports against what lies there.

@@ -8,4 +8,5 @@ pub mod history;
 pub mod judge;
 pub mod lake;
 pub mod process;
+pub mod warehouse;
 pub mod world;

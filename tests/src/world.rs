@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use actors::aggregator::WindowsConfig;
 use actors::alerts::AlertsConfig;
 use actors::committer::CommitterConfig;
+use actors::loading::Loading;
 use actors::ports::aws::{self, AwsSettings};
 use actors::ports::chance::Chance;
 use actors::ports::clock::Clock;
@@ -36,6 +37,7 @@ use supervisor::supervision::{RestartPolicy, Scope, SupervisorConfig};
 use supervisor::worker::{Worker, WorkerConfig, WorkerPorts};
 
 use crate::lake::Lake;
+use crate::warehouse::{Analyst, loader_config, loading};
 
 /// Partition key and data.
 pub type Record = (String, Vec<u8>);
@@ -65,6 +67,8 @@ pub struct Setup {
     pub sensors: SensorsConfig,
     pub memory_budget: u64,
     pub transports: Vec<Transport>,
+    /// Whether the worker loads the warehouse.
+    pub loads: bool,
 }
 
 impl Default for Setup {
@@ -89,6 +93,7 @@ impl Default for Setup {
             sensors,
             memory_budget: 128 << 20,
             transports: Vec::new(),
+            loads: false,
         }
     }
 }
@@ -96,7 +101,7 @@ impl Default for Setup {
 impl World {
     pub async fn new(dir: &Path, shards: u32) -> Self {
         let bind = "127.0.0.1:0".parse().unwrap();
-        let options = LocalOptions { bind, data_dir: dir.to_owned(), enforce_limits: false, faults: false };
+        let options = LocalOptions::new(bind, dir.to_owned());
         let cloud = LocalCloud::start(options).await.unwrap();
         let sdk = aws::load(&AwsSettings {
             region: None,
@@ -205,6 +210,7 @@ impl World {
             stream: Stream::new(&self.sdk, STREAM).with(faults.clone()),
             objects: Objects::new(&self.sdk, BUCKET).with(faults.clone()),
             leases: LeaseTable::new(&self.sdk, "leases").with(Chance::system(), faults.clone()),
+            loading: setup.loads.then(|| (self.loading(&setup.schema, &setup.faults), loader_config())),
             transports: setup.transports.clone().into(),
             clock: Clock::system(),
             chance: Chance::system(),
@@ -212,6 +218,16 @@ impl World {
             faults,
         };
         Worker::start(config(setup), ports).await
+    }
+
+    /// What loads the stream into the warehouse.
+    pub fn loading(&self, schema: &EventSchema, faults: &str) -> Loading {
+        loading(&self.sdk, STREAM, BUCKET, schema, faults)
+    }
+
+    /// Who asks the warehouse.
+    pub fn analyst(&self) -> Analyst {
+        Analyst::new(&self.sdk)
     }
 
     pub fn lake(&self) -> Lake {

@@ -134,7 +134,7 @@ const FAMILIES: &[Family] = &[
 
 /// All metrics of the boxes.
 pub fn families() -> impl Iterator<Item = &'static Family> {
-    FAMILIES.iter()
+    FAMILIES.iter().chain(&super::warehouse::FAMILIES)
 }
 
 /// Says what each metric means, and begins those whose labels are known; call once per recorder.

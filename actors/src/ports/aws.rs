@@ -127,6 +127,9 @@ fn by_code(code: &str) -> Failure {
         | "LimitExceededException"
         | "RequestLimitExceeded"
         | "SlowDown"
+        | "ActiveStatementsExceededException"
+        | "ActiveSessionsExceededException"
+        | "ActiveWaitingRequestsExceededException"
         | "KMSThrottlingException" => Failure::Throttled,
         "ResourceNotFoundException" | "NoSuchBucket" | "NoSuchKey" | "NotFound" | "NotFoundException" => {
             Failure::NotFound
@@ -134,6 +137,7 @@ fn by_code(code: &str) -> Failure {
         "ConditionalCheckFailedException" | "PreconditionFailed" => Failure::Condition,
         "InternalFailure"
         | "InternalServerError"
+        | "InternalServerException"
         | "InternalError"
         | "ServiceUnavailable"
         | "RequestTimeout"

@@ -27,12 +27,24 @@ pub const POINTS: [&str; 13] = [
     "committer.released",
 ];
 
+/// The named points of a load, in the order in which a loader passes them.
+pub const LOADER_POINTS: [&str; 7] = [
+    "loader.taken",
+    "loader.listed",
+    "loader.manifest",
+    "loader.sending",
+    "loader.sent",
+    "loader.refusing",
+    "loader.released",
+];
+
 /// A plan of faults cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "fault plan {0:?}: expected point=panic, point=abort or point=hang, optionally point[detail] and @n, or mutant=name; \
-     points: {points}",
-    points = POINTS.join(" ")
+     points: {points} {loader}",
+    points = POINTS.join(" "),
+    loader = LOADER_POINTS.join(" ")
 )]
 pub struct BadFaultPlan(String);
 
@@ -42,7 +54,7 @@ mod enabled {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-    use super::{BadFaultPlan, Mechanism, POINTS};
+    use super::{BadFaultPlan, LOADER_POINTS, Mechanism, POINTS};
 
     #[derive(Debug)]
     struct Fault {
@@ -170,7 +182,7 @@ mod enabled {
             "hang" => Action::Hang,
             _ => return None,
         };
-        let known = POINTS.contains(&point);
+        let known = POINTS.contains(&point) || LOADER_POINTS.contains(&point);
         let at = at.parse().ok().filter(|n| *n > 0)?;
         known.then(|| Fault { point: point.to_owned(), detail, action, at, hits: AtomicU64::new(0) })
     }

@@ -4,6 +4,7 @@
 //! answer was lost (`leases/write.rs`). Attributes that are not ours stay as they are.
 //! **Not here**: who should own what.
 
+mod loaders;
 mod row;
 mod workers;
 mod write;
@@ -19,6 +20,7 @@ use aws_sdk_dynamodb::types::{
 };
 use messages::{EpochNumber, EpochPlan, Position, ShardId, Suspect};
 
+pub use self::loaders::{LoaderLease, LoaderRow};
 pub use self::row::{BadRow, LeaseRow, LeaseView, Pending};
 use self::row::{Item, text_of};
 pub use self::workers::{Heartbeat, WorkerRow};
@@ -68,6 +70,9 @@ pub enum LeaseError {
     /// Another process beats under this worker's name.
     #[error("worker.id {0:?} is in use by another process: give each one a name of its own (--worker-id)")]
     NameInUse(String),
+    /// Another worker loads the warehouse now. Nothing was changed.
+    #[error("another worker loads {0:?} now")]
+    NotLoading(String),
     /// The table did not answer, or refused.
     #[error(transparent)]
     Call(#[from] CallError),

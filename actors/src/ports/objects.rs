@@ -18,6 +18,7 @@ const BYTES_PER_SECOND_MIN: usize = 1 << 20;
 const ROWS: &str = "mangrove-rows";
 /// Pages of 1,000 keys that one listing may take.
 const LIST_PAGES_MAX: usize = 10_000;
+const LIST_PAGE_KEYS: i32 = 1_000;
 
 /// One bucket.
 #[derive(Clone, Debug)]
@@ -151,6 +152,53 @@ impl Objects {
         let page = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix).max_keys(1).send().await;
         let page = page.map_err(|e| classify(format!("list {prefix:?}"), e))?;
         Ok(!page.contents().is_empty())
+    }
+
+    /// The length of an object, in bytes.
+    pub async fn length(&self, key: &str) -> Result<u64, CallError> {
+        let head = self.client.head_object().bucket(&self.bucket).key(key).send().await;
+        let head = head.map_err(|error| {
+            // A HEAD has no body, so the code comes from the status alone.
+            let missing = error.raw_response().is_some_and(|r| r.status().as_u16() == 404);
+            let error = classify(format!("head {key:?}"), error);
+            if missing { CallError { failure: Failure::NotFound, ..error } } else { error }
+        })?;
+        Ok(head.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or(0))
+    }
+
+    /// The first keys under a prefix that sort behind `after`, in order; at most `keys_max`, and at most a page.
+    pub async fn list_after(&self, prefix: &str, after: &str, keys_max: usize) -> Result<Vec<String>, CallError> {
+        let page = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix).start_after(after);
+        let page = page.max_keys(i32::try_from(keys_max).unwrap_or(i32::MAX).min(LIST_PAGE_KEYS)).send().await;
+        let page = page.map_err(|e| classify(format!("list {prefix:?}"), e))?;
+        let mut keys: Vec<String> =
+            page.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect();
+        keys.sort();
+        Ok(keys)
+    }
+
+    /// The folders right under a prefix that ends with a slash, as prefixes, in order.
+    pub async fn folders(&self, prefix: &str) -> Result<Vec<String>, CallError> {
+        let mut folders = Vec::new();
+        let mut token: Option<String> = None;
+        for _ in 0..LIST_PAGES_MAX {
+            let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix).delimiter("/");
+            let page = request.set_continuation_token(token.take()).send().await;
+            let page = page.map_err(|e| classify(format!("list {prefix:?}"), e))?;
+            folders.extend(page.common_prefixes().iter().filter_map(|folder| folder.prefix().map(str::to_owned)));
+            token = page.next_continuation_token;
+            if token.is_none() {
+                break;
+            }
+        }
+        folders.sort();
+        folders.dedup();
+        Ok(folders)
+    }
+
+    /// The bucket's name.
+    pub fn bucket(&self) -> &str {
+        &self.bucket
     }
 
     /// All keys under a prefix, in order. For people and tests, never on the path of data.

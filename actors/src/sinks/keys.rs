@@ -92,12 +92,27 @@ pub fn manifest_of_state(state_key: &str) -> String {
 
 /// Where the manifests of a shard are.
 pub fn manifests_of(stream: &str, shard: &ShardId) -> String {
-    format!("{}/{}/{}/", Zone::Manifest.folder(), slug(stream), shard_slug(shard))
+    format!("{}{}/", manifests_of_stream(stream), shard_slug(shard))
 }
 
 /// The time itself, or the nearest one that a partition can be named after.
 pub(super) fn within_years(us: i64) -> i64 {
     us.clamp(PARTITION_US_MIN, PARTITION_US_MAX)
+}
+
+/// Where the manifests of all shards of a stream are.
+pub fn manifests_of_stream(stream: &str) -> String {
+    format!("{}/{}/", Zone::Manifest.folder(), slug(stream))
+}
+
+/// Where the raw objects of an hour of arrival are, given any time in it (microseconds since 1970).
+pub fn raw_of_hour(us: i64) -> String {
+    format!("{}/{}/", Zone::Raw.folder(), Partition::Hour(us).path())
+}
+
+/// The beginning of the name of every dated object of a stream, before the shard.
+pub fn dated_names_of(stream: &str) -> String {
+    format!("{}-", slug(stream))
 }
 
 fn end_of(to: &Position) -> String {

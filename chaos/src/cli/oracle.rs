@@ -81,7 +81,7 @@ fn schema(name: &str) -> Result<EventSchema, CliError> {
 
 async fn load(flags: &Flags) -> Result<Gathered, CliError> {
     let bind = "127.0.0.1:0".parse().expect("a literal address");
-    let options = LocalOptions { bind, data_dir: flags.data_dir.clone(), enforce_limits: false, faults: false };
+    let options = LocalOptions::new(bind, flags.data_dir.clone());
     let cloud = LocalCloud::start(options).await?;
     let endpoint_url = Some(cloud.endpoint_url());
     let sdk = aws::load(&AwsSettings { region: None, endpoint_url, attempt_timeout: ATTEMPT_TIMEOUT }).await;

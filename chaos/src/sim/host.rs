@@ -89,6 +89,7 @@ impl Host {
                 stream: Stream::new(&sdk, STREAM).with(faults.clone()),
                 objects: Objects::new(&sdk, BUCKET).with(faults.clone()),
                 leases: LeaseTable::new(&sdk, TABLE).with(chance.clone(), faults.clone()),
+                loading: None,
                 transports: Arc::new([topic]),
                 clock: Clock::from_fn(move || now_ms + skew_ms + elapsed_ms()),
                 chance,

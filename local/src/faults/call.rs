@@ -19,10 +19,11 @@ pub(crate) enum Target {
     DynamoDb,
     S3,
     Sns,
+    Redshift,
 }
 
 impl Target {
-    pub(super) const ALL: [Target; 4] = [Target::Kinesis, Target::DynamoDb, Target::S3, Target::Sns];
+    pub(super) const ALL: [Target; 5] = [Target::Kinesis, Target::DynamoDb, Target::S3, Target::Sns, Target::Redshift];
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
@@ -30,6 +31,7 @@ impl Target {
             Target::DynamoDb => "dynamodb",
             Target::S3 => "s3",
             Target::Sns => "sns",
+            Target::Redshift => "redshift",
         }
     }
 }
@@ -52,6 +54,9 @@ impl<'a> Call<'a> {
             }
             Target::DynamoDb => {
                 Call { target, operation: json_operation(&parts.headers).into(), subject: Cow::Borrowed(body) }
+            }
+            Target::Redshift => {
+                Call { target, operation: json_operation(&parts.headers).into(), subject: redshift_subject(body) }
             }
             Target::Sns => {
                 let body = String::from_utf8_lossy(body);
@@ -99,6 +104,22 @@ fn kinesis_subject<'a>(operation: &str, body: &'a [u8]) -> Cow<'a, [u8]> {
         }
         Err(_) => Cow::Borrowed(body),
     }
+}
+
+/// SQL is full of quotes, which JSON escapes. Its text is put behind the body as it is, so that a rule can name it.
+fn redshift_subject(body: &[u8]) -> Cow<'_, [u8]> {
+    let request: Value = serde_json::from_slice(body).unwrap_or_default();
+    let several = request["Sqls"].as_array().into_iter().flatten();
+    let sqls: Vec<&str> = several.chain([&request["Sql"]]).filter_map(Value::as_str).collect();
+    if sqls.is_empty() {
+        return Cow::Borrowed(body);
+    }
+    let mut subject = body.to_vec();
+    for sql in sqls {
+        subject.push(b'\n');
+        subject.extend_from_slice(sql.as_bytes());
+    }
+    Cow::Owned(subject)
 }
 
 fn s3_operation(parts: &Parts) -> &'static str {

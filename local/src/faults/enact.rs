@@ -61,6 +61,7 @@ fn throttled(target: Target) -> Refusal {
         Target::S3 => (StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
         // What Publish answers over its rate. "Throttled" with 429 is for a few other operations, about phone numbers.
         Target::Sns => (StatusCode::BAD_REQUEST, "Throttling"),
+        Target::Redshift => (StatusCode::BAD_REQUEST, "ThrottlingException"),
     };
     Refusal { status, code, message: "throttled by an injected fault" }
 }
@@ -70,13 +71,16 @@ fn failed(target: Target) -> Refusal {
         Target::Kinesis => "InternalFailure",
         Target::DynamoDb => "InternalServerError",
         Target::S3 | Target::Sns => "InternalError",
+        Target::Redshift => "InternalServerException",
     };
     Refusal { status: StatusCode::INTERNAL_SERVER_ERROR, code, message: "failed by an injected fault" }
 }
 
 fn refuse(target: Target, refusal: Refusal) -> Response<Body> {
     match target {
-        Target::Kinesis | Target::DynamoDb => reply::json_error(refusal.status, refusal.code, refusal.message),
+        Target::Kinesis | Target::DynamoDb | Target::Redshift => {
+            reply::json_error(refusal.status, refusal.code, refusal.message)
+        }
         Target::Sns => reply::query_error(refusal),
         Target::S3 => reply::s3_error(refusal),
     }

@@ -41,7 +41,9 @@ fn a_wrong_plan_names_its_key() {
     assert_eq!(rule(r#"{"service": "s3"}"#), "rules[1].kind: is missing");
     assert!(rule(r#"{"service": "s3", "kind": "slow"}"#).starts_with("rules[1].kind: is not one of throttle, error, "));
     assert!(rule(r#"{"kind": "reset"}"#).starts_with("rules[1].service: is missing"));
-    assert!(rule(r#"{"service": "sqs", "kind": "reset"}"#).contains("one of any, kinesis, dynamodb, s3, sns"));
+    assert!(
+        rule(r#"{"service": "sqs", "kind": "reset"}"#).contains("one of any, kinesis, dynamodb, s3, sns, redshift")
+    );
     assert!(rule(r#"{"service": "s3", "kind": "reset", "probability": 1.5}"#).contains("[1].probability: "));
     assert!(rule(r#"{"service": "s3", "kind": "reset", "count": -1}"#).contains("[1].count: "));
     assert!(rule(r#"{"service": "s3", "kind": "reset", "match": ""}"#).contains("[1].match: is not a text"));

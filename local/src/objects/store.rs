@@ -71,7 +71,7 @@ impl ObjectStore {
         folder.sub("s3-work/writing")?;
         folder.sub("s3-work/uploads")?;
         Ok(ObjectStore {
-            buckets: folder.sub("s3")?,
+            buckets: folder.sub(super::FOLDER)?,
             attributes: folder.sub("s3-attributes")?,
             work,
             stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),

@@ -22,9 +22,13 @@ use crate::tables::text;
 use crate::{World, options, s3};
 
 /// One request for the rules; returns the status and the body.
-async fn control(cloud: &LocalCloud, method: &str, body: &str) -> (u16, Value) {
+pub(crate) async fn control(cloud: &LocalCloud, method: &str, body: &str) -> (u16, Value) {
+    control_at(cloud, "/_mangrove/faults", method, body).await
+}
+
+pub(crate) async fn control_at(cloud: &LocalCloud, path: &str, method: &str, body: &str) -> (u16, Value) {
     let mut stream = TcpStream::connect(cloud.addr()).await.unwrap();
-    let head = format!("{method} /_mangrove/faults HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
     let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -33,7 +37,7 @@ async fn control(cloud: &LocalCloud, method: &str, body: &str) -> (u16, Value) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
 }
 
-async fn inject(world: &World, rules: Value) {
+pub(crate) async fn inject(world: &World, rules: Value) {
     let (status, answer) = control(&world.cloud, "PUT", &json!({ "seed": 7, "rules": rules }).to_string()).await;
     assert_eq!(status, 200, "{answer}");
 }
@@ -42,7 +46,7 @@ async fn injected(world: &World) -> Value {
     control(&world.cloud, "GET", "").await.1["injected"].take()
 }
 
-async fn clear(world: &World) {
+pub(crate) async fn clear(world: &World) {
     assert_eq!(control(&world.cloud, "DELETE", "").await.0, 200);
 }
 

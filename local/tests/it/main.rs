@@ -10,6 +10,8 @@ mod restart;
 mod scale;
 mod tables;
 mod topics;
+#[cfg(feature = "warehouse")]
+mod warehouse;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -25,7 +27,7 @@ fn any_port() -> SocketAddr {
 }
 
 fn options(data_dir: &Path) -> LocalOptions {
-    LocalOptions { bind: any_port(), data_dir: data_dir.to_owned(), enforce_limits: false, faults: true }
+    LocalOptions { faults: true, ..LocalOptions::new(any_port(), data_dir.to_owned()) }
 }
 
 /// A running cloud and the SDKs pointed at it.
@@ -63,6 +65,11 @@ impl World {
 
     fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         aws_sdk_dynamodb::Client::new(&self.sdk)
+    }
+
+    #[cfg(feature = "warehouse")]
+    fn redshift(&self) -> aws_sdk_redshiftdata::Client {
+        aws_sdk_redshiftdata::Client::new(&self.sdk)
     }
 
     fn sns(&self) -> aws_sdk_sns::Client {

@@ -216,8 +216,8 @@ fn check_paths(paths: &[(&str, &FieldPath)], problems: &mut Vec<String>) {
     }
 }
 
-/// Column names that every row has; a field of the same name would collide.
-const RESERVED: [&str; 17] = [
+/// Column names that every row has, in the lake or in the warehouse; a field of the same name would collide.
+const RESERVED: [&str; 20] = [
     "version",
     "valid_from",
     "changed",
@@ -235,6 +235,9 @@ const RESERVED: [&str; 17] = [
     "late",
     "partition_key",
     "hour",
+    "quality",
+    "valid_to",
+    "is_current",
 ];
 
 fn check_fields(fields: &[FieldSpec], problems: &mut Vec<String>) {

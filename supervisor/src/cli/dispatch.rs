@@ -5,7 +5,7 @@
 //! **Fails** with a [`CliError`], which knows the exit code.
 //! **Not here**: the process's allocator and its exit (`main.rs`).
 
-use super::{CliError, Command, config, fleet, health, leases, stop_signal, tree};
+use super::{CliError, Command, config, ddl, fleet, health, leases, load, stop_signal, tree};
 use crate::log;
 use crate::run::run;
 
@@ -27,7 +27,10 @@ pub fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Config(args) => config(&args),
         Command::Health(args) => runtime(None)?.block_on(health(&args)),
         Command::Tree(args) => runtime(None)?.block_on(tree(&args)),
+        Command::Sql(args) => runtime(None)?.block_on(super::sql(&args)),
         Command::Leases(args) => runtime(None)?.block_on(leases(&args)),
+        Command::Ddl(args) => runtime(None)?.block_on(ddl(&args)),
+        Command::Load(args) => runtime(None)?.block_on(load(&args)),
     }
 }
 

@@ -16,7 +16,7 @@ use super::{CliError, stop_signal};
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const REGION: &str = "us-east-1";
 
-/// Runs the local cloud: Kinesis, S3, DynamoDB and SNS on one loopback port.
+/// Runs the local cloud: Kinesis, S3, DynamoDB, SNS and the Redshift Data API on one loopback port.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -30,7 +30,7 @@ With --faults, clients set rules for faults on the same port, and see what was i
     {\"service\": \"s3\", \"operation\": \"PutObject\", \"kind\": \"lose_reply\", \"probability\": 0.1, \"count\": 5}]}'
   curl http://127.0.0.1:4566/_mangrove/faults
   curl -X DELETE http://127.0.0.1:4566/_mangrove/faults
-A rule has a service (kinesis, dynamodb, s3, sns, any) and a kind (throttle, error, timeout_before, lose_reply, delay,
+A rule has a service (kinesis, dynamodb, s3, sns, redshift, any) and a kind (throttle, error, timeout_before, lose_reply, delay,
 reset); it may have an operation, a probability, a count, a delay_ms, and a match: a text in the key, path or body.
 
 What is stored stays in the folder, whether the process is stopped or killed.")]
@@ -56,19 +56,35 @@ pub struct LocalArgs {
     /// Throttle writes per shard as AWS does: 1 MiB and 1,000 records a second
     #[arg(long)]
     pub enforce_limits: bool,
+    /// Memory of the embedded warehouse, MiB; it is opened by the first statement
+    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = memory_mib)]
+    pub warehouse_memory_mib: usize,
+    /// Threads of the embedded warehouse
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = threads)]
+    pub warehouse_threads: usize,
     /// Let clients inject faults, by rules set at /_mangrove/faults
     #[arg(long)]
     pub faults: bool,
+}
+
+/// Below this DuckDB does not open a table.
+fn memory_mib(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|mib| (64..=1_048_576).contains(mib)).ok_or("write MiB, at least 64".to_owned())
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| (1..=256).contains(n)).ok_or("write a number from 1 to 256".to_owned())
 }
 
 /// Runs the command until Ctrl-C or SIGTERM.
 pub async fn local(args: &LocalArgs) -> Result<(), CliError> {
     let mut stop = stop_signal();
     let options = LocalOptions {
-        bind: args.bind,
-        data_dir: args.data_dir.clone(),
         enforce_limits: args.enforce_limits,
         faults: args.faults,
+        warehouse_memory_mib: args.warehouse_memory_mib,
+        warehouse_threads: args.warehouse_threads,
+        ..LocalOptions::new(args.bind, args.data_dir.clone())
     };
     let cloud = LocalCloud::start(options).await?;
     let created = provision(args, &cloud.endpoint_url()).await?;

@@ -24,6 +24,54 @@ pub(super) fn bucket(name: &str) -> Result<(), String> {
     ok.then_some(()).ok_or_else(|| format!("{what}, not {name:?}"))
 }
 
+/// A Redshift Serverless workgroup.
+pub(super) fn workgroup(name: &str) -> Result<(), String> {
+    let ok = (3..=64).contains(&name.len()) && name.chars().all(lower_or_dash);
+    ok.then_some(()).ok_or_else(|| format!("must be 3 to 64 lower-case letters, digits or -, not {name:?}"))
+}
+
+/// A Redshift cluster.
+pub(super) fn cluster(name: &str) -> Result<(), String> {
+    let begins = name.starts_with(|c: char| c.is_ascii_lowercase());
+    let ok = name.len() <= 63 && begins && name.chars().all(lower_or_dash);
+    ok.then_some(()).ok_or_else(|| {
+        format!("must be 1 to 63 lower-case letters, digits or -, and begin with a letter, not {name:?}")
+    })
+}
+
+/// A database or a user of Redshift.
+pub(super) fn database(name: &str) -> Result<(), String> {
+    let ok = (1..=127).contains(&name.len()) && name.chars().all(|c| plain(c) || matches!(c, ':' | '@' | '$'));
+    ok.then_some(()).ok_or_else(|| format!("must be 1 to 127 letters, digits, _ . : @ $ or -, not {name:?}"))
+}
+
+/// A schema of Redshift: lower-case, because it folds names to that, quoted or not.
+pub(super) fn namespace(name: &str) -> Result<(), String> {
+    let begins = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    let rest = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    let ok = name.len() <= 64 && begins && rest && !name.starts_with("pg_") && name != "information_schema";
+    let what = "must be 1 to 64 of a-z, 0-9 and _, begin with no digit, and be no schema of Redshift's own";
+    ok.then_some(()).ok_or_else(|| format!("{what}, not {name:?}"))
+}
+
+/// An ARN of a service.
+pub(super) fn arn(text: &str, service: &str) -> Result<(), String> {
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    let ok = matches!(parts.as_slice(), ["arn", partition, found, _, account, name]
+        if partition.starts_with("aws") && *found == service && !name.is_empty()
+            && account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()));
+    let allowed = text.len() <= 1_024 && text.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '\'' | '\\' | '"'));
+    let example = match service {
+        "iam" => "arn:aws:iam::123456789012:role/warehouse",
+        _ => "arn:aws:secretsmanager:eu-central-1:123456789012:secret:warehouse",
+    };
+    (ok && allowed).then_some(()).ok_or_else(|| format!("must be an ARN, such as {example:?}, not {text:?}"))
+}
+
+fn lower_or_dash(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
+}
+
 /// An AWS region.
 pub(super) fn region(name: &str) -> Result<(), String> {
     let ok = name.len() <= 32 && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
@@ -73,6 +121,20 @@ mod tests {
         }
         for bad in ["ab", "Upper", "-edge", "edge-", "a..b", "under_score", &"a".repeat(64)] {
             assert!(bucket(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_of_the_warehouse() {
+        assert!(workgroup("mangrove-1").is_ok() && workgroup("Upper").is_err());
+        assert!(cluster("c1").is_ok() && cluster("1c").is_err());
+        assert!(namespace("mangrove").is_ok());
+        for bad in ["", "Mangrove", "pg_x", "a-b", "information_schema", "1a", "a\"b"] {
+            assert!(namespace(bad).is_err(), "{bad}");
+        }
+        assert!(arn("arn:aws:iam::123456789012:role/x", "iam").is_ok());
+        for bad in ["default", "arn:aws:iam::1:role/x", "arn:aws:iam::123456789012:role/x'", "arn:aws:s3:::b"] {
+            assert!(arn(bad, "iam").is_err(), "{bad}");
         }
     }
 

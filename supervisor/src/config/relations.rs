@@ -117,6 +117,15 @@ fn times(config: &Config, relations: &mut Relations<'_>) {
             "must be at least {POLL_INTERVAL_MIN:?}: AWS allows 5 reads of a shard per second and throttles the rest"
         )
     });
+    if let Some(warehouse) = &config.warehouse {
+        let failover = warehouse.loader.failover_after;
+        relations.must(failover >= attempt * 2, &["warehouse.failover_after", "aws.attempt_timeout"], || {
+            format!(
+                "warehouse.failover_after ({failover:?}) must be at least twice aws.attempt_timeout ({attempt:?}): \
+                 one call may fail and must be tried again"
+            )
+        });
+    }
     let alerts = &config.worker.alerts;
     let (timeout, retry_for) = (config.receivers.timeout, alerts.retry_for);
     relations.must(timeout <= retry_for, &["alerts.timeout", "alerts.retry_for"], || {

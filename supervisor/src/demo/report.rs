@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use actors::warehouse::ledger::RowCounts;
 use comfy_table::{Table, presets};
 use fleet::FleetReport;
 use serde::Serialize;
@@ -45,10 +46,25 @@ pub struct DemoReport {
     pub already_complete: bool,
     /// Rows of the replay that an earlier run had delivered.
     pub rows_skipped: u64,
+    /// Rows of the warehouse's tables: all runs in the folder.
+    pub warehouse_rows: RowCounts,
+    /// From a reading's arrival in the stream to its being visible in the warehouse, by this run; to 2 %.
+    pub warehouse_lag_ms: Lag,
+    /// Transactions that have brought the warehouse's epochs.
+    pub ledger_batches: u64,
     /// The bucket that holds the zones.
     pub bucket: String,
     /// What the fleet says of its own run.
     pub fleet: Option<FleetReport>,
+}
+
+/// Milliseconds; none if nothing was loaded.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Lag {
+    /// Median.
+    pub p50: Option<u64>,
+    /// 99th percentile.
+    pub p99: Option<u64>,
 }
 
 /// Milliseconds; none without alerts.
@@ -85,6 +101,12 @@ impl DemoReport {
         row("epochs, objects", format!("{}, {}", self.epochs_committed, self.objects));
         row("alerts sent, received", format!("{}, {}", self.alerts_sent, self.alerts_received));
         row("arrival to alert, p50 / p99 / max", format!("{} / {} / {}", ms(p50), ms(p99), ms(max)));
+        let (rows, Lag { p50, p99 }) = (&self.warehouse_rows, self.warehouse_lag_ms);
+        row("rows in the warehouse: readings", rows.sensor_readings.to_string());
+        row("sensors, locations", format!("{}, {}", rows.dim_sensors, rows.dim_locations));
+        row("hours, days, alerts", format!("{}, {}, {}", rows.sensor_hourly, rows.sensor_daily, rows.alerts));
+        row("loads", self.ledger_batches.to_string());
+        row("arrival to warehouse, p50 / p99", format!("{} / {}", ms(p50), ms(p99)));
         row("events per second", format!("{:.0}", self.events_per_second));
         row("restarts of boxes and sensors", self.actor_restarts.to_string());
         row("peak memory of the process", format!("{} MB", self.peak_rss_mb));

@@ -7,13 +7,20 @@ use super::source::{Source, has};
 pub(super) const LINES_MAX: usize = 600;
 
 /// The folders of the boxes whose logic is plain Rust; the shell is the file of the same name beside the folder.
-const CORES: [&str; 4] = ["actors/src/sensor/", "actors/src/aggregator/", "actors/src/sinks/", "actors/src/reader/"];
+const CORES: [&str; 5] = [
+    "actors/src/sensor/",
+    "actors/src/aggregator/",
+    "actors/src/sinks/",
+    "actors/src/reader/",
+    "actors/src/warehouse/",
+];
 
 /// What each member may depend on among the members. A new member makes somebody decide.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("messages", &[]),
     ("actors", &["messages"]),
-    ("local", &[]),
+    ("local", &["local/warehouse"]),
+    ("local/warehouse", &[]),
     ("fleet", &[]),
     ("supervisor", &["messages", "actors", "local", "fleet"]),
     ("chaos", &["messages", "actors", "supervisor", "local", "fleet"]),
@@ -52,7 +59,9 @@ pub(super) fn only_supervisors_spawn(sources: &[Source]) -> Vec<String> {
 
 pub(super) fn only_the_committer_moves_a_checkpoint(sources: &[Source]) -> Vec<String> {
     let rule = "only the committer prepares and commits";
-    forbid(sources, |path| path != "actors/src/committer.rs", &[".prepare(", ".commit("], rule)
+    // The embedded warehouse prepares and commits SQL, and knows no checkpoint.
+    let may = |path: &str| path == "actors/src/committer.rs" || path.starts_with("local/warehouse/");
+    forbid(sources, |path| !may(path), &[".prepare(", ".commit("], rule)
 }
 
 pub(super) fn nothing_is_process_wide(sources: &[Source]) -> Vec<String> {
@@ -121,7 +130,10 @@ pub(super) fn arrows_point_one_way(manifests: &[Source]) -> Vec<String> {
         let mut names = BTreeSet::new();
         dependencies(&manifest.text.parse().unwrap(), &mut names);
         for name in &names {
-            let ours = name.trim_start_matches("mangrove-");
+            let ours = match name.trim_start_matches("mangrove-") {
+                "local-warehouse" => "local/warehouse",
+                name => name,
+            };
             let allowed = may.contains(&ours) || HARNESS_OF.contains(&(member, ours));
             let inward = ARROWS.iter().any(|(name, _)| *name == ours) && !allowed;
             let sdk = name.starts_with("aws-") && ["messages", "supervisor"].contains(&member);

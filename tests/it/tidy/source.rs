@@ -27,6 +27,8 @@ impl Source {
             walk(&root().join(member), &mut paths);
         }
         paths.sort();
+        // A member may lie in the folder of another one.
+        paths.dedup();
         let read = |path: &PathBuf| {
             let below = path.strip_prefix(root()).unwrap();
             Self::new(below.to_str().unwrap(), &fs::read_to_string(path).unwrap())

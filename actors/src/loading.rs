@@ -1,0 +1,327 @@
+//! Loads epochs into the warehouse: looks what waits, sends a batch, says what became of it.
+//!
+//! **Owns** nothing that lasts: what is loaded stands in the ledger, what waits lies in the lake. A step may be cut off
+//! anywhere, and be taken twice, or by two at once.
+//!
+//! **Promises**
+//! - An epoch is in the warehouse whole and once, or not at all (CLEAN-ONCE); after a step whose outcome is unknown the
+//!   ledger is asked, and nothing else is believed.
+//! - At most one batch is held, and of it only keys and lengths (BOUNDED).
+//!
+//! **Fails** with a [`LoadError`], which says whether waiting helps.
+//!
+//! **Not here**: when, and by whom (`loader.rs`); the SQL (`warehouse/`).
+
+mod backfill;
+mod error;
+mod figures;
+mod lake;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use messages::EventSchema;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+pub use self::backfill::Backfilled;
+pub use self::error::LoadError;
+pub use self::figures::LoaderFigures;
+use crate::ports::clock::Clock;
+use crate::ports::faults::Faults;
+use crate::ports::objects::{Objects, Put};
+use crate::ports::warehouse::{Trouble, Warehouse};
+use crate::warehouse::batch::{Batch, CopyManifest};
+use crate::warehouse::ledger::{self, RefusedEpoch, RowCounts, ShardStatus, Tips};
+use crate::warehouse::pace::{Pace, Step};
+use crate::warehouse::tables::Star;
+use crate::warehouse::{AGES_MAX, Load, Mode, Unquotable, age_ms, diff};
+
+/// Shards that a stream may have had; a bound on the ledger's answer.
+const SHARDS_MAX: usize = 100_000;
+/// Columns of all tables in the warehouse's schema.
+const COLUMNS_MAX: usize = 100_000;
+/// Refused epochs that are shown, or loaded again, at once.
+const REFUSED_MAX: usize = 1_000;
+
+/// Fixed for the life of the process.
+#[derive(Clone, Debug)]
+pub struct LoadingConfig {
+    /// The warehouse's schema that holds the tables.
+    pub namespace: String,
+    /// The role by which the warehouse reads the bucket; empty for its default role.
+    pub iam_role: String,
+    /// Epochs in one transaction.
+    pub epochs_max: usize,
+    /// Bytes of files in one transaction; an epoch that is larger goes alone.
+    pub bytes_max: u64,
+    /// Tries of an epoch that the warehouse refuses, before it is put aside.
+    pub attempts_max: u32,
+}
+
+/// What a load reaches.
+#[derive(Clone, Debug)]
+pub struct LoadingPorts {
+    /// The bucket.
+    pub objects: Objects,
+    /// The warehouse.
+    pub warehouse: Warehouse,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Crash points to trigger; none outside tests.
+    pub faults: Faults,
+    /// Where loads are counted.
+    pub figures: Arc<LoaderFigures>,
+}
+
+/// Loads one stream into one warehouse. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Loading {
+    config: LoadingConfig,
+    stream: String,
+    schema: Arc<EventSchema>,
+    star: Arc<Star>,
+    ports: LoadingPorts,
+}
+
+/// What a turn did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Nothing waits.
+    Idle,
+    /// A batch was loaded, by this turn or, as the ledger says, by an earlier one.
+    Loaded {
+        /// Whether more waits.
+        more: bool,
+    },
+    /// The warehouse refused a batch. What follows from it has been done.
+    Refused,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// Whether this load brought it; else the ledger knew one of its epochs, and nothing was changed.
+    pub fresh: bool,
+}
+
+impl Loading {
+    /// Loads this stream, whose events look like this.
+    pub fn new(
+        config: LoadingConfig,
+        stream: &str,
+        schema: Arc<EventSchema>,
+        ports: LoadingPorts,
+    ) -> Result<Self, Unquotable> {
+        let star = Arc::new(Star::new(&schema, &config.namespace)?);
+        Ok(Self { config, stream: stream.to_owned(), schema, star, ports })
+    }
+
+    /// A pace to begin with.
+    pub fn pace(&self) -> Pace {
+        Pace::new(self.config.epochs_max, self.config.attempts_max)
+    }
+
+    /// What loads are counted in.
+    pub fn figures(&self) -> &Arc<LoaderFigures> {
+        &self.ports.figures
+    }
+
+    /// Where loads go.
+    pub fn warehouse(&self) -> &Warehouse {
+        &self.ports.warehouse
+    }
+
+    /// Which warehouse, stream apart: at most one loader is to work on it.
+    pub fn name(&self) -> String {
+        format!("{}/{}/{}", self.ports.warehouse.target(), self.config.namespace, self.stream)
+    }
+
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.ports.faults
+    }
+
+    /// Brings the tables up to the event schema. Returns what it took: nothing, if they are as they should be.
+    pub async fn ensure_tables(&self) -> Result<Vec<String>, LoadError> {
+        let warehouse = &self.ports.warehouse;
+        warehouse.execute(&self.star.create_namespace()?, "mangrove: schema").await?;
+        let changes = self.missing().await?;
+        for statement in &changes {
+            warehouse.execute(statement, "mangrove: tables").await?;
+        }
+        for statement in changes.iter().filter(|statement| !statement.starts_with("COMMENT")) {
+            warehouse.execute(&diff::record(&self.star, statement)?, "mangrove: schema version").await?;
+            info!(statement, "changed the warehouse's tables");
+        }
+        Ok(changes)
+    }
+
+    /// The statements that would bring the tables up to the event schema.
+    pub async fn missing(&self) -> Result<Vec<String>, LoadError> {
+        let query = diff::columns_query(&self.star)?;
+        let rows = self.ports.warehouse.query(&query, "mangrove: columns", COLUMNS_MAX).await?;
+        Ok(diff::changes(&self.star, &diff::found(&rows))?)
+    }
+
+    /// Loads the next batch, if anything waits.
+    pub async fn turn(&self, pace: &mut Pace) -> Result<Turn, LoadError> {
+        let Some((batch, left)) = self.next_batch(pace.epochs()).await? else { return Ok(Turn::Idle) };
+        self.ports.faults.reach("loader.listed", "").await;
+        match self.load(&batch, Mode::New).await {
+            Ok(loaded) => {
+                pace.loaded();
+                if loaded.fresh {
+                    self.ports.figures.waits(left);
+                }
+                Ok(Turn::Loaded { more: left > 0 })
+            }
+            Err(error) if error.trouble() == Trouble::Refused => {
+                self.refused(&batch, pace, &error).await?;
+                Ok(Turn::Refused)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The epochs that come next, at most so many, and how many are known to wait behind them; none if nothing waits.
+    pub async fn next_batch(&self, epochs_max: usize) -> Result<Option<(Batch, u64)>, LoadError> {
+        let tips = self.tips().await?;
+        let backlog = self.backlog(&tips, epochs_max).await?;
+        self.ports.figures.waits(backlog.waiting());
+        let chosen = self.choose(&backlog, epochs_max).await?;
+        let left = backlog.waiting() - chosen.len() as u64;
+        Ok((!chosen.is_empty()).then(|| (Batch::new(&self.stream, chosen), left)))
+    }
+
+    async fn refused(&self, batch: &Batch, pace: &mut Pace, error: &LoadError) -> Result<(), LoadError> {
+        self.ports.figures.refused();
+        match pace.refused(batch) {
+            Step::Smaller => warn!(epochs = batch.epochs.len(), %error, "batch refused, trying fewer epochs"),
+            Step::Again => warn!(epoch = %batch.epochs[0].epoch, %error, "epoch refused, trying again"),
+            Step::PutAside(attempts) => {
+                self.put_aside(batch, attempts, &error.to_string()).await?;
+                let epoch = &batch.epochs[0];
+                error!(
+                    shard = %epoch.shard, epoch = %epoch.epoch, attempts, %error,
+                    "epoch put aside: see load_refused, and load it with mangrove load --retry"
+                );
+                pace.loaded();
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads a batch, all of it or nothing.
+    pub async fn load(&self, batch: &Batch, mode: Mode) -> Result<Loaded, LoadError> {
+        let began = Instant::now();
+        let manifests = batch.manifests(self.ports.objects.bucket());
+        for manifest in &manifests {
+            self.put(manifest).await?;
+        }
+        let now_ms = self.ports.clock.now_ms();
+        let statements = self.load_of(batch, &manifests, mode, now_ms).statements()?;
+        self.ports.faults.reach("loader.sending", "").await;
+        let name = format!("mangrove: load {}", batch.id);
+        let done = self.ports.warehouse.batch(&statements.sql, &name).await?;
+        self.ports.faults.reach("loader.sent", "").await;
+        let took = began.elapsed();
+        let part = |n: usize| done.parts.get(n).filter(|part| part.has_result).map(|part| part.id.clone());
+        // The load stands, whatever becomes of these questions.
+        let fresh = match part(statements.guard) {
+            Some(id) => {
+                self.ports.warehouse.pages(&id).all(1).await?.first().and_then(|row| row[0].as_i64()) == Some(1)
+            }
+            None => true,
+        };
+        let ages = match statements.ages.and_then(part).filter(|_| fresh) {
+            Some(id) => self.ports.warehouse.pages(&id).all(AGES_MAX).await?,
+            None => Vec::new(),
+        };
+        let since_ms = self.ports.clock.now_ms().saturating_sub(now_ms).max(0) as f64;
+        let ages =
+            ages.iter().filter_map(|row| Some((age_ms(row.first()?.as_i64()?) + since_ms, row.get(1)?.as_i64()?)));
+        if fresh {
+            self.ports.figures.loaded(batch, took, done.took, ages.map(|(ms, n)| (ms, n.max(0) as u64)).collect());
+        }
+        info!(batch = batch.id, epochs = batch.epochs.len(), readings = batch.readings(), fresh, ?took, "batch loaded");
+        Ok(Loaded { fresh })
+    }
+
+    async fn put(&self, manifest: &CopyManifest) -> Result<(), LoadError> {
+        self.ports.faults.reach("loader.manifest", manifest.feed.as_str()).await;
+        let body = manifest.body.clone().into();
+        match self.ports.objects.put_new(&manifest.key, body, &manifest.digest, manifest.rows).await? {
+            Put::Created | Put::Same => Ok(()),
+            Put::Different => Err(LoadError::Lake {
+                key: manifest.key.clone(),
+                problem: "exists with other content: a broken promise, look before going on".to_owned(),
+            }),
+        }
+    }
+
+    async fn put_aside(&self, batch: &Batch, attempts: u32, error: &str) -> Result<(), LoadError> {
+        self.ports.faults.reach("loader.refusing", "").await;
+        let statements = self.load_of(batch, &[], Mode::New, 0).refusal(attempts, error)?;
+        self.ports.warehouse.batch(&statements, &format!("mangrove: put aside {}", batch.id)).await?;
+        self.ports.figures.put_aside();
+        Ok(())
+    }
+
+    fn load_of<'a>(&'a self, batch: &'a Batch, manifests: &'a [CopyManifest], mode: Mode, now_ms: i64) -> Load<'a> {
+        Load {
+            star: &self.star,
+            schema: &self.schema,
+            batch,
+            manifests,
+            bucket: self.ports.objects.bucket(),
+            iam_role: &self.config.iam_role,
+            mode,
+            now_ms,
+        }
+    }
+
+    /// How far every shard is loaded.
+    pub async fn tips(&self) -> Result<Tips, LoadError> {
+        let query = ledger::tips_query(&self.star, &self.stream)?;
+        let rows = self.ports.warehouse.query(&query, "mangrove: ledger", SHARDS_MAX).await?;
+        Ok(ledger::tips(&rows)?)
+    }
+
+    /// What the ledger has of every shard.
+    pub async fn status(&self) -> Result<Vec<ShardStatus>, LoadError> {
+        let query = ledger::status_query(&self.star, &self.stream)?;
+        let rows = self.ports.warehouse.query(&query, "mangrove: status", SHARDS_MAX).await?;
+        Ok(ledger::status(&rows)?)
+    }
+
+    /// The first epochs that were put aside.
+    pub async fn refusals(&self) -> Result<Vec<RefusedEpoch>, LoadError> {
+        let query = ledger::refused_query(&self.star, &self.stream, REFUSED_MAX)?;
+        let rows = self.ports.warehouse.query(&query, "mangrove: refused", REFUSED_MAX).await?;
+        Ok(ledger::refused(&rows)?)
+    }
+
+    /// How much is in the tables, and how many transactions have brought this stream's part.
+    pub async fn counts(&self) -> Result<(RowCounts, u64), LoadError> {
+        let query = ledger::counts_query(&self.star, &self.stream)?;
+        Ok(ledger::counts(&self.ports.warehouse.query(&query, "mangrove: counts", 1).await?)?)
+    }
+
+    /// Loads an epoch that was put aside.
+    pub async fn load_again(&self, manifest: &str) -> Result<Loaded, LoadError> {
+        let epochs = self.read(&[manifest.to_owned()], u64::MAX).await?;
+        self.load(&Batch::new(&self.stream, epochs), Mode::Again).await
+    }
+
+    /// Loads until nothing waits; fails at the first trouble but a refusal.
+    pub async fn load_all(&self, patience: Duration) -> Result<(), LoadError> {
+        let deadline = Instant::now() + patience;
+        let mut pace = self.pace();
+        while self.turn(&mut pace).await? != Turn::Idle {
+            if Instant::now() > deadline {
+                return Err(LoadError::OutOfTime(patience));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! The metrics of the warehouse's loader.
+
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+
+use super::Family;
+use crate::ports::warehouse::Trouble;
+use crate::warehouse::batch::Batch;
+
+/// Samples of one batch's freshness: the histogram keeps each until it is scraped.
+const SAMPLES_MAX: u64 = 1_000;
+
+pub(super) const FAMILIES: [Family; 13] = [
+    Family::gauge("mangrove_warehouse_active", &[], "1 in the worker that loads the warehouse"),
+    Family::gauge(
+        "mangrove_warehouse_epochs_pending",
+        &[],
+        "epochs in the lake that are not in the warehouse; at most 1,000 of each shard are counted",
+    ),
+    Family::gauge("mangrove_warehouse_lag_ms", &[], "from arrival to visible, the slowest hundredth of the last batch"),
+    Family::counter("mangrove_warehouse_batches_total", &[], "transactions that have loaded epochs"),
+    Family::counter("mangrove_warehouse_epochs_total", &[], "epochs loaded"),
+    Family::counter("mangrove_warehouse_rows_total", &[], "rows loaded into sensor_readings"),
+    Family::counter("mangrove_warehouse_bytes_total", &[], "bytes of the files loaded"),
+    Family::histogram("mangrove_warehouse_load_seconds", &[], "time of one load, from its manifests to its end"),
+    Family::histogram("mangrove_warehouse_statement_seconds", &[], "time that the warehouse itself took for one load"),
+    Family::histogram(
+        "mangrove_warehouse_freshness_seconds",
+        &[],
+        "from arrival to visible, a sample of at most 1,000 readings a batch, in proportion",
+    ),
+    Family::counter("mangrove_warehouse_refused_total", &[], "batches that the warehouse refused"),
+    Family::counter("mangrove_warehouse_put_aside_total", &[], "epochs put aside in load_refused"),
+    Family::counter(
+        "mangrove_warehouse_failures_total",
+        &["trouble"],
+        "turns of the loader that failed, by what can be said after it",
+    ),
+];
+
+/// Whether this worker loads.
+pub fn warehouse_active(active: bool) {
+    gauge!("mangrove_warehouse_active").set(f64::from(u8::from(active)));
+}
+
+/// How much waits, as far as it was listed.
+pub fn warehouse_waiting(epochs: u64) {
+    gauge!("mangrove_warehouse_epochs_pending").set(epochs as f64);
+}
+
+/// The warehouse refused a batch.
+pub fn warehouse_refused() {
+    counter!("mangrove_warehouse_refused_total").increment(1);
+}
+
+/// An epoch was put aside.
+pub fn warehouse_put_aside() {
+    counter!("mangrove_warehouse_put_aside_total").increment(1);
+}
+
+/// A turn failed.
+pub fn warehouse_failed(trouble: Trouble) {
+    counter!("mangrove_warehouse_failures_total", "trouble" => trouble.as_str()).increment(1);
+}
+
+/// A batch is visible. `ages` are milliseconds since arrival, and how many readings are so old.
+pub fn warehouse_loaded(batch: &Batch, took: Duration, statement: Duration, ages: &[(f64, u64)]) {
+    counter!("mangrove_warehouse_batches_total").increment(1);
+    counter!("mangrove_warehouse_epochs_total").increment(batch.epochs.len() as u64);
+    counter!("mangrove_warehouse_rows_total").increment(batch.readings());
+    counter!("mangrove_warehouse_bytes_total").increment(batch.bytes());
+    histogram!("mangrove_warehouse_load_seconds").record(took);
+    histogram!("mangrove_warehouse_statement_seconds").record(statement);
+    let total: u64 = ages.iter().map(|(_, n)| n).sum();
+    let freshness = histogram!("mangrove_warehouse_freshness_seconds");
+    for (ms, n) in ages {
+        let samples = if total > SAMPLES_MAX { (n * SAMPLES_MAX).div_ceil(total) } else { *n };
+        freshness.record_many(ms / 1_000.0, samples as usize);
+    }
+    if let Some(ms) = slowest_hundredth(ages, total) {
+        gauge!("mangrove_warehouse_lag_ms").set(ms);
+    }
+}
+
+fn slowest_hundredth(ages: &[(f64, u64)], total: u64) -> Option<f64> {
+    let mut ages = ages.to_vec();
+    ages.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut slower = 0;
+    ages.into_iter()
+        .find(|(_, n)| {
+            slower += n;
+            slower * 100 >= total
+        })
+        .map(|(ms, _)| ms)
+}

@@ -1,0 +1,27 @@
+//! What is said to the warehouse: its tables, what a load is made of, and the SQL of it.
+//!
+//! **Owns** every statement that the product sends. Plain Rust: what is sent when is the loader's (`loading.rs`).
+//!
+//! **Promises**
+//! - Nothing from outside gets into a statement but through `literal.rs` (INERT).
+//! - A batch is one transaction that changes nothing if the ledger knows one of its epochs (CLEAN-ONCE).
+//! - Every statement fits into the service's limits, or the batch is not made.
+//!
+//! **Not here**: calls, time, retries.
+
+pub mod backlog;
+pub mod batch;
+pub mod diff;
+mod freshness;
+pub mod ledger;
+mod literal;
+mod load;
+pub mod pace;
+mod star;
+pub mod tables;
+#[cfg(test)]
+mod tests;
+
+pub use self::freshness::{AGES_MAX, age_ms};
+pub use self::literal::Unquotable;
+pub use self::load::{Load, Mode, Statements, TooMuch};

@@ -1,0 +1,162 @@
+//! What existing tables lack, and what in them cannot be kept.
+//!
+//! **Promises** every change only adds: a table, a column that may be empty, room in a text column. What would lose or
+//! change data is refused, with what to do. Applied twice, the second time finds nothing to do.
+//! **Not here**: applying.
+
+use std::collections::BTreeMap;
+
+use super::literal::{self, Unquotable};
+use super::star::{self, Star};
+use super::tables::{Column, Kind, Table, qualified};
+use crate::ports::warehouse::Cell;
+
+/// A column as the warehouse has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundColumn {
+    /// Its type, as the warehouse writes it.
+    pub type_name: String,
+    /// The bytes that a text may have, if the warehouse says so.
+    pub bytes: Option<u32>,
+    /// Whether every row must have a value.
+    pub required: bool,
+    /// Whether it has a default.
+    pub has_default: bool,
+}
+
+/// The tables as the warehouse has them, by table and column.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found(pub BTreeMap<String, BTreeMap<String, FoundColumn>>);
+
+/// Existing tables do not fit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DiffError {
+    /// Changes that would lose or change data.
+    #[error("the warehouse's tables do not fit the event schema:\n  {}", .0.join("\n  "))]
+    Incompatible(Vec<String>),
+    /// A name cannot be quoted.
+    #[error(transparent)]
+    Unquotable(#[from] Unquotable),
+}
+
+/// Asks for the columns of every table in the warehouse's schema.
+pub fn columns_query(star: &Star) -> Result<String, Unquotable> {
+    let namespace = literal::text(&star.namespace)?;
+    Ok(format!(
+        "SELECT table_name, column_name, data_type, character_maximum_length, is_nullable, column_default \
+         FROM information_schema.columns WHERE table_schema = {namespace} ORDER BY table_name, ordinal_position"
+    ))
+}
+
+/// Reads [`columns_query`]'s answer.
+pub fn found(rows: &[Vec<Cell>]) -> Found {
+    let mut found = Found::default();
+    for row in rows {
+        let [table, column, type_name, bytes, nullable, default] = row.as_slice() else { continue };
+        let (Some(table), Some(column), Some(type_name)) = (table.as_str(), column.as_str(), type_name.as_str()) else {
+            continue;
+        };
+        let column_found = FoundColumn {
+            type_name: type_name.to_lowercase(),
+            bytes: bytes.as_i64().and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0),
+            required: nullable.as_str() == Some("NO"),
+            has_default: *default != Cell::Null,
+        };
+        found.0.entry(table.to_owned()).or_default().insert(column.to_owned(), column_found);
+    }
+    found
+}
+
+/// The statements that bring the tables up to the star, in order. Each stands for itself: Redshift widens no column
+/// inside a transaction.
+pub fn changes(star: &Star, found: &Found) -> Result<Vec<String>, DiffError> {
+    let (mut statements, mut problems) = (Vec::new(), Vec::new());
+    for table in &star.tables {
+        match found.0.get(table.name) {
+            None => {
+                statements.push(table.create(&star.namespace)?);
+                statements.extend(table.comments(&star.namespace)?);
+            }
+            Some(columns) => table_changes(star, table, columns, &mut statements, &mut problems)?,
+        }
+    }
+    if problems.is_empty() { Ok(statements) } else { Err(DiffError::Incompatible(problems)) }
+}
+
+/// The statement that remembers a change.
+pub fn record(star: &Star, statement: &str) -> Result<String, Unquotable> {
+    let table = star.at(star::VERSIONS)?;
+    let (fingerprint, statement) = (literal::text(&star.fingerprint)?, literal::text(statement)?);
+    Ok(format!(
+        "INSERT INTO {table} (\"applied_at\", \"fingerprint\", \"statement\") SELECT GETDATE(), {fingerprint}, {statement}"
+    ))
+}
+
+fn table_changes(
+    star: &Star,
+    table: &Table,
+    found: &BTreeMap<String, FoundColumn>,
+    statements: &mut Vec<String>,
+    problems: &mut Vec<String>,
+) -> Result<(), Unquotable> {
+    let at = qualified(&star.namespace, table.name)?;
+    for column in &table.columns {
+        let name = literal::identifier(&column.name)?;
+        let Some(known) = found.get(&column.name) else {
+            // The rows that are there have no value for it.
+            statements.push(format!("ALTER TABLE {at} ADD COLUMN {name} {}", column.kind.sql()));
+            continue;
+        };
+        match fit(column, known) {
+            Fit::Same => {}
+            Fit::Widen(bytes) => {
+                statements.push(format!("ALTER TABLE {at} ALTER COLUMN {name} TYPE VARCHAR({bytes})"));
+            }
+            Fit::Not => problems.push(format!(
+                "{}.{}.{} is {} and would have to be {}: rename the field in the event schema, or load into another \
+                 schema (warehouse.schema)",
+                star.namespace,
+                table.name,
+                column.name,
+                known.type_name,
+                column.kind.sql()
+            )),
+        }
+    }
+    // A column of somebody else's is left alone, as long as a row can do without it.
+    let needed = |(name, column): &(&String, &FoundColumn)| {
+        table.column(name).is_none() && column.required && !column.has_default
+    };
+    for (name, _) in found.iter().filter(needed) {
+        problems.push(format!(
+            "{}.{}.{name} needs a value in every row, and the event schema has no such field any more: give the column \
+             a default or drop it, or load into another schema (warehouse.schema)",
+            star.namespace, table.name
+        ));
+    }
+    Ok(())
+}
+
+enum Fit {
+    Same,
+    Widen(u32),
+    Not,
+}
+
+fn fit(column: &Column, known: &FoundColumn) -> Fit {
+    let bare = known.type_name.split('(').next().unwrap_or_default().trim();
+    let names: &[&str] = match column.kind {
+        Kind::Text(_) => &["character varying", "varchar", "text"],
+        Kind::Timestamp => &["timestamp without time zone", "timestamp"],
+        Kind::BigInt => &["bigint", "int8"],
+        Kind::Integer => &["integer", "int4", "int"],
+        Kind::Real => &["real", "float4", "float"],
+        Kind::Double => &["double precision", "float8", "double"],
+        Kind::Boolean => &["boolean", "bool"],
+    };
+    match (column.kind, known.bytes) {
+        _ if !names.contains(&bare) => Fit::Not,
+        (Kind::Text(bytes), Some(room)) if room < bytes => Fit::Widen(bytes),
+        _ => Fit::Same,
+    }
+}

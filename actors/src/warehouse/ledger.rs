@@ -1,0 +1,208 @@
+//! What the ledger is asked, and what it answers.
+//!
+//! **Promises** an answer that is not as the statement demands is an error, never a guess.
+//! **Not here**: writing it (`load.rs`).
+
+use std::collections::BTreeMap;
+
+use messages::{EpochNumber, ShardId};
+
+use super::literal::{self, Unquotable};
+use super::star::{self, Star};
+use crate::ports::warehouse::Cell;
+
+/// How far a shard is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tip {
+    /// Its last epoch in the ledger.
+    pub epoch: EpochNumber,
+    /// Whether that is the shard's last.
+    pub ended: bool,
+}
+
+/// How far every shard of a stream is loaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tips(pub BTreeMap<ShardId, Tip>);
+
+/// What the ledger has of one shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardStatus {
+    /// The shard.
+    pub shard: ShardId,
+    /// Its last epoch.
+    pub epoch: EpochNumber,
+    /// Epochs that were loaded.
+    pub loaded: u64,
+    /// Epochs that were refused.
+    pub refused: u64,
+    /// Readings in those that were loaded.
+    pub readings: u64,
+    /// When the last was loaded, as the warehouse writes it.
+    pub last_at: String,
+}
+
+/// An epoch that the warehouse refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedEpoch {
+    /// The shard.
+    pub shard: ShardId,
+    /// Its number.
+    pub epoch: EpochNumber,
+    /// The key of its manifest.
+    pub manifest: String,
+    /// The warehouse's words.
+    pub error: String,
+}
+
+/// How much is in the tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct RowCounts {
+    /// Rows of `sensor_readings`.
+    pub sensor_readings: u64,
+    /// Rows of `dim_sensors`.
+    pub dim_sensors: u64,
+    /// Rows of `dim_locations`.
+    pub dim_locations: u64,
+    /// Rows of `sensor_hourly`.
+    pub sensor_hourly: u64,
+    /// Rows of `sensor_daily`.
+    pub sensor_daily: u64,
+    /// Rows of `alerts`.
+    pub alerts: u64,
+}
+
+/// An answer is not as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the ledger answered a row that cannot be read: {0}")]
+pub struct Unreadable(String);
+
+/// Asks for [`Tips`].
+pub fn tips_query(star: &Star, stream: &str) -> Result<String, Unquotable> {
+    let (ledger, stream) = (star.at(star::LEDGER)?, literal::text(stream)?);
+    Ok(format!(
+        "SELECT \"shard\", MAX(\"epoch\") AS \"tip\", MAX(CASE WHEN \"to_position\" = 'SHARD_END' THEN 1 ELSE 0 END) AS \"ended\" \
+         FROM {ledger} WHERE \"stream\" = {stream} GROUP BY \"shard\""
+    ))
+}
+
+/// Reads [`tips_query`]'s answer.
+pub fn tips(rows: &[Vec<Cell>]) -> Result<Tips, Unreadable> {
+    let read = |row: &Vec<Cell>| {
+        let [shard, epoch, ended] = row.as_slice() else { return None };
+        let tip = Tip { epoch: number(epoch)?, ended: ended.as_i64()? == 1 };
+        Some((ShardId::new(shard.as_str()?), tip))
+    };
+    let tips = rows.iter().map(|row| read(row).ok_or_else(|| unreadable(row))).collect::<Result<_, _>>()?;
+    Ok(Tips(tips))
+}
+
+/// Asks for [`ShardStatus`] of every shard.
+pub fn status_query(star: &Star, stream: &str) -> Result<String, Unquotable> {
+    let (ledger, stream) = (star.at(star::LEDGER)?, literal::text(stream)?);
+    let count = |state: &str, of: &str| format!("SUM(CASE WHEN \"state\" = '{state}' THEN {of} ELSE 0 END)");
+    Ok(format!(
+        "SELECT \"shard\", MAX(\"epoch\") AS \"tip\", {} AS \"loaded\", {} AS \"refused\", {} AS \"loaded_readings\", \
+         CAST(MAX(\"loaded_at\") AS VARCHAR(32)) AS \"last_at\" FROM {ledger} WHERE \"stream\" = {stream} \
+         GROUP BY \"shard\" ORDER BY \"shard\"",
+        count("loaded", "1"),
+        count("refused", "1"),
+        count("loaded", "\"readings\""),
+    ))
+}
+
+/// Reads [`status_query`]'s answer.
+pub fn status(rows: &[Vec<Cell>]) -> Result<Vec<ShardStatus>, Unreadable> {
+    let count = |cell: &Cell| cell.as_i64().and_then(|n| u64::try_from(n).ok());
+    let read = |row: &Vec<Cell>| {
+        let [shard, epoch, loaded, refused, readings, last_at] = row.as_slice() else { return None };
+        Some(ShardStatus {
+            shard: ShardId::new(shard.as_str()?),
+            epoch: number(epoch)?,
+            loaded: count(loaded)?,
+            refused: count(refused)?,
+            readings: count(readings)?,
+            last_at: last_at.as_str()?.to_owned(),
+        })
+    };
+    rows.iter().map(|row| read(row).ok_or_else(|| unreadable(row))).collect()
+}
+
+/// Asks for the epochs of a shard, in an interval of numbers, that are loaded.
+pub fn loaded_query(
+    star: &Star,
+    stream: &str,
+    shard: &ShardId,
+    between: (EpochNumber, EpochNumber),
+) -> Result<String, Unquotable> {
+    let (ledger, stream) = (star.at(star::LEDGER)?, literal::text(stream)?);
+    let (shard, (first, last)) = (literal::text(shard.as_str())?, between);
+    Ok(format!(
+        "SELECT \"epoch\" FROM {ledger} WHERE \"stream\" = {stream} AND \"shard\" = {shard} AND \"state\" = 'loaded' \
+         AND \"epoch\" BETWEEN {} AND {}",
+        first.0, last.0
+    ))
+}
+
+/// Reads [`loaded_query`]'s answer.
+pub fn loaded(rows: &[Vec<Cell>]) -> Result<Vec<EpochNumber>, Unreadable> {
+    rows.iter().map(|row| row.first().and_then(number).ok_or_else(|| unreadable(row))).collect()
+}
+
+/// Asks for the first refused epochs, at most `n_max`.
+pub fn refused_query(star: &Star, stream: &str, n_max: usize) -> Result<String, Unquotable> {
+    let (refused, stream) = (star.at(star::REFUSED)?, literal::text(stream)?);
+    Ok(format!(
+        "SELECT \"shard\", \"epoch\", \"manifest\", \"error\" FROM {refused} WHERE \"stream\" = {stream} \
+         ORDER BY \"shard\", \"epoch\" LIMIT {n_max}"
+    ))
+}
+
+/// Reads [`refused_query`]'s answer.
+pub fn refused(rows: &[Vec<Cell>]) -> Result<Vec<RefusedEpoch>, Unreadable> {
+    let read = |row: &Vec<Cell>| {
+        let [shard, epoch, manifest, error] = row.as_slice() else { return None };
+        let (manifest, error) = (manifest.as_str()?.to_owned(), error.as_str()?.to_owned());
+        Some(RefusedEpoch { shard: ShardId::new(shard.as_str()?), epoch: number(epoch)?, manifest, error })
+    };
+    rows.iter().map(|row| read(row).ok_or_else(|| unreadable(row))).collect()
+}
+
+/// Asks for [`RowCounts`], and for the transactions that have brought the stream's epochs.
+pub fn counts_query(star: &Star, stream: &str) -> Result<String, Unquotable> {
+    let tables = [star::READINGS, star::SENSORS, star::LOCATIONS, star::HOURLY, star::DAILY, star::ALERTS];
+    let mut counts = Vec::new();
+    for table in tables {
+        counts.push(format!("(SELECT COUNT(*) FROM {}) AS {}", star.at(table)?, literal::identifier(table)?));
+    }
+    let (ledger, stream) = (star.at(star::LEDGER)?, literal::text(stream)?);
+    counts.push(format!(
+        "(SELECT COUNT(DISTINCT \"batch\") FROM {ledger} WHERE \"stream\" = {stream} AND \"state\" = 'loaded') AS \"batches\""
+    ));
+    Ok(format!("SELECT {}", counts.join(", ")))
+}
+
+/// Reads [`counts_query`]'s answer.
+pub fn counts(rows: &[Vec<Cell>]) -> Result<(RowCounts, u64), Unreadable> {
+    let count = |cell: &Cell| cell.as_i64().and_then(|n| u64::try_from(n).ok());
+    let read = |row: &Vec<Cell>| {
+        let [readings, sensors, locations, hourly, daily, alerts, batches] = row.as_slice() else { return None };
+        let counts = RowCounts {
+            sensor_readings: count(readings)?,
+            dim_sensors: count(sensors)?,
+            dim_locations: count(locations)?,
+            sensor_hourly: count(hourly)?,
+            sensor_daily: count(daily)?,
+            alerts: count(alerts)?,
+        };
+        Some((counts, count(batches)?))
+    };
+    rows.first().and_then(read).ok_or_else(|| unreadable(rows.first().map_or(&[][..], Vec::as_slice)))
+}
+
+fn number(cell: &Cell) -> Option<EpochNumber> {
+    cell.as_i64().and_then(|n| u64::try_from(n).ok()).map(EpochNumber)
+}
+
+fn unreadable(row: &[Cell]) -> Unreadable {
+    Unreadable(format!("{row:?}").chars().take(200).collect())
+}

@@ -1,0 +1,348 @@
+//! The statements of one load: a transaction that does all of it, or nothing.
+//!
+//! **Promises**
+//! - The ledger is locked before anything is read, so that loads run one after the other and each sees what the one
+//!   before has done: the snapshot of a transaction begins with its first read, not with the lock.
+//! - Every write is joined with `load_guard`, which is empty if the ledger knows one of the batch's epochs: a load that is
+//!   repeated, or comes late, changes nothing (CLEAN-ONCE).
+//! - Intervals of a sensor are computed anew from all its versions, in whatever order these came.
+//!
+//! **Not here**: sending them.
+
+use super::batch::{Batch, CopyManifest, Feed};
+use super::freshness;
+use super::literal::{self, Unquotable};
+use super::star::{self, Star};
+use super::tables::{Column, Kind, names};
+use crate::ports::warehouse::{BATCH_STATEMENTS_MAX, STATEMENT_BYTES_MAX};
+use crate::sinks::columns;
+
+/// What the epochs of a batch are to the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It must know none of them.
+    New,
+    /// It may know them as refused: then they are loaded after all.
+    Again,
+}
+
+/// What a load needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Load<'a> {
+    /// The tables.
+    pub star: &'a Star,
+    /// The layout of the zones.
+    pub schema: &'a messages::EventSchema,
+    /// The epochs.
+    pub batch: &'a Batch,
+    /// The manifests of the batch, which lie in the bucket by now.
+    pub manifests: &'a [CopyManifest],
+    /// The bucket.
+    pub bucket: &'a str,
+    /// The role by which the warehouse reads it; empty for the warehouse's default role.
+    pub iam_role: &'a str,
+    /// What the ledger may know already.
+    pub mode: Mode,
+    /// The time, from which the age of readings is counted.
+    pub now_ms: i64,
+}
+
+/// A load as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statements {
+    /// In order; one transaction.
+    pub sql: Vec<String>,
+    /// Which of them answers whether the load was new: 1 if it was, 0 if the ledger knew it.
+    pub guard: usize,
+    /// Which of them answers how old the readings were; none for a load without readings.
+    pub ages: Option<usize>,
+}
+
+/// A load cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooMuch {
+    /// A name or value cannot be quoted.
+    #[error(transparent)]
+    Unquotable(#[from] Unquotable),
+    /// A statement would be longer than the service takes.
+    #[error(
+        "a statement of {bytes} bytes, more than the {STATEMENT_BYTES_MAX} that the service takes: load fewer epochs at once (warehouse.epochs_max)"
+    )]
+    Statement {
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+const GUARD: &str = "\"load_guard\"";
+const EPOCHS: &str = "\"load_epochs\"";
+
+impl Load<'_> {
+    /// The statements that load the batch.
+    pub fn statements(&self) -> Result<Statements, TooMuch> {
+        let mut sql = self.opening()?;
+        for manifest in self.manifests {
+            match manifest.feed {
+                Feed::Readings => self.readings(manifest, &mut sql)?,
+                Feed::Dimensions => self.dimensions(manifest, &mut sql)?,
+                Feed::Hourly => self.windows(star::HOURLY, manifest, &mut sql)?,
+                Feed::Daily => self.windows(star::DAILY, manifest, &mut sql)?,
+                Feed::Alerts => self.alerts(manifest, &mut sql)?,
+            }
+        }
+        self.ledger("loaded", &mut sql)?;
+        let guard = sql.len();
+        sql.push(format!("SELECT COUNT(*) AS \"fresh\" FROM {GUARD}"));
+        let has_readings = self.manifests.iter().any(|manifest| manifest.feed == Feed::Readings);
+        let ages = has_readings.then_some(guard + 1);
+        if has_readings {
+            sql.push(freshness::query(&staged(Feed::Readings), GUARD, self.now_ms));
+        }
+        Ok(Statements { sql: checked(sql)?, guard, ages })
+    }
+
+    /// The statements that put the batch's epochs aside, with the warehouse's own words.
+    pub fn refusal(&self, attempts: u32, error: &str) -> Result<Vec<String>, TooMuch> {
+        let mut sql = self.opening()?;
+        let refused = self.star.at(star::REFUSED)?;
+        let columns = names(&["stream", "shard", "epoch", "manifest", "attempts", "error", "refused_at"])?;
+        let (stream, error) = (literal::text(&self.batch.stream)?, literal::text(&kept(error))?);
+        let mut rows = Vec::new();
+        for epoch in &self.batch.epochs {
+            let (shard, manifest) = (literal::text(epoch.shard.as_str())?, literal::text(&epoch.manifest)?);
+            rows.push(format!(
+                "SELECT {stream}, {shard}, {}, {manifest}, {attempts}, {error}, GETDATE() FROM {GUARD}",
+                epoch.epoch.0
+            ));
+        }
+        sql.extend(rows.into_iter().map(|row| format!("INSERT INTO {refused} ({columns}) {row}")));
+        self.ledger("refused", &mut sql)?;
+        checked(sql)
+    }
+
+    /// The lock, the guard, and in a second try, what the ledger says about the first.
+    fn opening(&self) -> Result<Vec<String>, Unquotable> {
+        let (ledger, known) = (self.star.at(star::LEDGER)?, self.known()?);
+        let loaded = match self.mode {
+            Mode::New => "",
+            Mode::Again => " AND \"state\" = 'loaded'",
+        };
+        let mut sql = vec![
+            format!("LOCK {ledger}"),
+            format!(
+                "CREATE TEMP TABLE {GUARD} AS SELECT 1 AS \"ok\" WHERE NOT EXISTS (SELECT 1 FROM {ledger} WHERE {known}{loaded})"
+            ),
+        ];
+        if self.mode == Mode::Again {
+            for table in [star::LEDGER, star::REFUSED] {
+                let table = self.star.at(table)?;
+                sql.push(format!("DELETE FROM {table} USING {GUARD} WHERE {known}"));
+            }
+        }
+        Ok(sql)
+    }
+
+    /// The condition that a row of the ledger is about an epoch of the batch.
+    fn known(&self) -> Result<String, Unquotable> {
+        let stream = literal::text(&self.batch.stream)?;
+        let mut ranges = Vec::new();
+        for (shard, first, last) in self.batch.ranges() {
+            let shard = literal::text(shard.as_str())?;
+            ranges.push(format!("(\"shard\" = {shard} AND \"epoch\" BETWEEN {} AND {})", first.0, last.0));
+        }
+        Ok(format!("\"stream\" = {stream} AND ({})", ranges.join(" OR ")))
+    }
+
+    fn readings(&self, manifest: &CopyManifest, sql: &mut Vec<String>) -> Result<(), Unquotable> {
+        let zone = star::of_zone(&columns::cleansed(self.schema), self.schema);
+        self.copy(manifest, &zone, sql)?;
+        let readings = self.star.at(star::READINGS)?;
+        let stage = staged(manifest.feed);
+        sql.push(format!(
+            "INSERT INTO {readings} ({}, \"quality\") SELECT {}, CASE WHEN \"s\".\"late\" THEN 'late' \
+             WHEN \"s\".\"anomalies\" <> 0 THEN 'suspect' ELSE 'good' END FROM {stage} \"s\", {GUARD} \"g\"",
+            list("", &zone)?,
+            list("\"s\".", &zone)?,
+        ));
+        Ok(())
+    }
+
+    fn dimensions(&self, manifest: &CopyManifest, sql: &mut Vec<String>) -> Result<(), Unquotable> {
+        let zone = star::of_zone(&columns::dimensions(self.schema), self.schema);
+        self.copy(manifest, &zone, sql)?;
+        let (sensors, stage) = (self.star.at(star::SENSORS)?, staged(manifest.feed));
+        sql.push(format!(
+            "INSERT INTO {sensors} ({}, \"valid_to\", \"is_current\") \
+             SELECT {}, CAST(NULL AS TIMESTAMP), FALSE FROM {stage} \"s\", {GUARD} \"g\"",
+            list("", &zone)?,
+            list("\"s\".", &zone)?,
+        ));
+        // All versions of the sensors concerned, old and new: a version that comes late splits an interval that is
+        // written already. Equal beginnings leave the earlier version an empty interval.
+        const END: &str = "TIMESTAMP '9999-12-31 00:00:00'";
+        let me = literal::identifier(star::SENSORS)?;
+        sql.push(format!(
+            "UPDATE {sensors} SET \"valid_to\" = \"n\".\"next_from\", \"is_current\" = (\"n\".\"next_from\" IS NULL) \
+             FROM (SELECT \"shard\", \"sequence\", \"sub_sequence\", LEAD(\"valid_from\") OVER (PARTITION BY \"sensor_id\" \
+             ORDER BY \"valid_from\", \"version\", \"arrival_time\", \"shard\", LEN(\"sequence\"), \"sequence\", \"sub_sequence\") AS \"next_from\" \
+             FROM {sensors} WHERE \"sensor_id\" IN (SELECT \"sensor_id\" FROM {stage})) \"n\", {GUARD} \"g\" \
+             WHERE {me}.\"shard\" = \"n\".\"shard\" AND {me}.\"sequence\" = \"n\".\"sequence\" \
+             AND {me}.\"sub_sequence\" = \"n\".\"sub_sequence\" \
+             AND (NVL({me}.\"valid_to\", {END}) <> NVL(\"n\".\"next_from\", {END}) \
+             OR {me}.\"is_current\" <> (\"n\".\"next_from\" IS NULL))"
+        ));
+        if !self.star.place.is_empty() {
+            sql.push(self.locations(&stage)?);
+        }
+        Ok(())
+    }
+
+    fn locations(&self, stage: &str) -> Result<String, Unquotable> {
+        let locations = self.star.at(star::LOCATIONS)?;
+        let columns: Vec<String> =
+            self.star.place.iter().map(|name| literal::identifier(name)).collect::<Result<_, _>>()?;
+        let same =
+            |name: &String| format!("(\"l\".{name} = \"s\".{name} OR (\"l\".{name} IS NULL AND \"s\".{name} IS NULL))");
+        let on: Vec<String> = columns.iter().map(same).collect();
+        let some: Vec<String> = columns.iter().map(|name| format!("\"s\".{name} IS NOT NULL")).collect();
+        let taken: Vec<String> = columns.iter().map(|name| format!("\"s\".{name}")).collect();
+        let (into, taken) = (columns.join(", "), taken.join(", "));
+        // A join and not a subquery: Redshift runs no correlated subquery with OR.
+        Ok(format!(
+            "INSERT INTO {locations} ({into}, \"first_seen\") SELECT {taken}, MIN(\"s\".\"valid_from\") FROM {stage} \"s\" \
+             CROSS JOIN {GUARD} \"g\" LEFT JOIN {locations} \"l\" ON {} WHERE \"l\".\"first_seen\" IS NULL AND ({}) GROUP BY {taken}",
+            on.join(" AND "),
+            some.join(" OR "),
+        ))
+    }
+
+    /// The latest revision of each window takes the place of an earlier one.
+    fn windows(&self, table: &str, manifest: &CopyManifest, sql: &mut Vec<String>) -> Result<(), Unquotable> {
+        let zone = star::of_zone(&columns::aggregates(), self.schema);
+        self.copy(manifest, &zone, sql)?;
+        let (at, me, stage) = (self.star.at(table)?, literal::identifier(table)?, staged(manifest.feed));
+        let same = |left: &str, right: &str| {
+            let keys = ["sensor_id", "field", "window_start"];
+            keys.map(|key| format!("{left}.\"{key}\" = {right}.\"{key}\"")).join(" AND ")
+        };
+        sql.push(format!(
+            "DELETE FROM {at} USING {stage} \"s\", {GUARD} \"g\" WHERE {} AND ({me}.\"revision\" < \"s\".\"revision\" \
+             OR ({me}.\"revision\" = \"s\".\"revision\" AND {me}.\"epoch\" < \"s\".\"epoch\"))",
+            same(&me, "\"s\""),
+        ));
+        sql.push(format!(
+            "INSERT INTO {at} ({}) SELECT {} FROM (SELECT {}, ROW_NUMBER() OVER (PARTITION BY \"sensor_id\", \"field\", \"window_start\" \
+             ORDER BY \"revision\" DESC, \"epoch\" DESC) AS \"place\" FROM {stage}) \"t\" CROSS JOIN {GUARD} \"g\" \
+             LEFT JOIN {at} \"w\" ON {} WHERE \"t\".\"place\" = 1 AND \"w\".\"sensor_id\" IS NULL",
+            list("", &zone)?,
+            list("\"t\".", &zone)?,
+            list("", &zone)?,
+            same("\"w\"", "\"t\""),
+        ));
+        Ok(())
+    }
+
+    fn alerts(&self, manifest: &CopyManifest, sql: &mut Vec<String>) -> Result<(), Unquotable> {
+        let alerts = self.star.table(star::ALERTS);
+        // The lines name their times by their units.
+        let lines: Vec<Column> = alerts
+            .columns
+            .iter()
+            .map(|column| match column.name.as_str() {
+                columns::EVENT_TIME => Column::required("event_time_us", Kind::BigInt),
+                columns::ARRIVAL_TIME => Column::required("arrival_ms", Kind::BigInt),
+                _ => column.clone(),
+            })
+            .collect();
+        self.copy(manifest, &lines, sql)?;
+        let (at, stage) = (self.star.at(star::ALERTS)?, staged(manifest.feed));
+        const EPOCH: &str = "TIMESTAMP '1970-01-01 00:00:00'";
+        let mut taken = Vec::new();
+        for column in &lines {
+            let name = literal::identifier(&column.name)?;
+            taken.push(match column.name.as_str() {
+                "event_time_us" => format!("DATEADD(microsecond, \"s\".{name}, {EPOCH})"),
+                "arrival_ms" => format!("DATEADD(millisecond, \"s\".{name}, {EPOCH})"),
+                _ => format!("\"s\".{name}"),
+            });
+        }
+        sql.push(format!(
+            "INSERT INTO {at} ({}) SELECT {} FROM {stage} \"s\", {GUARD} \"g\"",
+            list("", &alerts.columns)?,
+            taken.join(", "),
+        ));
+        Ok(())
+    }
+
+    /// A temporary table with exactly the columns of the files, and the files in it: COPY takes columns by place.
+    fn copy(&self, manifest: &CopyManifest, columns: &[Column], sql: &mut Vec<String>) -> Result<(), Unquotable> {
+        let stage = staged(manifest.feed);
+        let column = |column: &Column| Ok(format!("{} {}", literal::identifier(&column.name)?, column.kind.sql()));
+        let columns: Vec<String> = columns.iter().map(column).collect::<Result<_, Unquotable>>()?;
+        sql.push(format!("CREATE TEMP TABLE {stage} ({})", columns.join(", ")));
+        let from = literal::plain_text(&format!("s3://{}/{}", self.bucket, manifest.key))?;
+        let role = match self.iam_role {
+            "" => "DEFAULT".to_owned(),
+            arn => literal::plain_text(arn)?,
+        };
+        let format = match manifest.feed {
+            Feed::Readings | Feed::Dimensions | Feed::Hourly | Feed::Daily => "FORMAT AS PARQUET",
+            Feed::Alerts => "FORMAT AS JSON 'auto' GZIP",
+        };
+        sql.push(format!("COPY {stage} FROM {from} IAM_ROLE {role} {format} MANIFEST"));
+        Ok(())
+    }
+
+    /// The batch's rows of the ledger, in the same transaction as what they stand for.
+    fn ledger(&self, state: &str, sql: &mut Vec<String>) -> Result<(), Unquotable> {
+        let ledger = self.star.at(star::LEDGER)?;
+        sql.push(format!(
+            "CREATE TEMP TABLE {EPOCHS} (\"shard\" VARCHAR(128), \"epoch\" BIGINT, \"to_position\" VARCHAR(129), \"readings\" BIGINT)"
+        ));
+        let mut rows = Vec::new();
+        for epoch in &self.batch.epochs {
+            let (shard, to) = (literal::text(epoch.shard.as_str())?, literal::text(&epoch.to.to_string())?);
+            rows.push(format!("({shard}, {}, {to}, {})", epoch.epoch.0, epoch.readings));
+        }
+        sql.push(format!("INSERT INTO {EPOCHS} VALUES {}", rows.join(", ")));
+        let (stream, batch) = (literal::text(&self.batch.stream)?, literal::text(&self.batch.id)?);
+        sql.push(format!(
+            "INSERT INTO {ledger} (\"stream\", \"shard\", \"epoch\", \"to_position\", \"batch\", \"state\", \"readings\", \"loaded_at\") \
+             SELECT {stream}, \"e\".\"shard\", \"e\".\"epoch\", \"e\".\"to_position\", {batch}, '{state}', \"e\".\"readings\", GETDATE() \
+             FROM {EPOCHS} \"e\", {GUARD} \"g\""
+        ));
+        Ok(())
+    }
+}
+
+/// The temporary table that a feed's files are copied into.
+fn staged(feed: Feed) -> String {
+    format!("\"stg_{}\"", feed.as_str())
+}
+
+/// The columns' names, each with a prefix.
+fn list(prefix: &str, columns: &[Column]) -> Result<String, Unquotable> {
+    let column = |column: &Column| Ok(format!("{prefix}{}", literal::identifier(&column.name)?));
+    let columns: Vec<String> = columns.iter().map(column).collect::<Result<_, Unquotable>>()?;
+    Ok(columns.join(", "))
+}
+
+/// As much of an error as the table holds, without what it cannot hold.
+fn kept(error: &str) -> String {
+    let mut kept = String::new();
+    for c in error.chars().map(|c| if c.is_control() { ' ' } else { c }) {
+        if kept.len() + c.len_utf8() > star::ERROR_BYTES as usize {
+            break;
+        }
+        kept.push(c);
+    }
+    kept
+}
+
+fn checked(sql: Vec<String>) -> Result<Vec<String>, TooMuch> {
+    assert!(sql.len() <= BATCH_STATEMENTS_MAX, "a load has at most 30 statements, whatever is in it");
+    match sql.iter().map(String::len).max() {
+        Some(bytes) if bytes > STATEMENT_BYTES_MAX => Err(TooMuch::Statement { bytes }),
+        _ => Ok(sql),
+    }
+}

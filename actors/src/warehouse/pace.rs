@@ -1,0 +1,67 @@
+//! How much is loaded at once, and what becomes of epochs that the warehouse refuses.
+//!
+//! **Promises** a refused batch is halved down to the epoch that is at fault; that one is tried `attempts_max` times and
+//! then put aside, so that the rest goes on; what is remembered is one epoch.
+//! **Not here**: waiting.
+
+use messages::{EpochNumber, ShardId};
+
+use super::batch::Batch;
+
+/// What to do about a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Try fewer epochs.
+    Smaller,
+    /// Try the same epoch again.
+    Again,
+    /// Put it aside: it was tried this often.
+    PutAside(u32),
+}
+
+/// The pace of one loader.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    epochs_max: usize,
+    attempts_max: u32,
+    epochs: usize,
+    tried: Option<(ShardId, EpochNumber, u32)>,
+}
+
+impl Pace {
+    /// Begins with batches of `epochs_max`.
+    pub fn new(epochs_max: usize, attempts_max: u32) -> Self {
+        let epochs_max = epochs_max.max(1);
+        Self { epochs_max, attempts_max: attempts_max.max(1), epochs: epochs_max, tried: None }
+    }
+
+    /// The most epochs that the next batch may have.
+    pub fn epochs(&self) -> usize {
+        self.epochs
+    }
+
+    /// A batch was loaded: the next may be larger.
+    pub fn loaded(&mut self) {
+        self.epochs = (self.epochs * 2).min(self.epochs_max);
+        self.tried = None;
+    }
+
+    /// The warehouse refused a batch.
+    pub fn refused(&mut self, batch: &Batch) -> Step {
+        let [epoch] = batch.epochs.as_slice() else {
+            self.epochs = (batch.epochs.len() / 2).max(1);
+            return Step::Smaller;
+        };
+        self.epochs = 1;
+        let tried = match &self.tried {
+            Some((shard, number, tried)) if (shard, *number) == (&epoch.shard, epoch.epoch) => tried + 1,
+            _ => 1,
+        };
+        if tried >= self.attempts_max {
+            self.tried = None;
+            return Step::PutAside(tried);
+        }
+        self.tried = Some((epoch.shard.clone(), epoch.epoch, tried));
+        Step::Again
+    }
+}

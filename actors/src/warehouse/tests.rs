@@ -1,0 +1,5 @@
+mod backlog;
+mod diff;
+mod fixture;
+mod pace;
+mod statements;

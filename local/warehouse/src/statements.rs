@@ -1,0 +1,233 @@
+//! Statements from their submission to their result: a queue, threads that run it, and a bounded memory.
+//!
+//! **Owns** every statement that was submitted, until it is forgotten.
+//! **Promises** that a token submits once; that what is forgotten is the oldest that has ended, with its results; that a
+//! statement which has ended never changes again.
+//! **Fails** when the queue is full.
+//! **Not here**: what a statement does (`session`); how it is shown (`wire`).
+
+mod batch;
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::SqlError;
+use crate::session::{Outcome, Session};
+use crate::{Shared, WarehouseOptions};
+
+pub(crate) use batch::{Batch, Part, Request, Status};
+
+/// What was submitted.
+pub(crate) struct Statements {
+    state: Mutex<State>,
+    /// Something was submitted or has changed, or all ends.
+    changed: Condvar,
+    queued_max: usize,
+    statements_max: usize,
+    n_bytes_max: usize,
+}
+
+#[derive(Default)]
+struct State {
+    batches: HashMap<String, Batch>,
+    /// Oldest first.
+    order: VecDeque<String>,
+    queue: VecDeque<String>,
+    tokens: HashMap<String, String>,
+    n_result_bytes: usize,
+    closed: bool,
+}
+
+/// Why nothing was submitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    QueueFull,
+    Closed,
+}
+
+impl Statements {
+    pub(crate) fn new(options: &WarehouseOptions) -> Statements {
+        Statements {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            queued_max: options.queued_max.max(1),
+            statements_max: options.statements_max.max(1),
+            n_bytes_max: options.results_mib_max * 1024 * 1024,
+        }
+    }
+
+    /// Puts a batch into the queue; the one of the same token, if there is one.
+    pub(crate) fn submit(&self, request: Request) -> Result<Batch, Refused> {
+        let mut state = self.state();
+        let known = request.token.as_ref().and_then(|token| state.tokens.get(token));
+        if let Some(batch) = known.and_then(|id| state.batches.get(id)) {
+            return Ok(batch.clone());
+        }
+        if state.closed {
+            return Err(Refused::Closed);
+        }
+        if state.queue.len() >= self.queued_max {
+            return Err(Refused::QueueFull);
+        }
+        let batch = Batch::new(request);
+        if let Some(token) = &batch.request.token {
+            state.tokens.insert(token.clone(), batch.id.clone());
+        }
+        state.order.push_back(batch.id.clone());
+        state.queue.push_back(batch.id.clone());
+        state.batches.insert(batch.id.clone(), batch.clone());
+        self.forget(&mut state);
+        self.changed.notify_all();
+        Ok(batch)
+    }
+
+    /// The batch of an id, or of the id of one of its parts.
+    pub(crate) fn get(&self, id: &str) -> Option<Batch> {
+        self.state().batches.get(batch_id(id)).cloned()
+    }
+
+    /// Waits until the batch has ended, but not longer than that.
+    pub(crate) fn wait(&self, id: &str, patience: Duration) -> Option<Batch> {
+        let until = Instant::now() + patience;
+        let mut state = self.state();
+        loop {
+            let batch = state.batches.get(batch_id(id))?;
+            let left = until.saturating_duration_since(Instant::now());
+            if batch.status.has_ended() || left.is_zero() || state.closed {
+                return Some(batch.clone());
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The batches that are remembered, newest first.
+    pub(crate) fn list(&self) -> Vec<Batch> {
+        let state = self.state();
+        state.order.iter().rev().filter_map(|id| state.batches.get(id)).cloned().collect()
+    }
+
+    /// Asks a batch to end. `false` when it has ended already.
+    pub(crate) fn cancel(&self, id: &str) -> Option<bool> {
+        let mut state = self.state();
+        let batch = state.batches.get_mut(batch_id(id))?;
+        if batch.status.has_ended() {
+            return Some(false);
+        }
+        batch.cancel.ask();
+        if batch.status == Status::Submitted {
+            batch.end(Status::Aborted, None);
+            let id = batch.id.clone();
+            state.queue.retain(|queued| *queued != id);
+        }
+        self.changed.notify_all();
+        Some(true)
+    }
+
+    /// Takes nothing more, and asks everything to end.
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        state.queue.clear();
+        for batch in state.batches.values_mut().filter(|batch| !batch.status.has_ended()) {
+            batch.cancel.ask();
+        }
+        self.changed.notify_all();
+    }
+
+    /// The next batch to run; `None` when all ends.
+    fn next(&self) -> Option<Batch> {
+        let mut state = self.state();
+        loop {
+            if state.closed {
+                return None;
+            }
+            let next = state.queue.pop_front();
+            if let Some(batch) = next.and_then(|id| state.batches.get_mut(&id)) {
+                batch.start();
+                return Some(batch.clone());
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Notes what happened to a batch.
+    fn update(&self, id: &str, change: impl FnOnce(&mut Batch)) {
+        let mut state = self.state();
+        let Some(batch) = state.batches.get_mut(id) else { return };
+        let before = batch.n_result_bytes();
+        change(batch);
+        let after = batch.n_result_bytes();
+        state.n_result_bytes = state.n_result_bytes + after - before;
+        self.forget(&mut state);
+        self.changed.notify_all();
+    }
+
+    fn forget(&self, state: &mut State) {
+        while state.order.len() > self.statements_max || state.n_result_bytes > self.n_bytes_max {
+            let ended = |id: &String| state.batches.get(id).is_none_or(|batch| batch.status.has_ended());
+            // The newest stays: somebody is about to ask for it.
+            let Some(at) = state.order.iter().take(state.order.len().saturating_sub(1)).position(ended) else { return };
+            let Some(batch) = state.order.remove(at).and_then(|id| state.batches.remove(&id)) else { continue };
+            state.n_result_bytes -= batch.n_result_bytes();
+            if let Some(token) = &batch.request.token {
+                state.tokens.remove(token);
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in here is left half changed by a panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Parts of a batch are `<id>:<n>`.
+fn batch_id(id: &str) -> &str {
+    id.split(':').next().unwrap_or(id)
+}
+
+/// A thread that runs batches until all ends.
+pub(crate) fn work(shared: &Shared) {
+    while let Some(batch) = shared.statements.next() {
+        // A panic in here is a bug of ours: it costs this batch, and not the warehouse.
+        let ran = catch_unwind(AssertUnwindSafe(|| run(shared, &batch)));
+        let (status, error) = match ran {
+            Ok(Ok(())) => (Status::Finished, None),
+            Ok(Err(_)) if batch.cancel.asked() => (Status::Aborted, None),
+            Ok(Err(error)) => (Status::Failed, Some(error)),
+            Err(_) => {
+                tracing::error!(id = batch.id, "a statement panicked");
+                (Status::Failed, Some(SqlError::new("Internal error of the embedded warehouse")))
+            }
+        };
+        shared.statements.update(&batch.id, |batch| batch.end(status, error.map(|error| error.to_string())));
+    }
+}
+
+fn run(shared: &Shared, batch: &Batch) -> Result<(), SqlError> {
+    let mut session = Session::new(shared, batch.cancel.flag(), batch.request.sqls.len())?;
+    batch.cancel.interrupts(session.connection.interrupt_handle());
+    for (at, sql) in batch.request.sqls.iter().enumerate() {
+        let started = Instant::now();
+        shared.statements.update(&batch.id, |batch| batch.begin_part(at));
+        let outcome = if batch.cancel.flag().load(Ordering::Relaxed) {
+            Err(SqlError::new("Query cancelled on user's request"))
+        } else {
+            session.run(sql)
+        };
+        let took = started.elapsed();
+        match outcome {
+            Ok(outcome) => shared.statements.update(&batch.id, |batch| batch.end_part(at, took, Ok(outcome))),
+            Err(error) => {
+                session.roll_back();
+                let shown: Result<Outcome, SqlError> = Err(error.clone());
+                shared.statements.update(&batch.id, |batch| batch.end_part(at, took, shown));
+                return Err(error);
+            }
+        }
+    }
+    session.commit()
+}

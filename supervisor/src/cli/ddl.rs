@@ -1,0 +1,75 @@
+//! `mangrove ddl`: prints the statements that make the warehouse's tables, or what a warehouse lacks of them.
+//!
+//! **Owns** nothing: what it prints is what the loader sends.
+//! **Promises** read only.
+//! **Not here**: the tables (`actors/src/warehouse/tables.rs`).
+
+use std::path::PathBuf;
+
+use actors::ports::aws;
+use actors::warehouse::tables::Star;
+use clap::{Args, ValueEnum};
+
+use super::CliError;
+use super::config::print;
+use crate::config::{Config, Sources};
+use crate::run::loading;
+
+/// In which SQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DialectChoice {
+    /// Amazon Redshift
+    Redshift,
+}
+
+/// Prints the statements that make the warehouse's tables.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mangrove ddl --schema climate --dialect redshift
+  mangrove ddl --schema schemas/climate.toml
+  mangrove ddl --diff --config mangrove.toml        what the configured warehouse lacks
+
+The loader makes and extends the tables by itself; this is for who wants to see the statements, or to run them.")]
+pub struct DdlArgs {
+    /// What an event looks like: climate, air-quality, or a file
+    #[arg(long, value_name = "NAME|FILE", required_unless_present = "config")]
+    pub schema: Option<String>,
+    /// In which SQL
+    #[arg(long, value_enum, default_value = "redshift")]
+    pub dialect: DialectChoice,
+    /// The warehouse's schema that holds the tables [default: mangrove, or as configured]
+    #[arg(long, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Print what the configured warehouse lacks; nothing, if its tables are as they should be
+    #[arg(long, requires = "config")]
+    pub diff: bool,
+    /// The configuration file
+    #[arg(long, value_name = "FILE", env = "MANGROVE_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub async fn ddl(args: &DdlArgs) -> Result<(), CliError> {
+    let sources = Sources::of_process(args.config.clone()).schema_flag("--schema", args.schema.as_deref());
+    let sources = sources.flag("--namespace", "warehouse.schema", args.namespace.as_deref());
+    // Without a file only the schema counts: what else must be set has no part in it.
+    let sources = match args.config {
+        Some(_) => sources,
+        None => sources.preset("mangrove ddl", "stream.name", "any").preset("mangrove ddl", "bucket.name", "any"),
+    };
+    let config = Config::load(&sources)?.config;
+    let statements = match args.diff {
+        true => {
+            let sdk = aws::load(&config.aws).await;
+            let (loading, _) = loading(&config, &sdk)?.ok_or_else(super::load::no_warehouse)?;
+            loading.missing().await.map_err(super::load::failed)?
+        }
+        false => {
+            let namespace = &config.warehouse_schema;
+            let star = Star::new(config.schema(), namespace).map_err(|e| CliError::configuration(e.to_string()))?;
+            star.ddl().map_err(|e| CliError::configuration(e.to_string()))?
+        }
+    };
+    print(&statements.iter().map(|statement| format!("{statement};\n")).collect::<String>())
+}

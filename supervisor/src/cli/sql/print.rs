@@ -1,0 +1,139 @@
+//! Rows as a table, as comma-separated values, or as JSON.
+
+use std::io::Write;
+use std::time::Duration;
+
+use actors::ports::warehouse::{Cell, Page};
+use comfy_table::{CellAlignment, Table, presets};
+use serde_json::{Map, Value, json};
+
+use super::CliError;
+
+/// Rows that a table holds, since its columns are as wide as the widest; the others are counted.
+const TABLE_ROWS_MAX: usize = 1_000;
+
+/// How rows are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Table,
+    Csv,
+    Json,
+}
+
+/// Prints one result.
+pub(super) struct Printer {
+    form: Form,
+    table: Option<Table>,
+    n_rows: usize,
+    began: bool,
+}
+
+impl Printer {
+    pub(super) fn new(form: Form) -> Self {
+        Self { form, table: None, n_rows: 0, began: false }
+    }
+
+    pub(super) fn page(&mut self, page: &Page) -> Result<(), CliError> {
+        let mut text = String::new();
+        if !self.began {
+            self.began = true;
+            match self.form {
+                Form::Table => self.table = Some(header(page)),
+                Form::Csv => {
+                    let names = page.columns.iter().map(|column| field(&column.name));
+                    text.push_str(&line(names.collect()));
+                }
+                Form::Json => {}
+            }
+        }
+        for row in &page.rows {
+            self.n_rows += 1;
+            match (self.form, &mut self.table) {
+                (Form::Table, Some(table)) if self.n_rows <= TABLE_ROWS_MAX => {
+                    table.add_row(row.iter().map(|cell| printable(&shown(cell))));
+                }
+                (Form::Table, _) => {}
+                (Form::Csv, _) => {
+                    let cells =
+                        row.iter().map(|cell| if *cell == Cell::Null { String::new() } else { field(&shown(cell)) });
+                    text.push_str(&line(cells.collect()));
+                }
+                (Form::Json, _) => {
+                    let named = page.columns.iter().zip(row).map(|(column, cell)| (column.name.clone(), value(cell)));
+                    text.push_str(&format!("{}\n", Value::Object(named.collect::<Map<_, _>>())));
+                }
+            }
+        }
+        write(&text)
+    }
+
+    pub(super) fn end(self, took: Duration) -> Result<(), CliError> {
+        let Some(table) = self.table else { return Ok(()) };
+        write(&format!("{table}\n"))?;
+        if self.n_rows > TABLE_ROWS_MAX {
+            eprintln!("the first {TABLE_ROWS_MAX} are shown: use LIMIT, --csv or --json");
+        }
+        eprintln!("{} rows, {:.3} s", self.n_rows, took.as_secs_f64());
+        Ok(())
+    }
+}
+
+fn header(page: &Page) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_BORDERS_ONLY).set_header(page.columns.iter().map(|column| printable(&column.name)));
+    for (at, column) in page.columns.iter().enumerate() {
+        let number = ["int", "float", "numeric"].iter().any(|kind| column.type_name.starts_with(kind));
+        if let Some(column) = table.column_mut(at).filter(|_| number) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn write(text: &str) -> Result<(), CliError> {
+    // `mangrove sql ... | head` ends the pipe, which is no failure.
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(CliError::environment(format!("stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn shown(cell: &Cell) -> String {
+    match cell {
+        Cell::Null => "null".to_owned(),
+        Cell::Boolean(value) => value.to_string(),
+        Cell::Integer(value) => value.to_string(),
+        Cell::Float(value) => value.to_string(),
+        Cell::Text(text) => text.clone(),
+        Cell::Bytes(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
+/// A terminal obeys control characters, and what is in a table came from sensors.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn value(cell: &Cell) -> Value {
+    match cell {
+        Cell::Null => Value::Null,
+        Cell::Boolean(value) => json!(value),
+        Cell::Integer(value) => json!(value),
+        Cell::Float(value) => json!(value),
+        Cell::Text(_) | Cell::Bytes(_) => json!(shown(cell)),
+    }
+}
+
+/// A field as RFC 4180 writes it. An empty text has quotes, since a field without is no value.
+pub(super) fn field(text: &str) -> String {
+    if text.is_empty() || text.contains([',', '"', '\n', '\r']) {
+        return format!("\"{}\"", text.replace('"', "\"\""));
+    }
+    text.to_owned()
+}
+
+fn line(fields: Vec<String>) -> String {
+    fields.join(",") + "\r\n"
+}

@@ -1,0 +1,84 @@
+//! Reads the section of the warehouse.
+//!
+//! **Promises** a section that is not enabled is checked all the same, but for what must be set.
+//! **Not here**: whether what is named exists.
+
+use std::time::Duration;
+
+use actors::loader::LoaderConfig;
+use actors::loading::LoadingConfig;
+use actors::ports::warehouse::{Place, WarehouseTarget};
+
+use super::names;
+use super::section::{GIB, MIB, Section, millis, seconds};
+
+const HOUR: Duration = seconds(3_600);
+/// As many rows of the ledger as fit into one statement.
+const EPOCHS_MAX: u64 = 200;
+
+/// The warehouse, and how it is loaded.
+#[derive(Clone, Debug)]
+pub struct WarehouseConfig {
+    /// Where it is.
+    pub target: WarehouseTarget,
+    /// A statement that runs for longer is cancelled.
+    pub statement_timeout: Duration,
+    /// What a load is made of.
+    pub loading: LoadingConfig,
+    /// When it is made.
+    pub loader: LoaderConfig,
+}
+
+/// The warehouse's schema that holds the tables.
+pub(super) fn namespace(s: &mut Section<'_>) -> String {
+    s.text("schema", names::namespace)
+}
+
+pub(super) fn read(s: &mut Section<'_>, namespace: &str) -> Option<WarehouseConfig> {
+    let enabled = s.flag("enabled");
+    let workgroup = optional(s, "workgroup", names::workgroup);
+    let cluster = optional(s, "cluster", names::cluster);
+    let database = s.text("database", names::database);
+    let db_user = optional(s, "db_user", names::database);
+    let secret_arn = optional(s, "secret_arn", |text| names::arn(text, "secretsmanager"));
+    let iam_role = optional(s, "iam_role", |text| names::arn(text, "iam"));
+    let statement_timeout = s.duration("statement_timeout", millis(100)..=24 * HOUR);
+    let loading = LoadingConfig {
+        namespace: namespace.to_owned(),
+        iam_role: iam_role.unwrap_or_default(),
+        epochs_max: s.count("epochs_max", 1..=EPOCHS_MAX),
+        bytes_max: s.bytes("bytes_max", MIB..=1024 * GIB),
+        attempts_max: s.count("attempts_max", 1..=1_000),
+    };
+    let loader = LoaderConfig {
+        load_interval: s.duration("load_interval", millis(100)..=24 * HOUR),
+        backoff_max: s.duration("backoff_max", millis(10)..=HOUR),
+        failover_after: s.duration("failover_after", millis(500)..=HOUR),
+        // Looks and uploads have their own, shorter ends.
+        turn_max: statement_timeout * 2 + seconds(60),
+    };
+    let place = match (workgroup, cluster) {
+        (Some(_), Some(_)) => {
+            s.problem("cluster", "is set beside warehouse.workgroup: set one of the two");
+            None
+        }
+        (Some(workgroup), None) => Some(Place::Workgroup(workgroup)),
+        (None, Some(cluster)) => Some(Place::Cluster(cluster)),
+        (None, None) => {
+            if enabled {
+                s.missing("workgroup", "the warehouse is enabled, and neither workgroup nor cluster names it");
+            }
+            None
+        }
+    };
+    if db_user.is_some() && matches!(place, Some(Place::Workgroup(_))) {
+        s.problem("db_user", "is for clusters; a workgroup knows its users by IAM identity or secret");
+    }
+    let target = WarehouseTarget { place: place?, database, db_user, secret_arn };
+    enabled.then_some(WarehouseConfig { target, statement_timeout, loading, loader })
+}
+
+fn optional(s: &mut Section<'_>, key: &str, check: impl Fn(&str) -> Result<(), String>) -> Option<String> {
+    let text = s.text(key, |text| if text.is_empty() { Ok(()) } else { check(text) });
+    (!text.is_empty()).then_some(text)
+}

@@ -1,0 +1,195 @@
+//! A warehouse of the local cloud, as the loader and as an analyst sees it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::loader::LoaderConfig;
+use actors::loading::{Loading, LoadingConfig, LoadingPorts};
+use actors::ports::clock::Clock;
+use actors::ports::faults::Faults;
+use actors::ports::objects::Objects;
+use actors::ports::warehouse::{Cell, Place, SdkConfig, Warehouse, WarehouseTarget};
+use messages::EventSchema;
+use parquet::record::Field;
+
+use crate::lake::{Lake, Row, identity, integer, text};
+
+const ROWS_MAX: usize = 1_000_000;
+
+/// One warehouse, seen by whoever asks it.
+#[derive(Clone)]
+pub struct Analyst(Warehouse);
+
+/// What loads the stream `events` of the bucket into the warehouse.
+pub fn loading(sdk: &SdkConfig, stream: &str, bucket: &str, schema: &EventSchema, faults: &str) -> Loading {
+    let faults = Faults::parse(faults).unwrap();
+    let ports = LoadingPorts {
+        objects: Objects::new(sdk, bucket).with(faults.clone()),
+        warehouse: warehouse(sdk),
+        clock: Clock::system(),
+        faults,
+        figures: Arc::default(),
+    };
+    let config = LoadingConfig {
+        namespace: "mangrove".into(),
+        iam_role: String::new(),
+        epochs_max: 16,
+        bytes_max: 1 << 30,
+        attempts_max: 2,
+    };
+    Loading::new(config, stream, Arc::new(schema.clone()), ports).unwrap()
+}
+
+/// Times that are short enough for a test.
+pub fn loader_config() -> LoaderConfig {
+    LoaderConfig {
+        load_interval: Duration::from_millis(100),
+        backoff_max: Duration::from_millis(500),
+        failover_after: Duration::from_millis(800),
+        turn_max: Duration::from_secs(3),
+    }
+}
+
+fn warehouse(sdk: &SdkConfig) -> Warehouse {
+    let place = Place::Workgroup("local".into());
+    let target = WarehouseTarget { place, database: "dev".into(), db_user: None, secret_arn: None };
+    Warehouse::new(sdk, target, Duration::from_secs(60))
+}
+
+impl Analyst {
+    pub fn new(sdk: &SdkConfig) -> Self {
+        Self(warehouse(sdk))
+    }
+
+    pub async fn ask(&self, sql: &str) -> Vec<Vec<Cell>> {
+        self.0.query(sql, "test", ROWS_MAX).await.unwrap_or_else(|e| panic!("{e}: {sql}"))
+    }
+
+    pub async fn run(&self, sql: &str) {
+        self.0.execute(sql, "test").await.unwrap_or_else(|e| panic!("{e}: {sql}"));
+    }
+
+    /// A count.
+    pub async fn count(&self, sql: &str) -> i64 {
+        self.ask(sql).await[0][0].as_i64().unwrap()
+    }
+}
+
+/// CLEAN-ONCE: the warehouse says what the lake says, table by table.
+pub async fn assert_same_as_lake(lake: &Lake, analyst: &Analyst) {
+    readings(lake, analyst).await;
+    windows(lake, analyst, "aggregates/hourly", "mangrove.sensor_hourly").await;
+    windows(lake, analyst, "aggregates/daily", "mangrove.sensor_daily").await;
+    sensors(lake, analyst).await;
+    let alerts = lake.json_lines("alerts").into_iter().map(|line| line["id"].as_str().unwrap().to_owned());
+    let found = analyst.ask("SELECT id FROM mangrove.alerts").await;
+    let found = found.iter().map(|row| row[0].as_str().unwrap().to_owned());
+    assert_eq!(sorted(found.collect()), sorted(alerts.collect()), "alerts");
+}
+
+fn sorted(mut rows: Vec<String>) -> Vec<String> {
+    rows.sort();
+    rows
+}
+
+/// A value in a form that both sides have. Times are microseconds.
+fn shown(cell: &Cell) -> String {
+    match cell {
+        Cell::Null => "-".into(),
+        Cell::Boolean(b) => b.to_string(),
+        Cell::Integer(n) => n.to_string(),
+        Cell::Float(x) => format!("{:.5e}", *x),
+        Cell::Text(text) => text.clone(),
+        Cell::Bytes(bytes) => format!("{bytes:?}"),
+    }
+}
+
+fn of_field(field: &Field) -> String {
+    match field {
+        Field::Null => "-".into(),
+        Field::Bool(b) => b.to_string(),
+        Field::Int(n) => n.to_string(),
+        Field::Long(n) => n.to_string(),
+        // As many digits as a 32-bit float has for sure.
+        Field::Float(x) => format!("{:.5e}", f64::from(*x)),
+        Field::Double(x) => format!("{x:.5e}"),
+        Field::Str(text) => text.clone(),
+        Field::TimestampMicros(us) => us.to_string(),
+        Field::TimestampMillis(ms) => (ms * 1_000).to_string(),
+        other => panic!("a column of another type: {other:?}"),
+    }
+}
+
+/// The columns of a zone; times as microseconds.
+fn columns(row: &Row) -> String {
+    let column = |(name, field): (&String, &Field)| match field {
+        Field::TimestampMicros(_) | Field::TimestampMillis(_) => {
+            format!("DATEDIFF(microsecond, TIMESTAMP '1970-01-01 00:00:00', \"{name}\") AS \"{name}\"")
+        }
+        _ => format!("\"{name}\""),
+    };
+    row.iter().map(column).collect::<Vec<_>>().join(", ")
+}
+
+async fn readings(lake: &Lake, analyst: &Analyst) {
+    let rows = lake.rows("cleansed");
+    let Some(first) = rows.first() else { return };
+    let quality = |row: &Row| match (&row["late"], &row["anomalies"]) {
+        (Field::Bool(true), _) => "late",
+        (_, Field::Int(0)) => "good",
+        _ => "suspect",
+    };
+    let expected = rows.iter().map(|row| {
+        let values: Vec<String> = row.values().map(of_field).chain([quality(row).to_owned()]).collect();
+        values.join("|")
+    });
+    let sql = format!("SELECT {}, \"quality\" FROM mangrove.sensor_readings", columns(first));
+    let found = analyst.ask(&sql).await;
+    let found = found.iter().map(|row| row.iter().map(shown).collect::<Vec<_>>().join("|"));
+    crate::judge::assert_same("readings", &sorted(found.collect()), &sorted(expected.collect()));
+}
+
+async fn windows(lake: &Lake, analyst: &Analyst, zone: &str, table: &str) {
+    let mut latest: BTreeMap<(String, String, i64), (i64, String)> = BTreeMap::new();
+    let rows = lake.rows(zone);
+    let Some(first) = rows.first() else { return };
+    for row in &rows {
+        let key = (text(row, "sensor_id"), text(row, "field"), integer(row, "window_start"));
+        let revision = integer(row, "revision");
+        let values = row.values().map(of_field).collect::<Vec<_>>().join("|");
+        let entry = latest.entry(key).or_default();
+        if revision > entry.0 {
+            *entry = (revision, values);
+        }
+    }
+    let expected = latest.into_values().map(|(_, values)| values);
+    let found = analyst.ask(&format!("SELECT {} FROM {table}", columns(first))).await;
+    let found = found.iter().map(|row| row.iter().map(shown).collect::<Vec<_>>().join("|"));
+    crate::judge::assert_same(table, &sorted(found.collect()), &sorted(expected.collect()));
+}
+
+/// Intervals of a sensor lie one behind the other, without a hole; the last is the current one.
+async fn sensors(lake: &Lake, analyst: &Analyst) {
+    let mut versions: BTreeMap<String, Vec<_>> = BTreeMap::new();
+    for row in lake.rows("dimensions") {
+        let from = integer(&row, "valid_from");
+        let key = (from, integer(&row, "version"), identity(&row));
+        versions.entry(text(&row, "sensor_id")).or_default().push(key);
+    }
+    let mut expected = Vec::new();
+    for (sensor, mut versions) in versions {
+        versions.sort();
+        for (n, (from, version, _)) in versions.iter().enumerate() {
+            let next = versions.get(n + 1).map(|(from, ..)| from.to_string());
+            let current = next.is_none();
+            expected.push(format!("{sensor}|{version}|{from}|{}|{current}", next.unwrap_or_else(|| "-".into())));
+        }
+    }
+    let us = |name: &str| format!("DATEDIFF(microsecond, TIMESTAMP '1970-01-01 00:00:00', {name})");
+    let (from, to) = (us("valid_from"), us("valid_to"));
+    let sql = format!("SELECT sensor_id, version, {from}, {to}, is_current FROM mangrove.dim_sensors");
+    let found = analyst.ask(&sql).await;
+    let found = found.iter().map(|row| row.iter().map(shown).collect::<Vec<_>>().join("|"));
+    crate::judge::assert_same("dim_sensors", &sorted(found.collect()), &sorted(expected));
+}
