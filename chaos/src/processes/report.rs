@@ -53,6 +53,8 @@ pub struct Report {
     pub(super) recovery: BTreeMap<Cause, Times>,
     /// From the end of the producer until all was committed.
     pub caught_up_ms: Option<u64>,
+    /// From the end of the workers until all was in the warehouse; none without one.
+    pub loaded_ms: Option<u64>,
     /// Records that the stream has acknowledged.
     pub acked: u64,
     /// Records that were stored and that no consumer finds.
@@ -133,6 +135,23 @@ impl Report {
             self.missing,
             self.doubled
         ));
+        if let Some(found) = &self.verdict.warehouse {
+            line(format_args!(
+                "warehouse: readings {}, versions {}, windows {}, alerts {}, epochs {} in {} loads, put aside {}, missing {}, \
+                 doubled {}, unexpected {}, altered {}",
+                found.readings,
+                found.versions,
+                found.windows,
+                found.alerts,
+                found.epochs,
+                found.loads,
+                found.put_aside,
+                found.missing,
+                found.doubled,
+                found.unexpected,
+                found.altered
+            ));
+        }
         for violation in &self.violations {
             line(format_args!("{}: {}", violation.invariant, violation.what));
         }

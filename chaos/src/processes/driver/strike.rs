@@ -15,7 +15,7 @@ use supervisor::cli::CliError;
 
 use super::Driver;
 use crate::processes::child::Signal;
-use crate::processes::planner::{Fault, Situation};
+use crate::processes::planner::{Fault, LOADER, Situation};
 use crate::processes::reshard::Reshard;
 use crate::processes::stalls::Cause;
 use crate::processes::workers::State;
@@ -135,7 +135,10 @@ impl Driver {
         let began = Instant::now();
         self.kill(&url, "path", name).await?;
         let what = format!("{incarnation} with {}", shown(&shards));
-        self.scene.journal.stall(Cause::WorkerBox, began, shards, None);
+        // Nobody stands on the loader: no shard notices.
+        if name != LOADER {
+            self.scene.journal.stall(Cause::WorkerBox, began, shards, None);
+        }
         Some(what)
     }
 
