@@ -34,6 +34,10 @@ use crate::ports::faults::Mechanism;
 use crate::ports::stream::{Stream, is_expired_iterator};
 use crate::shard::{Hold, ShardContext};
 
+/// How soon records that wait in memory are looked at again: nobody is asked, so it costs nothing but the look, and a
+/// shard that goes on record by record must not take a poll interval for each.
+const HELD_INTERVAL: Duration = Duration::from_millis(20);
+
 /// Fixed for the life of the process.
 #[derive(Clone, Debug)]
 pub struct ReaderConfig {
@@ -250,6 +254,9 @@ impl ReaderState {
             return self.on_shard_end();
         }
         self.context.figures.polled();
+        if !self.held.is_empty() {
+            pause = pause.min(HELD_INTERVAL);
+        }
         let due = began + pause;
         self.myself.send_after(due.saturating_duration_since(Instant::now()), ReaderMsg::Poll);
         Ok(())
@@ -314,14 +321,14 @@ impl ReaderState {
                 return Ok(());
             }
             let strict = self.phase == Phase::Open && self.caution.is_some_and(Caution::is_strict);
-            let mut credits = Vec::new();
+            let mut alone = None;
             if strict {
                 // A death must not be put down to a record that was only in the same process.
-                let Some(alone) = self.solitude.get_or_insert_with(|| self.budget.solitude()).granted() else {
+                alone = self.solitude.get_or_insert_with(|| self.budget.solitude()).granted();
+                if alone.is_none() {
                     self.held = records;
                     return Ok(());
-                };
-                credits.push(alone);
+                }
             }
             let poisoned = strict && self.try_with_care(&records[0]).await?;
             let mut builder = self.decoder.batch();
@@ -347,8 +354,12 @@ impl ReaderState {
                 }
             }
             let bytes = builder.bytes();
-            credits.push(self.budget.take(bytes));
-            self.sensors.send(SensorsMsg::Route(builder.finish(Credit::all(credits))))?;
+            let credit = self.budget.take(bytes);
+            let credit = match alone {
+                Some(alone) => Credit::both(alone, credit),
+                None => credit,
+            };
+            self.sensors.send(SensorsMsg::Route(builder.finish(credit)))?;
             if pinned_end {
                 self.finish_pinned()?;
                 continue;

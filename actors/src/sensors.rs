@@ -307,7 +307,8 @@ impl SensorsActor {
     ) -> Result<(), SensorsError> {
         let actor = self.start(state, myself, sensor).await?;
         let slot = &state.slots[sensor];
-        for message in state.journal.replay(sensor, slot.base_at, &slot.routed) {
+        let from = if state.context.faults.lacks(Mechanism::SensorJournal) { slot.last_routed } else { slot.base_at };
+        for message in state.journal.replay(sensor, from, &slot.routed) {
             let _ = actor.send_message(message);
         }
         Ok(())

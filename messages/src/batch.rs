@@ -122,9 +122,9 @@ impl Credit {
         Self(Some(Box::new(give_back)))
     }
 
-    /// One that gives back several.
-    pub fn all(credits: Vec<Credit>) -> Self {
-        Self::new(move || drop(credits))
+    /// One that gives back both.
+    pub fn both(one: Credit, other: Credit) -> Self {
+        Self::new(move || drop((one, other)))
     }
 
     /// A credit over nothing, for tests of pure code.

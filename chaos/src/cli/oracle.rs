@@ -45,6 +45,10 @@ pub(super) struct Flags {
     /// The lease table [default: mangrove-<stream>]
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
+    /// A record that killed its sensor or its worker, so that it may be quarantined as poison: its sequence number; can
+    /// be repeated
+    #[arg(long, value_name = "SEQUENCE")]
+    deadly: Vec<String>,
     /// A built-in schema, or a file of one
     #[arg(long, value_name = "NAME|FILE", default_value = "climate")]
     schema: String,
@@ -97,7 +101,9 @@ async fn load(flags: &Flags) -> Result<Gathered, CliError> {
     };
     let gathered = gather(&sdk, &places).await.map_err(CliError::environment);
     cloud.stop().await?;
-    gathered
+    let mut gathered = gathered?;
+    gathered.evidence.deadly = flags.deadly.iter().cloned().collect();
+    Ok(gathered)
 }
 
 /// What there is to tell of the warehouse; nothing if nobody looked.

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use messages::WindowKind;
+use messages::{Reason, WindowKind};
 
 use super::lake::Lake;
 use super::place::Place;
@@ -18,6 +18,7 @@ use super::verdict::Findings;
 pub(super) fn check(lake: &Lake<'_>, findings: &mut Findings) {
     findings.checked("CLEAN-ONCE");
     within_epochs(lake, findings);
+    poison_is_known(lake, findings);
     let rows = &lake.rows;
     let same_place = |a: &u32, b: &u32| {
         let (a, b) = (rows.reading(*a), rows.reading(*b));
@@ -90,6 +91,14 @@ fn within_epochs(lake: &Lake<'_>, findings: &mut Findings) {
                 findings.add("COMPLETE", || format!("{} does not lie under its hour", shown(lake, row)));
             }
         }
+    }
+}
+
+/// What workers put aside because they died on it is what kills workers.
+fn poison_is_known(lake: &Lake<'_>, findings: &mut Findings) {
+    let known = |row: &&Reading| lake.evidence.deadly.contains(&row.place.to_string());
+    for row in lake.rows.readings.iter().filter(|row| row.reason == Some(Reason::Poison) && !known(row)) {
+        findings.add("CLEAN-ONCE", || format!("{} is put aside as poison, and is not known to be", shown(lake, row)));
     }
 }
 

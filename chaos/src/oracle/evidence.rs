@@ -5,7 +5,7 @@
 //! **Fails** never.
 //! **Not here**: where it comes from (`load.rs`, the simulation).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use actors::ports::leases::LeaseRow;
 use actors::reader::decode::DecodeLimits;
@@ -127,6 +127,9 @@ pub struct Evidence {
     pub maybe: BTreeMap<[u8; 32], u64>,
     /// Records in flight without an outcome: as many more may be stored, whatever they are.
     pub open: u64,
+    /// Sequence numbers of records that workers may put aside by what happened to them and not by what is in them:
+    /// those that a scenario makes deadly.
+    pub deadly: BTreeSet<String>,
     /// Whether `records` is everything that was stored.
     pub exact: bool,
     /// Whether every worker gave its shards up in good order in the end: then open windows are written too.

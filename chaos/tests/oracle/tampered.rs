@@ -1,6 +1,8 @@
 //! Whatever is done to a lake or its histories is found, under the name of the promise that it breaks.
 
-use arrow::array::RecordBatch;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use bytes::Bytes;
 use chaos::oracle::{Evidence, LeaseWrite, Verdict, judge};
 use messages::EpochPlan;
@@ -163,6 +165,31 @@ fn a_manifest_that_says_something_else() {
     broken(&verdict, &["CHECKPOINT"]);
     let verdict = done(|e| drop(e.objects.insert(manifest(e), Bytes::from_static(b"{}"))));
     broken(&verdict, &["MANIFEST"]);
+}
+
+#[test]
+fn poison_that_nobody_knows_of() {
+    broken(&done(|e| drop(put_aside(e))), &["CLEAN-ONCE"]);
+    let verdict = done(|e| e.deadly = put_aside(e).into_iter().collect());
+    assert!(!verdict.found.contains_key("CLEAN-ONCE"), "{:#?}", verdict.violations);
+}
+
+/// Calls everything poison that stands in one object of the quarantine; returns whose it was.
+fn put_aside(e: &mut Evidence) -> Vec<String> {
+    let mut sequences = Vec::new();
+    let key = key(e, &["quarantine/"], 0);
+    change_rows(e, &key, |all| {
+        let column = |name| all.schema().index_of(name).unwrap();
+        sequences = text(all.column(column("sequence"))).iter().flatten().map(str::to_owned).collect();
+        let mut columns = all.columns().to_vec();
+        columns[column("reason")] = Arc::new(StringArray::from(vec!["poison"; all.num_rows()]));
+        vec![RecordBatch::try_new(all.schema(), columns).unwrap()]
+    });
+    sequences
+}
+
+fn text(column: &ArrayRef) -> &StringArray {
+    column.as_any().downcast_ref().unwrap()
 }
 
 #[test]
