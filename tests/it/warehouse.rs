@@ -21,7 +21,7 @@ async fn lake(dir: &Path) -> PathBuf {
     let stock = dir.join("stock");
     stocked(&stock, 2, &history(8, 2)).await;
     let world = World::new(&stock, 2).await;
-    finish(world.worker(&setup()).await).await;
+    finish(world.worker(&Setup { age_max: Duration::from_millis(300), ..setup() }).await).await;
     world.stop().await;
     stock
 }
@@ -192,7 +192,8 @@ async fn one_worker_loads_and_another_follows() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::new(dir.path(), 2).await;
     let put = history(6, 2);
-    let (first, later) = put.split_at(put.len() / 2);
+    let (first, second) = put.split_at(put.len() / 3);
+    let (second, third) = second.split_at(put.len() / 3);
     let of = |worker_id, faults: &str| Setup {
         worker_id,
         loads: true,
@@ -206,12 +207,14 @@ async fn one_worker_loads_and_another_follows() {
     until("a loader", || active(&one)).await;
     let other = world.worker(&of("worker-b", "")).await;
     world.put(first).await;
+    let restarts =
+        || one.tree().nodes().iter().filter(|node| node.restarts() > 0).map(|n| n.path.clone()).collect::<Vec<_>>();
+    until("a death", || !restarts().is_empty()).await;
+    world.put(second).await;
     until("a load", || one.loader_figures().unwrap().epochs() > 0).await;
     assert!(!active(&other));
-    let restarts =
-        one.tree().nodes().iter().filter(|node| node.restarts() > 0).map(|n| n.path.clone()).collect::<Vec<_>>();
-    assert_eq!(restarts, ["loader"]);
-    world.put(later).await;
+    assert_eq!(restarts(), ["loader"]);
+    world.put(third).await;
     caught_up(&other).await;
     assert_eq!(one.drain(Duration::from_secs(30)).await.unwrap(), Vec::<String>::new());
     until("the other", || active(&other)).await;

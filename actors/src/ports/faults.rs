@@ -42,7 +42,7 @@ pub const LOADER_POINTS: [&str; 7] = [
 #[derive(Debug, thiserror::Error)]
 #[error(
     "fault plan {0:?}: expected point=panic, point=abort or point=hang, optionally point[detail] and @n, or mutant=name; \
-     points: {points} {loader}",
+     points:\n    {points}\n    {loader}",
     points = POINTS.join(" "),
     loader = LOADER_POINTS.join(" ")
 )]

@@ -41,7 +41,7 @@ async fn hostile_requests_get_an_error_and_harm_nobody() {
         ("garbage", b"\x00\x01\xff\xfegarbage\r\n\r\n".to_vec(), "400"),
         ("huge header", huge_header.into_bytes(), "431"),
         ("unknown service", call("Nothing_20200101.Do", "{}"), "UnknownOperationException"),
-        ("no warehouse", call("RedshiftData.ExecuteStatement", "{}"), "no warehouse"),
+        ("no statement", call("RedshiftData.ExecuteStatement", "{}"), "Sql is needed"),
         ("unknown operation", call("Kinesis_20131202.Nothing", "{}"), "UnknownOperationException"),
         ("not JSON", call("Kinesis_20131202.PutRecords", "{"), "SerializationException"),
         ("wrong types", call("Kinesis_20131202.PutRecords", r#"{"StreamName":"s","Records":7}"#), "400 Bad Request"),

@@ -8,8 +8,24 @@ use clap::{CommandFactory, Parser};
 use super::{Cli, CliError, Command, ConfigArgs, ExitKind, config};
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
-    // As a shell would split it, for lines whose quotes hold no blanks.
-    Cli::try_parse_from(line.split_whitespace().map(|word| word.trim_matches('\'')))
+    Cli::try_parse_from(words(line))
+}
+
+/// As a shell would split it.
+fn words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quote = None;
+    for c in line.chars() {
+        let word = words.last_mut().unwrap();
+        match (c, quote) {
+            ('\'' | '"', None) => quote = Some(c),
+            (c, Some(open)) if c == open => quote = None,
+            (' ', None) => words.push(String::new()),
+            (c, _) => word.push(c),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
 }
 
 #[test]
