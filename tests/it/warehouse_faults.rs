@@ -22,6 +22,8 @@ use supervisor::worker::Worker;
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
 const SHARDS: u32 = 2;
+/// The tail of the stream is cut by age.
+const AGE_MAX: Duration = Duration::from_millis(300);
 /// Cases that run at once.
 const AT_ONCE: usize = 4;
 
@@ -30,7 +32,7 @@ async fn stock(dir: &Path) -> PathBuf {
     let stock = dir.join("stock");
     stocked(&stock, SHARDS, &history(6, 2)).await;
     let world = World::new(&stock, SHARDS).await;
-    finish(world.worker(&setup()).await).await;
+    finish(world.worker(&Setup { age_max: AGE_MAX, ..setup() }).await).await;
     world.stop().await;
     stock
 }
@@ -47,7 +49,7 @@ fn loading(world: &World) -> Loading {
 
 /// A worker that loads, with these crash points.
 fn loader(worker_id: &'static str, faults: &str) -> Setup {
-    Setup { worker_id, loads: true, faults: faults.into(), ..setup() }
+    Setup { worker_id, loads: true, faults: faults.into(), age_max: AGE_MAX, ..setup() }
 }
 
 /// What everything here comes to.

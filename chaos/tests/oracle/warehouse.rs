@@ -1,10 +1,11 @@
 //! A warehouse that a loader has filled is clean, and whatever is done to its tables is found (CLEAN-ONCE).
 
 use std::path::Path;
+use std::time::Duration;
 
 use chaos::oracle::{Evidence, Figures, Tables, Verdict, judge, tables};
 use mangrove_tests::history::{history, setup};
-use mangrove_tests::world::{STREAM, World, finish};
+use mangrove_tests::world::{STREAM, Setup, World, finish};
 use messages::EventSchema;
 
 use crate::honest::assert_clean;
@@ -14,11 +15,11 @@ use crate::worker::evidence;
 async fn loaded(dir: &Path) -> (Evidence, EventSchema) {
     let world = World::new(dir, 2).await;
     world.put(&history(8, 2)).await;
-    finish(world.worker(&setup()).await).await;
+    finish(world.worker(&Setup { age_max: Duration::from_millis(300), ..setup() }).await).await;
     let schema = setup().schema;
     let loading = world.loading(&schema, "");
     loading.ensure_tables().await.unwrap();
-    loading.load_all(std::time::Duration::from_secs(60)).await.unwrap();
+    loading.load_all(Duration::from_secs(60)).await.unwrap();
     let mut evidence = evidence(world.sdk()).await;
     world.stop().await;
     evidence.warehouse = read(dir, &schema);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use actors::loading::{LoadError, Loading};
-use actors::ports::objects::Objects;
+use actors::ports::objects::{Objects, Put};
 use actors::ports::warehouse::Trouble;
 use actors::warehouse::batch::Batch;
 use actors::warehouse::tables::Star;
@@ -142,7 +142,9 @@ async fn a_load_that_is_sent_again_changes_nothing_whatever_its_token() {
     let (schema, manifests) = (setup().schema, batch.manifests(BUCKET));
     let objects = Objects::new(world.sdk(), BUCKET);
     for manifest in &manifests {
-        objects.put_new(&manifest.key, manifest.body.clone().into(), &manifest.digest, manifest.rows).await.unwrap();
+        let body = manifest.body.clone().into();
+        let put = objects.put_new(&manifest.key, body, &manifest.digest, manifest.rows).await.unwrap();
+        assert_eq!(put, Put::Created);
     }
     let star = Star::new(&schema, "mangrove").unwrap();
     let load = Load {

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use actors::loading::Loading;
 use actors::ports::warehouse::Trouble;
 use mangrove_tests::warehouse::until_loaded;
-use mangrove_tests::world::{Setup, World, caught_up, finish, progress};
+use mangrove_tests::world::{World, caught_up, finish, progress};
 use serde_json::json;
 
 use super::{PATIENCE, SHARDS, assert_whole, copy_of, history, loader, loading, restarts_of_loader, stock, until};
@@ -91,7 +90,7 @@ async fn a_warehouse_that_is_away_is_waited_for() {
     let thirds = put.chunks(put.len().div_ceil(3));
     world.faults().pause_warehouse(true).await;
     // Away before there are tables.
-    let worker = world.worker(&Setup { age_max: Duration::from_millis(300), ..loader("worker-a", "") }).await;
+    let worker = world.worker(&loader("worker-a", "")).await;
     let figures = || worker.loader_figures().unwrap();
     for records in thirds {
         world.faults().pause_warehouse(true).await;

@@ -5,11 +5,11 @@ use std::time::Duration;
 use actors::loading::{LoadError, Loading};
 use actors::ports::warehouse::Trouble;
 use actors::warehouse::Mode;
-use mangrove_tests::world::{Setup, World, caught_up, finish};
+use mangrove_tests::world::{World, caught_up, finish};
 use serde_json::{Value, json};
 
 use super::{
-    POLL, SHARDS, assert_whole, copy_of, history, is_active, loader, loading, restarts_of_loader, setup, stock, until,
+    POLL, SHARDS, assert_whole, copy_of, history, is_active, loader, loading, restarts_of_loader, stock, until,
 };
 
 /// A little of everything, at every service that a load needs.
@@ -68,8 +68,7 @@ async fn loaders_of_different_sizes_beside_each_other_load_all_once() {
 async fn workers_load_all_once_while_everything_fails_now_and_then() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::new(dir.path(), SHARDS).await;
-    let short = |worker_id| Setup { age_max: Duration::from_millis(300), ..loader(worker_id, "") };
-    let (one, other) = (world.worker(&short("worker-a")).await, world.worker(&short("worker-b")).await);
+    let (one, other) = (world.worker(&loader("worker-a", "")).await, world.worker(&loader("worker-b", "")).await);
     let faults = world.faults();
     faults.set(7, &noise()).await;
     let put = history(6, 4);
@@ -88,7 +87,7 @@ async fn workers_load_all_once_while_everything_fails_now_and_then() {
         caught_up(&worker).await;
         finish(worker).await;
     }
-    let last = world.worker(&short("worker-c")).await;
+    let last = world.worker(&loader("worker-c", "")).await;
     assert_whole(&world).await;
     finish(last).await;
     assert_whole(&world).await;
