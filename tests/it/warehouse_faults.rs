@@ -7,6 +7,7 @@
 
 mod calls;
 mod dying;
+mod mutants;
 mod refused;
 mod together;
 

@@ -118,9 +118,11 @@ impl Report {
             let Times { count, p50_ms, p99_ms, max_ms } = times;
             line(format_args!("  {cause:<11?} x {count:<3} p50 {p50_ms} ms, p99 {p99_ms} ms, max {max_ms} ms"));
         }
-        let caught_up = self.caught_up_ms.map_or_else(|| "never".to_owned(), |ms| format!("after {ms} ms"));
+        let after = |ms: Option<u64>| ms.map_or_else(|| "never".to_owned(), |ms| format!("after {ms} ms"));
+        let loaded = self.verdict.warehouse.map_or_else(String::new, |_| format!(", loaded {}", after(self.loaded_ms)));
         line(format_args!(
-            "caught up {caught_up}; checked {}",
+            "caught up {}{loaded}; checked {}",
+            after(self.caught_up_ms),
             self.verdict.checked.iter().copied().collect::<Vec<_>>().join(", ")
         ));
         line(format_args!(

@@ -158,12 +158,12 @@ fn folder(options: &Options) -> Result<(PathBuf, Option<TempDir>), CliError> {
 /// Short epochs, so that many are under way when something breaks. Reads are as frequent as the local cloud's small
 /// pages ask for: once it has seen a record of 1 MiB it answers with 40 records at most.
 ///
-/// Loads are frequent too, and a loader that stands still is followed as soon as a worker.
+/// Loads are frequent too, and a loader that stands still is followed as soon as the clients' patience allows.
 fn config_text(endpoint_url: &str, warehouse: bool) -> String {
     let warehouse = match warehouse {
         true => {
             "warehouse.enabled = true\nwarehouse.workgroup = \"local\"\nwarehouse.load_interval = \"2s\"\n\
-             warehouse.failover_after = \"3s\"\nwarehouse.backoff_max = \"2s\"\nwarehouse.statement_timeout = \"20s\"\n"
+             warehouse.failover_after = \"10s\"\nwarehouse.backoff_max = \"2s\"\nwarehouse.statement_timeout = \"20s\"\n"
         }
         false => "",
     };
