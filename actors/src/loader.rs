@@ -135,6 +135,7 @@ impl Actor for LoaderActor {
         args: LoaderArgs,
     ) -> Result<LoaderState, ActorProcessingErr> {
         let myself = Address::new(myself, args.node.clone());
+        metrics::warehouse_begins();
         myself.send(LoaderMsg::Beat)?;
         args.loading.figures().set_active(false);
         Ok(LoaderState {

@@ -39,6 +39,13 @@ pub(super) const FAMILIES: [Family; 13] = [
     ),
 ];
 
+/// The loader is there from now on.
+pub fn warehouse_begins() {
+    for trouble in Trouble::ALL {
+        counter!("mangrove_warehouse_failures_total", "trouble" => trouble.as_str()).increment(0);
+    }
+}
+
 /// Whether this worker loads.
 pub fn warehouse_active(active: bool) {
     gauge!("mangrove_warehouse_active").set(f64::from(u8::from(active)));

@@ -19,6 +19,9 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Unavailable, Self::Denied, Self::Refused, Self::Unknown];
+
     /// The stable name, for metrics.
     pub fn as_str(self) -> &'static str {
         match self {
