@@ -17,3 +17,4 @@ mod reshard;
 mod sensor_panic;
 mod tidy;
 mod warehouse;
+mod warehouse_faults;
