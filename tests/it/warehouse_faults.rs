@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use actors::loading::Loading;
 use mangrove_tests::history::{history, setup};
-use mangrove_tests::warehouse::{assert_loaded, until_loaded};
+use mangrove_tests::warehouse::{assert_loaded, loader_config, until_loaded};
 use mangrove_tests::world::{Setup, World, copy_folder, finish, stocked};
 use supervisor::worker::Worker;
 
@@ -50,7 +50,7 @@ fn loading(world: &World) -> Loading {
 
 /// A worker that loads, with these crash points.
 fn loader(worker_id: &'static str, faults: &str) -> Setup {
-    Setup { worker_id, loads: true, faults: faults.into(), age_max: AGE_MAX, ..setup() }
+    Setup { worker_id, loads: Some(loader_config()), faults: faults.into(), age_max: AGE_MAX, ..setup() }
 }
 
 /// What everything here comes to.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use actors::aggregator::WindowsConfig;
 use actors::alerts::AlertsConfig;
 use actors::committer::CommitterConfig;
+use actors::loader::LoaderConfig;
 use actors::loading::Loading;
 use actors::ports::aws::{self, AwsSettings};
 use actors::ports::chance::Chance;
@@ -39,7 +40,7 @@ use supervisor::worker::{Worker, WorkerConfig, WorkerError, WorkerPorts};
 
 use crate::faults::CloudFaults;
 use crate::lake::Lake;
-use crate::warehouse::{Analyst, loader_config, loading};
+use crate::warehouse::{Analyst, loading};
 
 /// Partition key and data.
 pub type Record = (String, Vec<u8>);
@@ -69,8 +70,8 @@ pub struct Setup {
     pub sensors: SensorsConfig,
     pub memory_budget: u64,
     pub transports: Vec<Transport>,
-    /// Whether the worker loads the warehouse.
-    pub loads: bool,
+    /// When the worker loads the warehouse; none if it does not.
+    pub loads: Option<LoaderConfig>,
 }
 
 impl Default for Setup {
@@ -95,7 +96,7 @@ impl Default for Setup {
             sensors,
             memory_budget: 128 << 20,
             transports: Vec::new(),
-            loads: false,
+            loads: None,
         }
     }
 }
@@ -243,7 +244,7 @@ pub async fn start_worker(sdk: &SdkConfig, setup: &Setup) -> Result<Worker, Work
         stream: Stream::new(sdk, STREAM).with(faults.clone()),
         objects: Objects::new(sdk, BUCKET).with(faults.clone()),
         leases: LeaseTable::new(sdk, "leases").with(Chance::system(), faults.clone()),
-        loading: setup.loads.then(|| (loading(sdk, STREAM, BUCKET, &setup.schema, &setup.faults), loader_config())),
+        loading: setup.loads.clone().map(|loads| (loading(sdk, STREAM, BUCKET, &setup.schema, &setup.faults), loads)),
         transports: setup.transports.clone().into(),
         clock: Clock::system(),
         chance: Chance::system(),

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use actors::loader::LoaderConfig;
 use mangrove_tests::apart::Apart;
 use mangrove_tests::faults::CloudFaults;
-use mangrove_tests::world::finish;
+use mangrove_tests::warehouse::loader_config;
+use mangrove_tests::world::{Setup, finish};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -122,7 +124,9 @@ async fn is_stopped(stock: &Path, name: &str, call: Vec<Value>, next: Vec<Value>
     let faults = world.faults();
     loading(&world).ensure_tables().await.unwrap();
     faults.set(0, &call).await;
-    let late = Apart::start(&world, &loader("worker-late", "")).await;
+    // The time that it stands still must not look to itself like a turn that hangs.
+    let patient = LoaderConfig { turn_max: super::PATIENCE, ..loader_config() };
+    let late = Apart::start(&world, &Setup { loads: Some(patient), ..loader("worker-late", "") }).await;
     until(&format!("the first one in {call:?}"), || async { has_struck(&faults).await }).await;
     let frozen = late.freeze().await;
     let other = world.worker(&loader("worker-other", "")).await;
