@@ -16,5 +16,6 @@ pub mod sensor;
 pub mod sensors;
 pub mod shard;
 pub mod sinks;
+pub mod traces;
 
 pub use self::hash_key::hash_key;

@@ -33,6 +33,7 @@ use crate::ports::aws::{CallError, Failure};
 use crate::ports::faults::Mechanism;
 use crate::ports::stream::{Stream, is_expired_iterator};
 use crate::shard::{Hold, ShardContext};
+use crate::traces::Page;
 
 /// Fixed for the life of the process.
 #[derive(Clone, Debug)]
@@ -115,6 +116,8 @@ pub struct ReaderState {
     begin_inside: Option<SequenceNumber>,
     /// Records that were fetched and belong to the epoch after the open one.
     held: VecDeque<RawRecord>,
+    /// When the last page was asked for and came; only if epochs are traced.
+    page: Option<Page>,
     phase: Phase,
     failures: u32,
     /// Whether the service said that a closed shard has nothing more.
@@ -183,6 +186,7 @@ impl Actor for ReaderActor {
             solitude: None,
             begin_inside: args.begin_inside,
             held: VecDeque::new(),
+            page: None,
             phase: args.pinned.map_or(Phase::Open, Phase::Pinned),
             failures: 0,
             end_seen: false,
@@ -266,9 +270,11 @@ impl ReaderState {
         };
         // Taken before the question: what the answer does not know of came later.
         let now_ms = self.context.clock.now_ms();
-        let asked = Instant::now();
-        let page = self.stream.records(&shard, &iterator, config.records_max).await?;
+        let (asked, asked_us) = (Instant::now(), self.context.traces.now_us());
+        let page = self.stream.records(&shard, &iterator, config.records_max).await;
+        let page = page.inspect_err(|error| self.context.traces.page_failed(asked_us, error.failure))?;
         metrics::reader_page(&shard, page.records.len(), asked.elapsed());
+        self.page = self.context.traces.page(asked_us, page.records.len());
         self.context.faults.reach("reader.page", shard.short()).await;
         if page.next.is_none() {
             self.context.figures.set_closed();
@@ -324,6 +330,7 @@ impl ReaderState {
                 credits.push(alone);
             }
             let poisoned = strict && self.try_with_care(&records[0]).await?;
+            let decoding_us = self.context.traces.now_us();
             let mut builder = self.decoder.batch();
             let mut pinned_end = false;
             while let Some(record) = records.pop_front() {
@@ -348,7 +355,9 @@ impl ReaderState {
             }
             let bytes = builder.bytes();
             credits.push(self.budget.take(bytes));
-            self.sensors.send(SensorsMsg::Route(builder.finish(Credit::all(credits))))?;
+            let mut batch = builder.finish(Credit::all(credits));
+            batch.trace = self.context.traces.batch(self.page, decoding_us, &batch);
+            self.sensors.send(SensorsMsg::Route(batch))?;
             if pinned_end {
                 self.finish_pinned()?;
                 continue;
@@ -438,6 +447,7 @@ impl ReaderState {
             self.caution = (caution.lasts > 0).then_some(*caution);
         }
         self.epoch_records = 0;
+        self.context.traces.cut(cut.epoch);
         self.sensors.send(SensorsMsg::Cut(cut))?;
         // Behind all progress of this epoch and before any of the next one.
         self.committer.send(CommitterMsg::WasCut)?;

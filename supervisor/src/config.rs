@@ -28,6 +28,7 @@ mod sources;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod units;
 
 use std::net::SocketAddr;
@@ -47,6 +48,7 @@ use self::problems::Problems;
 pub use self::report::Report;
 use self::section::Reading;
 pub use self::sources::Sources;
+pub use self::traces::TracesSettings;
 use crate::ops::OpsConfig;
 use crate::ops::admin::token::Token;
 use crate::worker::WorkerConfig;
@@ -72,6 +74,8 @@ pub struct Config {
     pub leases_table: String,
     /// Where alerts go.
     pub receivers: ReceiversConfig,
+    /// What is traced; none if nothing is.
+    pub traces: Option<TracesSettings>,
     /// Where the ops endpoint listens.
     pub ops_bind: SocketAddr,
     /// The base URL that other workers ask for the ops endpoint; none is where it listens.
@@ -173,8 +177,10 @@ impl Config {
             watchdog,
             nodes_max: reading.section("ops").count("tree_nodes_max", 100..=1_000_000),
         };
+        let traces = traces::read(&mut reading.section("traces"), sources, &worker.worker_id);
         let config = Self {
             worker,
+            traces,
             drain_timeout,
             threads,
             aws: edge::aws(&mut reading.section("aws")),

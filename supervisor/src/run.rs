@@ -10,10 +10,12 @@ use std::time::Duration;
 use actors::ports::aws;
 use actors::ports::chance::Chance;
 use actors::ports::clock::Clock;
+use actors::ports::collector;
 use actors::ports::leases::LeaseTable;
 use actors::ports::objects::Objects;
 use actors::ports::stream::Stream;
 use actors::ports::work::Work;
+use actors::traces::Traces;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -21,7 +23,7 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use crate::cli::CliError;
-use crate::config::{AdminConfig, Effective};
+use crate::config::{AdminConfig, Config, Effective};
 use crate::ops::admin::Admin;
 use crate::ops::{self, OpsState};
 use crate::worker::{Directory, Worker, WorkerConfig, WorkerPorts};
@@ -35,6 +37,8 @@ pub struct Running {
     admin_addr: Option<SocketAddr>,
     ops_stop: watch::Sender<bool>,
     endpoints: Vec<JoinHandle<()>>,
+    /// Sends traces, if any are made: what stops it, and itself.
+    collector: Option<(watch::Sender<bool>, JoinHandle<()>)>,
 }
 
 /// The ops endpoint answers its last requests within this time.
@@ -54,6 +58,7 @@ impl Running {
         let sdk = aws::load(&config.aws).await;
         let objects = Objects::new(&sdk, &config.bucket_name);
         let faults = config.faults.clone();
+        let (traces, collector) = trace(config)?;
         let ports = WorkerPorts {
             stream: Stream::new(&sdk, &config.stream_name).with(faults.clone()),
             objects: objects.clone().with(faults.clone()),
@@ -63,6 +68,7 @@ impl Running {
             chance: Chance::system(),
             work: Work::Pool,
             faults: config.faults.clone(),
+            traces,
         };
         let settings = WorkerConfig { address: config.advertised(ops_addr), ..config.worker() };
         let worker = Worker::start(settings, ports).await.map_err(|e| CliError::environment(e.to_string()))?;
@@ -92,7 +98,7 @@ impl Running {
         let served = "ops endpoint ended";
         endpoints.push(tokio::spawn(async move { log_end(ops::serve(listener, state, stopped).await, served) }));
         info!(%ops_addr, worker_id = config.worker().worker_id, "worker started");
-        Ok(Self { worker, objects, ops_addr, admin_addr, ops_stop, endpoints })
+        Ok(Self { worker, objects, ops_addr, admin_addr, ops_stop, endpoints, collector })
     }
 
     /// The worker.
@@ -135,6 +141,13 @@ impl Running {
     /// did not finish in time.
     pub async fn drain(&mut self, within: Duration) -> Result<Vec<String>, CliError> {
         let late = self.worker.drain(within).await.map_err(|e| CliError::internal(e.to_string()));
+        if let Some((stop, sending)) = self.collector.take() {
+            // It keeps to `traces.flush_timeout` itself, and counts what it could not send.
+            stop.send_replace(true);
+            if let Err(error) = sending.await {
+                error!(%error, "sending traces ended");
+            }
+        }
         self.ops_stop.send_replace(true);
         for mut endpoint in self.endpoints.drain(..) {
             if tokio::time::timeout(OPS_STOP_MAX, &mut endpoint).await.is_err() {
@@ -143,6 +156,15 @@ impl Running {
         }
         late
     }
+}
+
+/// Begins to send traces, if any are wanted.
+fn trace(config: &Config) -> Result<(Traces, Option<(watch::Sender<bool>, JoinHandle<()>)>), CliError> {
+    let Some(settings) = &config.traces else { return Ok((Traces::off(), None)) };
+    let (ended, collector) = collector::open(settings.collector.clone()).map_err(CliError::configuration)?;
+    let traces = Traces::new(settings.traces.clone(), Clock::system(), Chance::system(), ended);
+    let (stop, stopped) = watch::channel(false);
+    Ok((traces, Some((stop, tokio::spawn(collector.run(stopped))))))
 }
 
 async fn listen(key: &str, bind: SocketAddr) -> Result<(TcpListener, SocketAddr), CliError> {

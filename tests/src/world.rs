@@ -24,6 +24,7 @@ use actors::reader::ReaderConfig;
 use actors::reader::decode::DecodeLimits;
 use actors::sensors::SensorsConfig;
 use actors::sinks::{Encoding, SinksConfig};
+use actors::traces::Traces;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard};
@@ -65,6 +66,7 @@ pub struct Setup {
     pub sensors: SensorsConfig,
     pub memory_budget: u64,
     pub transports: Vec<Transport>,
+    pub traces: Traces,
 }
 
 impl Default for Setup {
@@ -89,6 +91,7 @@ impl Default for Setup {
             sensors,
             memory_budget: 128 << 20,
             transports: Vec::new(),
+            traces: Traces::off(),
         }
     }
 }
@@ -210,6 +213,7 @@ impl World {
             chance: Chance::system(),
             work: Work::Pool,
             faults,
+            traces: setup.traces.clone(),
         };
         Worker::start(config(setup), ports).await
     }
