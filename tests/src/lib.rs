@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on shall say where")]
 
+pub mod collector;
 pub mod history;
 pub mod judge;
 pub mod lake;
