@@ -524,6 +524,7 @@ impl SensorsState {
             match entry {
                 Entry::Batch(batch) => {
                     self.taps.take(&batch, &self.context.schema, Instant::now());
+                    self.context.traces.judged(&batch);
                     self.aggregator.send(AggregatorMsg::Fold(batch))?;
                 }
                 Entry::Cut(cut) => self.aggregator.send(AggregatorMsg::Cut(cut))?,

@@ -28,6 +28,7 @@ mod sources;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod units;
 mod warehouse;
 
@@ -48,6 +49,7 @@ use self::problems::Problems;
 pub use self::report::Report;
 use self::section::Reading;
 pub use self::sources::Sources;
+pub use self::traces::TracesSettings;
 pub use self::warehouse::WarehouseConfig;
 use crate::ops::OpsConfig;
 use crate::ops::admin::token::Token;
@@ -78,6 +80,8 @@ pub struct Config {
     pub warehouse: Option<WarehouseConfig>,
     /// The warehouse's schema that holds the tables, also if none is enabled.
     pub warehouse_schema: String,
+    /// What is traced; none if nothing is.
+    pub traces: Option<TracesSettings>,
     /// Where the ops endpoint listens.
     pub ops_bind: SocketAddr,
     /// The base URL that other workers ask for the ops endpoint; none is where it listens.
@@ -180,8 +184,10 @@ impl Config {
             nodes_max: reading.section("ops").count("tree_nodes_max", 100..=1_000_000),
         };
         let warehouse_schema = warehouse::namespace(&mut reading.section("warehouse"));
+        let traces = traces::read(&mut reading.section("traces"), sources, &worker.worker_id);
         let config = Self {
             worker,
+            traces,
             drain_timeout,
             threads,
             aws: edge::aws(&mut reading.section("aws")),

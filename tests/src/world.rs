@@ -26,6 +26,7 @@ use actors::reader::ReaderConfig;
 use actors::reader::decode::DecodeLimits;
 use actors::sensors::SensorsConfig;
 use actors::sinks::{Encoding, SinksConfig};
+use actors::traces::Traces;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kinesis::primitives::Blob;
@@ -72,6 +73,7 @@ pub struct Setup {
     pub transports: Vec<Transport>,
     /// When the worker loads the warehouse; none if it does not.
     pub loads: Option<LoaderConfig>,
+    pub traces: Traces,
 }
 
 impl Default for Setup {
@@ -97,6 +99,7 @@ impl Default for Setup {
             memory_budget: 128 << 20,
             transports: Vec::new(),
             loads: None,
+            traces: Traces::off(),
         }
     }
 }
@@ -250,6 +253,7 @@ pub async fn start_worker(sdk: &SdkConfig, setup: &Setup) -> Result<Worker, Work
         chance: Chance::system(),
         work: Work::Pool,
         faults,
+        traces: setup.traces.clone(),
     };
     Worker::start(config(setup), ports).await
 }
