@@ -150,7 +150,10 @@ fn an_epoch_and_its_alert_are_one_trace() {
         assert!(resource.contains_key("service.version") && resource.contains_key("service.instance.id"));
     }
     for (headers, body) in collector.requests() {
-        assert_eq!((&headers["content-type"], &headers["x-token"]), (&"application/x-protobuf", &TOKEN));
+        assert_eq!(
+            (headers["content-type"].as_bytes(), headers["x-token"].as_bytes()),
+            (&b"application/x-protobuf"[..], TOKEN.as_bytes())
+        );
         assert!(!String::from_utf8_lossy(&body).contains(MARK), "a trace says what a sensor has sent");
     }
     assert!(!end.stderr.contains(TOKEN), "{}", end.stderr);

@@ -253,7 +253,7 @@ impl Inner {
     fn begin(&self, trace: TraceId, since_us: i64) -> EpochTrace {
         let root = TraceParent { trace, span: ids::span_id(&self.tracer.chance) };
         let mut span = self.tracer.open(root, None, "epoch").since(since_us).of_kind(SpanKind::Consumer);
-        span.set("messaging.system", "aws_kinesis");
+        span.set("messaging.system", "kinesis");
         span.set("messaging.destination.name", self.stream.clone());
         span.set("messaging.destination.partition.id", self.shard.clone());
         EpochTrace { span, at: root, batches: 0, alerts: 0, left_out: 0 }
