@@ -291,6 +291,7 @@ impl LoaderState {
         match ended.result {
             Ok(turn) => {
                 (self.failures, self.fits) = (0, true);
+                self.args.loading.figures().went_well();
                 let rest = self.config.load_interval.saturating_sub(began.elapsed());
                 self.next(match turn {
                     Turn::Loaded { more: true } | Turn::Refused => Duration::ZERO,
@@ -299,7 +300,7 @@ impl LoaderState {
             }
             Err(error) => {
                 let Some(trouble) = ended.trouble else { return Err(LoaderError::Panicked(error)) };
-                metrics::warehouse_failed(trouble);
+                self.args.loading.failed(trouble, &error);
                 // Somebody may have changed the tables.
                 self.fits &= trouble != Trouble::Denied;
                 let pause = (BACKOFF_MIN * 2_u32.saturating_pow(self.failures.min(16))).min(self.config.backoff_max);

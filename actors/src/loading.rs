@@ -26,7 +26,7 @@ use tracing::{error, info, warn};
 
 pub use self::backfill::Backfilled;
 pub use self::error::LoadError;
-pub use self::figures::LoaderFigures;
+pub use self::figures::{Failing, LoaderFigures, LoaderLook};
 use crate::ports::clock::Clock;
 use crate::ports::faults::Faults;
 use crate::ports::objects::{Objects, Put};
@@ -127,6 +127,11 @@ impl Loading {
         &self.ports.figures
     }
 
+    /// A turn failed.
+    pub(crate) fn failed(&self, trouble: Trouble, error: &str) {
+        self.ports.figures.failed(trouble, error, self.ports.clock.now_ms());
+    }
+
     /// Where loads go.
     pub fn warehouse(&self) -> &Warehouse {
         &self.ports.warehouse
@@ -165,7 +170,17 @@ impl Loading {
 
     /// Loads the next batch, if anything waits.
     pub async fn turn(&self, pace: &mut Pace) -> Result<Turn, LoadError> {
-        let Some((batch, left)) = self.next_batch(pace.epochs()).await? else { return Ok(Turn::Idle) };
+        // A warehouse that bills while it answers is not asked while the lake has nothing new.
+        if let Some(tips) = pace.idle()
+            && self.backlog(tips, 1).await?.waiting() == 0
+        {
+            return Ok(Turn::Idle);
+        }
+        let tips = self.tips().await?;
+        let Some((batch, left)) = self.batch_after(&tips, pace.epochs()).await? else {
+            pace.is_idle(tips);
+            return Ok(Turn::Idle);
+        };
         self.ports.faults.reach("loader.listed", "").await;
         match self.load(&batch, Mode::New).await {
             Ok(loaded) => {
@@ -185,8 +200,11 @@ impl Loading {
 
     /// The epochs that come next, at most so many, and how many are known to wait behind them; none if nothing waits.
     pub async fn next_batch(&self, epochs_max: usize) -> Result<Option<(Batch, u64)>, LoadError> {
-        let tips = self.tips().await?;
-        let backlog = self.backlog(&tips, epochs_max).await?;
+        self.batch_after(&self.tips().await?, epochs_max).await
+    }
+
+    async fn batch_after(&self, tips: &Tips, epochs_max: usize) -> Result<Option<(Batch, u64)>, LoadError> {
+        let backlog = self.backlog(tips, epochs_max).await?;
         self.ports.figures.waits(backlog.waiting());
         let chosen = self.choose(&backlog, epochs_max).await?;
         let left = backlog.waiting() - chosen.len() as u64;
@@ -263,7 +281,7 @@ impl Loading {
         self.ports.faults.reach("loader.refusing", "").await;
         let statements = self.load_of(batch, &[], Mode::New, 0).refusal(attempts, error)?;
         self.ports.warehouse.batch(&statements, &format!("mangrove: put aside {}", batch.id)).await?;
-        self.ports.figures.put_aside();
+        self.ports.figures.put_aside(self.ports.clock.now_ms());
         Ok(())
     }
 

@@ -29,7 +29,7 @@ use self::decode::{DecodeLimits, Decoder};
 use crate::budget::{Budget, Solitude};
 use crate::metrics;
 use crate::node::{Address, Gone};
-use crate::ports::aws::{CallError, Failure};
+use crate::ports::aws::CallError;
 use crate::ports::faults::Mechanism;
 use crate::ports::stream::{Stream, is_expired_iterator};
 use crate::shard::{Hold, ShardContext};
@@ -266,19 +266,30 @@ impl ReaderState {
         Ok(())
     }
 
+    /// The answer of a call; none if the order to drain comes next, which must not wait for a service that hangs.
+    async fn unless_leaving<T>(&self, call: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            answer = call => Some(answer),
+            () = self.context.leaving.notified() => None,
+        }
+    }
+
     async fn fetch(&mut self, config: &ReaderConfig) -> Result<(), ReaderError> {
         let shard = self.context.shard.clone();
         let iterator = match self.iterator.take() {
-            Some(iterator) => iterator,
+            Some(iterator) => Some(Ok(iterator)),
             None => match &self.begin_inside {
-                Some(sequence) => self.stream.iterator_at(&shard, sequence).await?,
-                None => self.stream.iterator(&shard, &self.position).await?,
+                Some(sequence) => self.unless_leaving(self.stream.iterator_at(&shard, sequence)).await,
+                None => self.unless_leaving(self.stream.iterator(&shard, &self.position)).await,
             },
         };
+        let Some(iterator) = iterator.transpose()? else { return Ok(()) };
         // Taken before the question: what the answer does not know of came later.
         let now_ms = self.context.clock.now_ms();
         let (asked, asked_us) = (Instant::now(), self.context.traces.now_us());
-        let page = self.stream.records(&shard, &iterator, config.records_max).await;
+        let page = self.stream.records(&shard, &iterator, config.records_max);
+        let Some(page) = self.unless_leaving(page).await else { return Ok(()) };
         let page = page.inspect_err(|error| self.context.traces.page_failed(asked_us, error.failure))?;
         metrics::reader_page(&shard, page.records.len(), asked.elapsed());
         self.page = self.context.traces.page(asked_us, page.records.len());
@@ -307,7 +318,7 @@ impl ReaderState {
         self.failures += 1;
         metrics::reader_failed(error.failure);
         self.context.figures.held(Hold::Reading, &error, self.context.clock.now_ms());
-        let worth_waiting = matches!(error.failure, Failure::Throttled | Failure::Transient);
+        let worth_waiting = error.may_pass();
         if !worth_waiting || self.failures > config.failures_max {
             return Err(error.into());
         }

@@ -6,10 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::time::Duration;
 
+use bytes::Bytes;
 use messages::{Alert, EpochNumber, EpochPlan, HashRange, StateEntry, StateKind, Zone};
+use tracing::warn;
 
 use crate::ports::aws::CallError;
+use crate::ports::chance::Chance;
 use crate::ports::leases::LeaseRow;
 use crate::ports::objects::Objects;
 use crate::sinks::{StateObjectError, decode_state, manifest_of_state};
@@ -21,6 +25,38 @@ const OBJECT_BYTES_MAX: usize = 1 << 30;
 const ALERT_EPOCHS_MAX: usize = 1_000;
 const ALERTS_MAX: usize = 100_000;
 const ALERT_OBJECT_BYTES_MAX: u64 = 256 << 20;
+
+/// Tries of one read. A chain of states is many reads: if one that fails meant to begin again, a bucket that loses every
+/// fourth answer would let nobody through.
+const READ_TRIES: u32 = 5;
+const READ_BACKOFF: Duration = Duration::from_millis(50);
+
+/// Reads objects, each patiently.
+#[derive(Clone, Debug)]
+pub struct Reads {
+    objects: Objects,
+    chance: Chance,
+}
+
+impl Reads {
+    /// From this bucket.
+    pub fn new(objects: &Objects, chance: &Chance) -> Self {
+        Self { objects: objects.clone(), chance: chance.clone() }
+    }
+
+    async fn get(&self, key: &str) -> Result<Bytes, CallError> {
+        let mut backoff = READ_BACKOFF;
+        for _ in 1..READ_TRIES {
+            match self.objects.get(key, OBJECT_BYTES_MAX).await {
+                Err(error) if error.may_pass() => warn!(%error, "read failed, trying again"),
+                outcome => return outcome,
+            }
+            tokio::time::sleep(self.chance.spread(backoff)).await;
+            backoff *= 2;
+        }
+        self.objects.get(key, OBJECT_BYTES_MAX).await
+    }
+}
 
 /// The states of a shard as of its checkpoint.
 #[derive(Debug, Default)]
@@ -98,11 +134,7 @@ pub enum RecoveryError {
 }
 
 /// Reads the states as of the epoch that this state object belongs to.
-pub async fn states(
-    objects: &Objects,
-    newest_key: Option<&str>,
-    fields: &[String],
-) -> Result<Recovered, RecoveryError> {
+pub async fn states(reads: &Reads, newest_key: Option<&str>, fields: &[String]) -> Result<Recovered, RecoveryError> {
     let mut newest: BTreeMap<(StateKind, _), StateEntry> = BTreeMap::new();
     let mut watermark_us = None;
     let mut next = newest_key.map(str::to_owned);
@@ -110,7 +142,7 @@ pub async fn states(
         let Some(key) = next else {
             return Ok(sorted(newest, watermark_us));
         };
-        let bytes = objects.get(&key, OBJECT_BYTES_MAX).await?;
+        let bytes = reads.get(&key).await?;
         let state = decode_state(&bytes).map_err(|source| RecoveryError::State { key: key.clone(), source })?;
         if state.header.fields != fields {
             return Err(RecoveryError::OtherFields { stored: state.header.fields, now: fields.to_vec() });
@@ -141,17 +173,17 @@ pub struct Unsent {
 }
 
 /// Alerts of committed epochs that may not have been handed over before the last owner stopped.
-pub async fn unsent_alerts(objects: &Objects, row: &LeaseRow) -> Result<Unsent, RecoveryError> {
+pub async fn unsent_alerts(reads: &Reads, row: &LeaseRow) -> Result<Unsent, RecoveryError> {
     let mut by_epoch = Vec::new();
     let (mut n_alerts, mut state_key, mut epoch) = (0, row.state_key.clone(), row.epoch);
     while epoch > row.alerts_through && by_epoch.len() < ALERT_EPOCHS_MAX && n_alerts < ALERTS_MAX {
         let Some(key) = state_key.as_deref().map(manifest_of_state) else { break };
         let damaged = |problem: String| RecoveryError::Damaged { key: key.clone(), problem };
-        let json = objects.get(&key, OBJECT_BYTES_MAX).await?;
+        let json = reads.get(&key).await?;
         let plan: EpochPlan = serde_json::from_slice(&json).map_err(|e| damaged(e.to_string()))?;
         let mut alerts = Vec::new();
         for object in plan.objects.iter().filter(|object| object.zone == Zone::Alerts) {
-            let lines = objects.get(&object.key, OBJECT_BYTES_MAX).await?;
+            let lines = reads.get(&object.key).await?;
             alerts.extend(read_alerts(&lines).map_err(|e| damaged(format!("{}: {e}", object.key)))?);
         }
         n_alerts += alerts.len();

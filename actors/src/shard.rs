@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use messages::{EventSchema, HashRange, ShardId};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use self::epochs::{EPOCHS_MAX, EpochLine, EpochLog, EpochStep, OpenEpoch};
@@ -44,6 +45,8 @@ pub struct ShardContext {
     pub figures: Arc<ShardFigures>,
     /// The traces of its epochs.
     pub traces: ShardTraces,
+    /// Told before the reader is drained: it gives up a call that is under way.
+    pub leaving: Arc<Notify>,
 }
 
 /// Figures of one shard, written by its boxes, read by each other, the ops endpoint and the progress display.

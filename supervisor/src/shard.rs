@@ -15,13 +15,12 @@ use actors::aggregator::{AggregatorActor, AggregatorArgs, WindowsConfig};
 use actors::budget::Budget;
 use actors::committer::{CommitterActor, CommitterArgs, CommitterConfig};
 use actors::node::{Address, Gone};
-use actors::ports::aws::Failure;
 use actors::ports::faults::Mechanism;
 use actors::ports::leases::{Lease, LeaseError, LeaseRow, LeaseTable};
 use actors::ports::objects::Objects;
 use actors::ports::stream::{ShardInfo, Stream};
 use actors::reader::{ReaderActor, ReaderArgs, ReaderConfig};
-use actors::recovery::{self, Recovered, RecoveryError};
+use actors::recovery::{self, Reads, Recovered, RecoveryError};
 use actors::sensor::SensorRules;
 use actors::sensors::{SensorsActor, SensorsArgs, SensorsConfig};
 use actors::shard::{Hold, ShardContext};
@@ -139,7 +138,7 @@ impl ShardError {
                 return false;
             }
         };
-        matches!(call.failure, Failure::Throttled | Failure::Transient)
+        call.may_pass()
     }
 }
 
@@ -285,7 +284,7 @@ impl Shard {
         let recovered = match row.epoch {
             // Before its first epoch a shard has what its parents have left.
             EpochNumber(0) => self.inherit(&parents, &fields).await?,
-            _ => recovery::states(&self.ports.objects, row.state_key.as_deref(), &fields).await?,
+            _ => recovery::states(&self.reads(), row.state_key.as_deref(), &fields).await?,
         };
         faults.hit("recovery.states", shard.short());
         let (sensors, pending) = (recovered.sensors.len(), row.pending.is_some());
@@ -345,6 +344,10 @@ impl Shard {
         Ok(ended)
     }
 
+    fn reads(&self) -> Reads {
+        Reads::new(&self.ports.objects, &self.context.chance)
+    }
+
     /// What the parents have left to a shard: a split filters by its hash range, a merge unites.
     async fn inherit(&self, parents: &[LeaseRow], fields: &[String]) -> Result<Recovered, ShardError> {
         let faults = &self.context.faults;
@@ -355,7 +358,7 @@ impl Shard {
         };
         let mut inherited = Recovered::default();
         for parent in &parents[..n_heard] {
-            let states = recovery::states(&self.ports.objects, parent.state_key.as_deref(), fields).await?;
+            let states = recovery::states(&self.reads(), parent.state_key.as_deref(), fields).await?;
             let (start, end) = &parent.hash_range;
             let from = HashRange::parse(start, end).unwrap_or(HashRange::FULL);
             inherited.unite(states, from, self.context.hash_range);
@@ -435,6 +438,7 @@ impl Shard {
     /// Stops reading, and waits until what was read is committed and the lease released, or a box has failed.
     async fn drain(self, reader: ActorCell, within: Duration) {
         let mut released = self.released();
+        self.context.leaving.notify_one();
         if ActorRef::<ReaderMsg>::from(reader.clone()).send_message(ReaderMsg::Drain).is_ok() {
             let released = async { drop(released.wait_for(|released| *released).await) };
             // Out of time is no loss: what is not committed is read again by the next owner.

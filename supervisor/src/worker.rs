@@ -184,6 +184,7 @@ impl Worker {
             budget: budget.clone(),
             recent,
             alert_figures: Arc::clone(&alert_figures),
+            loader: loader_figures.clone(),
             clock: clock.clone(),
             limits: EpochLimits {
                 age_max: committer.age_max,
@@ -477,6 +478,7 @@ fn shard(
     rules: &Arc<SensorRules>,
 ) -> Shard {
     let context = ShardContext {
+        leaving: Arc::default(),
         shard: info.shard.clone(),
         hash_range: hash_range(&info),
         stream: ports.stream.name().into(),

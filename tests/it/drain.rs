@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use mangrove_tests::history::reading;
 use mangrove_tests::judge::{assert_device_order, assert_whole, chains};
 use mangrove_tests::world::{Record, Setup, World, caught_up, finish, hour_start_ms, progress};
+use serde_json::json;
 use supervisor::shard::Shard;
 
 const SHARDS: [&str; 2] = ["shardId-000000000000", "shardId-000000000001"];
@@ -42,7 +43,11 @@ async fn a_drain_under_load_commits_what_was_read_and_releases_the_leases() {
             put
         }
     });
-    until("the worker reads", || progress(&worker).0 > 500).await;
+    let reads = |shard: &Shard| shard.context.figures.progress().0 > 200;
+    until("the worker reads all shards", || {
+        worker.shards().iter().filter(|shard| reads(shard)).count() == SHARDS.len()
+    })
+    .await;
     let late = worker.drain(Duration::from_secs(30)).await.unwrap();
     drained.store(true, Ordering::Relaxed);
     let put = producer.await.unwrap();
@@ -90,4 +95,22 @@ async fn a_start_without_new_input_writes_nothing() {
         finish(world.worker(&Setup::default()).await).await;
         assert_eq!(world.lake().keys(), keys);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_does_not_wait_for_a_stream_that_hangs() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), 1).await;
+    world.put(&(0..50).map(|n| reading(n % 5, n / 5, hour_start_ms(3) + n as i64)).collect::<Vec<_>>()).await;
+    let worker = world.worker(&Setup { age_max: Duration::from_secs(600), ..Setup::default() }).await;
+    until("all is read", || progress(&worker).0 == 50).await;
+    let hang = json!({"service": "kinesis", "operation": "GetRecords", "kind": "delay", "delay_ms": 20_000});
+    world.faults().set(7, &[hang]).await;
+    while world.faults().hits().await[0] == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let began = Instant::now();
+    let late = worker.drain(Duration::from_secs(30)).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(1), "drained after {:?}", began.elapsed());
+    assert_eq!((late, progress(&worker).1), (Vec::new(), 50), "what was read is committed");
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use mangrove_tests::lake::text;
 use mangrove_tests::world::{STREAM, Setup, World, an_hour_ago, caught_up, finish, progress};
+use serde_json::json;
 
 const FIRST: &str = "shardId-000000000000";
 
@@ -116,4 +117,30 @@ async fn an_epoch_without_records_that_was_only_prepared_is_finished() {
     assert_eq!(world.lake().manifests().len(), 2);
     assert_eq!(world.lake().raw().len(), 20);
     assert!(!world.lake().rows("aggregates").is_empty(), "open windows are written when a shard is given up");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_chain_of_states_is_read_from_a_bucket_that_often_fails() {
+    const WAVES: u64 = 24;
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), 1).await;
+    let setup = Setup { age_max: Duration::from_millis(20), full_state_every: 1_000, ..Setup::default() };
+    let worker = world.worker(&setup).await;
+    for n in 0..WAVES {
+        world.put(&wave(3, n)).await;
+        caught_up(&worker).await;
+    }
+    finish(worker).await;
+    // If one read that fails meant to begin again, one beginning in five thousand would get through.
+    let rule = json!({"service": "s3", "operation": "GetObject", "kind": "error", "probability": 0.3});
+    world.faults().set(7, &[rule]).await;
+    world.put(&wave(3, WAVES)).await;
+    let began = Instant::now();
+    let worker = world.worker(&setup).await;
+    caught_up(&worker).await;
+    assert!(world.faults().end().await[0] > 0, "no read has failed");
+    assert!(began.elapsed() < Duration::from_secs(15), "recovered after {:?}", began.elapsed());
+    assert_eq!(worker.restarts(), 0);
+    finish(worker).await;
+    assert_versions(&world, 3, WAVES as usize + 1);
 }

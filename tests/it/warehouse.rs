@@ -13,6 +13,7 @@ use actors::warehouse::Mode;
 use mangrove_tests::history::{history, setup};
 use mangrove_tests::warehouse::{assert_same_as_lake, loader_config};
 use mangrove_tests::world::{BUCKET, Setup, World, caught_up, copy_folder, finish, stocked};
+use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -83,8 +84,15 @@ async fn the_warehouse_says_what_the_lake_says() {
     let places = "SELECT COUNT(*) FROM (SELECT DISTINCT site, latitude, longitude FROM mangrove.dim_sensors) p";
     assert_eq!(analyst.count("SELECT COUNT(*) FROM mangrove.dim_locations").await, analyst.count(places).await);
 
-    // Nothing is left to do, and the tables are as they should be.
-    assert_eq!(loading.turn(&mut loading.pace()).await.unwrap(), Turn::Idle);
+    // Nothing is left to do, which the warehouse is asked once: it may bill for every answer.
+    let calls = json!({"service": "redshift", "kind": "delay", "delay_ms": 0});
+    let (faults, mut pace) = (world.faults(), loading.pace());
+    faults.set(0, &[calls]).await;
+    assert_eq!(loading.turn(&mut pace).await.unwrap(), Turn::Idle);
+    let asked = faults.hits().await;
+    assert_eq!(loading.turn(&mut pace).await.unwrap(), Turn::Idle);
+    assert!(asked[0] > 0);
+    assert_eq!(faults.end().await, asked);
     assert_eq!(loading.missing().await.unwrap(), Vec::<String>::new());
 }
 

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on shall say where")]
 
+mod analyst;
 mod bad_configuration;
 mod config_command;
 mod demo;

@@ -1,10 +1,14 @@
 //! What the loader has done: for metrics, the demo's report and readiness.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::metrics::{self, Latencies};
+use crate::ports::warehouse::Trouble;
 use crate::warehouse::batch::Batch;
+
+const ERROR_CHARS_MAX: usize = 300;
 
 /// Counted since the process began.
 #[derive(Debug, Default)]
@@ -16,9 +20,58 @@ pub struct LoaderFigures {
     readings: AtomicU64,
     put_aside: AtomicU64,
     waiting: AtomicU64,
+    last: Mutex<Last>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Last {
+    lag_ms: Option<u64>,
+    put_aside_ms: Option<i64>,
+    failing: Option<Failing>,
+}
+
+/// Loads fail, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failing {
+    /// When the first of them did, milliseconds since 1970.
+    pub since_ms: i64,
+    /// How many.
+    pub failures: u64,
+    /// What the last one said.
+    pub error: String,
+}
+
+/// The loader as it is now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoaderLook {
+    /// Whether this process loads. If not, it knows of what it has loaded before.
+    pub active: bool,
+    /// Readings that it has loaded.
+    pub readings: u64,
+    /// Epochs that waited when it last looked.
+    pub waiting: u64,
+    /// From arrival to visible, the slowest hundredth of the last batch.
+    pub lag_ms: Option<u64>,
+    /// When an epoch was put aside last, milliseconds since 1970.
+    pub put_aside_ms: Option<i64>,
+    /// None while loads succeed.
+    pub failing: Option<Failing>,
 }
 
 impl LoaderFigures {
+    /// All that an operator asks first.
+    pub fn look(&self) -> LoaderLook {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        LoaderLook {
+            active: self.is_active(),
+            readings: self.readings(),
+            waiting: self.waiting(),
+            lag_ms: last.lag_ms,
+            put_aside_ms: last.put_aside_ms,
+            failing: last.failing,
+        }
+    }
+
     /// Whether this process loads.
     pub fn is_active(&self) -> bool {
         self.active.load(Ordering::Relaxed)
@@ -57,7 +110,23 @@ impl LoaderFigures {
 
     pub(crate) fn set_active(&self, active: bool) {
         self.active.store(active, Ordering::Relaxed);
+        self.went_well();
         metrics::warehouse_active(active);
+    }
+
+    /// A load failed, or could not begin.
+    pub(crate) fn failed(&self, trouble: Trouble, error: &str, now_ms: i64) {
+        metrics::warehouse_failed(trouble);
+        let error = error.chars().take(ERROR_CHARS_MAX).collect();
+        self.note(|last| {
+            let (since_ms, before) = last.failing.as_ref().map_or((now_ms, 0), |was| (was.since_ms, was.failures));
+            last.failing = Some(Failing { since_ms, failures: before + 1, error });
+        });
+    }
+
+    /// Whatever failed before fails no more.
+    pub(crate) fn went_well(&self) {
+        self.note(|last| last.failing = None);
     }
 
     pub(super) fn waits(&self, epochs: u64) {
@@ -69,8 +138,9 @@ impl LoaderFigures {
         metrics::warehouse_refused();
     }
 
-    pub(super) fn put_aside(&self) {
+    pub(super) fn put_aside(&self, now_ms: i64) {
         self.put_aside.fetch_add(1, Ordering::Relaxed);
+        self.note(|last| last.put_aside_ms = Some(now_ms));
         metrics::warehouse_put_aside();
     }
 
@@ -82,6 +152,51 @@ impl LoaderFigures {
         for (ms, readings) in &ages {
             self.freshness.add(*ms as u64, *readings);
         }
-        metrics::warehouse_loaded(batch, took, statement, &ages);
+        let lag_ms = slowest_hundredth(&ages);
+        self.note(|last| last.lag_ms = lag_ms.map(|ms| ms as u64).or(last.lag_ms));
+        metrics::warehouse_loaded(batch, took, statement, &ages, lag_ms);
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Last)) {
+        // A panic while the lock was held leaves whole values behind.
+        change(&mut self.last.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// The age that a hundredth of the readings reaches; none without readings.
+fn slowest_hundredth(ages: &[(f64, u64)]) -> Option<f64> {
+    let total: u64 = ages.iter().map(|(_, n)| n).sum();
+    let mut ages = ages.to_vec();
+    ages.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut slower = 0;
+    ages.into_iter()
+        .find(|(_, n)| {
+            slower += n;
+            slower * 100 >= total
+        })
+        .map(|(ms, _)| ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slowest_hundredth_is_an_age_that_was_seen() {
+        assert_eq!(slowest_hundredth(&[]), None);
+        assert_eq!(slowest_hundredth(&[(10.0, 990), (500.0, 9), (900.0, 1)]), Some(500.0));
+        assert_eq!(slowest_hundredth(&[(7.0, 1)]), Some(7.0));
+    }
+
+    #[test]
+    fn failures_in_a_row_began_with_the_first() {
+        let figures = LoaderFigures::default();
+        figures.failed(Trouble::Unavailable, "paused", 1_000);
+        figures.failed(Trouble::Unavailable, &"x".repeat(ERROR_CHARS_MAX + 1), 2_000);
+        let failing = figures.look().failing.expect("it fails");
+        assert_eq!((failing.since_ms, failing.failures), (1_000, 2));
+        assert_eq!(failing.error.len(), ERROR_CHARS_MAX);
+        figures.went_well();
+        assert_eq!(figures.look(), LoaderLook::default());
     }
 }

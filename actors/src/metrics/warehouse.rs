@@ -72,7 +72,8 @@ pub fn warehouse_failed(trouble: Trouble) {
 }
 
 /// A batch is visible. `ages` are milliseconds since arrival, and how many readings are so old.
-pub fn warehouse_loaded(batch: &Batch, took: Duration, statement: Duration, ages: &[(f64, u64)]) {
+/// `lag_ms` is what the slowest hundredth of them reaches.
+pub fn warehouse_loaded(batch: &Batch, took: Duration, statement: Duration, ages: &[(f64, u64)], lag_ms: Option<f64>) {
     counter!("mangrove_warehouse_batches_total").increment(1);
     counter!("mangrove_warehouse_epochs_total").increment(batch.epochs.len() as u64);
     counter!("mangrove_warehouse_rows_total").increment(batch.readings());
@@ -85,19 +86,7 @@ pub fn warehouse_loaded(batch: &Batch, took: Duration, statement: Duration, ages
         let samples = if total > SAMPLES_MAX { (n * SAMPLES_MAX).div_ceil(total) } else { *n };
         freshness.record_many(ms / 1_000.0, samples as usize);
     }
-    if let Some(ms) = slowest_hundredth(ages, total) {
+    if let Some(ms) = lag_ms {
         gauge!("mangrove_warehouse_lag_ms").set(ms);
     }
-}
-
-fn slowest_hundredth(ages: &[(f64, u64)], total: u64) -> Option<f64> {
-    let mut ages = ages.to_vec();
-    ages.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mut slower = 0;
-    ages.into_iter()
-        .find(|(_, n)| {
-            slower += n;
-            slower * 100 >= total
-        })
-        .map(|(ms, _)| ms)
 }

@@ -84,6 +84,11 @@ pub struct CallError {
 }
 
 impl CallError {
+    /// Whether the same call may succeed a moment later.
+    pub fn may_pass(&self) -> bool {
+        matches!(self.failure, Failure::Throttled | Failure::Transient)
+    }
+
     /// What became of the write, if it was one.
     pub fn outcome(&self) -> Outcome {
         match self.failure {

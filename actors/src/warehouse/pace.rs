@@ -7,6 +7,7 @@
 use messages::{EpochNumber, ShardId};
 
 use super::batch::Batch;
+use super::ledger::Tips;
 
 /// What to do about a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,18 +27,29 @@ pub struct Pace {
     attempts_max: u32,
     epochs: usize,
     tried: Option<(ShardId, EpochNumber, u32)>,
+    idle: Option<Tips>,
 }
 
 impl Pace {
     /// Begins with batches of `epochs_max`.
     pub fn new(epochs_max: usize, attempts_max: u32) -> Self {
         let epochs_max = epochs_max.max(1);
-        Self { epochs_max, attempts_max: attempts_max.max(1), epochs: epochs_max, tried: None }
+        Self { epochs_max, attempts_max: attempts_max.max(1), epochs: epochs_max, tried: None, idle: None }
     }
 
     /// The most epochs that the next batch may have.
     pub fn epochs(&self) -> usize {
         self.epochs
+    }
+
+    /// How far the ledger was when nothing waited; none after that.
+    pub fn idle(&self) -> Option<&Tips> {
+        self.idle.as_ref()
+    }
+
+    /// Nothing waits beyond these.
+    pub fn is_idle(&mut self, tips: Tips) {
+        self.idle = Some(tips);
     }
 
     /// A batch was loaded: the next may be larger.

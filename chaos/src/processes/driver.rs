@@ -36,6 +36,8 @@ const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// Before the table is asked whether what is waited for has ended.
 const LOOK_AFTER: Duration = Duration::from_secs(8);
+/// A box that was killed is up again after this.
+const BOX_DOWN_MAX: Duration = Duration::from_secs(2);
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 /// The exit code of a worker that finds something outside missing.
 const ENVIRONMENT: i32 = 3;
@@ -148,6 +150,9 @@ impl Driver {
         for n in 0..self.workers.len() {
             self.tend_worker(n)?;
         }
+        if self.is_anything_broken() {
+            self.scene.journal.broken();
+        }
         if let Some(status) = self.scene.local.ended()? {
             return Err(CliError::internal(format!("the local cloud has ended by itself: {status}")));
         }
@@ -159,6 +164,13 @@ impl Driver {
             self.look_for_stalls().await;
         }
         Ok(())
+    }
+
+    /// Whether more than the sharing out of shards is going on.
+    fn is_anything_broken(&self) -> bool {
+        let killed = self.kills.back().is_some_and(|(at, _)| at.elapsed() < BOX_DOWN_MAX);
+        let down = self.workers.iter().any(|worker| !matches!(worker.state, State::Up));
+        self.windows.may_be_felt() || killed || down
     }
 
     fn tend_worker(&mut self, n: usize) -> Result<(), CliError> {

@@ -85,6 +85,11 @@ impl Journal {
         inner.stalls.begin(cause, began, shards, dead.map(str::to_owned));
     }
 
+    /// Something is broken now: what stands still may do so for it.
+    pub(super) fn broken(&self) {
+        self.lock().stalls.broken(Instant::now());
+    }
+
     /// A shard was found to have ended; perhaps nobody has said so.
     pub(super) fn shard_ended(&self, shard: &str) {
         let mut inner = self.lock();

@@ -27,8 +27,10 @@ pub(super) enum Cause {
     Box,
     /// A box of the whole worker was killed.
     WorkerBox,
-    /// They were handed to a worker that has fewer.
+    /// They were handed to a worker that has fewer, while nothing else was broken.
     HandOver,
+    /// The same, while a service failed, or a worker or a box was down.
+    HandOverAmidFaults,
     /// They are the children of a split.
     Split,
     /// They are the child of a merge.
@@ -61,10 +63,17 @@ struct Open {
 #[derive(Debug, Default)]
 pub(super) struct Stalls {
     open: Vec<Open>,
+    /// When something was broken last.
+    broken_at: Option<Instant>,
     times: BTreeMap<Cause, Vec<Duration>>,
 }
 
 impl Stalls {
+    /// Something is broken now.
+    pub(super) fn broken(&mut self, now: Instant) {
+        self.broken_at = Some(now);
+    }
+
     /// From now on these shards are waited for.
     pub(super) fn begin(&mut self, cause: Cause, began: Instant, shards: BTreeSet<String>, dead: Option<String>) {
         if !shards.is_empty() {
@@ -79,11 +88,15 @@ impl Stalls {
                 stall.waiting.remove(shard);
             }
         }
-        let times = &mut self.times;
+        let (times, broken_at) = (&mut self.times, self.broken_at);
         self.open.retain(|stall| {
             let ended = stall.waiting.is_empty();
             if ended {
-                let times = times.entry(stall.cause).or_default();
+                let cause = match stall.cause {
+                    Cause::HandOver if broken_at.is_some_and(|at| at >= stall.began) => Cause::HandOverAmidFaults,
+                    cause => cause,
+                };
+                let times = times.entry(cause).or_default();
                 if times.len() < SAMPLES_MAX {
                     times.push(now.duration_since(stall.began));
                 }
@@ -149,6 +162,21 @@ mod tests {
         assert!(!stalls.any());
         let times = stalls.times()[&Cause::Kill];
         assert_eq!(times, Times { count: 1, p50_ms: 30, p99_ms: 30, max_ms: 30 });
+    }
+
+    #[test]
+    fn a_hand_over_is_quiet_if_nothing_was_broken_since_it_began() {
+        let (mut stalls, began) = (Stalls::default(), Instant::now());
+        let at = |ms| began + Duration::from_millis(ms);
+        for (n, broken_ms) in [(0, 5), (100, 150), (200, 200)] {
+            stalls.begin(Cause::HandOver, at(n), set(&["a"]), None);
+            stalls.broken(at(broken_ms));
+            stalls.read("a", Some("w-2#1"), at(n + 60));
+        }
+        stalls.begin(Cause::HandOver, at(300), set(&["a"]), None);
+        stalls.read("a", Some("w-2#1"), at(340));
+        let counts: Vec<(Cause, usize, u64)> = stalls.times().iter().map(|(c, t)| (*c, t.count, t.max_ms)).collect();
+        assert_eq!(counts, [(Cause::HandOver, 1, 40), (Cause::HandOverAmidFaults, 3, 60)]);
     }
 
     #[test]

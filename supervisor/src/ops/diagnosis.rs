@@ -22,6 +22,11 @@ const RESTART_MS: i64 = 300_000;
 /// Quarantined readings above this share of the last epochs.
 const QUARANTINE_SHARE: f64 = 0.2;
 const QUARANTINE_READINGS_MIN: u64 = 100;
+/// A load that fails once is tried again, and nobody need know.
+const LOAD_FAILURES_MIN: u64 = 2;
+/// An epoch that was put aside is worth a word for this long: whether somebody has loaded it since, only the warehouse
+/// knows.
+const PUT_ASIDE_MS: i64 = 3_600_000;
 /// Findings of one kind are counted beyond this.
 const SAME_MAX: usize = 8;
 
@@ -81,6 +86,7 @@ pub(super) fn diagnosis(evidence: &Evidence<'_>) -> Diagnosis {
     evidence.of_workers(&mut findings);
     evidence.of_alerts(&mut findings);
     evidence.of_quarantine(&mut findings);
+    evidence.of_warehouse(&mut findings);
     // The worst first, and of the equally bad the oldest: what came first is more likely the cause.
     findings.sort_by_key(|finding| (std::cmp::Reverse(finding.level), finding.since_ms));
     let level = findings.first().map_or(Level::Ok, |worst| worst.level);
@@ -184,6 +190,23 @@ impl Evidence<'_> {
             let what = format!("{:.0} % of the last readings are in quarantine.", share * 100.0);
             let (since_ms, runbook) = (self.since("MangroveQuarantineRate"), "MangroveQuarantineRate");
             findings.push(Finding { level: Level::Warning, what, since_ms, view: "shards", at: None, runbook });
+        }
+    }
+
+    fn of_warehouse(&self, findings: &mut Vec<Finding>) {
+        let Some(loader) = &self.look.loader else { return };
+        let mut add = |what: String, since_ms, runbook| {
+            let at = Some("loader".to_owned());
+            findings.push(Finding { level: Level::Warning, what, since_ms, view: "tree", at, runbook });
+        };
+        if let Some(failing) = loader.failing.as_ref().filter(|failing| failing.failures >= LOAD_FAILURES_MIN) {
+            let waiting = words::count(loader.waiting as usize, "epoch");
+            let what = format!("The warehouse is not loaded, {waiting} wait in the lake: {}.", failing.error);
+            add(what, failing.since_ms, "MangroveWarehouseLagging");
+        }
+        if let Some(at_ms) = loader.put_aside_ms.filter(|at_ms| self.look.at_ms - at_ms < PUT_ASIDE_MS) {
+            let what = "The warehouse has refused an epoch, which was put aside in load_refused.".to_owned();
+            add(what, at_ms, "MangroveWarehouseRefused");
         }
     }
 

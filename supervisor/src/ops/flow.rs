@@ -1,4 +1,4 @@
-//! The way of the data from the stream to the lake, stage by stage: how fast, what waits, and where it is held up.
+//! The way of the data from the stream to the warehouse, stage by stage: how fast, what waits, and where it is held up.
 
 use actors::shard::{EpochLine, EpochStep};
 use serde::Serialize;
@@ -79,8 +79,20 @@ pub(super) fn stages(evidence: &Evidence<'_>) -> Vec<Stage> {
         ),
         stage("lake", (None, "since the last epoch"), false, last.unwrap_or_else(|| "–".to_owned())),
     ];
-    if listed.iter().any(|listed| listed.node.kind == "loader") {
-        stages.push(stage("loader", (rate("loader", handled("loader")), "messages/s"), false, "warehouse".to_owned()));
+    if let Some(loader) = &look.loader {
+        let loads = (rate("loaded", loader.readings).filter(|_| loader.active), "readings/s");
+        let note = match loader.active {
+            true => format!("{} waiting", words::count(loader.waiting as usize, "epoch")),
+            false => "another worker loads".to_owned(),
+        };
+        stages.push(stage("loader", loads, loader.failing.is_some(), note));
+        let lag = loader.lag_ms.filter(|_| loader.active).map(|ms| words::duration(ms as i64));
+        stages.push(stage(
+            "warehouse",
+            (None, "from arrival to visible"),
+            false,
+            lag.unwrap_or_else(|| "–".to_owned()),
+        ));
     }
     stages
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::alerts::AlertLine;
+use actors::loading::LoaderLook;
 use actors::shard::{EpochLine, Holds, OpenEpoch, SensorFall};
 use messages::ShardId;
 
@@ -39,6 +40,8 @@ pub struct Look {
     pub alerts_raised: u64,
     /// From arrival to handed over: the median and the 99th percentile, in milliseconds.
     pub alert_latency_ms: [Option<u64>; 2],
+    /// The loader of the warehouse; none without one.
+    pub loader: Option<LoaderLook>,
     /// When epochs end.
     pub limits: EpochLimits,
 }

@@ -7,10 +7,9 @@
 use std::time::Duration;
 
 use actors::node::{Address, Gone};
-use actors::ports::aws::Failure;
 use actors::ports::leases::LeaseRow;
 use actors::ports::objects::Objects;
-use actors::recovery::{self, RecoveryError, Unsent};
+use actors::recovery::{self, Reads, RecoveryError, Unsent};
 use actors::shard::ShardContext;
 use messages::{AlertsMsg, Receipts};
 use tracing::{error, warn};
@@ -53,7 +52,7 @@ async fn read(context: &ShardContext, objects: &Objects, row: &LeaseRow) -> Unse
     let shard = &context.shard;
     let mut backoff = BACKOFF_MIN;
     loop {
-        match recovery::unsent_alerts(objects, row).await {
+        match recovery::unsent_alerts(&Reads::new(objects, &context.chance), row).await {
             Ok(unsent) => {
                 if unsent.cut_off {
                     actors::metrics::alerts_not_resent(shard);
@@ -61,7 +60,7 @@ async fn read(context: &ShardContext, objects: &Objects, row: &LeaseRow) -> Unse
                 }
                 return unsent;
             }
-            Err(RecoveryError::Call(error)) if matches!(error.failure, Failure::Throttled | Failure::Transient) => {
+            Err(RecoveryError::Call(error)) if error.may_pass() => {
                 warn!(%shard, %error, "alerts that may not have left cannot be read, trying again");
                 tokio::time::sleep(context.chance.spread(backoff)).await;
                 backoff = (backoff * 2).min(BACKOFF_MAX);

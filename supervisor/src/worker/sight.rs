@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actors::alerts::RecentAlerts;
 use actors::budget::Budget;
+use actors::loading::LoaderFigures;
 use actors::metrics::AlertFigures;
 use actors::ports::clock::Clock;
 
@@ -20,6 +21,7 @@ pub(super) struct WorkerSight {
     pub(super) budget: Budget,
     pub(super) recent: Arc<RecentAlerts>,
     pub(super) alert_figures: Arc<AlertFigures>,
+    pub(super) loader: Option<Arc<LoaderFigures>>,
     pub(super) clock: Clock,
     pub(super) limits: EpochLimits,
 }
@@ -36,6 +38,7 @@ impl Sight for WorkerSight {
             alerts: self.recent.all(),
             alerts_raised: self.recent.raised(),
             alert_latency_ms: [0.5, 0.99].map(|share| self.alert_figures.quantile_ms(share)),
+            loader: self.loader.as_ref().map(|loader| loader.look()),
             limits: self.limits,
         }
     }

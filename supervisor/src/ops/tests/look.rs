@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::alerts::{AlertLine, AlertOutcome};
+use actors::loading::LoaderLook;
 use actors::shard::{Held, Holds, OpenEpoch, SensorFall};
 use messages::{Alert, AlertKind, EpochNumber, Position, SensorId, Severity, ShardId, TraceId};
 
@@ -36,6 +37,7 @@ pub(super) fn look() -> Look {
         alerts: vec![alert("a1", AlertOutcome::Sent), alert("a0", AlertOutcome::Waiting)],
         alerts_raised: 2,
         alert_latency_ms: [Some(12), Some(40)],
+        loader: Some(LoaderLook { active: true, readings: 800, lag_ms: Some(1_800), ..LoaderLook::default() }),
         limits: EpochLimits { age_max: Duration::from_secs(10), bytes_max: 32 << 20, partitions_max: 512 },
     }
 }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use actors::loading::{Failing, LoaderLook};
 use actors::node::{Node, NodeState};
 use actors::shard::Holds;
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ use super::look::{NOW_MS, held, look, owned};
 use super::world::{LONG, World, config};
 use crate::leases::Trouble;
 use crate::ops::diagnosis::{Diagnosis, Evidence, Level, diagnosis};
+use crate::ops::flow::stages;
 use crate::ops::page::RUNBOOKS;
 use crate::ops::sampler::Sampler;
 use crate::ops::shards::{ShardLine, ShardState, lines};
@@ -111,6 +113,38 @@ fn the_worst_and_then_the_oldest_comes_first() {
     let empty = Look { at_ms: NOW_MS, owned: vec![owned()], ..Look::default() };
     let (_, diagnosis) = judged(&empty, &[]);
     assert!(diagnosis.sentence.starts_with("All is well: 1 shard read here, 200 ms behind"), "{}", diagnosis.sentence);
+}
+
+#[test]
+fn a_warehouse_that_is_not_loaded_says_why_and_since_when() {
+    let failing = |failures| Failing { since_ms: NOW_MS - 90_000, failures, error: "the cluster is paused".into() };
+    let loader = |look: &mut Look, failures| {
+        *look = Look { at_ms: NOW_MS, loader: look.loader.take(), ..Look::default() };
+        let loader = look.loader.as_mut().unwrap();
+        (loader.waiting, loader.failing) = (12, Some(failing(failures)));
+    };
+    let findings = |look: &Look| {
+        let evidence = Evidence { look, listed: &[], falls: &[], shards: &[], sampler: &Sampler::default() };
+        (diagnosis(&evidence).findings, stages(&evidence))
+    };
+    let (found, flow) = findings(&with(|look| loader(look, 2)));
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].since_ms, found[0].runbook), (NOW_MS - 90_000, "MangroveWarehouseLagging"));
+    assert_eq!(found[0].what, "The warehouse is not loaded, 12 epochs wait in the lake: the cluster is paused.");
+    let stage = flow.iter().find(|stage| stage.name == "loader").unwrap();
+    assert_eq!((stage.held, stage.note.as_str()), (true, "12 epochs waiting"));
+    assert_eq!(flow.last().map(|stage| (stage.name, stage.note.as_str())), Some(("warehouse", "1.8 s")));
+    assert!(findings(&with(|look| loader(look, 1))).0.is_empty(), "a single failure is tried again");
+    let aside = |ago_ms| {
+        with(|look| {
+            let loader = LoaderLook { put_aside_ms: Some(NOW_MS - ago_ms), ..LoaderLook::default() };
+            *look = Look { at_ms: NOW_MS, loader: Some(loader), ..Look::default() };
+        })
+    };
+    assert_eq!(findings(&aside(60_000)).0[0].runbook, "MangroveWarehouseRefused");
+    assert!(findings(&aside(7_200_000)).0.is_empty());
+    let flow = findings(&aside(0)).1;
+    assert!(flow.iter().any(|stage| stage.note == "another worker loads"), "{flow:?}");
 }
 
 #[tokio::test]
