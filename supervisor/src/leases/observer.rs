@@ -82,9 +82,17 @@ impl Observer {
         let forget_after = self.patience.foreign * 2;
         self.workers.retain(|_, seen| !seen.gone || now.saturating_sub(seen.since) < forget_after);
         for (shard, lease) in &rows.leases {
-            match self.counters.get_mut(shard) {
-                Some(seen) => seen.update(lease.counter, seen.value != lease.counter, now),
-                None => drop(self.counters.insert(shard.clone(), Seen::first(lease.counter, now))),
+            let (counter, seen) = (lease.counter, self.counters.get_mut(shard));
+            let moved = seen.as_ref().is_none_or(|seen| seen.value != counter);
+            match seen {
+                Some(seen) => seen.update(counter, moved, now),
+                None => drop(self.counters.insert(shard.clone(), Seen::first(counter, now))),
+            }
+            // A look is no snapshot: it may have a row that a worker has just written beside its beat of long ago.
+            let owner = lease.owner.as_ref().and_then(|owner| self.workers.get_mut(owner));
+            if let Some(owner) = owner.filter(|owner| moved && now.saturating_sub(owner.since) >= self.patience.worker)
+            {
+                owner.since = now;
             }
             match (&lease.given_up_by, self.given_up.get_mut(shard)) {
                 (None, _) => drop(self.given_up.remove(shard)),
@@ -119,11 +127,14 @@ impl Observer {
     pub(super) fn owner_is_alive(&self, lease: &LeaseView) -> bool {
         // While KCL hands a lease over, the one before works on it.
         let Some(owner) = lease.checkpoint_owner.as_ref().or(lease.owner.as_ref()) else { return false };
-        if *owner == self.me || self.workers.contains_key(owner) {
-            return self.is_alive(owner);
-        }
-        let counter = self.counters.get(&lease.shard);
-        counter.is_none_or(|seen| self.age(seen.since) < self.patience.foreign)
+        let patience = match self.workers.get(owner) {
+            Some(worker) if !worker.gone => return self.is_alive(owner),
+            None if *owner == self.me => return true,
+            // Whoever said goodbye has given its leases back: this one may be its successor's, whose row is not seen yet.
+            Some(_) => self.patience.worker,
+            None => self.patience.foreign,
+        };
+        self.counters.get(&lease.shard).is_none_or(|seen| self.age(seen.since) < patience)
     }
 
     /// For how long a lease's counter has stood still.

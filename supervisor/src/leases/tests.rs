@@ -125,6 +125,33 @@ fn a_living_owner_keeps_its_shards_and_a_silent_one_loses_them() {
 }
 
 #[test]
+fn whoever_writes_a_lease_lives_however_old_its_beat_looks() {
+    let mut world = World::new(vec![lease(0, None), lease(1, Some("b"))], &["a", "b"]);
+    world.beating = vec!["a"];
+    world.pass(5);
+    assert_eq!(world.takes(), [id(0), id(1)]);
+    // It was started again, and has taken one; the look shows its beat of before: a lease that moves is a sign of life.
+    *world.rows.leases.get_mut(&id(0)).unwrap() = LeaseView { counter: 2, ..lease(0, Some("b")) };
+    world.pass(1);
+    assert_eq!(world.takes(), []);
+    world.pass(4);
+    assert_eq!(world.takes(), [id(0), id(1)], "it takes nothing more, and does not beat");
+}
+
+#[test]
+fn whoever_takes_a_lease_after_a_goodbye_lives_before_its_beat_is_seen() {
+    let mut world = World::new(vec![lease(0, None)], &["a", "b"]);
+    world.beating = vec!["a"];
+    world.rows.workers.remove("b");
+    world.pass(5);
+    *world.rows.leases.get_mut(&id(0)).unwrap() = LeaseView { counter: 2, ..lease(0, Some("b")) };
+    world.pass(1);
+    assert_eq!(world.takes(), []);
+    world.pass(4);
+    assert_eq!(world.takes(), [id(0)]);
+}
+
+#[test]
 fn a_worker_that_was_never_seen_to_beat_is_given_nothing_and_robbed_of_nothing_at_once() {
     let mut world = World::new(vec![lease(0, Some("b")), lease(1, None)], &["a", "b"]);
     world.observer = Observer::new("a", PATIENCE);
