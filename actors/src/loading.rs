@@ -261,7 +261,8 @@ impl Loading {
         if fresh {
             self.ports.figures.loaded(batch, took, done.took, ages.map(|(ms, n)| (ms, n.max(0) as u64)).collect());
         }
-        info!(batch = batch.id, epochs = batch.epochs.len(), readings = batch.readings(), fresh, ?took, "batch loaded");
+        let (epochs, readings, bytes) = (batch.epochs.len(), batch.readings(), batch.bytes());
+        info!(batch = batch.id, epochs, readings, bytes, ?took, in_warehouse = ?done.took, fresh, "batch loaded");
         Ok(Loaded { fresh })
     }
 
