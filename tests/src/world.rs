@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use actors::aggregator::WindowsConfig;
 use actors::alerts::AlertsConfig;
 use actors::committer::CommitterConfig;
-use actors::loading::Loading;
+use actors::loading::{Loading, LoadingConfig};
 use actors::ports::aws::{self, AwsSettings};
 use actors::ports::chance::Chance;
 use actors::ports::clock::Clock;
@@ -222,7 +222,22 @@ impl World {
 
     /// What loads the stream into the warehouse.
     pub fn loading(&self, schema: &EventSchema, faults: &str) -> Loading {
-        loading(&self.sdk, STREAM, BUCKET, schema, faults)
+        loading(&self.sdk, STREAM, BUCKET, schema, faults, |_| {})
+    }
+
+    /// The same with another configuration.
+    pub fn loading_with(&self, schema: &EventSchema, change: impl FnOnce(&mut LoadingConfig)) -> Loading {
+        self.loading_faulty(schema, "", change)
+    }
+
+    /// The same with crash points.
+    pub fn loading_faulty(
+        &self,
+        schema: &EventSchema,
+        faults: &str,
+        change: impl FnOnce(&mut LoadingConfig),
+    ) -> Loading {
+        loading(&self.sdk, STREAM, BUCKET, schema, faults, change)
     }
 
     /// Who asks the warehouse.

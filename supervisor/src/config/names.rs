@@ -68,6 +68,19 @@ pub(super) fn arn(text: &str, service: &str) -> Result<(), String> {
     (ok && allowed).then_some(()).ok_or_else(|| format!("must be an ARN, such as {example:?}, not {text:?}"))
 }
 
+/// A prefix of keys; empty for none.
+pub(super) fn prefix(text: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | '=');
+    if text.len() > 512
+        || !text.chars().all(plain)
+        || text.starts_with('/')
+        || (!text.is_empty() && !text.ends_with('/'))
+    {
+        return Err(format!("must be a folder of the bucket, such as \"reference/sensors/\", or empty, not {text:?}"));
+    }
+    Ok(())
+}
+
 fn lower_or_dash(c: char) -> bool {
     c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
 }
