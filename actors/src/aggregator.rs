@@ -87,13 +87,17 @@ impl Actor for AggregatorActor {
 
 impl AggregatorState {
     fn on_fold(&mut self, in_flight: Arc<InFlight>) -> Result<(), ActorProcessingErr> {
+        let trace = in_flight.batch.trace;
+        let began_us = trace.and_then(|_| self.context.traces.now_us());
         let late = self.windows.fold(&in_flight);
         let n_late = late.iter().filter(|late| **late).count();
         metrics::late_readings(n_late);
         if n_late < late.len() {
             self.context.figures.set_unwritten_windows(true);
         }
-        Ok(self.sinks.send(SinksMsg::Store(Assessed { in_flight, late }))?)
+        self.sinks.send(SinksMsg::Store(Assessed { in_flight, late }))?;
+        self.context.traces.folded(trace, began_us, n_late);
+        Ok(())
     }
 
     fn on_cut(&mut self, state: CutState) -> Result<(), ActorProcessingErr> {
@@ -102,7 +106,8 @@ impl AggregatorState {
         self.context.figures.set_windows(self.windows.open_windows());
         self.context.figures.set_unwritten_windows(self.windows.has_unwritten());
         // Sensors sort before windows, and each part is ordered by sensor id already.
-        let states = sensors.into_iter().chain(windows.states).collect();
+        let states: Vec<_> = sensors.into_iter().chain(windows.states).collect();
+        self.context.traces.collected(cut.epoch, states.len());
         let (aggregates, watermark_us) = (windows.aggregates, windows.watermark_us);
         let content = EpochContent { cut, states, aggregates, watermark_us, receipts };
         Ok(self.sinks.send(SinksMsg::Seal(content))?)

@@ -19,10 +19,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use messages::{Alert, AlertsMsg, Receipt};
+use messages::{Alert, AlertsMsg, Receipt, Severity, TraceParent};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tracing::field::display;
 use tracing::{error, warn};
 
 pub use self::recent::{AlertLine, AlertOutcome, RECENT_MAX, RecentAlerts};
@@ -32,6 +33,7 @@ use crate::ports::aws::Failure;
 use crate::ports::chance::Chance;
 use crate::ports::clock::Clock;
 use crate::ports::transports::Transport;
+use crate::traces::{OpenSpan, SpanKind, Traces};
 
 /// Fixed for the life of the process.
 #[derive(Clone, Debug)]
@@ -59,6 +61,8 @@ pub struct AlertsArgs {
     pub figures: Arc<AlertFigures>,
     /// Where the last alerts are remembered.
     pub recent: Arc<RecentAlerts>,
+    /// Where the spans of alerts go.
+    pub traces: Traces,
     /// This box's node.
     pub node: Arc<Node>,
 }
@@ -75,11 +79,19 @@ pub struct AlertsActor {
 pub struct AlertsState {
     args: AlertsArgs,
     myself: Address<AlertsMsg>,
-    queue: VecDeque<(Alert, Option<Receipt>)>,
+    queue: VecDeque<Waiting>,
     under_way: usize,
     /// What this actor started and must not outlive it.
     tasks: JoinSet<()>,
     flushes: Vec<RpcReplyPort<()>>,
+}
+
+/// An alert that waits for its turn.
+#[derive(Debug)]
+struct Waiting {
+    alert: Alert,
+    receipt: Option<Receipt>,
+    span: OpenSpan,
 }
 
 impl Actor for AlertsActor {
@@ -113,7 +125,7 @@ impl Actor for AlertsActor {
         let node = state.args.node.clone();
         let _handling = node.handling();
         match message {
-            AlertsMsg::Send { alert, receipt } => state.on_send(alert, receipt, &self.config),
+            AlertsMsg::Send { alert, receipt, trace } => state.on_send(alert, receipt, trace, &self.config),
             AlertsMsg::Ended => state.under_way -= 1,
             AlertsMsg::Flush(reply) => state.flushes.push(reply),
         }
@@ -129,38 +141,52 @@ impl Actor for AlertsActor {
 }
 
 impl AlertsState {
-    fn on_send(&mut self, alert: Alert, receipt: Option<Receipt>, config: &AlertsConfig) {
+    fn on_send(&mut self, alert: Alert, receipt: Option<Receipt>, trace: Option<TraceParent>, config: &AlertsConfig) {
+        let span = self.begin(&alert, trace);
         // Alerts that can be raised again from state leave room for those that cannot.
         let room = if receipt.is_some() { config.queue_max } else { config.queue_max / 2 };
         let now_ms = self.args.clock.now_ms();
         if self.queue.len() >= room {
             metrics::alert_shed(alert.kind);
-            self.args.recent.raise(&alert, AlertOutcome::Shed, now_ms);
+            self.args.recent.raise(&alert, AlertOutcome::Shed, now_ms, span.trace_id());
+            span.fail("the queue was full");
             // It counts as given up, as one that nobody takes in time: it stays in the alerts zone.
             if let Some(receipt) = receipt {
                 receipt.settle();
             }
             return;
         }
-        self.args.recent.raise(&alert, AlertOutcome::Waiting, now_ms);
-        self.queue.push_back((alert, receipt));
+        self.args.recent.raise(&alert, AlertOutcome::Waiting, now_ms, span.trace_id());
+        self.queue.push_back(Waiting { alert, receipt, span });
+    }
+
+    /// The span of an alert begins with the arrival of its record: it shows what the alert's latency counts.
+    fn begin(&self, alert: &Alert, trace: Option<TraceParent>) -> OpenSpan {
+        let mut span = self.args.traces.begin(trace, "alert").since(alert.arrival_ms.saturating_mul(1_000));
+        if span.at().is_some() {
+            span.set("mangrove.alert.id", alert.id.clone());
+            span.set("mangrove.alert.kind", alert.kind.as_str());
+            span.set("mangrove.alert.severity", severity_name(alert.severity));
+        }
+        span
     }
 
     fn start_waiting(&mut self, config: &AlertsConfig) {
         while self.under_way < config.in_flight_max {
-            let Some((alert, receipt)) = self.queue.pop_front() else { break };
+            let Some(Waiting { alert, receipt, span }) = self.queue.pop_front() else { break };
             let delivery = Delivery {
                 transports: self.args.transports.clone(),
                 clock: self.args.clock.clone(),
                 chance: self.args.chance.clone(),
                 figures: self.args.figures.clone(),
                 recent: self.args.recent.clone(),
+                traces: self.args.traces.clone(),
                 config: config.clone(),
             };
             let myself = self.myself.clone();
             self.under_way += 1;
             self.tasks.spawn(async move {
-                let delivered = AssertUnwindSafe(delivery.deliver(&alert)).catch_unwind().await;
+                let delivered = AssertUnwindSafe(delivery.deliver(&alert, span)).catch_unwind().await;
                 match (delivered, receipt) {
                     (Ok(()), Some(receipt)) => receipt.settle(),
                     (Ok(()), None) => {}
@@ -180,27 +206,36 @@ struct Delivery {
     chance: Chance,
     figures: Arc<AlertFigures>,
     recent: Arc<RecentAlerts>,
+    traces: Traces,
     config: AlertsConfig,
 }
 
 impl Delivery {
-    async fn deliver(&self, alert: &Alert) {
+    async fn deliver(&self, alert: &Alert, span: OpenSpan) {
         let latency_ms = self.clock.now_ms().saturating_sub(alert.arrival_ms).max(0);
         self.figures.handed_over(alert.kind, latency_ms as u64);
         // Together: a receiver that is down must not keep an alert from the others.
-        let refused = join_all(self.transports.iter().map(|transport| self.hand_to(transport, alert))).await;
+        let refused = join_all(self.transports.iter().map(|transport| self.hand_to(transport, alert, span.at()))).await;
         let error = refused.into_iter().find_map(Result::err);
         self.recent.done(&alert.id, error.as_deref(), self.clock.now_ms());
+        match error {
+            None => span.end(),
+            // Not a receiver's own words: it may answer with what it was sent.
+            Some(_) => span.fail("not every receiver took it"),
+        }
     }
 
     /// Fails with the last word of a receiver that did not take the alert in time.
-    async fn hand_to(&self, transport: &Transport, alert: &Alert) -> Result<(), String> {
+    async fn hand_to(&self, transport: &Transport, alert: &Alert, parent: Option<TraceParent>) -> Result<(), String> {
+        let mut span = self.traces.begin(parent, transport.kind()).of_kind(SpanKind::Client);
         let began = Instant::now();
         let mut backoff = Duration::from_millis(100);
-        loop {
+        for attempt in 1u32.. {
             let error = match transport.send(alert).await {
                 Ok(()) => {
                     metrics::alert_sent(transport.kind(), alert.kind, began.elapsed());
+                    span.set("mangrove.attempts", attempt);
+                    span.end();
                     return Ok(());
                 }
                 Err(error) => error,
@@ -208,7 +243,10 @@ impl Delivery {
             let out_of_time = began.elapsed() + backoff > self.config.retry_for;
             if error.failure == Failure::Refused || out_of_time {
                 metrics::alert_undelivered(transport.kind(), alert.kind);
-                warn!(transport = transport.kind(), alert = alert.id, %error, "alert given up, it is stored");
+                let trace_id = span.trace_id().map(display);
+                warn!(transport = transport.kind(), alert = alert.id, %error, trace_id, "alert given up, it is stored");
+                span.set("mangrove.attempts", attempt);
+                span.fail(metrics::failure_name(error.failure));
                 return Err(error.to_string());
             }
             metrics::alert_retried(transport.kind());
@@ -216,5 +254,13 @@ impl Delivery {
             tokio::time::sleep(self.chance.spread(backoff)).await;
             backoff = (backoff * 2).min(self.config.backoff_max);
         }
+        unreachable!("the loop returns")
+    }
+}
+
+fn severity_name(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Warning => "warning",
+        Severity::Critical => "critical",
     }
 }

@@ -20,6 +20,7 @@ use messages::{Caution, CommitterMsg, CutReason, EpochNumber, EpochPlan, Positio
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::field::display;
 use tracing::{debug, error, info};
 
 use crate::metrics;
@@ -27,6 +28,7 @@ use crate::node::{Address, Node};
 use crate::ports::faults::Mechanism;
 use crate::ports::leases::{Lease, LeaseError};
 use crate::shard::ShardContext;
+use crate::traces::SpanKind;
 
 /// Fixed for the life of the process.
 #[derive(Clone, Debug)]
@@ -174,6 +176,8 @@ impl Actor for CommitterActor {
             CommitterMsg::Progress { bytes, partitions, .. } => self.on_progress(state, bytes, partitions),
             CommitterMsg::CutNow(reason) => self.on_cut_now(state, reason).await?,
             CommitterMsg::WasCut => {
+                let epoch = state.lease.row.epoch.next();
+                state.context.figures.epochs().traced(epoch.0, state.context.traces.id(epoch));
                 state.open = OpenEpoch::default();
                 state.context.figures.epochs().closed();
             }
@@ -315,7 +319,8 @@ impl CommitterState {
         match &self.lease.row.pending {
             Some(pending) => {
                 if let Some(what) = first_difference(&pending.plan, &plan) {
-                    error!(%shard, epoch = %plan.cut.epoch, what, "a prepared epoch came out differently");
+                    let trace_id = self.context.traces.id(plan.cut.epoch).map(display);
+                    error!(%shard, epoch = %plan.cut.epoch, what, trace_id, "a prepared epoch came out differently");
                     let (epoch, pinned, now) = (plan.cut.epoch, pending.plan.schema.clone(), plan.schema.clone());
                     return Err(CommitError::Diverged { epoch, pinned, now, what }.into());
                 }
@@ -326,7 +331,10 @@ impl CommitterState {
                 let began = Instant::now();
                 self.cautious_for = self.cautious_for.saturating_sub(plan.records);
                 if !self.context.faults.lacks(Mechanism::Prepare) {
-                    self.lease.prepare(&plan, self.cautious_for > 0).await?;
+                    let span = self.context.traces.begin(plan.cut.epoch, "prepare").of_kind(SpanKind::Client);
+                    let prepared = self.lease.prepare(&plan, self.cautious_for > 0).await;
+                    span.end_with(&prepared);
+                    prepared?;
                 }
                 metrics::epoch_prepared(began.elapsed());
             }
@@ -334,6 +342,8 @@ impl CommitterState {
         self.context.faults.hit("committer.prepared", shard.short());
         self.context.figures.wrote();
         self.context.figures.epochs().prepared(&plan, self.context.clock.now_ms());
+        // One that was pinned by an earlier incarnation has its line only now.
+        self.context.figures.epochs().traced(plan.cut.epoch.0, self.context.traces.id(plan.cut.epoch));
         if self.context.faults.lacks(Mechanism::CommitLast) {
             let alerts_through = self.alerts_through(plan.cut.epoch);
             self.lease.commit(&plan, alerts_through).await?;
@@ -356,8 +366,12 @@ impl CommitterState {
         self.unsettled.push_back((epoch, receipts));
         let alerts_through = self.alerts_through(epoch);
         if !self.context.faults.lacks(Mechanism::CommitLast) {
-            self.lease.commit(&plan, alerts_through).await?;
+            let span = self.context.traces.begin(epoch, "commit").of_kind(SpanKind::Client);
+            let committed = self.lease.commit(&plan, alerts_through).await;
+            span.end_with(&committed);
+            committed?;
         }
+        self.context.traces.committed(&plan);
         self.context.figures.stopped_writing();
         self.context.faults.hit("committer.committed", shard.short());
         self.context.figures.committed(epoch.0, plan.records);

@@ -18,6 +18,7 @@ pub mod sensor;
 pub mod sensors;
 pub mod shard;
 pub mod sinks;
+pub mod traces;
 pub mod warehouse;
 
 pub use self::hash_key::hash_key;

@@ -136,6 +136,24 @@ pub fn alerts_waiting(n: usize) {
     gauge!("mangrove_alerts_waiting").set(n as f64);
 }
 
+/// Spans were sent to the collector.
+pub fn spans_sent(n: u64) {
+    counter!("mangrove_trace_spans_sent_total").increment(n);
+}
+
+/// Spans will never reach the collector.
+pub fn spans_lost(cause: &'static str, n: u64) {
+    counter!("mangrove_trace_spans_lost_total", "cause" => cause).increment(n);
+}
+
+/// Spans wait to be sent.
+pub fn spans_waiting(n: usize) {
+    gauge!("mangrove_trace_spans_waiting").set(n as f64);
+}
+
+/// The values of the label `cause` of spans that were lost.
+pub const SPAN_LOSSES: [&str; 4] = ["queue_full", "unreachable", "refused", "shutdown"];
+
 /// Where the time in the handlers of one kind of box is told.
 pub fn handle_seconds(kind: &'static str) -> Histogram {
     counter!("mangrove_actor_restarts_total", "kind" => kind).increment(0);

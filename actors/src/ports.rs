@@ -7,6 +7,7 @@
 pub mod aws;
 pub mod chance;
 pub mod clock;
+pub mod collector;
 pub mod faults;
 pub mod leases;
 pub mod objects;

@@ -33,6 +33,7 @@ use crate::ports::aws::{CallError, Failure};
 use crate::ports::faults::Mechanism;
 use crate::ports::stream::{Stream, is_expired_iterator};
 use crate::shard::{Hold, ShardContext};
+use crate::traces::Page;
 
 /// How soon records that wait in memory are looked at again: nobody is asked, so it costs nothing but the look, and a
 /// shard that goes on record by record must not take a poll interval for each.
@@ -119,6 +120,8 @@ pub struct ReaderState {
     begin_inside: Option<SequenceNumber>,
     /// Records that were fetched and belong to the epoch after the open one.
     held: VecDeque<RawRecord>,
+    /// When the last page was asked for and came; only if epochs are traced.
+    page: Option<Page>,
     phase: Phase,
     failures: u32,
     /// Whether the service said that a closed shard has nothing more.
@@ -187,6 +190,7 @@ impl Actor for ReaderActor {
             solitude: None,
             begin_inside: args.begin_inside,
             held: VecDeque::new(),
+            page: None,
             phase: args.pinned.map_or(Phase::Open, Phase::Pinned),
             failures: 0,
             end_seen: false,
@@ -273,9 +277,11 @@ impl ReaderState {
         };
         // Taken before the question: what the answer does not know of came later.
         let now_ms = self.context.clock.now_ms();
-        let asked = Instant::now();
-        let page = self.stream.records(&shard, &iterator, config.records_max).await?;
+        let (asked, asked_us) = (Instant::now(), self.context.traces.now_us());
+        let page = self.stream.records(&shard, &iterator, config.records_max).await;
+        let page = page.inspect_err(|error| self.context.traces.page_failed(asked_us, error.failure))?;
         metrics::reader_page(&shard, page.records.len(), asked.elapsed());
+        self.page = self.context.traces.page(asked_us, page.records.len());
         self.context.faults.reach("reader.page", shard.short()).await;
         if page.next.is_none() {
             self.context.figures.set_closed();
@@ -331,6 +337,7 @@ impl ReaderState {
                 }
             }
             let poisoned = strict && self.try_with_care(&records[0]).await?;
+            let decoding_us = self.context.traces.now_us();
             let mut builder = self.decoder.batch();
             let mut pinned_end = false;
             while let Some(record) = records.pop_front() {
@@ -359,7 +366,9 @@ impl ReaderState {
                 Some(alone) => Credit::both(alone, credit),
                 None => credit,
             };
-            self.sensors.send(SensorsMsg::Route(builder.finish(credit)))?;
+            let mut batch = builder.finish(credit);
+            batch.trace = self.context.traces.batch(self.page, decoding_us, &batch);
+            self.sensors.send(SensorsMsg::Route(batch))?;
             if pinned_end {
                 self.finish_pinned()?;
                 continue;
@@ -449,6 +458,7 @@ impl ReaderState {
             self.caution = (caution.lasts > 0).then_some(*caution);
         }
         self.epoch_records = 0;
+        self.context.traces.cut(cut.epoch);
         self.sensors.send(SensorsMsg::Cut(cut))?;
         // Behind all progress of this epoch and before any of the next one.
         self.committer.send(CommitterMsg::WasCut)?;

@@ -147,7 +147,8 @@ impl SensorActor {
         match in_flight.settle(group, outcome) {
             Settled::Now { outcome, last } => {
                 for (alert, receipt) in outcome.alerts.iter().zip(issued) {
-                    self.alerts.send(AlertsMsg::Send { alert: alert.clone(), receipt: Some(receipt) })?;
+                    let trace = self.context.traces.alert(in_flight.batch.trace);
+                    self.alerts.send(AlertsMsg::Send { alert: alert.clone(), receipt: Some(receipt), trace })?;
                 }
                 if last {
                     self.sensors.send(SensorsMsg::BatchDone(in_flight.number))?;

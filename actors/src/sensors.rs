@@ -307,8 +307,7 @@ impl SensorsActor {
     ) -> Result<(), SensorsError> {
         let actor = self.start(state, myself, sensor).await?;
         let slot = &state.slots[sensor];
-        let from = if state.context.faults.lacks(Mechanism::SensorJournal) { slot.last_routed } else { slot.base_at };
-        for message in state.journal.replay(sensor, from, &slot.routed) {
+        for message in state.journal.replay(sensor, slot.base_at, &slot.routed) {
             let _ = actor.send_message(message);
         }
         Ok(())
@@ -524,6 +523,7 @@ impl SensorsState {
             match entry {
                 Entry::Batch(batch) => {
                     self.taps.take(&batch, &self.context.schema, Instant::now());
+                    self.context.traces.judged(&batch);
                     self.aggregator.send(AggregatorMsg::Fold(batch))?;
                 }
                 Entry::Cut(cut) => self.aggregator.send(AggregatorMsg::Cut(cut))?,

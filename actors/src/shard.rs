@@ -19,6 +19,7 @@ use crate::ports::clock::Clock;
 use crate::ports::faults::Faults;
 use crate::ports::work::Work;
 use crate::ring::Ring;
+use crate::traces::ShardTraces;
 
 /// The same for every box of a shard, and for all its incarnations.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct ShardContext {
     pub faults: Faults,
     /// The shard's figures.
     pub figures: Arc<ShardFigures>,
+    /// The traces of its epochs.
+    pub traces: ShardTraces,
 }
 
 /// Figures of one shard, written by its boxes, read by each other, the ops endpoint and the progress display.

@@ -38,6 +38,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use messages::{Assessed, CommitterMsg, EncodedEpoch, EncodedObject, EpochContent, EpochNumber, Receipts, SinksMsg};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
+use tracing::field::display;
 use tracing::{error, warn};
 
 pub use self::epoch::{Encoding, EpochContext, encode_epoch};
@@ -53,6 +54,7 @@ use crate::ports::aws::Failure;
 use crate::ports::faults::Mechanism;
 use crate::ports::objects::{Objects, Put};
 use crate::shard::{Hold, ShardContext};
+use crate::traces::UploadTrace;
 
 /// Fixed for the life of the process.
 #[derive(Clone, Debug)]
@@ -174,6 +176,7 @@ impl SinksState {
             previous_state: self.previous_state.clone(),
         };
         let (myself, work) = (self.myself.clone(), self.context.work);
+        let span = self.context.traces.begin(content.cut.epoch, "encode");
         self.tasks.spawn(async move {
             let receipts = content.receipts.clone();
             let began = Instant::now();
@@ -183,6 +186,7 @@ impl SinksState {
                 Err(panic) => Err(panic),
             };
             metrics::epoch_encoded(began.elapsed());
+            span.end_with(&encoded);
             // If the actor has ended, its successor encodes the epoch again.
             let _ = myself.send(SinksMsg::Encoded(encoded, receipts));
         });
@@ -209,8 +213,10 @@ impl SinksState {
         let myself = self.myself.clone();
         self.tasks.spawn(async move {
             // A panic would end this task alone, and the committer would wait for ever: it has to end the actor.
-            let result = AssertUnwindSafe(upload.epoch(&sealed)).catch_unwind().await;
+            let trace = UploadTrace::begin(&upload.context.traces, epoch);
+            let result = AssertUnwindSafe(upload.epoch(&sealed, &trace)).catch_unwind().await;
             let result = result.unwrap_or_else(|panic| Err(panic_text(panic.as_ref())));
+            trace.end(&result);
             let _ = myself.send(SinksMsg::UploadEnded(epoch, result));
         });
         Ok(())
@@ -235,37 +241,37 @@ struct Upload {
 }
 
 impl Upload {
-    async fn epoch(&self, sealed: &EncodedEpoch) -> Result<(), String> {
+    async fn epoch(&self, sealed: &EncodedEpoch, trace: &UploadTrace) -> Result<(), String> {
         let began = Instant::now();
         let lacks = |mechanism| self.context.faults.lacks(mechanism);
         if lacks(Mechanism::ManifestLast) {
-            self.object(&sealed.manifest).await?;
+            self.object(&sealed.manifest, trace).await?;
         }
-        stream::iter((0..sealed.objects.len()).map(|n| self.object(&sealed.objects[n])))
+        stream::iter((0..sealed.objects.len()).map(|n| self.object(&sealed.objects[n], trace)))
             .buffer_unordered(self.config.uploads_max.max(1))
             .try_collect::<()>()
             .await?;
         self.context.faults.hit("sinks.manifest", self.context.shard.short());
-        self.object(&sealed.manifest).await?;
+        self.object(&sealed.manifest, trace).await?;
         metrics::epoch_uploaded(&sealed.plan, began.elapsed());
         Ok(())
     }
 
-    async fn object(&self, object: &EncodedObject) -> Result<(), String> {
+    async fn object(&self, object: &EncodedObject, trace: &UploadTrace) -> Result<(), String> {
         self.context.faults.hit("sinks.object", self.context.shard.short());
         let planned = &object.planned;
+        trace.object(planned.zone, object.bytes.len());
         let mut backoff = Duration::from_millis(50);
         for attempt in 1.. {
             let put = self.objects.put_new(&planned.key, object.bytes.clone(), &planned.digest, planned.rows).await;
             self.context.figures.wrote();
             match put {
-                Ok(Put::Created) => {
+                Ok(put @ (Put::Created | Put::Same)) => {
                     self.context.figures.passed(Hold::Uploading);
-                    return Ok(());
-                }
-                Ok(Put::Same) => {
-                    self.context.figures.passed(Hold::Uploading);
-                    metrics::object_was_there();
+                    trace.stored(planned.zone);
+                    if put == Put::Same {
+                        metrics::object_was_there();
+                    }
                     return Ok(());
                 }
                 Ok(Put::Different) => {
@@ -281,7 +287,9 @@ impl Upload {
                 Err(error) => {
                     metrics::upload_retried(error.failure);
                     self.context.figures.held(Hold::Uploading, &error, self.context.clock.now_ms());
-                    warn!(shard = %self.context.shard, attempt, %error, "upload failed, trying again");
+                    trace.retried(planned.zone);
+                    let trace_id = trace.trace_id().map(display);
+                    warn!(shard = %self.context.shard, attempt, %error, trace_id, "upload failed, trying again");
                     // Out of retries, the bucket is asked as rarely as can be.
                     let pause = if self.objects.retries().take() { backoff } else { self.config.backoff_max };
                     tokio::time::sleep(self.context.chance.spread(pause)).await;

@@ -1,22 +1,24 @@
-//! Evidence of a run of real processes: bucket, lease table, stream, and the ledgers of the producers.
+//! Evidence of a run of real processes: bucket, lease table, stream, the ledgers of the producers, and the warehouse.
 //!
-//! **Owns** the reading of all four, through the SDK, as any client may.
+//! **Owns** the reading of all five: of the services through the SDK, as any client may; of the warehouse, from its file.
 //! **Promises** where the stream can be read whole, the evidence is exact: every record with its bytes. What was
 //! acknowledged and is not in the stream is told apart: it is the stream's loss, not the workers'.
 //! **Fails** with [`LoadError`]: what was not read must not look like something that is not there.
 //! **Not here**: the judging (`oracle.rs`).
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use actors::ports::aws::CallError;
 use actors::ports::leases::{LeaseError, LeaseTable};
 use actors::ports::stream::{ShardInfo, Stream};
 use aws_config::SdkConfig;
-use messages::Position;
+use messages::{EventSchema, Position};
 use sha2::{Digest, Sha256};
 
-use crate::oracle::{self, Evidence, LedgerFacts, Limits, LoadError, Record, Row, ShardNode, Verdict, Violation};
+use crate::oracle::{
+    self, Evidence, LedgerFacts, Limits, LoadError, Record, Row, ShardNode, Tables, Verdict, Violation,
+};
 
 /// Beyond, only what producers wrote down is compared: a stream in memory has its price.
 const STREAM_BYTES_MAX: usize = 1 << 30;
@@ -110,6 +112,19 @@ pub async fn gather(sdk: &SdkConfig, places: &Places) -> Result<Gathered, Gather
         }
     }
     Ok(Gathered { evidence, acked, lost })
+}
+
+/// Where the local cloud keeps its warehouse, and the schema in it that holds the tables.
+pub(crate) const WAREHOUSE_FILE: &str = "warehouse.duckdb";
+pub(crate) const WAREHOUSE_SCHEMA: &str = "mangrove";
+
+/// The tables of the warehouse in a folder of a local cloud that has ended; none if it has none.
+pub fn warehouse(data_dir: &Path, stream: &str, schema: &EventSchema) -> Result<Option<Tables>, LoadError> {
+    let file = data_dir.join(WAREHOUSE_FILE);
+    match file.exists() {
+        true => oracle::tables(&file, WAREHOUSE_SCHEMA, stream, schema),
+        false => Ok(None),
+    }
 }
 
 /// Bucket and lease table alone: what workers have written.

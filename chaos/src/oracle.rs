@@ -2,8 +2,8 @@
 //!
 //! **Owns** the checks, one file for each promise of `SEMANTICS.md`. Beyond those it names: MANIFEST (a manifest and its
 //! objects say the same), WRITE-ONCE (no object was ever replaced, none was written before its epoch was prepared),
-//! AGGREGATE and DIMENSION (windows and versions follow from the cleansed rows), and IDEMPOTENT (a restart without
-//! input writes nothing).
+//! AGGREGATE and DIMENSION (windows and versions follow from the cleansed rows), IDEMPOTENT (a restart without input
+//! writes nothing), and WAREHOUSE, INTERVAL and LEDGER (the tables follow from the lake).
 //!
 //! **Promises**
 //! - It reads as a consumer would: Parquet row by row, lines as lines. It takes no word of the product's but the
@@ -37,6 +37,7 @@ mod raw;
 mod replay;
 mod restart;
 mod state;
+mod warehouse;
 mod windows;
 
 mod load;
@@ -46,6 +47,7 @@ pub use self::load::{LedgerFacts, LoadError, collect, ledger};
 pub use self::replay::reference_states;
 pub use self::restart::nothing_new;
 pub use self::verdict::{Verdict, Violation};
+pub use self::warehouse::{Fact, Figures, Identity, Interval, Load, Tables, Window, tables};
 
 use messages::EventSchema;
 
@@ -67,5 +69,6 @@ pub fn judge(evidence: &Evidence, schema: &EventSchema) -> Verdict {
     checkpoint::check(&lake, &mut findings);
     owner::check(&lake, &mut findings);
     lineage::check(&lake, &mut findings);
+    warehouse::check(&lake, &mut findings);
     findings.into_verdict(&lake)
 }

@@ -50,6 +50,8 @@ pub struct Options {
     pub sensors: u32,
     /// Shards in the beginning.
     pub shards: u32,
+    /// Whether there is a warehouse.
+    pub warehouse: bool,
     /// Where everything goes; none is a temporary folder.
     pub data_dir: Option<PathBuf>,
 }

@@ -21,7 +21,11 @@ fn three_workers_survive_a_short_run() {
     let count = |fault: &str| report["faults"][fault].as_u64().unwrap_or(0);
     assert!(count("split") >= 2 && count("merge") >= 1, "{}", report["faults"]);
     assert!(report["acked"].as_u64() > Some(20_000), "{report}");
-    for promise in ["RAW-ONCE", "CLEAN-ONCE", "ORDER", "STATE", "CHECKPOINT"] {
+    assert!(count("actor_loader") >= 1, "{}", report["faults"]);
+    let warehouse = &report["verdict"]["warehouse"];
+    assert_eq!(warehouse["readings"], report["verdict"]["cleansed"], "{warehouse}");
+    assert_eq!(warehouse["epochs"], report["verdict"]["epochs"], "{warehouse}");
+    for promise in ["RAW-ONCE", "CLEAN-ONCE", "ORDER", "STATE", "CHECKPOINT", "WAREHOUSE", "INTERVAL", "LEDGER"] {
         let checked = report["verdict"]["checked"].as_array().unwrap();
         assert!(checked.iter().any(|id| id == promise), "{promise} was not checked: {checked:?}");
     }

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import tomllib
+import urllib.parse
 
 import helm_python as helm
 import kubernetes_validate
@@ -209,8 +210,14 @@ def fits_together(root):
         config = tomllib.loads(one(documents, "ConfigMap")["data"]["mangrove.toml"])
         drain = seconds(config["worker"]["drain_timeout"])
         before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-        if template["spec"]["terminationGracePeriodSeconds"] < drain + before + 5:
+        traces = config.get("traces", {})
+        flush = seconds(traces.get("flush_timeout", "2s")) if traces.get("endpoint") else 0
+        if template["spec"]["terminationGracePeriodSeconds"] < drain + before + flush + 5:
             said("workers are killed before they have drained")
+        if traces.get("endpoint") and policy:
+            port = urllib.parse.urlsplit(traces["endpoint"]).port
+            if port not in {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}:
+                said("the NetworkPolicy keeps the traces in")
         if int(config["ops"]["bind"].rsplit(":", 1)[1]) != container["ports"][0]["containerPort"]:
             said("the worker listens on another port than the container says")
 

@@ -88,6 +88,7 @@ CHECKS = [
         (TEMPLATES + "deployment.yaml", "httpGet: {path: /livez, port: ops}", "httpGet: {path: /livez, port: http}"),
         (TEMPLATES + "deployment.yaml", '{{ include "mangrove.grace" . }}', "30"),
         (TEMPLATES + "networkpolicy.yaml", '{{- include "mangrove.release" . | nindent 14 }}', "app: mangrove"),
+        (TEMPLATES + "networkpolicy.yaml", "{port: 4318, protocol: TCP}", "{port: 4317, protocol: TCP}"),
     ]),
     (chart.configures, [
         (TEMPLATES + "_helpers.tpl", '"allow_remote" true', '"allow_all" true'),

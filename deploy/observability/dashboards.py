@@ -288,6 +288,11 @@ RUNTIME = [
     ]),
     lines("Log lines left out", "A place in the code that has too much to say: see log.lines_max.",
           target(rate("mangrove_log_lines_left_out_total", "instance"), "{{instance}}"), "cps"),
+    lines("Traces: spans", "Sent to the collector and waiting to be, and lost, by cause. A collector that fails costs nothing else.", [
+        target(rate("mangrove_trace_spans_sent_total"), "sent a second"),
+        target(rate("mangrove_trace_spans_lost_total", "cause"), "lost a second: {{cause}}"),
+        target(f"sum({of('mangrove_trace_spans_waiting')})", "waiting"),
+    ]),
     lines("Uptime", "Since the process began.", target(f"time() - max by (instance) ({of('process_start_time_seconds')})", "{{instance}}"), "s"),
     panel("table", "Builds", "Which worker runs which version.",
           target(f"max by (instance, version) ({of('mangrove_build_info')})", format="table", instant=True), width=24),

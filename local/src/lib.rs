@@ -77,7 +77,7 @@ impl LocalOptions {
             data_dir,
             enforce_limits: false,
             faults: false,
-            warehouse_memory_mib: 512,
+            warehouse_memory_mib: 160,
             warehouse_threads: 2,
         }
     }

@@ -1,7 +1,7 @@
 //! What the alerts box can be told.
 
-use crate::Alert;
 use crate::epoch::Receipt;
+use crate::{Alert, TraceParent};
 
 /// The protocol of the alerts box.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub enum AlertsMsg {
         alert: Alert,
         /// Settled when it was handed to every transport; none for alerts that can be raised again from state.
         receipt: Option<Receipt>,
+        /// The span that its own stands below; none if it has none.
+        trace: Option<TraceParent>,
     },
     /// From the box's own task: one alert was delivered, or given up.
     Ended,

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::{GroupOutcome, Reason, SensorId, SequenceNumber, Verdict};
+use crate::{BatchTrace, GroupOutcome, Reason, SensorId, SequenceNumber, Verdict};
 
 /// One record as it came from the stream.
 #[derive(Clone, Debug)]
@@ -162,6 +162,8 @@ pub struct Batch {
     pub groups: Vec<Group>,
     /// Returned to the reader's budget once nobody needs the bytes any more.
     pub credit: Credit,
+    /// Its span; none if its epoch is not traced.
+    pub trace: Option<BatchTrace>,
 }
 
 impl Batch {

@@ -11,6 +11,7 @@ mod hash_range;
 mod ids;
 pub mod schema;
 mod suspect;
+mod trace;
 mod verdict;
 
 mod aggregator;
@@ -40,4 +41,5 @@ pub use self::sensor::{SensorChange, SensorMsg, SensorReading, SensorRecent, Sen
 pub use self::sensors::{SensorPage, SensorSummary, SensorsMsg};
 pub use self::sinks::SinksMsg;
 pub use self::suspect::{Caution, Suspect};
+pub use self::trace::{BatchTrace, SpanId, TraceId, TraceParent};
 pub use self::verdict::{Anomalies, Assessment, GroupOutcome, Reason, Verdict};

@@ -28,6 +28,7 @@ mod sources;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod units;
 mod warehouse;
 
@@ -49,6 +50,7 @@ use self::problems::Problems;
 pub use self::report::Report;
 use self::section::Reading;
 pub use self::sources::Sources;
+pub use self::traces::TracesSettings;
 pub use self::warehouse::WarehouseConfig;
 use crate::ops::OpsConfig;
 use crate::ops::admin::token::Token;
@@ -81,6 +83,8 @@ pub struct Config {
     pub warehouse_schema: String,
     /// What people know of sensors and places.
     pub metadata: MetadataConfig,
+    /// What is traced; none if nothing is.
+    pub traces: Option<TracesSettings>,
     /// Where the ops endpoint listens.
     pub ops_bind: SocketAddr,
     /// The base URL that other workers ask for the ops endpoint; none is where it listens.
@@ -184,8 +188,10 @@ impl Config {
         };
         let warehouse_schema = warehouse::namespace(&mut reading.section("warehouse"));
         let metadata = warehouse::metadata(&mut reading.section("metadata"), &worker.schema);
+        let traces = traces::read(&mut reading.section("traces"), sources, &worker.worker_id);
         let config = Self {
             worker,
+            traces,
             drain_timeout,
             threads,
             aws: edge::aws(&mut reading.section("aws")),

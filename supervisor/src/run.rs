@@ -12,11 +12,13 @@ use actors::loading::{Loading, LoadingPorts};
 use actors::ports::aws;
 use actors::ports::chance::Chance;
 use actors::ports::clock::Clock;
+use actors::ports::collector;
 use actors::ports::leases::LeaseTable;
 use actors::ports::objects::Objects;
 use actors::ports::stream::Stream;
 use actors::ports::warehouse::{SdkConfig, Warehouse};
 use actors::ports::work::Work;
+use actors::traces::Traces;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -39,6 +41,8 @@ pub struct Running {
     admin_addr: Option<SocketAddr>,
     ops_stop: watch::Sender<bool>,
     endpoints: Vec<JoinHandle<()>>,
+    /// Sends traces, if any are made: what stops it, and itself.
+    collector: Option<(watch::Sender<bool>, JoinHandle<()>)>,
 }
 
 /// The ops endpoint answers its last requests within this time.
@@ -58,6 +62,7 @@ impl Running {
         let sdk = aws::load(&config.aws).await;
         let objects = Objects::new(&sdk, &config.bucket_name);
         let faults = config.faults.clone();
+        let (traces, collector) = trace(config)?;
         let ports = WorkerPorts {
             stream: Stream::new(&sdk, &config.stream_name).with(faults.clone()),
             objects: objects.clone().with(faults.clone()),
@@ -68,6 +73,7 @@ impl Running {
             chance: Chance::system(),
             work: Work::Pool,
             faults: config.faults.clone(),
+            traces,
         };
         let loading = ports.loading.as_ref().map(|(loading, _)| loading.clone());
         let settings = WorkerConfig { address: config.advertised(ops_addr), ..config.worker() };
@@ -98,7 +104,7 @@ impl Running {
         let served = "ops endpoint ended";
         endpoints.push(tokio::spawn(async move { log_end(ops::serve(listener, state, stopped).await, served) }));
         info!(%ops_addr, worker_id = config.worker().worker_id, "worker started");
-        Ok(Self { worker, objects, loading, ops_addr, admin_addr, ops_stop, endpoints })
+        Ok(Self { worker, objects, loading, ops_addr, admin_addr, ops_stop, endpoints, collector })
     }
 
     /// The worker.
@@ -146,6 +152,13 @@ impl Running {
     /// did not finish in time.
     pub async fn drain(&mut self, within: Duration) -> Result<Vec<String>, CliError> {
         let late = self.worker.drain(within).await.map_err(|e| CliError::internal(e.to_string()));
+        if let Some((stop, sending)) = self.collector.take() {
+            // It keeps to `traces.flush_timeout` itself, and counts what it could not send.
+            stop.send_replace(true);
+            if let Err(error) = sending.await {
+                error!(%error, "sending traces ended");
+            }
+        }
         self.ops_stop.send_replace(true);
         for mut endpoint in self.endpoints.drain(..) {
             if tokio::time::timeout(OPS_STOP_MAX, &mut endpoint).await.is_err() {
@@ -154,6 +167,15 @@ impl Running {
         }
         late
     }
+}
+
+/// Begins to send traces, if any are wanted.
+fn trace(config: &Config) -> Result<(Traces, Option<(watch::Sender<bool>, JoinHandle<()>)>), CliError> {
+    let Some(settings) = &config.traces else { return Ok((Traces::off(), None)) };
+    let (ended, collector) = collector::open(settings.collector.clone()).map_err(CliError::configuration)?;
+    let traces = Traces::new(settings.traces.clone(), Clock::system(), Chance::system(), ended);
+    let (stop, stopped) = watch::channel(false);
+    Ok((traces, Some((stop, tokio::spawn(collector.run(stopped))))))
 }
 
 async fn listen(key: &str, bind: SocketAddr) -> Result<(TcpListener, SocketAddr), CliError> {

@@ -207,6 +207,7 @@ impl Shard {
 
     async fn start_committer(self, context: StartContext, alerts: Address<AlertsMsg>) -> Result<ActorCell, StartError> {
         self.context.figures.rewound();
+        self.context.traces.rewound();
         let (lease, unsettled) = match self.recover_patiently().await {
             Ok(lease) => {
                 let (resending, unsettled) = resend::resend(&self.context, &self.ports.objects, &lease.row, &alerts);

@@ -30,6 +30,7 @@ use actors::ports::transports::Transport;
 use actors::ports::work::Work;
 use actors::sensor::SensorRules;
 use actors::shard::{ShardContext, ShardFigures};
+use actors::traces::Traces;
 use messages::{EventSchema, HashRange};
 use ractor::{ActorCell, ActorRef};
 use tokio::sync::watch;
@@ -103,6 +104,8 @@ pub struct WorkerPorts {
     pub work: Work,
     /// Crash points to trigger; none outside tests.
     pub faults: Faults,
+    /// Where the spans of traces go.
+    pub traces: Traces,
 }
 
 /// A running worker.
@@ -483,6 +486,7 @@ fn shard(
         work: ports.work,
         faults: ports.faults.clone(),
         figures: Arc::new(ShardFigures::default()),
+        traces: ports.traces.of_shard(ports.stream.name(), info.shard.as_str()),
     };
     let ports = ShardPorts {
         stream: ports.stream.clone(),
@@ -512,6 +516,7 @@ fn alerts(
 ) -> ChildSpec {
     let (config, transports, clock) = (config.alerts.clone(), ports.transports.clone(), ports.clock.clone());
     let (figures, recent, chance) = (figures.clone(), recent.clone(), ports.chance.clone());
+    let traces = ports.traces.clone();
     let start = move |context: StartContext| {
         let args = AlertsArgs {
             transports: transports.clone(),
@@ -519,6 +524,7 @@ fn alerts(
             chance: chance.clone(),
             figures: figures.clone(),
             recent: recent.clone(),
+            traces: traces.clone(),
             node: context.node.clone(),
         };
         let actor = AlertsActor { config: config.clone() };

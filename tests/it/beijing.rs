@@ -1,6 +1,7 @@
 //! GOAL    280,512 recorded readings of eight stations: every record is in the raw zone once, every reading lands as it
 //!         was recorded, in order, and the hourly and daily aggregates are right (RAW-ONCE, CLEAN-ONCE, COMPLETE, ORDER).
-//!         The same replay once more says that there is nothing left to do, and adds no object.
+//!         The same replay once more says that there is nothing left to do, and adds no object. The warehouse answers a
+//!         question about every station and month as the files do.
 //! METHOD  The files go through the replayer, the local cloud and a worker. The raw zone is held against the ledger,
 //!         the cleansed zone against the files, the aggregates against SQL over the files in an engine of its own.
 
@@ -12,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use actors::ports::warehouse::Cell;
 use fleet::{FleetReport, Ledger, Line, Outcome, Progress, ReplayMapping, ReplayOptions, Target, run_replay};
 use mangrove_tests::lake::Lake;
 use mangrove_tests::world::{STREAM, Setup, World, finish};
@@ -58,6 +60,13 @@ async fn eight_stations_land_once_and_add_up() {
     assert!(lake.files("", "") == objects, "the second replay has added objects");
     println!("the same once more in {:.1?}", began.elapsed());
 
+    let began = Instant::now();
+    let loading = world.loading(&setup.schema, "");
+    loading.ensure_tables().await.unwrap();
+    loading.load_all(Duration::from_secs(120)).await.unwrap();
+    println!("loaded in {:.1?}", began.elapsed());
+    let months = months_in_warehouse(&world).await;
+
     // The hourly windows take about as long as everything else.
     std::thread::scope(|threads| {
         threads.spawn(|| timed("hourly aggregates", || aggregates_are_right(&lake, &recorded(), "hourly", 3_600)));
@@ -65,7 +74,38 @@ async fn eight_stations_land_once_and_add_up() {
         timed("raw zone", || raw_is_what_was_acknowledged(&lake, &ledger));
         timed("cleansed zone", || cleansed_is_what_was_recorded(&lake, &reference));
         timed("daily aggregates", || aggregates_are_right(&lake, &reference, "daily", 86_400));
+        timed("months", || months_are_right(&months, &reference));
     });
+}
+
+/// Station and month: readings, readings with a value, and their sum, least and greatest.
+async fn months_in_warehouse(world: &World) -> Vec<(String, i64, [i64; 2], [f64; 3])> {
+    let month = "CAST(EXTRACT(year FROM event_time) * 100 + EXTRACT(month FROM event_time) AS BIGINT)";
+    let sql = format!(
+        "SELECT sensor_id, {month} AS month, COUNT(*) AS n, COUNT(pm25) AS measured, SUM(CAST(pm25 AS DOUBLE PRECISION)) AS total, \
+         MIN(pm25) AS least, MAX(pm25) AS most FROM mangrove.sensor_readings GROUP BY 1, 2 ORDER BY 1, 2"
+    );
+    let rows = world.analyst().ask(&sql).await;
+    let row = |row: &Vec<Cell>| {
+        let float = |n: usize| match &row[n] {
+            Cell::Float(x) => *x,
+            other => panic!("no number: {other:?}"),
+        };
+        let whole = |n: usize| row[n].as_i64().unwrap();
+        (row[0].as_str().unwrap().to_owned(), whole(1), [whole(2), whole(3)], [float(4), float(5), float(6)])
+    };
+    rows.iter().map(row).collect()
+}
+
+fn months_are_right(found: &[(String, i64, [i64; 2], [f64; 3])], reference: &Reference) -> usize {
+    let expected = reference.months("pm25");
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!((&found.0, found.1, found.2), (&expected.0, expected.1, expected.2));
+        let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-9 * b.abs();
+        assert!(found.3.iter().zip(&expected.3).all(close), "{found:?} is not {expected:?}");
+    }
+    found.len()
 }
 
 /// Runs a check that tells how much it has checked.

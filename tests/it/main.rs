@@ -19,3 +19,4 @@ mod sensor_panic;
 mod star;
 mod tidy;
 mod warehouse;
+mod warehouse_faults;

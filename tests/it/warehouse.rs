@@ -11,7 +11,7 @@ use std::time::Duration;
 use actors::loading::{Loading, Turn};
 use actors::warehouse::Mode;
 use mangrove_tests::history::{history, setup};
-use mangrove_tests::warehouse::assert_same_as_lake;
+use mangrove_tests::warehouse::{assert_same_as_lake, loader_config};
 use mangrove_tests::world::{BUCKET, Setup, World, caught_up, copy_folder, finish, stocked};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -196,7 +196,7 @@ async fn one_worker_loads_and_another_follows() {
     let (second, third) = second.split_at(put.len() / 3);
     let of = |worker_id, faults: &str| Setup {
         worker_id,
-        loads: true,
+        loads: Some(loader_config()),
         faults: faults.into(),
         age_max: Duration::from_millis(300),
         ..setup()

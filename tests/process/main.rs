@@ -12,6 +12,7 @@ mod log;
 mod operate;
 mod poison;
 mod run_against_local;
+mod traces;
 
 use mangrove_tests::process::Call;
 

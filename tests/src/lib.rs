@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on shall say where")]
 
+pub mod apart;
+pub mod collector;
+pub mod faults;
 pub mod history;
 pub mod judge;
 pub mod lake;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use actors::aggregator::WindowsConfig;
 use actors::alerts::AlertsConfig;
 use actors::committer::CommitterConfig;
+use actors::loader::LoaderConfig;
 use actors::loading::{Loading, LoadingConfig};
 use actors::ports::aws::{self, AwsSettings};
 use actors::ports::chance::Chance;
@@ -25,6 +26,8 @@ use actors::reader::ReaderConfig;
 use actors::reader::decode::DecodeLimits;
 use actors::sensors::SensorsConfig;
 use actors::sinks::{Encoding, SinksConfig};
+use actors::traces::Traces;
+use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard};
@@ -34,10 +37,11 @@ use supervisor::leases::{LeasesConfig, Patience, Rules};
 use supervisor::shard::ShardConfig;
 use supervisor::supervision::watchdog::WatchdogConfig;
 use supervisor::supervision::{RestartPolicy, Scope, SupervisorConfig};
-use supervisor::worker::{Worker, WorkerConfig, WorkerPorts};
+use supervisor::worker::{Worker, WorkerConfig, WorkerError, WorkerPorts};
 
+use crate::faults::CloudFaults;
 use crate::lake::Lake;
-use crate::warehouse::{Analyst, loader_config, loading};
+use crate::warehouse::{Analyst, loading};
 
 /// Partition key and data.
 pub type Record = (String, Vec<u8>);
@@ -50,7 +54,7 @@ pub struct World {
     pub cloud: LocalCloud,
     dir: PathBuf,
     kinesis: aws_sdk_kinesis::Client,
-    sdk: aws_config::SdkConfig,
+    sdk: SdkConfig,
 }
 
 /// What differs from test to test.
@@ -67,8 +71,9 @@ pub struct Setup {
     pub sensors: SensorsConfig,
     pub memory_budget: u64,
     pub transports: Vec<Transport>,
-    /// Whether the worker loads the warehouse.
-    pub loads: bool,
+    /// When the worker loads the warehouse; none if it does not.
+    pub loads: Option<LoaderConfig>,
+    pub traces: Traces,
 }
 
 impl Default for Setup {
@@ -93,7 +98,8 @@ impl Default for Setup {
             sensors,
             memory_budget: 128 << 20,
             transports: Vec::new(),
-            loads: false,
+            loads: None,
+            traces: Traces::off(),
         }
     }
 }
@@ -101,14 +107,9 @@ impl Default for Setup {
 impl World {
     pub async fn new(dir: &Path, shards: u32) -> Self {
         let bind = "127.0.0.1:0".parse().unwrap();
-        let options = LocalOptions::new(bind, dir.to_owned());
+        let options = LocalOptions { faults: true, ..LocalOptions::new(bind, dir.to_owned()) };
         let cloud = LocalCloud::start(options).await.unwrap();
-        let sdk = aws::load(&AwsSettings {
-            region: None,
-            endpoint_url: Some(cloud.endpoint_url()),
-            attempt_timeout: Duration::from_secs(10),
-        })
-        .await;
+        let sdk = clients(cloud.endpoint_url()).await;
         provision::stream(&sdk, STREAM, shards).await.unwrap();
         provision::bucket(&sdk, BUCKET).await.unwrap();
         let kinesis = aws_sdk_kinesis::Client::new(&sdk);
@@ -204,20 +205,18 @@ impl World {
         self.try_worker(setup).await.unwrap()
     }
 
-    pub async fn try_worker(&self, setup: &Setup) -> Result<Worker, supervisor::worker::WorkerError> {
-        let faults = Faults::parse(&setup.faults).unwrap();
-        let ports = WorkerPorts {
-            stream: Stream::new(&self.sdk, STREAM).with(faults.clone()),
-            objects: Objects::new(&self.sdk, BUCKET).with(faults.clone()),
-            leases: LeaseTable::new(&self.sdk, "leases").with(Chance::system(), faults.clone()),
-            loading: setup.loads.then(|| (self.loading(&setup.schema, &setup.faults), loader_config())),
-            transports: setup.transports.clone().into(),
-            clock: Clock::system(),
-            chance: Chance::system(),
-            work: Work::Pool,
-            faults,
-        };
-        Worker::start(config(setup), ports).await
+    pub async fn try_worker(&self, setup: &Setup) -> Result<Worker, WorkerError> {
+        start_worker(&self.sdk, setup).await
+    }
+
+    /// What the cloud can be made to do wrong.
+    pub fn faults(&self) -> CloudFaults {
+        CloudFaults::of(self.cloud.endpoint_url())
+    }
+
+    /// What every client of this cloud is made from.
+    pub fn sdk(&self) -> &SdkConfig {
+        &self.sdk
     }
 
     /// What loads the stream into the warehouse.
@@ -248,6 +247,33 @@ impl World {
     pub fn lake(&self) -> Lake {
         Lake::read(&self.dir.join("s3").join(BUCKET))
     }
+}
+
+/// What every client of a cloud is made from. Clients of one share their connections.
+pub async fn clients(endpoint_url: String) -> SdkConfig {
+    let (endpoint_url, attempt_timeout) = (Some(endpoint_url), Duration::from_secs(10));
+    aws::load(&AwsSettings { region: None, endpoint_url, attempt_timeout }).await
+}
+
+/// Starts a worker with these clients.
+pub async fn start_worker(sdk: &SdkConfig, setup: &Setup) -> Result<Worker, WorkerError> {
+    let faults = Faults::parse(&setup.faults).unwrap();
+    let ports = WorkerPorts {
+        stream: Stream::new(sdk, STREAM).with(faults.clone()),
+        objects: Objects::new(sdk, BUCKET).with(faults.clone()),
+        leases: LeaseTable::new(sdk, "leases").with(Chance::system(), faults.clone()),
+        loading: setup
+            .loads
+            .clone()
+            .map(|loads| (loading(sdk, STREAM, BUCKET, &setup.schema, &setup.faults, |_| {}), loads)),
+        transports: setup.transports.clone().into(),
+        clock: Clock::system(),
+        chance: Chance::system(),
+        work: Work::Pool,
+        faults,
+        traces: setup.traces.clone(),
+    };
+    Worker::start(config(setup), ports).await
 }
 
 /// How many records the next call takes: 5 MiB and 500 records are the service's limits.

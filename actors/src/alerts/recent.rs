@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use messages::Alert;
+use messages::{Alert, TraceId};
 use serde::Serialize;
 
 use crate::ring::Ring;
@@ -42,6 +42,8 @@ pub struct AlertLine {
     pub done_ms: Option<i64>,
     /// What a receiver last said against it.
     pub error: Option<String>,
+    /// Its trace, from the page that its reading came with to the receivers; none if it has none.
+    pub trace_id: Option<TraceId>,
 }
 
 /// The last alerts.
@@ -68,10 +70,10 @@ impl RecentAlerts {
         self.raised.load(Ordering::Relaxed)
     }
 
-    pub(super) fn raise(&self, alert: &Alert, outcome: AlertOutcome, now_ms: i64) {
+    pub(super) fn raise(&self, alert: &Alert, outcome: AlertOutcome, now_ms: i64, trace_id: Option<TraceId>) {
         self.raised.fetch_add(1, Ordering::Relaxed);
         let alert = alert.clone();
-        self.lines.push(AlertLine { alert, outcome, raised_ms: now_ms, done_ms: None, error: None });
+        self.lines.push(AlertLine { alert, outcome, raised_ms: now_ms, done_ms: None, error: None, trace_id });
     }
 
     pub(super) fn retrying(&self, id: &str, error: &str) {

@@ -4,9 +4,9 @@
 //! failures have no shard: one series of a thousand shards each is one that nobody looks at and everybody pays for.
 
 use messages::{AlertKind, Reason};
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
-use super::FAILURES;
+use super::{FAILURES, SPAN_LOSSES};
 
 /// How a metric moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +130,13 @@ const FAMILIES: &[Family] = &[
         "time in one handler, by kind of box: its count is the rate, its sum the share of time that boxes are busy",
     ),
     Family::counter("mangrove_actor_restarts_total", &["kind"], "restarts of boxes, by kind"),
+    Family::counter("mangrove_trace_spans_sent_total", &[], "spans of traces that the collector took"),
+    Family::counter(
+        "mangrove_trace_spans_lost_total",
+        &["cause"],
+        "spans of traces that will never reach the collector; nothing else is lost with them",
+    ),
+    Family::gauge("mangrove_trace_spans_waiting", &[], "spans of traces that wait to be sent"),
 ];
 
 /// All metrics of the boxes.
@@ -148,6 +155,10 @@ pub fn describe() {
         counter!("mangrove_alerts_total", "kind" => kind.as_str()).increment(0);
         counter!("mangrove_alerts_shed_total", "kind" => kind.as_str()).increment(0);
     }
+    for cause in SPAN_LOSSES {
+        counter!("mangrove_trace_spans_lost_total", "cause" => cause).increment(0);
+    }
+    gauge!("mangrove_trace_spans_waiting").set(0.0);
     for reason in Reason::ALL {
         counter!("mangrove_quarantined_total", "reason" => reason.as_str()).increment(0);
     }

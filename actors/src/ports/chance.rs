@@ -1,4 +1,5 @@
-//! Chance, as a value that is handed down: nonces and jitter are the only uses that the product has for it.
+//! Chance, as a value that is handed down: nonces, jitter and the ids of traces are the only uses that
+//! the product has for it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +18,11 @@ impl Chance {
     /// Takes its numbers, all 64 bits equally likely, from this function.
     pub fn from_fn(next: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self(Arc::new(next))
+    }
+
+    /// A number, all 64 bits equally likely.
+    pub fn bits(&self) -> u64 {
+        (self.0)()
     }
 
     /// A number in `[0, 1)`.

@@ -11,19 +11,24 @@ pub struct Clock(Arc<dyn Fn() -> i64 + Send + Sync>);
 impl Clock {
     /// The machine's own clock.
     pub fn system() -> Self {
-        Self::from_fn(|| {
+        Self(Arc::new(|| {
             let since = SystemTime::now().duration_since(UNIX_EPOCH);
-            since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
-        })
+            since.map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX))
+        }))
     }
 
-    /// A clock that asks this function.
+    /// A clock that asks this function for milliseconds.
     pub fn from_fn(now_ms: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
-        Self(Arc::new(now_ms))
+        Self(Arc::new(move || now_ms().saturating_mul(1_000)))
     }
 
     /// Milliseconds since 1970.
     pub fn now_ms(&self) -> i64 {
+        self.now_us().div_euclid(1_000)
+    }
+
+    /// Microseconds since 1970, for the spans of traces.
+    pub fn now_us(&self) -> i64 {
         (self.0)()
     }
 }

@@ -176,7 +176,7 @@ impl BatchBuilder<'_> {
                 Group { sensor, hash_key, rows: start..order.len() }
             })
             .collect();
-        Batch { records: self.records, rows: self.rows, rejects: self.rejects, order, groups, credit }
+        Batch { records: self.records, rows: self.rows, rejects: self.rejects, order, groups, credit, trace: None }
     }
 
     fn reject(&mut self, record: u32, sub: u32, span: Range<usize>, reason: Reason, detail: String) {

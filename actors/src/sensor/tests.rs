@@ -150,6 +150,7 @@ fn batch(rows: &[Row], first: usize) -> Batch {
         order: numbers.collect(),
         groups: vec![Group { sensor: id(), hash_key: 0, rows: 0..rows.len() }],
         credit: Credit::none(),
+        trace: None,
     }
 }
 

@@ -86,7 +86,7 @@ impl SensorsActor {
             slot.silent = true;
             let alert = heartbeat_alert(sensor, &state.context.shard, None, last, silent_ms, timeout);
             // No receipt: whoever owns the shard next finds the silence again by itself.
-            state.alerts.send(AlertsMsg::Send { alert, receipt: None })?;
+            state.alerts.send(AlertsMsg::Send { alert, receipt: None, trace: None })?;
         }
         Ok(())
     }

@@ -138,6 +138,7 @@ mod tests {
             order: Vec::new(),
             groups: Vec::new(),
             credit: messages::Credit::none(),
+            trace: None,
         };
         let schema = EventSchema::built_in("climate").unwrap();
         taps.take(&InFlight::new(1, empty), &schema, now + IDLE + Duration::from_secs(1));

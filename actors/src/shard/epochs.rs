@@ -5,7 +5,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use messages::{CutReason, EpochPlan};
+use messages::{CutReason, EpochPlan, TraceId};
 use serde::Serialize;
 
 use crate::ring::Ring;
@@ -62,6 +62,8 @@ pub struct EpochLine {
     pub uploaded_ms: Option<i64>,
     /// When the checkpoint moved past it.
     pub committed_ms: Option<i64>,
+    /// Its trace; none if it has none.
+    pub trace_id: Option<TraceId>,
 }
 
 /// The epoch that is being read.
@@ -146,6 +148,7 @@ impl EpochLog {
                 objects: plan.objects.len() as u64,
                 to: plan.cut.to.to_string(),
                 prepared_ms: Some(now_ms),
+                trace_id: line.trace_id,
                 ..EpochLine::begun(epoch, plan.cut.reason, line.cut_ms)
             };
         };
@@ -154,6 +157,13 @@ impl EpochLog {
             let mut line = EpochLine::begun(epoch, plan.cut.reason, now_ms);
             fill(&mut line);
             self.lines.push(line);
+        }
+    }
+
+    /// It has a trace.
+    pub(crate) fn traced(&self, epoch: u64, trace: Option<TraceId>) {
+        if trace.is_some() {
+            self.lines.change(|line| line.epoch == epoch, |line| line.trace_id = trace);
         }
     }
 
@@ -202,6 +212,7 @@ impl EpochLine {
             prepared_ms: None,
             uploaded_ms: None,
             committed_ms: None,
+            trace_id: None,
         }
     }
 }

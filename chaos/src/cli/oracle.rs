@@ -1,6 +1,6 @@
 //! `chaos oracle`: judges what a run has left in a folder.
 //!
-//! **Owns** a local cloud on that folder, for as long as it is read.
+//! **Owns** a local cloud on that folder, for as long as it is read; then the file of its warehouse, if there is one.
 //! **Promises** nothing in the folder is changed by the reading.
 //! **Fails** where the folder, the ledger or the stream is missing.
 //! **Not here**: the judging (`oracle.rs`).
@@ -16,7 +16,7 @@ use local::{LocalCloud, LocalOptions};
 use messages::EventSchema;
 use supervisor::cli::CliError;
 
-use crate::evidence::{Gathered, Places, gather};
+use crate::evidence::{Gathered, Places, gather, warehouse};
 use crate::oracle::{Verdict, judge};
 
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -63,7 +63,9 @@ pub(super) fn run(flags: Flags) -> Result<ExitCode, CliError> {
     if !flags.data_dir.is_dir() {
         return Err(CliError::environment(format!("--data-dir {}: no such folder", flags.data_dir.display())));
     }
-    let gathered = super::runtime()?.block_on(load(&flags))?;
+    let mut gathered = super::runtime()?.block_on(load(&flags))?;
+    let tables = warehouse(&flags.data_dir, &flags.stream, &schema).map_err(CliError::environment)?;
+    gathered.evidence.warehouse = tables;
     let mut verdict = judge(&gathered.evidence, &schema);
     gathered.add_to(&mut verdict);
     match flags.json {
@@ -104,6 +106,25 @@ async fn load(flags: &Flags) -> Result<Gathered, CliError> {
     Ok(gathered)
 }
 
+/// What there is to tell of the warehouse; nothing if nobody looked.
+fn warehouse_figures(verdict: &Verdict) -> Vec<(&'static str, u64)> {
+    let Some(figures) = verdict.warehouse else { return Vec::new() };
+    vec![
+        ("readings", figures.readings),
+        ("versions", figures.versions),
+        ("windows", figures.windows),
+        ("windows recomputed by SQL", figures.recomputed),
+        ("alerts", figures.alerts),
+        ("epochs", figures.epochs),
+        ("loads", figures.loads),
+        ("epochs put aside", figures.put_aside),
+        ("missing", figures.missing),
+        ("doubled", figures.doubled),
+        ("unexpected", figures.unexpected),
+        ("altered", figures.altered),
+    ]
+}
+
 fn table(verdict: &Verdict) -> String {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED).set_header(["what", "figure"]);
@@ -122,6 +143,9 @@ fn table(verdict: &Verdict) -> String {
         ("out of order", verdict.out_of_order),
     ] {
         table.add_row([what.to_owned(), figure.to_string()]);
+    }
+    for (what, figure) in warehouse_figures(verdict) {
+        table.add_row([format!("warehouse: {what}"), figure.to_string()]);
     }
     for (promise, n) in &verdict.found {
         table.add_row([format!("violations of {promise}"), n.to_string()]);

@@ -23,7 +23,7 @@ Examples:
 
 Every few seconds something is broken: a worker is killed, stopped for longer than others wait, or asked to end; an
 actor is killed; the stream is split or merged; services throttle, fail, hang, or lose their answers. Then all comes to
-rest, and the oracle judges what is in the bucket. The same seed chooses the same faults at the same times; what they
+rest, and the oracle judges what is in the bucket and in the warehouse. The same seed chooses the same faults at the same times; what they
 hit depends on the processes.")]
 pub(super) struct Flags {
     /// How long things are broken
@@ -47,12 +47,23 @@ pub(super) struct Flags {
     /// Shards in the beginning
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=32))]
     shards: u32,
+    /// Load the warehouse too, break its loader and its Data API, and judge its tables: on or off
+    #[arg(long, value_name = "on|off", default_value = "on", value_parser = on_or_off, action = clap::ArgAction::Set)]
+    warehouse: bool,
     /// Where logs, ledger and data go; must be new or empty [default: a temporary folder, removed if all is well]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Print the verdict as JSON on stdout
     #[arg(long)]
     json: bool,
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("write on or off".to_owned()),
+    }
 }
 
 /// Runs it to its verdict.
@@ -65,6 +76,7 @@ pub(super) fn run(flags: Flags) -> Result<ExitCode, CliError> {
         rate: flags.rate,
         sensors: flags.sensors,
         shards: flags.shards,
+        warehouse: flags.warehouse,
         data_dir: flags.data_dir,
     };
     let report = super::runtime()?.block_on(async {

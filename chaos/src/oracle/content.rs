@@ -13,6 +13,7 @@ use messages::schema::FieldKind;
 use super::table::{Cells, Read};
 
 /// A digest in the making. The hasher's keys are fixed: the same in every process.
+#[derive(Clone)]
 pub(super) struct Content(DefaultHasher);
 
 impl Content {
@@ -52,7 +53,19 @@ impl Content {
         self.0.finish()
     }
 
-    fn add(&mut self, value: impl Hash) {
+    /// All that a warehouse has of a cleansed row, but its version.
+    pub(super) fn fact(mut self, score: f64, anomalies: i64, late: bool, quality: &str, arrival_us: i64) -> u64 {
+        self.add((score.to_bits(), anomalies, late, quality, arrival_us));
+        self.0.finish()
+    }
+
+    /// The rest of a version of a sensor.
+    pub(super) fn version(mut self, changed: &str, arrival_us: i64) -> u64 {
+        self.add((changed, arrival_us));
+        self.0.finish()
+    }
+
+    pub(super) fn add(&mut self, value: impl Hash) {
         value.hash(&mut self.0);
     }
 }

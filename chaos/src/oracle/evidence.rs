@@ -11,6 +11,8 @@ use actors::ports::leases::LeaseRow;
 use actors::reader::decode::DecodeLimits;
 use bytes::Bytes;
 
+use super::warehouse::Tables;
+
 /// A record that was acknowledged, or that is known to be stored.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -134,6 +136,8 @@ pub struct Evidence {
     pub drained: bool,
     /// The bucket.
     pub objects: BTreeMap<String, Bytes>,
+    /// The warehouse in the end; none where there was none, or nobody looked.
+    pub warehouse: Option<Tables>,
     /// Every shard that there was; shards that are not in it have no parents.
     pub lineage: Vec<ShardNode>,
     /// Every write to the lease table, in the order in which they were applied.

@@ -7,7 +7,7 @@
 
 mod keys;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use messages::{EpochPlan, EventSchema, Zone};
@@ -31,6 +31,8 @@ pub(super) struct Lake<'a> {
     pub(super) objects: BTreeMap<&'a str, Object<'a>>,
     /// The records by shard and place; those of which no place can be read are left out.
     pub(super) stored: Vec<Stored>,
+    /// The ids of all alerts.
+    pub(super) alerts: BTreeSet<String>,
     /// The rows of all tables.
     pub(super) rows: Rows,
 }
@@ -82,7 +84,8 @@ impl<'a> Lake<'a> {
         let chains = chains(plans, &shards, findings);
         let objects = objects(evidence, &shards, &chains, findings);
         let stored = stored(evidence, &shards, findings);
-        Self { evidence, schema, shards, chains, objects, stored, rows: Rows::default() }
+        let (alerts, rows) = (BTreeSet::new(), Rows::default());
+        Self { evidence, schema, shards, chains, objects, stored, alerts, rows }
     }
 
     /// The epoch of this number, if there is one.

@@ -33,6 +33,14 @@ pub enum LoadError {
     /// The bucket is larger than what one verdict may take.
     #[error("the bucket holds more than {BUCKET_BYTES_MAX} bytes")]
     TooLarge,
+    /// The file of the warehouse cannot be read, or is not what it should be.
+    #[error("the warehouse in {path:?}: {problem}")]
+    Warehouse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A ledger says something that no producer writes.
     #[error("{path:?}: {problem}")]
     Nonsense {

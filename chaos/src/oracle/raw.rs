@@ -211,6 +211,7 @@ fn alerts(lake: &mut Lake<'_>, findings: &mut Findings) {
             Err(problem) => findings.add("ALERT", || format!("{key} cannot be read: {problem}")),
         }
     }
+    lake.alerts = ids.into_keys().collect();
     findings.checked("ALERT");
 }
 

@@ -44,6 +44,8 @@ pub(super) struct Reading {
     pub(super) event_time_us: i64,
     pub(super) device_sequence: Option<i64>,
     pub(super) content: u64,
+    /// The digest of all that a warehouse has of a cleansed row, but its version.
+    pub(super) fact: u64,
     pub(super) epoch: u64,
     pub(super) object: u32,
     pub(super) shard: u32,
@@ -74,6 +76,9 @@ pub(super) struct Version {
     pub(super) sub: u32,
     pub(super) version: i64,
     pub(super) valid_from_us: i64,
+    /// A digest of the attributes.
+    pub(super) content: u64,
+    pub(super) epoch: Option<u64>,
     pub(super) object: u32,
 }
 

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::lake::Lake;
+use super::warehouse::Figures;
 
 /// Violations of one promise that are told in full: the rest is likely more of the same.
 const KEPT_MAX: u64 = 20;
@@ -72,6 +73,9 @@ pub struct Verdict {
     pub explained: u64,
     /// Sensors on shards that do not descend from one another: no order is promised for them.
     pub unordered_sensors: u64,
+
+    /// What was found in the warehouse; none if nobody looked.
+    pub warehouse: Option<Figures>,
 
     /// The promises that the evidence allowed to check.
     pub checked: BTreeSet<&'static str>,

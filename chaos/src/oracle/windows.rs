@@ -36,7 +36,8 @@ pub(super) fn difference(row: &WindowRow, values: &[f64]) -> Option<String> {
     differing.next().map(|(what, said, is)| format!("its {what} is {said}, that of its values is {is}"))
 }
 
-fn close(a: f64, b: f64, scale: f64) -> bool {
+/// Equal but for rounding at this scale.
+pub(super) fn close(a: f64, b: f64, scale: f64) -> bool {
     // Equal infinities have no difference.
     a == b || (a - b).abs() <= TOLERANCE * scale.max(b.abs())
 }

@@ -55,6 +55,8 @@ pub(super) struct Driver {
     /// Starts that failed because a service did.
     pub(super) failed_starts: u64,
     pub(super) violations: Vec<Violation>,
+    /// How long it took in the end until all was in the warehouse.
+    pub(super) loaded: Option<Duration>,
     planner: Planner,
     reshard: Reshard,
     http: reqwest::Client,
@@ -81,7 +83,8 @@ impl Driver {
             passed_over: 0,
             failed_starts: 0,
             violations: Vec::new(),
-            planner: Planner::new(options.seed),
+            loaded: None,
+            planner: Planner::new(options.seed, options.warehouse),
             reshard: Reshard::new(&scene.sdk, STREAM),
             http,
             leases: LeaseTable::new(&scene.sdk, &scene.config.leases_table),

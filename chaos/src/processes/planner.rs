@@ -16,12 +16,17 @@ pub(super) const SHARDS_MIN: usize = 3;
 
 const SHARD_BOXES: [&str; 5] = ["reader", "sensors", "aggregator", "sinks", "committer"];
 const WORKER_BOXES: [&str; 3] = ["leases", "shards", "alerts"];
-const SERVICES: [&str; 3] = ["kinesis", "dynamodb", "s3"];
+const SERVICES: [&str; 4] = ["kinesis", "dynamodb", "s3", WAREHOUSE];
+/// The last of the services; not every run has one.
+const WAREHOUSE: &str = "redshift";
+/// In every bag of a run with a warehouse: its loader is killed, and it misbehaves.
+pub(super) const LOADER: &str = "loader";
 const KINDS: [&str; 5] = ["throttle", "error", "lose_reply", "delay", "timeout_before"];
 /// Of every bag: windows are one kind of trouble of many.
 const WINDOWS: usize = 5;
 /// A short run has to have these: place in the run and fault.
-const FORCED: [(usize, Fault); 3] = [(1, Fault::Split), (3, Fault::Split), (6, Fault::Merge)];
+const FORCED: [(usize, Fault); 4] =
+    [(1, Fault::Split), (2, Fault::WorkerBox(LOADER)), (3, Fault::Split), (6, Fault::Merge)];
 /// How long `timeout_before` keeps a caller waiting: longer than the callers' patience of 5 s.
 const SILENCE_MS: u64 = 6_000;
 
@@ -72,6 +77,7 @@ pub(super) struct Situation {
 pub(super) struct Planner {
     faults: StdRng,
     targets: StdRng,
+    warehouse: bool,
     bag: Vec<Fault>,
     n: usize,
 }
@@ -102,16 +108,17 @@ impl Fault {
 }
 
 impl Planner {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64, warehouse: bool) -> Self {
         let (faults, targets) = (StdRng::seed_from_u64(seed), StdRng::seed_from_u64(!seed));
-        Self { faults, targets, bag: Vec::new(), n: 0 }
+        Self { faults, targets, warehouse, bag: Vec::new(), n: 0 }
     }
 
     /// The next fault.
     pub(super) fn next(&mut self, situation: Situation) -> Fault {
         let forced = FORCED.iter().find(|(place, _)| *place == self.n).map(|(_, fault)| fault.clone());
         self.n += 1;
-        if let Some(fault) = forced.filter(|fault| fault.is_possible(situation)) {
+        let has = |fault: &Fault| self.warehouse || *fault != Fault::WorkerBox(LOADER);
+        if let Some(fault) = forced.filter(|fault| has(fault) && fault.is_possible(situation)) {
             return fault;
         }
         if self.bag.is_empty() {
@@ -144,6 +151,11 @@ impl Planner {
             let window = self.window();
             self.bag.push(Fault::Window(window));
         }
+        if self.warehouse {
+            self.bag.extend([Fault::WorkerBox(LOADER), Fault::WorkerBox(LOADER)]);
+            let window = self.window();
+            self.bag.push(Fault::Window(Window { service: WAREHOUSE, ..window }));
+        }
         self.bag.shuffle(&mut self.faults);
     }
 
@@ -155,7 +167,7 @@ impl Planner {
             "timeout_before" => Some(SILENCE_MS),
             _ => None,
         };
-        let service = SERVICES[rng.random_range(0..SERVICES.len())];
+        let service = SERVICES[rng.random_range(0..SERVICES.len() - usize::from(!self.warehouse))];
         Window { service, kind, probability: rng.random_range(0.05..0.3), delay_ms, seed: rng.random_range(0..1 << 32) }
     }
 }
@@ -169,7 +181,7 @@ mod tests {
     const CALM: Situation = Situation { spare_worker: true, open_shards: 4 };
 
     fn names(seed: u64, n: usize) -> Vec<String> {
-        let mut planner = Planner::new(seed);
+        let mut planner = Planner::new(seed, true);
         (0..n).map(|_| planner.next(CALM).name()).collect()
     }
 
@@ -182,11 +194,24 @@ mod tests {
     #[test]
     fn everything_comes_up() {
         let names: BTreeSet<String> = names(7, 60).into_iter().collect();
-        for name in
-            ["worker_kill", "worker_pause", "worker_terminate", "actor_leases", "actor_committer", "actor_sensor"]
-        {
+        for name in [
+            "worker_kill",
+            "worker_pause",
+            "worker_terminate",
+            "actor_leases",
+            "actor_committer",
+            "actor_sensor",
+            "actor_loader",
+        ] {
             assert!(names.contains(name), "{name}: {names:?}");
         }
+    }
+
+    #[test]
+    fn a_run_without_a_warehouse_breaks_none() {
+        let mut planner = Planner::new(7, false);
+        let names: Vec<String> = (0..200).map(|_| planner.next(CALM).name()).collect();
+        assert!(!names.iter().any(|name| name.contains(LOADER) || name.starts_with(WAREHOUSE)), "{names:?}");
     }
 
     #[test]
@@ -200,7 +225,7 @@ mod tests {
 
     #[test]
     fn the_last_worker_is_left_alone() {
-        let mut planner = Planner::new(7);
+        let mut planner = Planner::new(7, true);
         for _ in 0..100 {
             let fault = planner.next(Situation { spare_worker: false, open_shards: SHARDS_MAX });
             assert!(!matches!(fault, Fault::Kill | Fault::Pause | Fault::Terminate | Fault::Split), "{fault:?}");

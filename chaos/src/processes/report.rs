@@ -53,6 +53,8 @@ pub struct Report {
     pub(super) recovery: BTreeMap<Cause, Times>,
     /// From the end of the producer until all was committed.
     pub caught_up_ms: Option<u64>,
+    /// From the end of the workers until all was in the warehouse; none without one.
+    pub loaded_ms: Option<u64>,
     /// Records that the stream has acknowledged.
     pub acked: u64,
     /// Records that were stored and that no consumer finds.
@@ -116,9 +118,11 @@ impl Report {
             let Times { count, p50_ms, p99_ms, max_ms } = times;
             line(format_args!("  {cause:<11?} x {count:<3} p50 {p50_ms} ms, p99 {p99_ms} ms, max {max_ms} ms"));
         }
-        let caught_up = self.caught_up_ms.map_or_else(|| "never".to_owned(), |ms| format!("after {ms} ms"));
+        let after = |ms: Option<u64>| ms.map_or_else(|| "never".to_owned(), |ms| format!("after {ms} ms"));
+        let loaded = self.verdict.warehouse.map_or_else(String::new, |_| format!(", loaded {}", after(self.loaded_ms)));
         line(format_args!(
-            "caught up {caught_up}; checked {}",
+            "caught up {}{loaded}; checked {}",
+            after(self.caught_up_ms),
             self.verdict.checked.iter().copied().collect::<Vec<_>>().join(", ")
         ));
         line(format_args!(
@@ -133,6 +137,23 @@ impl Report {
             self.missing,
             self.doubled
         ));
+        if let Some(found) = &self.verdict.warehouse {
+            line(format_args!(
+                "warehouse: readings {}, versions {}, windows {}, alerts {}, epochs {} in {} loads, put aside {}, missing {}, \
+                 doubled {}, unexpected {}, altered {}",
+                found.readings,
+                found.versions,
+                found.windows,
+                found.alerts,
+                found.epochs,
+                found.loads,
+                found.put_aside,
+                found.missing,
+                found.doubled,
+                found.unexpected,
+                found.altered
+            ));
+        }
         for violation in &self.violations {
             line(format_args!("{}: {}", violation.invariant, violation.what));
         }

@@ -10,21 +10,27 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use actors::loading::Loading;
 use actors::ports::aws::{self, AwsSettings};
 use aws_config::SdkConfig;
 use supervisor::cli::CliError;
 use supervisor::config::{Config, Sources};
+use supervisor::run;
 use tempfile::TempDir;
 
 use super::Options;
-use super::child::{Child, OnLine};
+use super::child::{Child, OnLine, Signal};
 use super::journal::Journal;
 use crate::evidence::Places;
 use crate::oracle::Limits;
 
 pub(super) const STREAM: &str = "events";
 pub(super) const BUCKET: &str = "lake";
+/// The folder of the local cloud.
+const CLOUD: &str = "cloud";
 const START_MAX: Duration = Duration::from_secs(30);
+/// Time to write everything into its files.
+const CLOSE_MAX: Duration = Duration::from_secs(60);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
 
@@ -52,13 +58,13 @@ impl Scene {
                 *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(url);
             }
         });
-        let (cloud, shards) = (text("cloud"), options.shards.to_string());
+        let (cloud, shards) = (text(CLOUD), options.shards.to_string());
         let args = ["local", "--bind", "127.0.0.1:0", "--data-dir", &cloud, "--stream", STREAM, "--shards", &shards];
         let args = strings(&[&args, ["--bucket", BUCKET, "--faults"].as_slice()].concat());
         let mut local = Child::start("local", &args, &folder.join("local.log"), on_line)?;
         let endpoint_url = first(&printed, &mut local, "the local cloud's address").await?;
         let file = folder.join("mangrove.toml");
-        fs::write(&file, config_text(&endpoint_url)).map_err(|error| failed(&file, error))?;
+        fs::write(&file, config_text(&endpoint_url, options.warehouse)).map_err(|error| failed(&file, error))?;
         let config = Config::load(&Sources::of_file(Some(file)).host_name("chaos"))?.config;
         let settings =
             AwsSettings { region: None, endpoint_url: Some(endpoint_url.clone()), attempt_timeout: ATTEMPT_TIMEOUT };
@@ -107,6 +113,24 @@ impl Scene {
         }
     }
 
+    /// What loads the warehouse, if there is one.
+    pub(super) fn loading(&self) -> Result<Option<Loading>, CliError> {
+        Ok(run::loading(&self.config, &self.sdk)?.map(|(loading, _)| loading))
+    }
+
+    /// Ends the cloud in good order, so that its files can be read.
+    pub(super) async fn close(&mut self) -> Result<(), CliError> {
+        self.local.signal(Signal::Term)?;
+        match self.local.end(CLOSE_MAX).await? {
+            Some(_) => Ok(()),
+            None => Err(CliError::internal(format!("the local cloud has not ended {CLOSE_MAX:?} after SIGTERM"))),
+        }
+    }
+
+    pub(super) fn data_dir(&self) -> PathBuf {
+        self.folder.join(CLOUD)
+    }
+
     /// Ends the cloud. The folder is kept if it was asked for, or if it is needed.
     pub(super) fn strike(self, keep: bool) -> Option<PathBuf> {
         self.local.kill();
@@ -133,11 +157,20 @@ fn folder(options: &Options) -> Result<(PathBuf, Option<TempDir>), CliError> {
 
 /// Short epochs, so that many are under way when something breaks. Reads are as frequent as the local cloud's small
 /// pages ask for: once it has seen a record of 1 MiB it answers with 40 records at most.
-fn config_text(endpoint_url: &str) -> String {
+///
+/// Loads are frequent too, and a loader that stands still is followed as soon as the clients' patience allows.
+fn config_text(endpoint_url: &str, warehouse: bool) -> String {
+    let warehouse = match warehouse {
+        true => {
+            "warehouse.enabled = true\nwarehouse.workgroup = \"local\"\nwarehouse.load_interval = \"2s\"\n\
+             warehouse.failover_after = \"10s\"\nwarehouse.backoff_max = \"2s\"\nwarehouse.statement_timeout = \"20s\"\n"
+        }
+        false => "",
+    };
     format!(
         "stream.name = \"{STREAM}\"\nbucket.name = \"{BUCKET}\"\nschema.use = \"climate\"\n\
          aws.endpoint_url = \"{endpoint_url}\"\nops.bind = \"127.0.0.1:0\"\nepoch.age_max = \"2s\"\n\
-         log.format = \"json\"\nreader.poll_interval = \"50ms\"\n"
+         log.format = \"json\"\nreader.poll_interval = \"50ms\"\n{warehouse}"
     )
 }
 

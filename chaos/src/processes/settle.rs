@@ -20,10 +20,12 @@ use super::driver::{Driver, END_MAX, STALL_MAX};
 use super::report::Report;
 use super::scene::STREAM;
 use super::workers::State;
-use crate::evidence::{gather, stored};
-use crate::oracle::{Evidence, Verdict, Violation, judge, ledger, nothing_new};
+use crate::evidence::{gather, stored, warehouse};
+use crate::oracle::{Evidence, LoadError, Verdict, Violation, judge, ledger, nothing_new};
 
 const CATCH_UP_MAX: Duration = Duration::from_secs(60);
+/// What is left to load when the workers have ended is what they committed last.
+const LOAD_MAX: Duration = Duration::from_secs(60);
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// The producer sends what is queued, and gives up what is not taken.
 const FLEET_END_MAX: Duration = Duration::from_secs(60);
@@ -39,16 +41,23 @@ pub(super) async fn settle(mut driver: Driver) -> Result<Report, CliError> {
     let caught_up = driver.catch_up().await?;
     driver.end_workers().await?;
     driver.say("reading what is there");
-    let gathered = gather(&driver.scene.sdk, &driver.scene.places()).await.map_err(CliError::environment)?;
+    let mut gathered = gather(&driver.scene.sdk, &driver.scene.places()).await.map_err(CliError::environment)?;
     let idle = driver.restart_for_nothing(&gathered.evidence).await?;
+    // The file of the warehouse is the cloud's as long as that runs.
+    driver.scene.close().await?;
     driver.say("judging");
-    let (acked, schema) = (gathered.acked, driver.scene.config.schema().clone());
+    let (acked, schema, data_dir) = (gathered.acked, driver.scene.config.schema().clone(), driver.scene.data_dir());
     let judged = tokio::task::spawn_blocking(move || {
+        gathered.evidence.warehouse = warehouse(&data_dir, STREAM, &schema)?;
         let mut verdict = judge(&gathered.evidence, &schema);
         gathered.add_to(&mut verdict);
-        verdict
+        Ok::<_, LoadError>(verdict)
     });
-    let verdict = judged.await.map_err(|error| CliError::internal(format!("the oracle: {error}")))?;
+    let judged = judged.await.map_err(|error| CliError::internal(format!("the oracle: {error}")))?;
+    let verdict = judged.map_err(CliError::environment)?;
+    if driver.options.warehouse && verdict.warehouse.is_none_or(|found| found.readings == 0) {
+        driver.violation("WAREHOUSE", "nothing was ever loaded".to_owned());
+    }
     Ok(driver.conclude(seconds, caught_up, acked, idle, verdict))
 }
 
@@ -142,9 +151,31 @@ impl Driver {
         }
         // Long enough for an epoch that should not be.
         tokio::time::sleep(self.scene.config.worker().shard.committer.age_max * WATCHED_EPOCHS).await;
+        self.until_loaded().await?;
         self.end_workers().await?;
         let after = stored(&self.scene.sdk, &self.scene.places()).await.map_err(CliError::environment)?;
         Ok(nothing_new(before, &after))
+    }
+
+    /// LIVE: waits until all that is committed is loaded: what the workers committed last, when they ended, too.
+    async fn until_loaded(&mut self) -> Result<(), CliError> {
+        let Some(loading) = self.scene.loading()? else { return Ok(()) };
+        let began = Instant::now();
+        loop {
+            let waits = match loading.next_batch(1).await {
+                Ok(None) => {
+                    self.loaded = Some(began.elapsed());
+                    return Ok(());
+                }
+                Ok(Some((batch, left))) => format!("{:?}, and {left} behind it", batch.epochs.first()),
+                Err(error) => error.to_string(),
+            };
+            if began.elapsed() > LOAD_MAX {
+                self.violation("LIVE", format!("not all is loaded after {LOAD_MAX:?}: {waits}"));
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
     }
 
     fn conclude(
@@ -173,6 +204,7 @@ impl Driver {
             error_lines: counts.errors,
             recovery: self.scene.journal.times(),
             caught_up_ms: caught_up.map(|time| time.as_millis() as u64),
+            loaded_ms: self.loaded.map(|time| time.as_millis() as u64),
             acked,
             missing: 0,
             doubled: 0,

@@ -15,6 +15,7 @@ use actors::ports::objects::Objects;
 use actors::ports::stream::Stream;
 use actors::ports::transports::Transport;
 use actors::ports::work::Work;
+use actors::traces::Traces;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 use supervisor::worker::{Worker, WorkerPorts};
@@ -95,6 +96,7 @@ impl Host {
                 chance,
                 work: Work::Inline,
                 faults,
+                traces: Traces::off(),
             };
             match Worker::start(settings::worker(&worker_id), ports).await {
                 Ok(worker) => *lock(&left.worker) = Some(Arc::new(worker)),

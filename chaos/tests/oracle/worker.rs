@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::honest::assert_clean;
 
-async fn evidence(sdk: &SdkConfig) -> Evidence {
+pub(crate) async fn evidence(sdk: &SdkConfig) -> Evidence {
     let (stream, leases) = (Stream::new(sdk, STREAM), LeaseTable::new(sdk, "leases"));
     let decode = DecodeLimits { record_bytes_max: 256 << 10, events_per_record_max: 1_000, depth_max: 64 };
     let mut evidence = Evidence {

@@ -1,6 +1,6 @@
-//! Where alerts, calls and questions may go: URLs, topics, hosts.
+//! Where alerts, traces, calls and questions may go: URLs, topics, hosts.
 //!
-//! **Promises** an alert is never sent to a link-local address (the cloud's metadata service hands out credentials
+//! **Promises** nothing is ever sent to a link-local address (the cloud's metadata service hands out credentials
 //! there), and credentials never go over an open network in the clear.
 //! **Not here**: addresses that a host name resolves to at run time; an egress policy has to judge those.
 
@@ -17,10 +17,19 @@ const TOKEN_CHARS_MIN: usize = 16;
 
 /// A receiver of alerts. The problem never quotes the address, which may hold a token.
 pub(super) fn receiver(text: &str) -> Result<(), String> {
+    sent_to(text, "alerts are")
+}
+
+/// A collector of traces. The problem never quotes the address, which may hold a token.
+pub(super) fn collector(text: &str) -> Result<(), String> {
+    sent_to(text, "traces are")
+}
+
+fn sent_to(text: &str, what_is: &str) -> Result<(), String> {
     let url = web_address(text)?;
     let host = url.host_str().unwrap_or_default().trim_end_matches('.');
     if ip_of(&url).is_some_and(is_metadata) || METADATA_NAMES.contains(&host) {
-        return Err(format!("{host} is a link-local or metadata address; alerts are never sent there"));
+        return Err(format!("{host} is a link-local or metadata address; {what_is} never sent there"));
     }
     if url.scheme() == "http" && has_credentials(&url) && !is_loopback(&url) {
         return Err(format!("sends credentials to {host} in the clear; use https"));

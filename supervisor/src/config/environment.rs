@@ -44,6 +44,7 @@ fn typed(default: &Value, text: &str) -> Value {
     let as_text = || Value::String(text.to_owned());
     match default {
         Value::Integer(_) => text.trim().replace('_', "").parse().map_or_else(|_| as_text(), Value::Integer),
+        Value::Float(_) => text.trim().parse().map_or_else(|_| as_text(), Value::Float),
         Value::Boolean(_) => text.trim().parse().map_or_else(|_| as_text(), Value::Boolean),
         Value::Array(_) => list(text),
         _ => as_text(),

@@ -131,6 +131,12 @@ fn times(config: &Config, relations: &mut Relations<'_>) {
     relations.must(timeout <= retry_for, &["alerts.timeout", "alerts.retry_for"], || {
         format!("alerts.timeout ({timeout:?}) must not exceed alerts.retry_for ({retry_for:?})")
     });
+    if let Some(traces) = &config.traces {
+        let (batch, queue) = (traces.collector.batch_max, traces.collector.queue_max);
+        relations.must(batch <= queue, &["traces.batch_max", "traces.queue_max"], || {
+            format!("traces.batch_max ({batch}) must not exceed traces.queue_max ({queue})")
+        });
+    }
     relations.must(alerts.backoff_max <= retry_for, &["alerts.backoff_max", "alerts.retry_for"], || {
         format!("alerts.backoff_max ({:?}) must not exceed alerts.retry_for ({retry_for:?})", alerts.backoff_max)
     });

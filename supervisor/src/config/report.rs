@@ -11,7 +11,8 @@ use super::addresses::redacted;
 use super::layers::{Entry, Values};
 
 /// Values that can hold credentials. All are addresses but the token, which is nothing that can be shown in part.
-const SECRET: [&str; 4] = ["alerts.webhooks", "alerts.alertmanagers", "aws.endpoint_url", "admin.token"];
+const SECRET: [&str; 5] =
+    ["alerts.webhooks", "alerts.alertmanagers", "aws.endpoint_url", "traces.endpoint", "admin.token"];
 
 /// Sources are aligned behind values up to this width.
 const VALUE_WIDTH: usize = 40;

@@ -157,6 +157,22 @@ impl Section<'_> {
         })
     }
 
+    /// A part of all: 0 is none, 1 is all.
+    pub(super) fn share(&mut self, key: &str) -> f64 {
+        self.read(key, |found| {
+            let number = match found.value {
+                Value::Float(number) => Some(*number),
+                Value::Integer(0) => Some(0.0),
+                Value::Integer(1) => Some(1.0),
+                _ => None,
+            };
+            match number.filter(|number| (0.0..=1.0).contains(number)) {
+                Some(number) => Ok(number),
+                None => found.wrong("a number from 0 to 1, such as 0.1"),
+            }
+        })
+    }
+
     pub(super) fn bytes<N: TryFrom<u64>>(&mut self, key: &str, bounds: RangeInclusive<u64>) -> N {
         self.read(key, |found| {
             let bytes = match found.value {

@@ -41,8 +41,9 @@ impl Sources {
     pub fn of_process(file: Option<PathBuf>) -> Self {
         // Not `std::env::vars`, which panics on any variable that is not UTF-8, ours or not.
         let variables = std::env::vars_os().filter_map(|(name, value)| {
-            let name = name.into_string().ok().filter(|name| name.starts_with("MANGROVE_"))?;
-            Some((name, value.to_string_lossy().into_owned()))
+            let name = name.into_string().ok()?;
+            let ours = name.starts_with("MANGROVE_") || name.starts_with("OTEL_");
+            ours.then(|| (name, value.to_string_lossy().into_owned()))
         });
         Self { file, host_name: host_name(), ..Self::default() }.environment(variables)
     }
@@ -63,9 +64,13 @@ impl Sources {
         self
     }
 
+    /// A variable that another convention than ours has a name for.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        self.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     pub(super) fn faults(&self, problems: &mut Problems) -> Faults {
-        let variable = self.environment.iter().find(|(name, _)| name == "MANGROVE_FAULTS");
-        let plan = self.fault_plan.as_deref().or(variable.map(|(_, plan)| plan.as_str()));
+        let plan = self.fault_plan.as_deref().or(self.variable("MANGROVE_FAULTS"));
         Faults::parse(plan.unwrap_or_default()).unwrap_or_else(|error| {
             problems.add_at("MANGROVE_FAULTS", "", error.to_string());
             Faults::none()

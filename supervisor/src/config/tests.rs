@@ -318,3 +318,54 @@ fn other_workers_are_told_an_address_that_they_can_ask() {
         World::complete(&format!("ops.advertise = \"{wrong}\"")).has_problem(&["ops.advertise: ", "an IP address"]);
     }
 }
+
+#[test]
+fn traces_are_off_until_somebody_takes_them() {
+    assert!(World::complete("").load().config.traces.is_none());
+    assert!(
+        World::complete("traces.endpoint = \"http://127.0.0.1:4318\"\ntraces.sample_ratio = 0")
+            .load()
+            .config
+            .traces
+            .is_none()
+    );
+    let world = World::complete("traces.endpoint = \"http://127.0.0.1:4318\"").environment(&[
+        ("MANGROVE_TRACES__SAMPLE_RATIO", "0.5"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "k8s.pod.name=worker-0, service.name=other"),
+        ("OTEL_SERVICE_NAME", "mangrove-eu"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20hunter2"),
+    ]);
+    let Effective { config, report } = world.load();
+    let traces = config.traces.unwrap();
+    assert_eq!(
+        (traces.traces.sample_ratio, traces.collector.endpoint.as_str()),
+        (0.5, "http://127.0.0.1:4318/v1/traces")
+    );
+    let resource: Vec<(&str, &str)> = traces.collector.resource.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    for pair in [
+        ("service.name", "mangrove-eu"),
+        ("k8s.pod.name", "worker-0"),
+        ("service.instance.id", "host-1"),
+        ("host.name", "host-1"),
+    ] {
+        assert!(resource.contains(&pair), "{pair:?} in {resource:?}");
+    }
+    assert_eq!(resource.iter().filter(|(key, _)| *key == "service.name").count(), 1);
+    assert_eq!(traces.collector.headers, [("authorization".to_owned(), "Bearer hunter2".to_owned())]);
+    assert!(!report.to_toml().contains("hunter2"));
+
+    for (more, parts) in [
+        ("traces.endpoint = \"127.0.0.1:4317\"", ["traces.endpoint: must ", "https://host/path"]),
+        ("traces.endpoint = \"http://169.254.169.254/x\"", ["traces.endpoint: ", "traces are never sent there"]),
+        ("traces.sample_ratio = 2", ["traces.sample_ratio: must be a number from 0 to 1", "not 2"]),
+        ("traces.ids = \"b3\"", ["traces.ids: must be one of \"w3c\", \"xray\"", "not \"b3\""]),
+    ] {
+        World::complete(more).has_problem(&parts);
+    }
+    let small = "traces.endpoint = \"http://127.0.0.1:4318\"\ntraces.queue_max = 100";
+    World::complete(small).has_problem(&["traces.queue_max: traces.batch_max (512)", "traces.queue_max (100)"]);
+    let headers = [("OTEL_EXPORTER_OTLP_HEADERS", "hunter2")];
+    let world = World::complete("traces.endpoint = \"http://127.0.0.1:4318\"").environment(&headers);
+    world.has_problem(&["OTEL_EXPORTER_OTLP_HEADERS: must be", "percent-encoded"]);
+    assert!(!world.problems().concat().contains("hunter2"));
+}

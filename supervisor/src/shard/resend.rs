@@ -80,7 +80,7 @@ async fn send(unsent: Unsent, alerts: &Address<AlertsMsg>, receipts: &Receipts) 
         while receipts.outstanding() > WAITING_MAX {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-        alerts.send(AlertsMsg::Send { alert, receipt: Some(receipts.issue()) })?;
+        alerts.send(AlertsMsg::Send { alert, receipt: Some(receipts.issue()), trace: None })?;
     }
     Ok(())
 }

@@ -96,6 +96,21 @@ impl Reference {
         self.db.query_row(sql, [], |row| row.get(0)).unwrap()
     }
 
+    /// Station and month of UTC, in order: readings, readings with a value of this field, its sum, least and greatest.
+    pub(super) fn months(&self, field: &str) -> Vec<(String, i64, [i64; 2], [f64; 3])> {
+        let sql = format!(
+            "SELECT station, CAST(strftime('%Y%m', t, 'unixepoch') AS INTEGER) AS month, count(*), count({field}),
+                    sum({field}), min({field}), max({field})
+             FROM recorded GROUP BY station, month ORDER BY station, month"
+        );
+        let mut query = self.db.prepare(&sql).unwrap();
+        let months = query.query_map([], |row| {
+            let floats = [row.get(4)?, row.get(5)?, row.get(6)?];
+            Ok((row.get(0)?, row.get(1)?, [row.get(2)?, row.get(3)?], floats))
+        });
+        months.unwrap().map(Result::unwrap).collect()
+    }
+
     /// How many readings have a value outside its valid range.
     pub(super) fn n_out_of_range(&self) -> i64 {
         let within = FIELDS.map(|(_, name, low, high)| format!("coalesce({name} BETWEEN {low:?} AND {high:?}, 1)"));

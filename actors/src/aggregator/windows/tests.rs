@@ -71,7 +71,8 @@ fn in_flight(rows: &[Row]) -> InFlight {
         ],
     };
     let records = rows.iter().map(record).collect();
-    let batch = Batch { records, rows: columns, rejects: Vec::new(), order, groups, credit: Credit::none() };
+    let batch =
+        Batch { records, rows: columns, rejects: Vec::new(), order, groups, credit: Credit::none(), trace: None };
     let in_flight = InFlight::new(0, batch);
     for group in 0..in_flight.batch.groups.len() {
         let verdict = |at: &u32| match rows[*at as usize].clean {

@@ -59,8 +59,6 @@ mechanisms! {
     EmptyShardEnds = "empty-shard-never-ends",
     /// A restarted sensor begins with its state.
     SensorState = "sensor-restarts-empty",
-    /// A restarted sensor gets the readings since its state again.
-    SensorJournal = "sensor-journal-lost",
     /// Writes of a lease are on condition that nobody else wrote.
     LeaseCondition = "no-lease-condition",
     /// After a failed condition the nonce tells whether it was our own write.

@@ -171,7 +171,7 @@ fn batch(records: Vec<RawRecord>, rejects: Vec<Reject>, readings: &[(u32, u32, R
         order.extend((0..n as u32).filter(|&row| readings[row as usize].3.sensor == reading.sensor));
         groups.push(Group { sensor: SensorId::new(&reading.sensor), hash_key: 0, rows: start..order.len() });
     }
-    Batch { records, rows, rejects, order, groups, credit: Credit::none() }
+    Batch { records, rows, rejects, order, groups, credit: Credit::none(), trace: None }
 }
 
 fn settle(in_flight: &InFlight, readings: &[(u32, u32, Range<usize>, &Reading)]) {

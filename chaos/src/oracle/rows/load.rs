@@ -14,6 +14,9 @@ use super::super::place::Place;
 use super::super::table::{Cells, Read, Table};
 use super::{Landed, NOBODY, Reading, Rows, Version, WindowRow};
 
+/// Arrivals are milliseconds in the lake.
+const US_PER_MS: i64 = 1_000;
+
 /// An object to be read.
 pub(super) struct Job<'a> {
     pub(super) lake: &'a Lake<'a>,
@@ -59,6 +62,7 @@ impl Job<'_> {
             event_time_us: 0,
             device_sequence: None,
             content: 0,
+            fact: 0,
             epoch: self.object.epoch.unwrap_or(0),
             object: rows.last_key(),
             shard,
@@ -87,6 +91,7 @@ pub(super) fn cleansed(job: &Job<'_>, table: Table, rows: &mut Rows) -> Read<u64
     let [score, anomalies, version, late] =
         [columns::ANOMALY_SCORE, columns::ANOMALIES, columns::SENSOR_VERSION, columns::LATE].map(|n| table.column(n));
     let (score, anomalies, version, late) = (score?, anomalies?, version?, late?);
+    let arrival = table.column(columns::ARRIVAL_TIME)?;
     let fields = job.lake.schema.fields.iter().map(|field| Ok((field.kind, table.column(&field.name)?)));
     let fields = fields.collect::<Read<Vec<_>>>()?;
     let aggregated: Vec<usize> = job.lake.schema.aggregated().map(|(index, _)| fields[index].1).collect();
@@ -105,7 +110,15 @@ pub(super) fn cleansed(job: &Job<'_>, table: Table, rows: &mut Rows) -> Read<u64
             content.stored(*kind, &cells, *column)?;
         }
         content.identity(cells.text_or_null(event_id)?, row.device_sequence);
-        row.content = content.assessment(cells.number(score)?, cells.whole(anomalies)?, number);
+        let (score, anomalies) = (cells.number(score)?, cells.whole(anomalies)?);
+        row.fact = match job.lake.evidence.warehouse {
+            None => 0,
+            Some(_) => {
+                let quality = quality(row.late, anomalies);
+                content.clone().fact(score, anomalies, row.late, quality, cells.whole(arrival)? * US_PER_MS)
+            }
+        };
+        row.content = content.assessment(score, anomalies, number);
         row.numbers = rows.numbers.len() as u32;
         for column in &aggregated {
             rows.numbers.push(cells.number_or_null(*column)?.unwrap_or(f64::NAN));
@@ -115,6 +128,15 @@ pub(super) fn cleansed(job: &Job<'_>, table: Table, rows: &mut Rows) -> Read<u64
         found += 1;
     }
     Ok(found)
+}
+
+/// What analysts filter by.
+fn quality(late: bool, anomalies: i64) -> &'static str {
+    match (late, anomalies) {
+        (true, _) => "late",
+        (false, 0) => "good",
+        (false, _) => "suspect",
+    }
 }
 
 pub(super) fn quarantine(job: &Job<'_>, table: Table, rows: &mut Rows) -> Read<u64> {
@@ -151,18 +173,28 @@ pub(super) fn duplicates(job: &Job<'_>, table: Table, rows: &mut Rows) -> Read<u
 pub(super) fn dimensions(job: &Job<'_>, table: Table, rows: &mut Rows) -> Read<u64> {
     let origin = Origin::of(&table)?;
     let (sensor, version) = (table.column(columns::SENSOR_ID)?, table.column(columns::VERSION)?);
-    let valid_from = table.column(columns::VALID_FROM)?;
+    let (valid_from, changed) = (table.column(columns::VALID_FROM)?, table.column(columns::CHANGED)?);
+    let arrival = table.column(columns::ARRIVAL_TIME)?;
+    let fields = job.lake.schema.tracked().map(|(_, field)| Ok((field.kind, table.column(&field.name)?)));
+    let fields = fields.collect::<Read<Vec<_>>>()?;
     let mut found = 0;
     for cells in table {
         let cells = cells?;
         let (shard, place, sub) = origin.read(job, &cells)?;
+        let (name, valid_from_us) = (cells.text(sensor)?, cells.whole(valid_from)?);
+        let mut content = Content::of(name, valid_from_us);
+        for (kind, column) in &fields {
+            content.stored(*kind, &cells, *column)?;
+        }
         let version = Version {
-            sensor: rows.sensors.number(cells.text(sensor)?),
+            sensor: rows.sensors.number(name),
             shard,
             place,
             sub,
             version: cells.whole(version)?,
-            valid_from_us: cells.whole(valid_from)?,
+            valid_from_us,
+            content: content.version(cells.text(changed)?, cells.whole(arrival)? * US_PER_MS),
+            epoch: job.object.epoch,
             object: rows.last_key(),
         };
         rows.versions.push(version);

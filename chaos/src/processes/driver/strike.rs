@@ -15,12 +15,12 @@ use supervisor::cli::CliError;
 
 use super::Driver;
 use crate::processes::child::Signal;
-use crate::processes::planner::{Fault, Situation};
+use crate::processes::planner::{Fault, LOADER, Situation};
 use crate::processes::reshard::Reshard;
 use crate::processes::stalls::Cause;
 use crate::processes::workers::State;
 
-/// As a share of the failover time: others have taken the shards by then.
+/// As a share of the failover time: others have taken over by then.
 const PAUSE: f64 = 1.5;
 /// A worker that was killed comes back before or after its shards were taken.
 const RESTART_MS_MAX: u64 = 5_000;
@@ -102,7 +102,7 @@ impl Driver {
                 self.scene.journal.stall(Cause::Kill, now, shards, Some(&incarnation));
             }
             Fault::Pause => {
-                let failover = self.scene.config.worker().leases.patience.worker;
+                let failover = self.failover();
                 self.workers[n].signal(Signal::Stop, State::Paused(now + failover.mul_f64(PAUSE)))?;
                 self.scene.journal.stall(Cause::Pause, now, shards, None);
             }
@@ -112,6 +112,16 @@ impl Driver {
             }
         }
         Ok(Some(what))
+    }
+
+    /// For how long others wait: for a worker, or, every second time, for a loader, which is longer.
+    fn failover(&mut self) -> Duration {
+        let config = &self.scene.config;
+        let (worker, loader) = (config.worker().leases.patience.worker, config.warehouse.as_ref());
+        match loader.filter(|_| self.planner.below(2) == 0) {
+            Some(warehouse) => warehouse.loader.failover_after,
+            None => worker,
+        }
     }
 
     async fn strike_shard(&mut self, name: &str) -> Option<String> {
@@ -135,7 +145,10 @@ impl Driver {
         let began = Instant::now();
         self.kill(&url, "path", name).await?;
         let what = format!("{incarnation} with {}", shown(&shards));
-        self.scene.journal.stall(Cause::WorkerBox, began, shards, None);
+        // Nobody stands on the loader: no shard notices.
+        if name != LOADER {
+            self.scene.journal.stall(Cause::WorkerBox, began, shards, None);
+        }
         Some(what)
     }
 

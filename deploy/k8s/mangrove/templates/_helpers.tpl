@@ -84,9 +84,16 @@ labels:
 {{- mulf $number (get $units $unit) | floor | int -}}
 {{- end -}}
 
-{{/* The drain, what comes before it, and time to die. */}}
+{{/* Whether workers send traces. */}}
+{{- define "mangrove.traces" -}}
+{{- if (default dict .Values.config.traces).endpoint }}yes{{ end -}}
+{{- end -}}
+
+{{/* The drain, what comes before it, the last traces, and time to die. */}}
 {{- define "mangrove.graceMin" -}}
-{{- add (include "mangrove.seconds" .Values.config.worker.drain_timeout | int) .Values.preStopSeconds 5 -}}
+{{- $traces := default "2s" (default dict .Values.config.traces).flush_timeout -}}
+{{- $flush := ternary (include "mangrove.seconds" $traces | int) 0 (eq (include "mangrove.traces" .) "yes") -}}
+{{- add (include "mangrove.seconds" .Values.config.worker.drain_timeout | int) .Values.preStopSeconds $flush 5 -}}
 {{- end -}}
 
 {{- define "mangrove.grace" -}}

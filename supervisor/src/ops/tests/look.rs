@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actors::alerts::{AlertLine, AlertOutcome};
 use actors::shard::{Held, Holds, OpenEpoch, SensorFall};
-use messages::{Alert, AlertKind, EpochNumber, Position, SensorId, Severity, ShardId};
+use messages::{Alert, AlertKind, EpochNumber, Position, SensorId, Severity, ShardId, TraceId};
 
 use crate::leases::{LeasesSeen, ShardSeen, WorkerSeen};
 use crate::ops::sight::{EpochLimits, Look, OwnedLook};
@@ -102,5 +102,5 @@ fn alert(id: &str, outcome: AlertOutcome) -> AlertLine {
         sequence: Some("1".into()),
     };
     let done_ms = (outcome == AlertOutcome::Sent).then_some(NOW_MS - 850);
-    AlertLine { alert, outcome, raised_ms: NOW_MS - 880, done_ms, error: None }
+    AlertLine { alert, outcome, raised_ms: NOW_MS - 880, done_ms, error: None, trace_id: Some(TraceId([7; 16])) }
 }
