@@ -5,7 +5,8 @@
 //! **Promises**
 //! - Whatever is in the objects, loading goes on: what cannot be used is refused row by row, and what cannot be read as
 //!   a whole leaves what was known in force.
-//! - At most `metadata.bytes_max` of objects and as much of rows are held (BOUNDED).
+//! - At most `metadata.bytes_max` of objects and `metadata.rows_max` rows are held (BOUNDED).
+//! - While the objects stay as they are, the warehouse is not asked: one that sleeps goes on sleeping.
 //!
 //! **Not here**: what a row must be (`warehouse/metadata.rs`), the SQL (`warehouse/describe.rs`).
 
@@ -45,14 +46,8 @@ pub struct MetadataConfig {
 /// What was seen at the last look. A process that has none looks again, and finds nothing to do.
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
-    seen: Option<Seen>,
+    seen: Option<Vec<(Subject, Tagged)>>,
     next: Option<Instant>,
-}
-
-#[derive(Clone, Debug)]
-struct Seen {
-    objects: Vec<(Subject, Tagged)>,
-    digest: String,
 }
 
 impl MetadataConfig {
@@ -92,20 +87,19 @@ impl Loading {
     }
 
     async fn look(&self, watch: &mut Watch) -> Result<(), LoadError> {
-        let objects = self.metadata_objects().await?;
-        let before = self.metadata_in_force().await?;
-        if watch.seen.as_ref().is_some_and(|seen| seen.objects == objects && seen.digest == before.digest) {
+        if watch.seen.is_some() && watch.seen == Some(self.metadata_objects().await?) {
             return Ok(());
         }
+        // First what is in force, then the objects: who finds a content in force has seen objects no older than it, and
+        // never puts an older content behind a newer one.
+        let before = self.metadata_in_force().await?;
+        let objects = self.metadata_objects().await?;
         let content = self.read_metadata(&objects).await?;
         // An empty folder says nothing that would have to be put in force.
         let says_nothing = before.number == 0 && content.is_empty();
-        if content.digest != before.digest && !says_nothing {
-            self.put_in_force(&content, &before).await?;
-        }
-        let digest = if says_nothing { String::new() } else { content.digest };
-        // If somebody else was faster, the next look finds another digest and reads again.
-        watch.seen = Some(Seen { objects, digest });
+        let stands = content.digest == before.digest || says_nothing || self.put_in_force(&content, &before).await?;
+        // If somebody else was faster, the next look reads again.
+        watch.seen = stands.then_some(objects);
         Ok(())
     }
 
@@ -124,9 +118,7 @@ impl Loading {
             let too_much = |problem: String| LoadError::Lake { key: prefix.to_owned(), problem };
             // One more than allowed tells that there are too many.
             let listed = self.ports.objects.list_tagged(prefix, limits.objects_max + 1).await?;
-            // Consoles make folders as objects without content.
-            objects
-                .extend(listed.into_iter().filter(|tagged| !tagged.key.ends_with('/')).map(|tagged| (subject, tagged)));
+            objects.extend(listed.into_iter().map(|tagged| (subject, tagged)));
             if objects.len() > limits.objects_max {
                 let problem = format!("more than {} objects of metadata (metadata.objects_max)", limits.objects_max);
                 return Err(too_much(problem));
@@ -174,7 +166,8 @@ impl Loading {
         done.map_err(|error| LoadError::Lake { key: "metadata".to_owned(), problem: error.to_string() })
     }
 
-    async fn put_in_force(&self, content: &Content, before: &InForce) -> Result<(), LoadError> {
+    /// Says whether the content is in force then: not if somebody else was faster.
+    async fn put_in_force(&self, content: &Content, before: &InForce) -> Result<bool, LoadError> {
         let began = Instant::now();
         let describe = Describe {
             star: &self.star,
@@ -195,6 +188,9 @@ impl Loading {
         self.ports.faults.reach("loader.describing", "").await;
         let done = self.ports.warehouse.batch(&statements, &format!("mangrove: metadata {}", content.digest)).await?;
         self.ports.faults.reach("loader.described", "").await;
+        if self.metadata_in_force().await?.digest != content.digest {
+            return Ok(false);
+        }
         let (sensors, locations, refused) = (content.sensors.rows, content.locations.rows, content.refusals);
         metrics::warehouse_metadata_refused(refused);
         let took = began.elapsed();
@@ -211,6 +207,6 @@ impl Loading {
             let (object, line, reason) = (&first.object, first.line, &first.reason);
             warn!(refused, object, line, reason, "rows of the metadata are not used: see metadata_refused");
         }
-        Ok(())
+        Ok(true)
     }
 }

@@ -188,7 +188,8 @@ impl Objects {
         Ok(keys)
     }
 
-    /// The first objects under a prefix, in order of their keys; at most `objects_max`.
+    /// The first objects under a prefix, in order of their keys; at most `objects_max`. Folders, which consoles make as
+    /// objects without content, are left out.
     pub async fn list_tagged(&self, prefix: &str, objects_max: usize) -> Result<Vec<Tagged>, CallError> {
         let mut objects = Vec::new();
         let mut token: Option<String> = None;
@@ -198,7 +199,7 @@ impl Objects {
             let page = page.map_err(|e| classify(format!("list {prefix:?}"), e))?;
             objects.extend(page.contents().iter().filter_map(|object| {
                 Some(Tagged {
-                    key: object.key()?.to_owned(),
+                    key: object.key().filter(|key| !key.ends_with('/'))?.to_owned(),
                     tag: object.e_tag().unwrap_or_default().to_owned(),
                     bytes: object.size().and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
                 })

@@ -122,7 +122,7 @@ impl Star {
             refused(),
             versions(),
             described(schema, declared),
-            described_places(schema, declared),
+            described_places(schema, &place, declared),
             metadata_versions(),
             metadata_refused(),
         ];
@@ -360,8 +360,9 @@ fn described(schema: &EventSchema, declared: &MetadataColumns) -> Table {
     }
 }
 
-fn described_places(schema: &EventSchema, declared: &MetadataColumns) -> Table {
-    let mut columns = vec![Column::required(SITE, text_of(SITE, schema))];
+fn described_places(schema: &EventSchema, place: &[String], declared: &MetadataColumns) -> Table {
+    let site = if place.iter().any(|name| name == SITE) { text_of(SITE, schema) } else { Kind::Text(FIELD_BYTES) };
+    let mut columns = vec![Column::required(SITE, site)];
     columns.extend(extra(&declared.locations, declared.text_bytes_max));
     Table {
         name: DESCRIBED_PLACES,

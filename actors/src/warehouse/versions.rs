@@ -24,6 +24,8 @@ const SAID: &str = "\"load_said\"";
 /// What follows from it.
 const INTERVALS: &str = "\"load_intervals\"";
 const PLACES: &str = "\"load_places\"";
+/// Places that nothing names any more, or that are described otherwise.
+const GONE: &str = "\"load_gone\"";
 
 /// The identity of a reading, and of the version that it made.
 const IDENTITY: [&str; 3] = [columns::SHARD, columns::SEQUENCE, columns::SUB_SEQUENCE];
@@ -204,13 +206,14 @@ pub(super) fn places(star: &Star, sql: &mut Vec<String>) -> Result<(), Unquotabl
     };
     let columns = quoted(&names)?;
     let of = |alias: &str| columns.iter().map(|name| format!("{alias}.{name}")).collect::<Vec<_>>().join(", ");
+    // A table of its own, because DELETE takes tables alone.
     sql.push(format!(
-        "DELETE FROM {locations} USING (SELECT {} FROM {locations} \"l\" LEFT JOIN {PLACES} \"p\" ON {} \
-         WHERE \"p\".\"first_seen\" IS NULL) \"o\", {GUARD} \"g\" WHERE {}",
+        "CREATE TEMP TABLE {GONE} AS SELECT {} FROM {locations} \"l\" LEFT JOIN {PLACES} \"p\" ON {} \
+         WHERE \"p\".\"first_seen\" IS NULL",
         of("\"l\""),
         all("\"l\"", "\"p\"")?,
-        all(&me, "\"o\"")?,
     ));
+    sql.push(format!("DELETE FROM {locations} USING {GONE} \"o\", {GUARD} \"g\" WHERE {}", all(&me, "\"o\"")?));
     sql.push(format!(
         "INSERT INTO {locations} ({}) SELECT {} FROM {PLACES} \"p\" CROSS JOIN {GUARD} \"g\" \
          LEFT JOIN {locations} \"l\" ON {} WHERE \"l\".\"first_seen\" IS NULL",

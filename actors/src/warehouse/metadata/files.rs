@@ -42,6 +42,9 @@ pub struct Limits {
     pub rows_max: usize,
 }
 
+/// A longer line of JSON is refused unread: read, it may take thirty times its length.
+const LINE_BYTES_MAX: usize = 1 << 20;
+
 /// A row as it stands in a file: cells by the place of their column among those that are wanted.
 pub(super) type Line = Vec<Cell>;
 
@@ -106,9 +109,13 @@ fn json(body: &[u8], wanted: &[&str], take: Take<'_>) -> Result<(), String> {
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let row = match serde_json::from_slice::<serde_json::Map<String, Json>>(line) {
-            Ok(mut object) => Ok(wanted.iter().map(|name| of_json(object.remove(*name))).collect()),
-            Err(error) => Err(format!("is no object of JSON: {error}")),
+        let row = if line.len() > LINE_BYTES_MAX {
+            Err(format!("has {} bytes, more than the {LINE_BYTES_MAX} that a line may have", line.len()))
+        } else {
+            match serde_json::from_slice::<serde_json::Map<String, Json>>(line) {
+                Ok(mut object) => Ok(wanted.iter().map(|name| of_json(object.remove(*name))).collect()),
+                Err(error) => Err(format!("is no object of JSON: {error}")),
+            }
         };
         if !take(n as u64 + 1, row) {
             break;

@@ -13,6 +13,8 @@ use super::files::{self, Line, Object, Subject};
 use crate::sinks::columns;
 use crate::warehouse::star::SITE;
 
+/// Texts of one row. A line of JSON may be six times as long, and COPY takes lines of 4 MiB.
+const TEXTS_BYTES_MAX: usize = 512 << 10;
 /// Reasons are cut to this.
 const REASON_CHARS_MAX: usize = 200;
 /// Refusals that are kept; the others are counted.
@@ -171,8 +173,8 @@ impl Rows {
 
     fn without_doubles(&mut self, mut rows: Vec<Row>) -> Vec<Row> {
         rows.sort_by(|a, b| {
-            let key = |row: &'_ Row| (row.about.clone(), row.valid_from_us, row.object.clone(), row.line);
-            key(a).cmp(&key(b))
+            let (left, right) = ((&a.about, a.valid_from_us), (&b.about, b.valid_from_us));
+            left.cmp(&right).then_with(|| (&a.object, a.line).cmp(&(&b.object, b.line)))
         });
         let mut kept: Vec<Row> = Vec::new();
         for row in rows {
@@ -204,6 +206,11 @@ fn row(object: &Object, line: u64, cells: Line, schema: &EventSchema, columns: &
     for ((name, kind, text_bytes_max), cell) in columns.iter().zip(cells) {
         values.push(cell.value(*kind, *text_bytes_max).map_err(|what| format!("{name}: {what}"))?);
     }
+    let text = |value: &Option<Value>| if let Some(Value::Text(text)) = value { text.len() } else { 0 };
+    let texts: usize = values.iter().map(text).sum();
+    if texts > TEXTS_BYTES_MAX {
+        return Err(format!("has {texts} bytes of text, more than the {TEXTS_BYTES_MAX} that a row may have"));
+    }
     Ok(Row { about, valid_from_us, values, object: object.key.clone(), line })
 }
 
@@ -216,6 +223,9 @@ fn sensor(cell: Cell, schema: &EventSchema) -> Result<String, String> {
         Cell::Absent => return Err(at("is missing")),
         _ => return Err(at("must be a text")),
     };
+    if id.is_empty() {
+        return Err(at("is empty"));
+    }
     match id.chars().find(|c| !spec.allows(*c)) {
         Some(c) => Err(at(&format!("has the character {c:?}, which no id may have"))),
         None => Ok(id),

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::Value as Json;
+use sqlparser::dialect::RedshiftSqlDialect;
+use sqlparser::parser::Parser;
 
 use super::fixture::schema;
 use crate::warehouse::describe::{Describe, InForce};
@@ -131,6 +133,26 @@ fn an_object_that_cannot_be_read_costs_that_object() {
 }
 
 #[test]
+fn a_row_has_an_end() {
+    let long = "x".repeat(1 << 20);
+    let found = sensors("a.json", &format!("{{\"sensor_id\":\"s-1\",\"b\":\"{long}\"}}\n{{\"sensor_id\":\"\"}}"));
+    assert_eq!(
+        reasons(&found),
+        ["1: has 1048602 bytes, more than the 1048576 that a line may have", "2: sensor_id: is empty"]
+    );
+    let mut declared = declared();
+    declared.text_bytes_max = 400_000;
+    declared.sensors.push(Attribute::parse("maker").unwrap());
+    let text = "x".repeat(300_000);
+    let body = format!("sensor_id,owner,maker\ns-1,{text},{text}\ns-2,{text},\n");
+    let mut rows = Rows::default();
+    rows.read(&object(Subject::Sensors, "a.csv", body.as_bytes()), &schema(), &declared, &LIMITS);
+    let found = rows.into_content(&schema(), &declared);
+    assert_eq!(reasons(&found), ["2: has 600000 bytes of text, more than the 524288 that a row may have"]);
+    assert_eq!(found.sensors.rows, 1);
+}
+
+#[test]
 fn the_first_of_two_that_contradict_holds() {
     let found = content(&[
         object(Subject::Sensors, "b.csv", b"sensor_id,owner\ns-1,me\ns-1,me\n"),
@@ -185,6 +207,9 @@ fn metadata_is_put_in_force_behind_the_lock_and_the_guard() {
     let sql = statements(&content, 4, "lake");
     assert_eq!(sql[0], "LOCK \"mangrove\".\"load_ledger\"");
     assert!(sql[1].ends_with("WHERE \"number\" >= 5)"), "{}", sql[1]);
+    for statement in sql.iter().filter(|sql| !sql.starts_with("LOCK ") && !sql.starts_with("COPY ")) {
+        Parser::parse_sql(&RedshiftSqlDialect {}, statement).unwrap_or_else(|e| panic!("{e}: {statement}"));
+    }
     let writes = ["INSERT INTO \"mangrove\".", "DELETE FROM \"mangrove\".", "UPDATE \"mangrove\"."];
     for write in sql.iter().filter(|sql| writes.iter().any(|write| sql.starts_with(write))) {
         assert!(write.contains("\"load_guard\""), "not guarded: {write}");
