@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::loading::{LoadError, Loading, Turn};
+use crate::loading::{LoadError, Loading, Turn, Watch};
 use crate::metrics;
 use crate::node::{Address, Node};
 use crate::panics::panic_text;
@@ -78,6 +78,8 @@ pub enum LoaderMsg {
 #[derive(Debug)]
 pub struct Ended {
     pace: Pace,
+    /// None after a panic: then it looks again.
+    watch: Watch,
     result: Result<Turn, String>,
     /// None for a panic.
     trouble: Option<Trouble>,
@@ -105,6 +107,8 @@ pub struct LoaderState {
     under_way: Option<(u64, Instant)>,
     turns: u64,
     pace: Pace,
+    /// What was last seen of the metadata.
+    watch: Watch,
     /// Whether the tables are known to fit.
     fits: bool,
     failures: u32,
@@ -148,6 +152,7 @@ impl Actor for LoaderActor {
             seen: None,
             under_way: None,
             turns: 0,
+            watch: Watch::default(),
             fits: false,
             failures: 0,
             leaving: false,
@@ -262,21 +267,22 @@ impl LoaderState {
         self.turns += 1;
         let number = self.turns;
         self.under_way = Some((number, Instant::now()));
-        let (loading, fits, mut pace, myself) =
-            (self.args.loading.clone(), self.fits, self.pace.clone(), self.myself.clone());
+        let (loading, fits, myself) = (self.args.loading.clone(), self.fits, self.myself.clone());
+        let (mut pace, mut watch) = (self.pace.clone(), self.watch.clone());
         self.tasks.spawn(async move {
             let turn = async {
                 if !fits {
                     loading.ensure_tables().await?;
                 }
+                loading.refresh(&mut watch).await;
                 loading.turn(&mut pace).await
             };
             let result: Result<Result<Turn, LoadError>, String> =
                 std::panic::AssertUnwindSafe(turn).catch_unwind().await.map_err(|panic| panic_text(panic.as_ref()));
             let ended = match result {
-                Ok(Ok(turn)) => Ended { pace, result: Ok(turn), trouble: None },
-                Ok(Err(error)) => Ended { pace, trouble: Some(error.trouble()), result: Err(error.to_string()) },
-                Err(panic) => Ended { pace, trouble: None, result: Err(panic) },
+                Ok(Ok(turn)) => Ended { pace, watch, result: Ok(turn), trouble: None },
+                Ok(Err(error)) => Ended { pace, watch, trouble: Some(error.trouble()), result: Err(error.to_string()) },
+                Err(panic) => Ended { pace, watch: Watch::default(), trouble: None, result: Err(panic) },
             };
             let _ = myself.send(LoaderMsg::TurnEnded(number, ended));
         });
@@ -287,7 +293,7 @@ impl LoaderState {
             // Of a time when this worker loaded.
             return Ok(());
         };
-        self.pace = ended.pace;
+        (self.pace, self.watch) = (ended.pace, ended.watch);
         match ended.result {
             Ok(turn) => {
                 (self.failures, self.fits) = (0, true);

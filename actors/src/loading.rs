@@ -16,6 +16,7 @@ mod backfill;
 mod error;
 mod figures;
 mod lake;
+mod metadata;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use tracing::{error, info, warn};
 pub use self::backfill::Backfilled;
 pub use self::error::LoadError;
 pub use self::figures::{Failing, LoaderFigures, LoaderLook};
+pub use self::metadata::{MetadataConfig, Watch};
 use crate::ports::clock::Clock;
 use crate::ports::faults::Faults;
 use crate::ports::objects::{Objects, Put};
@@ -57,6 +59,8 @@ pub struct LoadingConfig {
     pub bytes_max: u64,
     /// Tries of an epoch that the warehouse refuses, before it is put aside.
     pub attempts_max: u32,
+    /// What people know of sensors and places.
+    pub metadata: MetadataConfig,
 }
 
 /// What a load reaches.
@@ -113,7 +117,7 @@ impl Loading {
         schema: Arc<EventSchema>,
         ports: LoadingPorts,
     ) -> Result<Self, Unquotable> {
-        let star = Arc::new(Star::new(&schema, &config.namespace)?);
+        let star = Arc::new(Star::new(&schema, &config.namespace, &config.metadata.columns)?);
         Ok(Self { config, stream: stream.to_owned(), schema, star, ports })
     }
 
@@ -336,6 +340,7 @@ impl Loading {
     pub async fn load_all(&self, patience: Duration) -> Result<(), LoadError> {
         let deadline = Instant::now() + patience;
         let mut pace = self.pace();
+        self.refresh(&mut Watch::default()).await;
         while self.turn(&mut pace).await? != Turn::Idle {
             if Instant::now() > deadline {
                 return Err(LoadError::OutOfTime(patience));

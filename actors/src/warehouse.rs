@@ -11,16 +11,19 @@
 
 pub mod backlog;
 pub mod batch;
+pub mod describe;
 pub mod diff;
 mod freshness;
 pub mod ledger;
 mod literal;
 mod load;
+pub mod metadata;
 pub mod pace;
 mod star;
 pub mod tables;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 pub use self::freshness::{AGES_MAX, age_ms};
 pub use self::literal::Unquotable;

@@ -250,7 +250,9 @@ SINKS = [
     lines("Refused and failed", "Batches refused, turns of the loader that failed by what can be said after it.", [
         target(rate("mangrove_warehouse_refused_total"), "refused"),
         target(rate("mangrove_warehouse_failures_total", "trouble"), "{{trouble}}"),
+        target(rate("mangrove_warehouse_metadata_failures_total"), "metadata not read"),
     ], "cps"),
+    lines("Metadata refused", "Rows of the metadata in force that are not used: see metadata_refused.", target(f"max({of('mangrove_warehouse_metadata_refused')})", "rows")),
     lines("Who loads", "1 in the worker that does; the others stand by.", target(f"max by (instance) ({of('mangrove_warehouse_active')})", "{{instance}}"), width=24, max=1),
 ]
 

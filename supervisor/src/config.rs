@@ -36,6 +36,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actors::loading::MetadataConfig;
 use actors::ports::aws::AwsSettings;
 use actors::ports::faults::Faults;
 use actors::ports::receivers::{self, ReceiversConfig, SdkConfig};
@@ -80,6 +81,8 @@ pub struct Config {
     pub warehouse: Option<WarehouseConfig>,
     /// The warehouse's schema that holds the tables, also if none is enabled.
     pub warehouse_schema: String,
+    /// What people know of sensors and places.
+    pub metadata: MetadataConfig,
     /// What is traced; none if nothing is.
     pub traces: Option<TracesSettings>,
     /// Where the ops endpoint listens.
@@ -184,6 +187,7 @@ impl Config {
             nodes_max: reading.section("ops").count("tree_nodes_max", 100..=1_000_000),
         };
         let warehouse_schema = warehouse::namespace(&mut reading.section("warehouse"));
+        let metadata = warehouse::metadata(&mut reading.section("metadata"), &worker.schema);
         let traces = traces::read(&mut reading.section("traces"), sources, &worker.worker_id);
         let config = Self {
             worker,
@@ -195,8 +199,9 @@ impl Config {
             stream_name,
             bucket_name,
             receivers: boxes::receivers(&mut reading.section("alerts")),
-            warehouse: warehouse::read(&mut reading.section("warehouse"), &warehouse_schema),
+            warehouse: warehouse::read(&mut reading.section("warehouse"), &warehouse_schema, &metadata),
             warehouse_schema,
+            metadata,
             ops_bind: edge::ops_bind(&mut reading.section("ops")),
             ops_advertise: edge::advertise(&mut reading.section("ops")),
             ops: edge::ops(&mut reading.section("ops"), hang_timeout),

@@ -182,7 +182,7 @@ async fn what_is_deleted_is_filled_in_again() {
                     WHERE sensor_readings.shard = l.shard AND (LEN(sequence) < LEN(l.to_position) \
                     OR (LEN(sequence) = LEN(l.to_position) AND sequence <= l.to_position))";
     analyst.run(&format!("DELETE {of_first}")).await;
-    for table in ["dim_sensors", "alerts"] {
+    for table in ["sensor_versions", "alerts"] {
         analyst.run(&format!("DELETE {}", of_first.replace("sensor_readings", table))).await;
     }
     analyst.run("DELETE FROM mangrove.load_ledger WHERE epoch = 1").await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actors::loader::LoaderConfig;
-use actors::loading::{Loading, LoadingConfig, LoadingPorts};
+use actors::loading::{Loading, LoadingConfig, LoadingPorts, MetadataConfig};
 use actors::ports::clock::Clock;
 use actors::ports::faults::Faults;
 use actors::ports::objects::Objects;
@@ -13,7 +13,7 @@ use actors::ports::warehouse::{Cell, Place, SdkConfig, Warehouse, WarehouseTarge
 use messages::EventSchema;
 use parquet::record::Field;
 
-use crate::lake::{Lake, Row, identity, integer, text};
+use crate::lake::{Lake, Row, Sequence, identity, integer, text};
 
 const ROWS_MAX: usize = 1_000_000;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,7 +23,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Analyst(Warehouse);
 
 /// What loads the stream `events` of the bucket into the warehouse.
-pub fn loading(sdk: &SdkConfig, stream: &str, bucket: &str, schema: &EventSchema, faults: &str) -> Loading {
+pub fn loading(
+    sdk: &SdkConfig,
+    stream: &str,
+    bucket: &str,
+    schema: &EventSchema,
+    faults: &str,
+    change: impl FnOnce(&mut LoadingConfig),
+) -> Loading {
     let faults = Faults::parse(faults).unwrap();
     let ports = LoadingPorts {
         objects: Objects::new(sdk, bucket).with(faults.clone()),
@@ -32,14 +39,16 @@ pub fn loading(sdk: &SdkConfig, stream: &str, bucket: &str, schema: &EventSchema
         faults,
         figures: Arc::default(),
     };
-    let config = LoadingConfig {
+    let mut config = LoadingConfig {
         namespace: "mangrove".into(),
         iam_role: String::new(),
         // Few, so that there is more than one load.
         epochs_max: 2,
         bytes_max: 1 << 30,
         attempts_max: 2,
+        metadata: MetadataConfig::none(),
     };
+    change(&mut config);
     Loading::new(config, stream, Arc::new(schema.clone()), ports).unwrap()
 }
 
@@ -66,6 +75,11 @@ impl Analyst {
 
     pub async fn ask(&self, sql: &str) -> Vec<Vec<Cell>> {
         self.0.query(sql, "test", ROWS_MAX).await.unwrap_or_else(|e| panic!("{e}: {sql}"))
+    }
+
+    /// The first column, as text.
+    pub async fn rows(&self, sql: &str) -> Vec<String> {
+        self.ask(sql).await.iter().map(|row| shown(&row[0])).collect()
     }
 
     pub async fn run(&self, sql: &str) {
@@ -180,8 +194,19 @@ async fn readings(lake: &Lake, analyst: &Analyst) {
         (_, Field::Int(0)) => "good",
         _ => "suspect",
     };
+    let versions = versions(lake);
+    // The zone has the version of the arrival, the table that of the event.
+    let value = |row: &Row, (name, field): (&String, &Field)| match name.as_str() {
+        "sensor_version" => {
+            let versions = &versions[&text(row, "sensor_id")];
+            let event_time = integer(row, "event_time");
+            let holds = versions.iter().rev().find(|(from, ..)| *from <= event_time);
+            holds.unwrap_or(&versions[0]).1.to_string()
+        }
+        _ => of_field(field),
+    };
     let expected = rows.iter().map(|row| {
-        let values: Vec<String> = row.values().map(of_field).chain([quality(row).to_owned()]).collect();
+        let values: Vec<String> = row.iter().map(|cell| value(row, cell)).chain([quality(row).to_owned()]).collect();
         values.join("|")
     });
     let sql = format!("SELECT {}, \"quality\" FROM mangrove.sensor_readings", columns(first));
@@ -209,17 +234,27 @@ async fn windows(lake: &Lake, analyst: &Analyst, zone: &str, table: &str) {
     crate::judge::assert_same(table, &sorted(found.collect()), &sorted(expected.collect()));
 }
 
-/// Intervals of a sensor lie one behind the other, without a hole; the last is the current one.
-async fn sensors(lake: &Lake, analyst: &Analyst) {
-    let mut versions: BTreeMap<String, Vec<_>> = BTreeMap::new();
+/// A version: since when it holds, its number, and the reading that made it.
+type Version = (i64, i64, (String, Sequence, i64));
+
+/// The versions of every sensor, in order.
+fn versions(lake: &Lake) -> BTreeMap<String, Vec<Version>> {
+    let mut versions: BTreeMap<String, Vec<Version>> = BTreeMap::new();
     for row in lake.rows("dimensions") {
         let from = integer(&row, "valid_from");
         let key = (from, integer(&row, "version"), identity(&row));
         versions.entry(text(&row, "sensor_id")).or_default().push(key);
     }
-    let mut expected = Vec::new();
-    for (sensor, mut versions) in versions {
+    for versions in versions.values_mut() {
         versions.sort();
+    }
+    versions
+}
+
+/// Intervals of a sensor lie one behind the other, without a hole; the last is the current one.
+async fn sensors(lake: &Lake, analyst: &Analyst) {
+    let mut expected = Vec::new();
+    for (sensor, versions) in versions(lake) {
         for (n, (from, version, _)) in versions.iter().enumerate() {
             let next = versions.get(n + 1).map(|(from, ..)| from.to_string());
             let current = next.is_none();

@@ -10,7 +10,7 @@ use actors::aggregator::WindowsConfig;
 use actors::alerts::AlertsConfig;
 use actors::committer::CommitterConfig;
 use actors::loader::LoaderConfig;
-use actors::loading::Loading;
+use actors::loading::{Loading, LoadingConfig};
 use actors::ports::aws::{self, AwsSettings};
 use actors::ports::chance::Chance;
 use actors::ports::clock::Clock;
@@ -221,7 +221,22 @@ impl World {
 
     /// What loads the stream into the warehouse.
     pub fn loading(&self, schema: &EventSchema, faults: &str) -> Loading {
-        loading(&self.sdk, STREAM, BUCKET, schema, faults)
+        loading(&self.sdk, STREAM, BUCKET, schema, faults, |_| {})
+    }
+
+    /// The same with another configuration.
+    pub fn loading_with(&self, schema: &EventSchema, change: impl FnOnce(&mut LoadingConfig)) -> Loading {
+        self.loading_faulty(schema, "", change)
+    }
+
+    /// The same with crash points.
+    pub fn loading_faulty(
+        &self,
+        schema: &EventSchema,
+        faults: &str,
+        change: impl FnOnce(&mut LoadingConfig),
+    ) -> Loading {
+        loading(&self.sdk, STREAM, BUCKET, schema, faults, change)
     }
 
     /// Who asks the warehouse.
@@ -247,7 +262,10 @@ pub async fn start_worker(sdk: &SdkConfig, setup: &Setup) -> Result<Worker, Work
         stream: Stream::new(sdk, STREAM).with(faults.clone()),
         objects: Objects::new(sdk, BUCKET).with(faults.clone()),
         leases: LeaseTable::new(sdk, "leases").with(Chance::system(), faults.clone()),
-        loading: setup.loads.clone().map(|loads| (loading(sdk, STREAM, BUCKET, &setup.schema, &setup.faults), loads)),
+        loading: setup
+            .loads
+            .clone()
+            .map(|loads| (loading(sdk, STREAM, BUCKET, &setup.schema, &setup.faults, |_| {}), loads)),
         transports: setup.transports.clone().into(),
         clock: Clock::system(),
         chance: Chance::system(),

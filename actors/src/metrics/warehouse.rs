@@ -11,7 +11,7 @@ use crate::warehouse::batch::Batch;
 /// Samples of one batch's freshness: the histogram keeps each until it is scraped.
 const SAMPLES_MAX: u64 = 1_000;
 
-pub(super) const FAMILIES: [Family; 13] = [
+pub(super) const FAMILIES: [Family; 15] = [
     Family::gauge("mangrove_warehouse_active", &[], "1 in the worker that loads the warehouse"),
     Family::gauge(
         "mangrove_warehouse_epochs_pending",
@@ -37,6 +37,12 @@ pub(super) const FAMILIES: [Family; 13] = [
         &["trouble"],
         "turns of the loader that failed, by what can be said after it",
     ),
+    Family::gauge(
+        "mangrove_warehouse_metadata_refused",
+        &[],
+        "rows of the metadata put in force last that are not used",
+    ),
+    Family::counter("mangrove_warehouse_metadata_failures_total", &[], "looks at the metadata that failed"),
 ];
 
 /// The loader is there from now on.
@@ -69,6 +75,16 @@ pub fn warehouse_put_aside() {
 /// A turn failed.
 pub fn warehouse_failed(trouble: Trouble) {
     counter!("mangrove_warehouse_failures_total", "trouble" => trouble.as_str()).increment(1);
+}
+
+/// Metadata was put in force, without these rows.
+pub fn warehouse_metadata_refused(rows: u64) {
+    gauge!("mangrove_warehouse_metadata_refused").set(rows as f64);
+}
+
+/// Metadata could not be looked at.
+pub fn warehouse_metadata_failed() {
+    counter!("mangrove_warehouse_metadata_failures_total").increment(1);
 }
 
 /// A batch is visible. `ages` are milliseconds since arrival, and how many readings are so old.

@@ -28,8 +28,10 @@ pub const POINTS: [&str; 13] = [
 ];
 
 /// The named points of a load, in the order in which a loader passes them.
-pub const LOADER_POINTS: [&str; 7] = [
+pub const LOADER_POINTS: [&str; 9] = [
     "loader.taken",
+    "loader.describing",
+    "loader.described",
     "loader.listed",
     "loader.manifest",
     "loader.sending",

@@ -42,6 +42,17 @@ pub enum Put {
     Different,
 }
 
+/// An object as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tagged {
+    /// Its key.
+    pub key: String,
+    /// Another one for another content.
+    pub tag: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
 impl Objects {
     /// The bucket of this name. Path-style addressing, so that an endpoint may be a bare host.
     pub fn new(config: &aws_config::SdkConfig, bucket: &str) -> Self {
@@ -175,6 +186,32 @@ impl Objects {
             page.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect();
         keys.sort();
         Ok(keys)
+    }
+
+    /// The first objects under a prefix, in order of their keys; at most `objects_max`. Folders, which consoles make as
+    /// objects without content, are left out.
+    pub async fn list_tagged(&self, prefix: &str, objects_max: usize) -> Result<Vec<Tagged>, CallError> {
+        let mut objects = Vec::new();
+        let mut token: Option<String> = None;
+        while objects.len() < objects_max {
+            let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
+            let page = request.set_continuation_token(token.take()).send().await;
+            let page = page.map_err(|e| classify(format!("list {prefix:?}"), e))?;
+            objects.extend(page.contents().iter().filter_map(|object| {
+                Some(Tagged {
+                    key: object.key().filter(|key| !key.ends_with('/'))?.to_owned(),
+                    tag: object.e_tag().unwrap_or_default().to_owned(),
+                    bytes: object.size().and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+                })
+            }));
+            token = page.next_continuation_token;
+            if token.is_none() {
+                break;
+            }
+        }
+        objects.sort_by(|a, b| a.key.cmp(&b.key));
+        objects.truncate(objects_max);
+        Ok(objects)
     }
 
     /// The folders right under a prefix that ends with a slash, as prefixes, in order.

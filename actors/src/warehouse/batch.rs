@@ -17,10 +17,10 @@ const ID_BYTES: usize = 12;
 /// What a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Feed {
-    /// Valid readings.
-    Readings,
     /// Versions of sensors.
     Dimensions,
+    /// Valid readings.
+    Readings,
     /// Hourly windows.
     Hourly,
     /// Daily windows.
@@ -30,8 +30,8 @@ pub enum Feed {
 }
 
 impl Feed {
-    /// All, in the order in which they are loaded.
-    pub const ALL: [Self; 5] = [Self::Readings, Self::Dimensions, Self::Hourly, Self::Daily, Self::Alerts];
+    /// All, in the order in which they are loaded: versions before the readings that carry them.
+    pub const ALL: [Self; 5] = [Self::Dimensions, Self::Readings, Self::Hourly, Self::Daily, Self::Alerts];
 
     /// What a zone's objects are for; none if the warehouse has no use for them.
     pub fn of_zone(zone: Zone) -> Option<Self> {
@@ -193,6 +193,6 @@ impl Batch {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

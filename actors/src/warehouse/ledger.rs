@@ -76,6 +76,12 @@ pub struct RowCounts {
 #[error("the ledger answered a row that cannot be read: {0}")]
 pub struct Unreadable(String);
 
+impl Unreadable {
+    pub(super) fn of(row: &[Cell]) -> Self {
+        Self(format!("{row:?}").chars().take(200).collect())
+    }
+}
+
 /// Asks for [`Tips`].
 pub fn tips_query(star: &Star, stream: &str) -> Result<String, Unquotable> {
     let (ledger, stream) = (star.at(star::LEDGER)?, literal::text(stream)?);
@@ -92,7 +98,7 @@ pub fn tips(rows: &[Vec<Cell>]) -> Result<Tips, Unreadable> {
         let tip = Tip { epoch: number(epoch)?, ended: ended.as_i64()? == 1 };
         Some((ShardId::new(shard.as_str()?), tip))
     };
-    let tips = rows.iter().map(|row| read(row).ok_or_else(|| unreadable(row))).collect::<Result<_, _>>()?;
+    let tips = rows.iter().map(|row| read(row).ok_or_else(|| Unreadable::of(row))).collect::<Result<_, _>>()?;
     Ok(Tips(tips))
 }
 
@@ -124,7 +130,7 @@ pub fn status(rows: &[Vec<Cell>]) -> Result<Vec<ShardStatus>, Unreadable> {
             last_at: last_at.as_str()?.to_owned(),
         })
     };
-    rows.iter().map(|row| read(row).ok_or_else(|| unreadable(row))).collect()
+    rows.iter().map(|row| read(row).ok_or_else(|| Unreadable::of(row))).collect()
 }
 
 /// Asks for the epochs of a shard, in an interval of numbers, that are loaded.
@@ -145,7 +151,7 @@ pub fn loaded_query(
 
 /// Reads [`loaded_query`]'s answer.
 pub fn loaded(rows: &[Vec<Cell>]) -> Result<Vec<EpochNumber>, Unreadable> {
-    rows.iter().map(|row| row.first().and_then(number).ok_or_else(|| unreadable(row))).collect()
+    rows.iter().map(|row| row.first().and_then(number).ok_or_else(|| Unreadable::of(row))).collect()
 }
 
 /// Asks for the first refused epochs, at most `n_max`.
@@ -164,7 +170,7 @@ pub fn refused(rows: &[Vec<Cell>]) -> Result<Vec<RefusedEpoch>, Unreadable> {
         let (manifest, error) = (manifest.as_str()?.to_owned(), error.as_str()?.to_owned());
         Some(RefusedEpoch { shard: ShardId::new(shard.as_str()?), epoch: number(epoch)?, manifest, error })
     };
-    rows.iter().map(|row| read(row).ok_or_else(|| unreadable(row))).collect()
+    rows.iter().map(|row| read(row).ok_or_else(|| Unreadable::of(row))).collect()
 }
 
 /// Asks for [`RowCounts`], and for the transactions that have brought the stream's epochs.
@@ -196,13 +202,9 @@ pub fn counts(rows: &[Vec<Cell>]) -> Result<(RowCounts, u64), Unreadable> {
         };
         Some((counts, count(batches)?))
     };
-    rows.first().and_then(read).ok_or_else(|| unreadable(rows.first().map_or(&[][..], Vec::as_slice)))
+    rows.first().and_then(read).ok_or_else(|| Unreadable::of(rows.first().map_or(&[][..], Vec::as_slice)))
 }
 
 fn number(cell: &Cell) -> Option<EpochNumber> {
     cell.as_i64().and_then(|n| u64::try_from(n).ok()).map(EpochNumber)
-}
-
-fn unreadable(row: &[Cell]) -> Unreadable {
-    Unreadable(format!("{row:?}").chars().take(200).collect())
 }

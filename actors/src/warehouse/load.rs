@@ -5,15 +5,15 @@
 //!   before has done: the snapshot of a transaction begins with its first read, not with the lock.
 //! - Every write is joined with `load_guard`, which is empty if the ledger knows one of the batch's epochs: a load that is
 //!   repeated, or comes late, changes nothing (CLEAN-ONCE).
-//! - Intervals of a sensor are computed anew from all its versions, in whatever order these came.
 //!
-//! **Not here**: sending them.
+//! **Not here**: versions and intervals (`versions.rs`), sending.
 
 use super::batch::{Batch, CopyManifest, Feed};
 use super::freshness;
 use super::literal::{self, Unquotable};
 use super::star::{self, Star};
 use super::tables::{Column, Kind, names};
+use super::versions;
 use crate::ports::warehouse::{BATCH_STATEMENTS_MAX, STATEMENT_BYTES_MAX};
 use crate::sinks::columns;
 
@@ -74,7 +74,8 @@ pub enum TooMuch {
     },
 }
 
-const GUARD: &str = "\"load_guard\"";
+/// One row if the load is new, else none: what every write is joined with.
+pub(super) const GUARD: &str = "\"load_guard\"";
 const EPOCHS: &str = "\"load_epochs\"";
 
 impl Load<'_> {
@@ -153,16 +154,29 @@ impl Load<'_> {
         Ok(format!("\"stream\" = {stream} AND ({})", ranges.join(" OR ")))
     }
 
+    /// A reading carries the version that holds at its event time, and not that of its arrival: the result must not
+    /// depend on what came first.
     fn readings(&self, manifest: &CopyManifest, sql: &mut Vec<String>) -> Result<(), Unquotable> {
         let zone = star::of_zone(&columns::cleansed(self.schema), self.schema);
         self.copy(manifest, &zone, sql)?;
         let readings = self.star.at(star::READINGS)?;
         let stage = staged(manifest.feed);
+        let mut values = Vec::new();
+        for column in &zone {
+            let name = literal::identifier(&column.name)?;
+            values.push(match column.name.as_str() {
+                columns::SENSOR_VERSION => "NVL(\"v\".\"version\", 0)".to_owned(),
+                _ => format!("\"s\".{name}"),
+            });
+        }
         sql.push(format!(
             "INSERT INTO {readings} ({}, \"quality\") SELECT {}, CASE WHEN \"s\".\"late\" THEN 'late' \
-             WHEN \"s\".\"anomalies\" <> 0 THEN 'suspect' ELSE 'good' END FROM {stage} \"s\", {GUARD} \"g\"",
+             WHEN \"s\".\"anomalies\" <> 0 THEN 'suspect' ELSE 'good' END FROM {stage} \"s\" CROSS JOIN {GUARD} \"g\" \
+             LEFT JOIN {} \"v\" ON \"v\".\"sensor_id\" = \"s\".\"sensor_id\" AND \"s\".\"event_time\" >= \"v\".\"since\" \
+             AND \"s\".\"event_time\" < \"v\".\"until\"",
             list("", &zone)?,
-            list("\"s\".", &zone)?,
+            values.join(", "),
+            versions::intervals(self.star, &stage)?,
         ));
         Ok(())
     }
@@ -170,50 +184,11 @@ impl Load<'_> {
     fn dimensions(&self, manifest: &CopyManifest, sql: &mut Vec<String>) -> Result<(), Unquotable> {
         let zone = star::of_zone(&columns::dimensions(self.schema), self.schema);
         self.copy(manifest, &zone, sql)?;
-        let (sensors, stage) = (self.star.at(star::SENSORS)?, staged(manifest.feed));
-        sql.push(format!(
-            "INSERT INTO {sensors} ({}, \"valid_to\", \"is_current\") \
-             SELECT {}, CAST(NULL AS TIMESTAMP), FALSE FROM {stage} \"s\", {GUARD} \"g\"",
-            list("", &zone)?,
-            list("\"s\".", &zone)?,
-        ));
-        // All versions of the sensors concerned, old and new: a version that comes late splits an interval that is
-        // written already. Equal beginnings leave the earlier version an empty interval.
-        const END: &str = "TIMESTAMP '9999-12-31 00:00:00'";
-        let me = literal::identifier(star::SENSORS)?;
-        sql.push(format!(
-            "UPDATE {sensors} SET \"valid_to\" = \"n\".\"next_from\", \"is_current\" = (\"n\".\"next_from\" IS NULL) \
-             FROM (SELECT \"shard\", \"sequence\", \"sub_sequence\", LEAD(\"valid_from\") OVER (PARTITION BY \"sensor_id\" \
-             ORDER BY \"valid_from\", \"version\", \"arrival_time\", \"shard\", LEN(\"sequence\"), \"sequence\", \"sub_sequence\") AS \"next_from\" \
-             FROM {sensors} WHERE \"sensor_id\" IN (SELECT \"sensor_id\" FROM {stage})) \"n\", {GUARD} \"g\" \
-             WHERE {me}.\"shard\" = \"n\".\"shard\" AND {me}.\"sequence\" = \"n\".\"sequence\" \
-             AND {me}.\"sub_sequence\" = \"n\".\"sub_sequence\" \
-             AND (NVL({me}.\"valid_to\", {END}) <> NVL(\"n\".\"next_from\", {END}) \
-             OR {me}.\"is_current\" <> (\"n\".\"next_from\" IS NULL))"
-        ));
-        if !self.star.place.is_empty() {
-            sql.push(self.locations(&stage)?);
-        }
-        Ok(())
-    }
-
-    fn locations(&self, stage: &str) -> Result<String, Unquotable> {
-        let locations = self.star.at(star::LOCATIONS)?;
-        let columns: Vec<String> =
-            self.star.place.iter().map(|name| literal::identifier(name)).collect::<Result<_, _>>()?;
-        let same =
-            |name: &String| format!("(\"l\".{name} = \"s\".{name} OR (\"l\".{name} IS NULL AND \"s\".{name} IS NULL))");
-        let on: Vec<String> = columns.iter().map(same).collect();
-        let some: Vec<String> = columns.iter().map(|name| format!("\"s\".{name} IS NOT NULL")).collect();
-        let taken: Vec<String> = columns.iter().map(|name| format!("\"s\".{name}")).collect();
-        let (into, taken) = (columns.join(", "), taken.join(", "));
-        // A join and not a subquery: Redshift runs no correlated subquery with OR.
-        Ok(format!(
-            "INSERT INTO {locations} ({into}, \"first_seen\") SELECT {taken}, MIN(\"s\".\"valid_from\") FROM {stage} \"s\" \
-             CROSS JOIN {GUARD} \"g\" LEFT JOIN {locations} \"l\" ON {} WHERE \"l\".\"first_seen\" IS NULL AND ({}) GROUP BY {taken}",
-            on.join(" AND "),
-            some.join(" OR "),
-        ))
+        let stage = staged(manifest.feed);
+        versions::say(self.star, &stage, sql)?;
+        versions::rebuild(self.star, &stage, sql)?;
+        versions::reassign_new(self.star, &stage, sql)?;
+        versions::places(self.star, sql)
     }
 
     /// The latest revision of each window takes the place of an earlier one.
@@ -274,23 +249,13 @@ impl Load<'_> {
         Ok(())
     }
 
-    /// A temporary table with exactly the columns of the files, and the files in it: COPY takes columns by place.
     fn copy(&self, manifest: &CopyManifest, columns: &[Column], sql: &mut Vec<String>) -> Result<(), Unquotable> {
-        let stage = staged(manifest.feed);
-        let column = |column: &Column| Ok(format!("{} {}", literal::identifier(&column.name)?, column.kind.sql()));
-        let columns: Vec<String> = columns.iter().map(column).collect::<Result<_, Unquotable>>()?;
-        sql.push(format!("CREATE TEMP TABLE {stage} ({})", columns.join(", ")));
-        let from = literal::plain_text(&format!("s3://{}/{}", self.bucket, manifest.key))?;
-        let role = match self.iam_role {
-            "" => "DEFAULT".to_owned(),
-            arn => literal::plain_text(arn)?,
-        };
         let format = match manifest.feed {
-            Feed::Readings | Feed::Dimensions | Feed::Hourly | Feed::Daily => "FORMAT AS PARQUET",
-            Feed::Alerts => "FORMAT AS JSON 'auto' GZIP",
+            Feed::Readings | Feed::Dimensions | Feed::Hourly | Feed::Daily => "PARQUET",
+            Feed::Alerts => "JSON 'auto' GZIP",
         };
-        sql.push(format!("COPY {stage} FROM {from} IAM_ROLE {role} {format} MANIFEST"));
-        Ok(())
+        let from = (self.bucket, manifest.key.as_str());
+        stage(&staged(manifest.feed), columns, from, (self.iam_role, format), sql)
     }
 
     /// The batch's rows of the ledger, in the same transaction as what they stand for.
@@ -306,13 +271,36 @@ impl Load<'_> {
         }
         sql.push(format!("INSERT INTO {EPOCHS} VALUES {}", rows.join(", ")));
         let (stream, batch) = (literal::text(&self.batch.stream)?, literal::text(&self.batch.id)?);
+        let metadata = self.star.at(star::METADATA_VERSIONS)?;
         sql.push(format!(
-            "INSERT INTO {ledger} (\"stream\", \"shard\", \"epoch\", \"to_position\", \"batch\", \"state\", \"readings\", \"loaded_at\") \
-             SELECT {stream}, \"e\".\"shard\", \"e\".\"epoch\", \"e\".\"to_position\", {batch}, '{state}', \"e\".\"readings\", GETDATE() \
+            "INSERT INTO {ledger} (\"stream\", \"shard\", \"epoch\", \"to_position\", \"batch\", \"state\", \"readings\", \"loaded_at\", \"metadata\") \
+             SELECT {stream}, \"e\".\"shard\", \"e\".\"epoch\", \"e\".\"to_position\", {batch}, '{state}', \"e\".\"readings\", GETDATE(), \
+             (SELECT MAX(\"digest\") FROM {metadata} WHERE \"number\" = (SELECT MAX(\"number\") FROM {metadata})) \
              FROM {EPOCHS} \"e\", {GUARD} \"g\""
         ));
         Ok(())
     }
+}
+
+/// A temporary table with exactly the columns of the files, and the files of a manifest in it: COPY takes columns by
+/// place. A manifest is a bucket and a key; it is read by a role, in a format.
+pub(super) fn stage(
+    stage: &str,
+    columns: &[Column],
+    (bucket, key): (&str, &str),
+    (iam_role, format): (&str, &str),
+    sql: &mut Vec<String>,
+) -> Result<(), Unquotable> {
+    let column = |column: &Column| Ok(format!("{} {}", literal::identifier(&column.name)?, column.kind.sql()));
+    let columns: Vec<String> = columns.iter().map(column).collect::<Result<_, Unquotable>>()?;
+    sql.push(format!("CREATE TEMP TABLE {stage} ({})", columns.join(", ")));
+    let from = literal::plain_text(&format!("s3://{bucket}/{key}"))?;
+    let role = match iam_role {
+        "" => "DEFAULT".to_owned(),
+        arn => literal::plain_text(arn)?,
+    };
+    sql.push(format!("COPY {stage} FROM {from} IAM_ROLE {role} FORMAT AS {format} MANIFEST"));
+    Ok(())
 }
 
 /// The temporary table that a feed's files are copied into.
@@ -321,7 +309,7 @@ fn staged(feed: Feed) -> String {
 }
 
 /// The columns' names, each with a prefix.
-fn list(prefix: &str, columns: &[Column]) -> Result<String, Unquotable> {
+pub(super) fn list(prefix: &str, columns: &[Column]) -> Result<String, Unquotable> {
     let column = |column: &Column| Ok(format!("{prefix}{}", literal::identifier(&column.name)?));
     let columns: Vec<String> = columns.iter().map(column).collect::<Result<_, Unquotable>>()?;
     Ok(columns.join(", "))
@@ -339,8 +327,8 @@ fn kept(error: &str) -> String {
     kept
 }
 
-fn checked(sql: Vec<String>) -> Result<Vec<String>, TooMuch> {
-    assert!(sql.len() <= BATCH_STATEMENTS_MAX, "a load has at most 30 statements, whatever is in it");
+pub(super) fn checked(sql: Vec<String>) -> Result<Vec<String>, TooMuch> {
+    assert!(sql.len() <= BATCH_STATEMENTS_MAX, "a load has at most 35 statements, whatever is in it");
     match sql.iter().map(String::len).max() {
         Some(bytes) if bytes > STATEMENT_BYTES_MAX => Err(TooMuch::Statement { bytes }),
         _ => Ok(sql),

@@ -9,11 +9,13 @@ use messages::EventSchema;
 use messages::schema::FieldKind;
 
 use super::literal::Unquotable;
+use super::metadata::{Attribute, MetadataColumns};
 use super::tables::{Column, Kind, Spread, Table, qualified};
 use crate::sinks::columns;
 
 /// Names that stand in more than one place.
 pub(super) const READINGS: &str = "sensor_readings";
+pub(super) const SAID: &str = "sensor_versions";
 pub(super) const SENSORS: &str = "dim_sensors";
 pub(super) const LOCATIONS: &str = "dim_locations";
 pub(super) const HOURLY: &str = "sensor_hourly";
@@ -22,10 +24,44 @@ pub(super) const ALERTS: &str = "alerts";
 pub(super) const LEDGER: &str = "load_ledger";
 pub(super) const REFUSED: &str = "load_refused";
 pub(super) const VERSIONS: &str = "schema_versions";
+pub(super) const DESCRIBED: &str = "sensor_metadata";
+pub(super) const DESCRIBED_PLACES: &str = "location_metadata";
+pub(super) const METADATA_VERSIONS: &str = "metadata_versions";
+pub(super) const METADATA_REFUSED: &str = "metadata_refused";
+
+/// The attribute by which places are described.
+pub(super) const SITE: &str = "site";
+pub(super) const SOURCE: &str = "source";
+/// Columns of dimensions that no declaration may take.
+pub(super) const RESERVED: [&str; 17] = [
+    columns::SENSOR_ID,
+    columns::VERSION,
+    columns::VALID_FROM,
+    columns::CHANGED,
+    columns::SHARD,
+    columns::SEQUENCE,
+    columns::SUB_SEQUENCE,
+    columns::ARRIVAL_TIME,
+    VALID_TO,
+    IS_CURRENT,
+    ORDINAL,
+    SOURCE,
+    FIRST_SEEN,
+    SITE,
+    "latitude",
+    "longitude",
+    "valid_from_us",
+];
+
+/// Columns that the loader computes.
+pub(super) const FIRST_SEEN: &str = "first_seen";
+pub(super) const VALID_TO: &str = "valid_to";
+pub(super) const IS_CURRENT: &str = "is_current";
+pub(super) const ORDINAL: &str = "ordinal";
 
 /// The attributes that make a place, when a schema tracks them.
 const PLACE: [(&str, FieldKind); 3] =
-    [("site", FieldKind::Text), ("latitude", FieldKind::Float), ("longitude", FieldKind::Float)];
+    [(SITE, FieldKind::Text), ("latitude", FieldKind::Float), ("longitude", FieldKind::Float)];
 
 /// Kinesis names shards in 128 bytes at most.
 const SHARD_BYTES: u32 = 128;
@@ -36,6 +72,12 @@ const EVENT_ID_BYTES: u32 = 256;
 const FIELD_BYTES: u32 = 64;
 /// The longest text that a column can hold.
 const TEXT_BYTES_MAX: u32 = 65_535;
+/// SHA-256 in hex.
+const DIGEST_BYTES: u32 = 64;
+/// As long as S3 lets a key be.
+const KEY_BYTES: u32 = 1_024;
+/// A reason of at most 200 characters.
+const REASON_BYTES: u32 = 800;
 /// What is kept of an error.
 pub(super) const ERROR_BYTES: u32 = 4_096;
 
@@ -50,13 +92,15 @@ pub struct Star {
     pub(super) place: Vec<String>,
     /// The tracked attributes, in schema order.
     pub(super) attributes: Vec<String>,
+    /// What only metadata knows.
+    pub(super) declared: MetadataColumns,
     /// Of the event schema.
     pub(super) fingerprint: String,
 }
 
 impl Star {
-    /// The tables for this event schema.
-    pub fn new(schema: &EventSchema, namespace: &str) -> Result<Self, Unquotable> {
+    /// The tables for this event schema, and for what metadata says beyond it.
+    pub fn new(schema: &EventSchema, namespace: &str, declared: &MetadataColumns) -> Result<Self, Unquotable> {
         qualified(namespace, READINGS)?;
         let tracked = |(name, kind): &(&str, FieldKind)| {
             schema.tracked().any(|(_, spec)| spec.name == *name && spec.kind == *kind).then(|| (*name).to_owned())
@@ -64,8 +108,9 @@ impl Star {
         let place: Vec<String> = PLACE.iter().filter_map(tracked).collect();
         let tables = vec![
             readings(schema),
-            sensors(schema),
-            locations(schema, &place),
+            said(schema),
+            sensors(schema, declared),
+            locations(schema, &place, declared),
             windows(
                 HOURLY,
                 schema,
@@ -76,10 +121,19 @@ impl Star {
             ledger(),
             refused(),
             versions(),
+            described(schema, declared),
+            described_places(schema, &place, declared),
+            metadata_versions(),
+            metadata_refused(),
         ];
         let attributes = schema.tracked().map(|(_, spec)| spec.name.clone()).collect();
         let (namespace, fingerprint) = (namespace.to_owned(), schema.fingerprint.clone());
-        Ok(Self { namespace, tables, place, attributes, fingerprint })
+        Ok(Self { namespace, tables, place, attributes, declared: declared.clone(), fingerprint })
+    }
+
+    /// What only metadata knows.
+    pub fn declared(&self) -> &MetadataColumns {
+        &self.declared
     }
 
     /// The statement that makes the warehouse's schema unless it is there.
@@ -108,6 +162,9 @@ impl Star {
 
 fn readings(schema: &EventSchema) -> Table {
     let mut columns = of_zone(&columns::cleansed(schema), schema);
+    for column in columns.iter_mut().filter(|column| column.name == columns::SENSOR_VERSION) {
+        column.comment = "the version of the sensor, in dim_sensors, that holds at the event's time";
+    }
     columns.push(Column {
         comment: "good; suspect if a detector fired; late if no aggregate counts the reading",
         ..Column::required("quality", Kind::Text(8))
@@ -122,25 +179,43 @@ fn readings(schema: &EventSchema) -> Table {
     }
 }
 
-fn sensors(schema: &EventSchema) -> Table {
+fn said(schema: &EventSchema) -> Table {
+    Table {
+        name: SAID,
+        columns: raw(of_zone(&columns::dimensions(schema), schema), columns::SENSOR_ID),
+        key: vec![columns::SHARD, columns::SEQUENCE, columns::SUB_SEQUENCE],
+        spread: Spread::By(columns::SENSOR_ID),
+        sorted_by: vec![columns::SENSOR_ID, columns::VALID_FROM],
+        comment: "What sensors said about themselves: the rows of the dimensions zone. dim_sensors is made of it.",
+    }
+}
+
+fn sensors(schema: &EventSchema, declared: &MetadataColumns) -> Table {
     let mut columns = of_zone(&columns::dimensions(schema), schema);
+    widen_changed(&mut columns, declared);
     let after = columns.iter().position(|column| column.name == columns::VALID_FROM).map_or(0, |at| at + 1);
     let ends = Column {
         comment: "event time from which the next version holds; empty for the current one",
-        ..Column::optional("valid_to", Kind::Timestamp)
+        ..Column::optional(VALID_TO, Kind::Timestamp)
     };
-    columns.splice(after..after, [ends, Column::required("is_current", Kind::Boolean)]);
+    columns.splice(after..after, [ends, Column::required(IS_CURRENT, Kind::Boolean)]);
+    columns.push(Column {
+        comment: "its place among the versions of its sensor, by the time from which they hold; 1 is the first",
+        ..Column::optional(ORDINAL, Kind::BigInt)
+    });
+    columns.push(Column { comment: "event or metadata: who said it", ..Column::optional(SOURCE, Kind::Text(8)) });
+    columns.extend(extra(&declared.sensors, declared.text_bytes_max));
     Table {
         name: SENSORS,
         columns: raw(columns, columns::SENSOR_ID),
-        key: vec![columns::SHARD, columns::SEQUENCE, columns::SUB_SEQUENCE],
+        key: vec![columns::SENSOR_ID, columns::SHARD, columns::SEQUENCE, columns::SUB_SEQUENCE],
         spread: Spread::By(columns::SENSOR_ID),
         sorted_by: vec![columns::SENSOR_ID, columns::VALID_FROM],
         comment: "Every version of every sensor's attributes, with the interval of event time in which it holds.",
     }
 }
 
-fn locations(schema: &EventSchema, place: &[String]) -> Table {
+fn locations(schema: &EventSchema, place: &[String], declared: &MetadataColumns) -> Table {
     let known = schema.tracked().map(|(_, spec)| spec);
     let kinds: Vec<(String, Kind)> = known
         .filter(|spec| place.contains(&spec.name))
@@ -152,10 +227,11 @@ fn locations(schema: &EventSchema, place: &[String]) -> Table {
         columns.push(Column::optional(name, found.unwrap_or_else(|| field_kind(kind, FIELD_BYTES as usize))));
     }
     let since = Column {
-        comment: "event time of the first version with this place that was loaded",
-        ..Column::required("first_seen", Kind::Timestamp)
+        comment: "event time from which a version names this place",
+        ..Column::required(FIRST_SEEN, Kind::Timestamp)
     };
     columns.push(since);
+    columns.extend(extra(&declared.locations, declared.text_bytes_max));
     Table {
         name: LOCATIONS,
         columns,
@@ -217,6 +293,10 @@ fn ledger() -> Table {
         },
         Column::required("readings", Kind::BigInt),
         Column::required("loaded_at", Kind::Timestamp),
+        Column {
+            comment: "the digest of the metadata in force, in metadata_versions; empty if there was none",
+            ..Column::optional("metadata", Kind::Text(DIGEST_BYTES))
+        },
     ];
     Table {
         name: LEDGER,
@@ -261,6 +341,89 @@ fn versions() -> Table {
         spread: Spread::Everywhere,
         sorted_by: vec!["applied_at"],
         comment: "Every statement that changed the tables, in order.",
+    }
+}
+
+fn described(schema: &EventSchema, declared: &MetadataColumns) -> Table {
+    let zone = of_zone(&columns::dimensions(schema), schema);
+    let origin = [columns::SHARD, columns::SEQUENCE, columns::SUB_SEQUENCE, columns::ARRIVAL_TIME];
+    let mut columns: Vec<Column> = zone.into_iter().filter(|column| !origin.contains(&column.name.as_str())).collect();
+    widen_changed(&mut columns, declared);
+    columns.extend(extra(&declared.sensors, declared.text_bytes_max));
+    Table {
+        name: DESCRIBED,
+        columns: raw(columns, columns::SENSOR_ID),
+        key: vec![columns::SENSOR_ID, columns::VERSION],
+        spread: Spread::By(columns::SENSOR_ID),
+        sorted_by: vec![columns::SENSOR_ID, columns::VALID_FROM],
+        comment: "What the metadata in force says of sensors. dim_sensors is made of it and of sensor_versions.",
+    }
+}
+
+fn described_places(schema: &EventSchema, place: &[String], declared: &MetadataColumns) -> Table {
+    let site = if place.iter().any(|name| name == SITE) { text_of(SITE, schema) } else { Kind::Text(FIELD_BYTES) };
+    let mut columns = vec![Column::required(SITE, site)];
+    columns.extend(extra(&declared.locations, declared.text_bytes_max));
+    Table {
+        name: DESCRIBED_PLACES,
+        columns,
+        key: vec![SITE],
+        spread: Spread::Everywhere,
+        sorted_by: vec![SITE],
+        comment: "What the metadata in force says of sites.",
+    }
+}
+
+fn metadata_versions() -> Table {
+    let columns = vec![
+        Column { comment: "the highest is in force", ..Column::required("number", Kind::BigInt) },
+        Column {
+            comment: "of the content, which lies under metadata/<digest>/ in the bucket",
+            ..Column::required("digest", Kind::Text(DIGEST_BYTES))
+        },
+        Column::required("sensors", Kind::BigInt),
+        Column::required("locations", Kind::BigInt),
+        Column::required("refused", Kind::BigInt),
+        Column::required("applied_at", Kind::Timestamp),
+    ];
+    Table {
+        name: METADATA_VERSIONS,
+        columns,
+        key: vec!["number"],
+        spread: Spread::Everywhere,
+        sorted_by: vec!["number"],
+        comment: "Every content of the metadata that was ever in force, in order, with its rows.",
+    }
+}
+
+fn metadata_refused() -> Table {
+    let columns = vec![
+        Column::required("object", Kind::Text(KEY_BYTES)),
+        Column { comment: "from 1; 0 is the object as a whole", ..Column::required("line", Kind::BigInt) },
+        Column::required("reason", Kind::Text(REASON_BYTES)),
+    ];
+    Table {
+        name: METADATA_REFUSED,
+        columns,
+        key: Vec::new(),
+        spread: Spread::Everywhere,
+        sorted_by: Vec::new(),
+        comment: "Rows of the metadata in force that are not used, and why; the first of them.",
+    }
+}
+
+/// The columns that only metadata has.
+fn extra(declared: &[Attribute], text_bytes_max: usize) -> impl Iterator<Item = Column> {
+    declared.iter().map(move |column| Column::optional(&column.name, field_kind(column.kind, text_bytes_max)))
+}
+
+/// A version from metadata names what it states.
+fn widen_changed(columns: &mut [Column], declared: &MetadataColumns) {
+    let more: usize = declared.sensors.iter().map(|column| column.name.len() + 1).sum();
+    for column in columns.iter_mut().filter(|column| column.name == columns::CHANGED) {
+        if let Kind::Text(bytes) = &mut column.kind {
+            *bytes = bytes.saturating_add(u32::try_from(more).unwrap_or(u32::MAX)).min(TEXT_BYTES_MAX);
+        }
     }
 }
 

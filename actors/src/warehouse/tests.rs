@@ -1,5 +1,6 @@
 mod backlog;
 mod diff;
 mod fixture;
+mod metadata;
 mod pace;
 mod statements;

@@ -17,7 +17,7 @@ const ID: &str = "IDEMPOTENT";
 /// What differs between a moment and a later one, though nothing was stored in between.
 pub fn nothing_new(before: &Evidence, after: &Evidence) -> Vec<Violation> {
     let mut findings = Findings::default();
-    for (key, bytes) in after.objects.iter().filter(|(key, _)| !key.starts_with(LOADS)) {
+    for (key, bytes) in after.objects.iter().filter(|(key, _)| !LOADS.iter().any(|folder| key.starts_with(folder))) {
         match before.objects.get(key) {
             None => findings.add(ID, || format!("{key} is new")),
             Some(old) if old != bytes => findings.add(ID, || format!("{key} has changed")),

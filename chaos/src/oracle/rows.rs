@@ -125,6 +125,11 @@ impl Names {
         number
     }
 
+    /// The number of a text, if it has one.
+    pub(super) fn find(&self, text: &str) -> Option<u32> {
+        self.numbers.get(text).copied()
+    }
+
     pub(super) fn text(&self, number: u32) -> &str {
         self.texts.get(number as usize).map_or("nobody", |text| text)
     }

@@ -1,20 +1,24 @@
 //! WAREHOUSE, INTERVAL and LEDGER: the tables say what the lake says.
 //!
-//! **Owns** the comparison, both ways: of `sensor_readings` with the cleansed rows by their identities, of the windows
-//! with the last revisions and with what SQL computes from the readings, of `dim_sensors` with a replay of the versions,
-//! of the alerts, and of the ledger with the epochs.
+//! **Owns** the comparison, both ways: of `sensor_readings` with the cleansed rows by their identities, and of the
+//! versions that they carry with those that hold at their event times; of the windows with the last revisions and with
+//! what SQL computes from the readings; of `sensor_versions` and `dim_sensors` with the versions of the lake
+//! (`warehouse/versions.rs`); of the alerts, and of the ledger with the epochs.
 //!
 //! **Promises**
 //! - A row that is missing, there twice, of nothing, or that says something else is found, in whatever table.
+//! - A reading that carries another version than the one that holds at its event time is found, whoever said that one:
+//!   the sensor, or metadata.
 //! - INTERVAL: those of a sensor lie one behind the other without a hole, and exactly the last is the current one.
 //! - LEDGER: every committed epoch stands there once, as the manifest says it.
 //! - What an epoch would have brought that the warehouse has put aside is not missed: that is counted.
 //!
 //! **Fails** never.
-//! **Not here**: `sensor_version`, which the warehouse may know better than the lake.
+//! **Not here**: the objects that metadata came from. What `sensor_metadata` says is believed.
 
 mod read;
 mod tables;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,9 +27,10 @@ use serde::Serialize;
 
 pub use self::read::tables;
 use self::tables::VALUES;
-pub use self::tables::{Fact, Identity, Interval, Load, Tables, Window};
+pub use self::tables::{Described, Fact, Identity, Interval, Load, Said, Tables, Window};
+use self::versions::Holding;
 use super::lake::Lake;
-use super::rows::{Landed, Version, WindowRow};
+use super::rows::{Landed, WindowRow};
 use super::verdict::Findings;
 use super::windows::close;
 
@@ -91,6 +96,7 @@ pub(super) fn check(lake: &Lake<'_>, findings: &mut Findings) {
     check.ledger();
     check.readings();
     check.alerts();
+    check.said();
     check.intervals();
     check.windows();
     let figures = check.figures;
@@ -163,7 +169,9 @@ impl Check<'_, '_> {
     /// `sensor_readings` has the cleansed rows.
     fn readings(&mut self) {
         let (tables, lake) = (self.tables, self.lake);
-        let mut facts = self.by_place(tables.readings.iter().map(|fact| (&fact.identity, fact.content)));
+        let holding = Holding::new(lake, tables, &self.aside);
+        let said = |fact: &'_ Fact| (fact.content, fact.version);
+        let mut facts = self.by_place(tables.readings.iter().map(|fact| (&fact.identity, said(fact))));
         facts.sort_unstable();
         let mut facts = facts.into_iter().peekable();
         let rows = &lake.rows;
@@ -174,12 +182,15 @@ impl Check<'_, '_> {
             while let Some((other, _)) = facts.next_if(|(found, _)| *found < place) {
                 self.unexpected(ID, || format!("reading {}.{} of {}", other.1, other.2, lake.shards.name(other.0)));
             }
-            let Some((_, content)) = facts.next_if(|(found, _)| *found == place) else {
+            let Some((_, (content, version))) = facts.next_if(|(found, _)| *found == place) else {
                 self.missing(ID, || format!("reading {}", shown()));
                 continue;
             };
             if content != row.fact {
                 self.altered(ID, || format!("reading {} says something else than in the lake", shown()));
+            }
+            if let Err(holds) = holding.check(row, version) {
+                self.altered(ID, || format!("reading {} carries version {version}, but {holds} holds then", shown()));
             }
             while facts.next_if(|(found, _)| *found == place).is_some() {
                 self.doubled(ID, || format!("reading {}", shown()));
@@ -222,62 +233,6 @@ impl Check<'_, '_> {
         if self.aside.is_empty() {
             for id in lake.alerts.iter().filter(|id| !found.contains_key(id.as_str())) {
                 self.missing(ID, || format!("alert {id}"));
-            }
-        }
-    }
-
-    /// `dim_sensors` is what a replay of the versions makes of them.
-    fn intervals(&mut self) {
-        let (tables, lake) = (self.tables, self.lake);
-        let rows = self.by_place(tables.intervals.iter().map(|interval| (&interval.identity, interval)));
-        let mut found: BTreeMap<_, &Interval> = BTreeMap::new();
-        for (place, interval) in rows {
-            if found.insert(place, interval).is_some() {
-                self.doubled(INTERVAL, || shown(interval));
-            }
-        }
-        let versions: BTreeMap<_, &Version> =
-            lake.rows.versions.iter().map(|version| ((version.shard, version.place, version.sub), version)).collect();
-        for (place, version) in &versions {
-            let sensor = lake.rows.sensors.text(version.sensor);
-            let aside = version.epoch.is_some_and(|epoch| self.aside.contains(&(version.shard, epoch)));
-            match found.get(place) {
-                Some(row) => {
-                    let said = (row.sensor.as_str(), row.version, row.from_us, row.content);
-                    if said != (sensor, version.version, version.valid_from_us, version.content) {
-                        self.altered(INTERVAL, || format!("{} says something else than in the lake", shown(row)));
-                    }
-                }
-                None if aside => {}
-                None => self.missing(INTERVAL, || format!("version {} of sensor {sensor}", version.version)),
-            }
-        }
-        let mut sensors: BTreeMap<&str, Vec<_>> = BTreeMap::new();
-        for (place, interval) in &found {
-            if !versions.contains_key(place) {
-                self.unexpected(INTERVAL, || shown(interval));
-            }
-            sensors.entry(&interval.sensor).or_default().push((*place, *interval));
-        }
-        for (sensor, mut own) in sensors {
-            let unordered = lake.rows.unordered.iter().any(|n| lake.rows.sensors.text(*n) == sensor);
-            match unordered {
-                // Which of two versions that begin at once came first is nobody's promise.
-                true => own.sort_by_key(|(_, row)| (row.from_us, row.to_us.unwrap_or(i64::MAX))),
-                false => own.sort_by_key(|(place, row)| (row.from_us, row.version, *place)),
-            }
-            for (n, (_, row)) in own.iter().enumerate() {
-                let next = own.get(n + 1).map(|(_, next)| next.from_us);
-                if row.to_us != next || row.is_current != next.is_none() {
-                    self.altered(INTERVAL, || {
-                        format!(
-                            "{} ends at {:?}, current {}; the next begins at {next:?}",
-                            shown(row),
-                            row.to_us,
-                            row.is_current
-                        )
-                    });
-                }
             }
         }
     }
@@ -374,10 +329,6 @@ fn difference(window: &Window, computed: &Window) -> Option<String> {
     }
     let (said, is) = (window.stddev.unwrap_or(-1.0), computed.stddev.unwrap_or(-1.0));
     (!close(said, is, scale)).then(|| format!("its deviation is {said}, by SQL {is}"))
-}
-
-fn shown(interval: &Interval) -> String {
-    format!("version {} of sensor {}, from {} us,", interval.version, interval.sensor, interval.from_us)
 }
 
 fn told(window: &Window) -> String {

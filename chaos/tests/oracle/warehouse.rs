@@ -1,11 +1,13 @@
 //! A warehouse that a loader has filled is clean, and whatever is done to its tables is found (CLEAN-ONCE).
 
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use actors::warehouse::metadata::{Attribute, Limits};
 use chaos::oracle::{Evidence, Figures, Tables, Verdict, judge, tables};
 use mangrove_tests::history::{history, setup};
-use mangrove_tests::world::{STREAM, Setup, World, finish};
+use mangrove_tests::world::{BUCKET, STREAM, Setup, World, finish};
 use messages::EventSchema;
 
 use crate::honest::assert_clean;
@@ -13,15 +15,32 @@ use crate::worker::evidence;
 
 /// What a worker and a loader have left in this folder.
 async fn loaded(dir: &Path) -> (Evidence, EventSchema) {
+    loaded_with(dir, "").await
+}
+
+/// The same, with rows of metadata about sensors.
+async fn loaded_with(dir: &Path, metadata: &str) -> (Evidence, EventSchema) {
     let world = World::new(dir, 2).await;
     world.put(&history(8, 2)).await;
     finish(world.worker(&Setup { age_max: Duration::from_millis(300), ..setup() }).await).await;
     let schema = setup().schema;
-    let loading = world.loading(&schema, "");
+    let reference = dir.join("s3").join(BUCKET).join("reference");
+    fs::create_dir_all(&reference).unwrap();
+    fs::write(reference.join("sensors.csv"), metadata).unwrap();
+    let loading = world.loading_with(&schema, |config| {
+        if !metadata.is_empty() {
+            config.metadata.sensors = "reference/".into();
+            config.metadata.limits = Limits { objects_max: 1, bytes_max: 1 << 20, rows_max: 100 };
+            config.metadata.columns.sensors = vec![Attribute::parse("owner").unwrap()];
+            config.metadata.columns.text_bytes_max = 100;
+        }
+    });
     loading.ensure_tables().await.unwrap();
     loading.load_all(Duration::from_secs(60)).await.unwrap();
     let mut evidence = evidence(world.sdk()).await;
     world.stop().await;
+    // They are somebody else's.
+    evidence.objects.retain(|key, _| !key.starts_with("reference/"));
     evidence.warehouse = read(dir, &schema);
     (evidence, schema)
 }
@@ -33,11 +52,15 @@ fn read(dir: &Path, schema: &EventSchema) -> Option<Tables> {
 /// What is done to tables, under which promise it is found, and how often: missing, doubled, unexpected, altered.
 type Case = (&'static str, fn(&mut Tables), &'static str, [u64; 4]);
 
-const CASES: [Case; 22] = [
+const CASES: [Case; 26] = [
     ("a reading is gone", |t| drop(t.readings.remove(5)), "WAREHOUSE", [1, 0, 0, 0]),
     ("a reading is there twice", |t| t.readings.push(t.readings[7].clone()), "WAREHOUSE", [0, 1, 0, 0]),
     ("a reading says something else", |t| t.readings[9].content ^= 1, "WAREHOUSE", [0, 0, 0, 1]),
     ("two readings have changed places", swap_readings, "WAREHOUSE", [0, 0, 0, 2]),
+    ("a reading carries the next version", |t| t.readings[9].version += 1, "WAREHOUSE", [0, 0, 0, 1]),
+    ("a reading carries no version", |t| t.readings[9].version = 0, "WAREHOUSE", [0, 0, 0, 1]),
+    ("what was said is gone", |t| drop(t.said.pop()), "INTERVAL", [1, 0, 0, 0]),
+    ("what was said was something else", |t| t.said[1].content ^= 1, "INTERVAL", [0, 0, 0, 1]),
     ("a version is gone", |t| drop(t.intervals.remove(first_of_two(t))), "INTERVAL", [1, 0, 0, 0]),
     ("a version is there twice", |t| t.intervals.push(t.intervals[0].clone()), "INTERVAL", [0, 1, 0, 0]),
     ("a version says something else", |t| t.intervals[0].content ^= 1, "INTERVAL", [0, 0, 0, 1]),
@@ -126,6 +149,36 @@ async fn tables_that_were_tampered_with_are_found() {
     let verdict = judge(&evidence, &schema);
     assert_eq!(figures(&verdict).put_aside, 1);
     assert!(figures(&verdict).unexpected > 0, "its readings are there all the same");
+}
+
+/// Metadata makes versions too, and readings carry them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_of_metadata_are_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let metadata = "sensor_id,valid_from,owner\ns-000,,me\ns-000,2999-01-01,you\ns-001,2001-01-01,them\nnobody,,x\n";
+    let (honest, schema) = loaded_with(dir.path(), metadata).await;
+    let verdict = judge(&honest, &schema);
+    assert_clean(&verdict);
+    assert_eq!(figures(&verdict).versions, verdict.dimensions + 4);
+    let cases: [Case; 4] = [
+        ("a version of metadata is gone", |t| drop(t.intervals.remove(described(t))), "INTERVAL", [1, 0, 0, 1]),
+        ("it is there twice", |t| t.intervals.push(t.intervals[described(t)].clone()), "INTERVAL", [0, 1, 0, 0]),
+        ("metadata says nothing of it", |t| t.described.retain(|row| row.sensor != "nobody"), "INTERVAL", [0, 0, 1, 0]),
+        ("a reading carries it too early", |t| t.readings[0].version = -2, "WAREHOUSE", [0, 0, 0, 1]),
+    ];
+    for (what, change, promise, counts) in cases {
+        let mut evidence = honest.clone();
+        change(evidence.warehouse.as_mut().unwrap());
+        let verdict = judge(&evidence, &schema);
+        assert_eq!(verdict.found.keys().copied().collect::<Vec<_>>(), [promise], "{what}: {:#?}", verdict.violations);
+        let Figures { missing, doubled, unexpected, altered, .. } = figures(&verdict);
+        assert_eq!([missing, doubled, unexpected, altered], counts, "{what}: {:#?}", verdict.violations);
+    }
+}
+
+/// The last version of a sensor, which metadata has brought.
+fn described(tables: &Tables) -> usize {
+    tables.intervals.iter().position(|row| row.described && row.version == -2).unwrap()
 }
 
 /// Not only the oracle's picture of the tables: the tables.

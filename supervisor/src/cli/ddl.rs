@@ -67,7 +67,8 @@ pub async fn ddl(args: &DdlArgs) -> Result<(), CliError> {
         }
         false => {
             let namespace = &config.warehouse_schema;
-            let star = Star::new(config.schema(), namespace).map_err(|e| CliError::configuration(e.to_string()))?;
+            let star = Star::new(config.schema(), namespace, &config.metadata.columns);
+            let star = star.map_err(|e| CliError::configuration(e.to_string()))?;
             star.ddl().map_err(|e| CliError::configuration(e.to_string()))?
         }
     };

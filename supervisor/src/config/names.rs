@@ -68,6 +68,39 @@ pub(super) fn arn(text: &str, service: &str) -> Result<(), String> {
     (ok && allowed).then_some(()).ok_or_else(|| format!("must be an ARN, such as {example:?}, not {text:?}"))
 }
 
+/// Folders of the bucket that are the product's own.
+const OWN_FOLDERS: [&str; 11] = [
+    "raw",
+    "cleansed",
+    "quarantine",
+    "duplicates",
+    "dimensions",
+    "aggregates",
+    "alerts",
+    "manifests",
+    "state",
+    "warehouse",
+    "metadata",
+];
+
+/// A prefix of keys that belong to somebody else; empty for none.
+pub(super) fn prefix(text: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | '=');
+    if text.len() > 512
+        || !text.chars().all(plain)
+        || text.starts_with('/')
+        || (!text.is_empty() && !text.ends_with('/'))
+    {
+        return Err(format!("must be a folder of the bucket, such as \"reference/sensors/\", or empty, not {text:?}"));
+    }
+    match text.split_once('/') {
+        Some((first, _)) if OWN_FOLDERS.contains(&first) => {
+            Err(format!("{first}/ is written by mangrove itself: choose a folder of its own, such as \"reference/\""))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn lower_or_dash(c: char) -> bool {
     c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
 }
@@ -135,6 +168,16 @@ mod tests {
         assert!(arn("arn:aws:iam::123456789012:role/x", "iam").is_ok());
         for bad in ["default", "arn:aws:iam::1:role/x", "arn:aws:iam::123456789012:role/x'", "arn:aws:s3:::b"] {
             assert!(arn(bad, "iam").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn folders_of_somebody_else() {
+        for good in ["", "reference/", "reference/sensors/", "my-raw/"] {
+            assert!(prefix(good).is_ok(), "{good}");
+        }
+        for bad in ["/", "reference", "raw/", "metadata/sensors/", "warehouse/x/", "a b/", "a\"/"] {
+            assert!(prefix(bad).is_err(), "{bad}");
         }
     }
 

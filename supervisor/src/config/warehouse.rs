@@ -6,8 +6,10 @@
 use std::time::Duration;
 
 use actors::loader::LoaderConfig;
-use actors::loading::LoadingConfig;
+use actors::loading::{LoadingConfig, MetadataConfig};
 use actors::ports::warehouse::{Place, WarehouseTarget};
+use actors::warehouse::metadata::{Attribute, COLUMNS_MAX, Limits, MetadataColumns};
+use messages::EventSchema;
 
 use super::names;
 use super::section::{GIB, MIB, Section, millis, seconds};
@@ -34,7 +36,40 @@ pub(super) fn namespace(s: &mut Section<'_>) -> String {
     s.text("schema", names::namespace)
 }
 
-pub(super) fn read(s: &mut Section<'_>, namespace: &str) -> Option<WarehouseConfig> {
+/// The section of the metadata.
+pub(super) fn metadata(s: &mut Section<'_>, schema: &EventSchema) -> MetadataConfig {
+    let sensors = s.text("sensors", names::prefix);
+    let locations = s.text("locations", names::prefix);
+    let columns = MetadataColumns {
+        sensors: attributes(s, "sensor_columns"),
+        locations: attributes(s, "location_columns"),
+        text_bytes_max: s.count("text_bytes_max", 1..=60_000),
+    };
+    let (of_sensors, of_locations) = columns.problems(schema);
+    for (key, problems) in [("sensor_columns", of_sensors), ("location_columns", of_locations)] {
+        for problem in problems {
+            s.problem(key, problem);
+        }
+    }
+    MetadataConfig {
+        sensors,
+        locations,
+        columns,
+        refresh: s.duration("refresh", seconds(1)..=24 * HOUR),
+        limits: Limits {
+            objects_max: s.count("objects_max", 1..=10_000),
+            bytes_max: s.bytes("bytes_max", 1..=GIB),
+            rows_max: s.count("rows_max", 1..=10_000_000),
+        },
+    }
+}
+
+fn attributes(s: &mut Section<'_>, key: &str) -> Vec<Attribute> {
+    let declared = s.texts(key, COLUMNS_MAX, |text| Attribute::parse(text).map(drop));
+    declared.iter().filter_map(|text| Attribute::parse(text).ok()).collect()
+}
+
+pub(super) fn read(s: &mut Section<'_>, namespace: &str, metadata: &MetadataConfig) -> Option<WarehouseConfig> {
     let enabled = s.flag("enabled");
     let workgroup = optional(s, "workgroup", names::workgroup);
     let cluster = optional(s, "cluster", names::cluster);
@@ -49,13 +84,14 @@ pub(super) fn read(s: &mut Section<'_>, namespace: &str) -> Option<WarehouseConf
         epochs_max: s.count("epochs_max", 1..=EPOCHS_MAX),
         bytes_max: s.bytes("bytes_max", MIB..=1024 * GIB),
         attempts_max: s.count("attempts_max", 1..=1_000),
+        metadata: metadata.clone(),
     };
     let loader = LoaderConfig {
         load_interval: s.duration("load_interval", millis(100)..=24 * HOUR),
         backoff_max: s.duration("backoff_max", millis(10)..=HOUR),
         failover_after: s.duration("failover_after", millis(500)..=HOUR),
         // Looks and uploads have their own, shorter ends.
-        turn_max: statement_timeout * 2 + seconds(60),
+        turn_max: statement_timeout * 3 + seconds(60),
     };
     let place = match (workgroup, cluster) {
         (Some(_), Some(_)) => {

@@ -6,6 +6,7 @@ use actors::loading::{LoadError, Loading};
 use actors::ports::objects::{Objects, Put};
 use actors::ports::warehouse::Trouble;
 use actors::warehouse::batch::Batch;
+use actors::warehouse::metadata::MetadataColumns;
 use actors::warehouse::tables::Star;
 use actors::warehouse::{Load, Mode};
 use aws_sdk_redshiftdata::Client;
@@ -146,7 +147,7 @@ async fn a_load_that_is_sent_again_changes_nothing_whatever_its_token() {
         let put = objects.put_new(&manifest.key, body, &manifest.digest, manifest.rows).await.unwrap();
         assert_eq!(put, Put::Created);
     }
-    let star = Star::new(&schema, "mangrove").unwrap();
+    let star = Star::new(&schema, "mangrove", &MetadataColumns::default()).unwrap();
     let load = Load {
         star: &star,
         schema: &schema,

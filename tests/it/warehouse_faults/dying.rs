@@ -68,7 +68,7 @@ fn held(service: &str, operation: &str, matching: &str) -> Value {
 
 /// What a loader asks when its load stands: the results of parts of its batch, whose ids end with a number.
 fn results() -> Vec<Value> {
-    [":1", ":2"].map(|part| held("redshift", "GetStatementResult", part)).to_vec()
+    [":1", ":2", ":3"].map(|part| held("redshift", "GetStatementResult", part)).to_vec()
 }
 
 async fn has_struck(faults: &CloudFaults) -> bool {

@@ -8,6 +8,7 @@ use std::path::Path;
 use actors::ports::objects::Objects;
 use actors::ports::warehouse::{Place, Trouble, Warehouse, WarehouseTarget};
 use actors::warehouse::batch::Batch;
+use actors::warehouse::metadata::MetadataColumns;
 use actors::warehouse::tables::Star;
 use actors::warehouse::{Load, Mode};
 use mangrove_tests::history::setup;
@@ -57,7 +58,7 @@ struct Recipe {
 impl Recipe {
     fn of(batch: &Batch, lacks: Lacks) -> Self {
         let (schema, manifests) = (setup().schema, batch.manifests(BUCKET));
-        let star = Star::new(&schema, "mangrove").unwrap();
+        let star = Star::new(&schema, "mangrove", &MetadataColumns::default()).unwrap();
         let load = Load {
             star: &star,
             schema: &schema,

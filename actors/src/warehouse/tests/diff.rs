@@ -2,6 +2,7 @@ use messages::EventSchema;
 
 use crate::ports::warehouse::Cell;
 use crate::warehouse::diff::{DiffError, Found, FoundColumn, changes, found};
+use crate::warehouse::metadata::MetadataColumns;
 use crate::warehouse::tables::{Kind, Star};
 
 const SMALL: &str = r#"
@@ -17,7 +18,8 @@ type = "float"
 "#;
 
 fn star(extra: &str) -> Star {
-    Star::new(&EventSchema::parse(&format!("{SMALL}{extra}")).unwrap(), "mangrove").unwrap()
+    Star::new(&EventSchema::parse(&format!("{SMALL}{extra}")).unwrap(), "mangrove", &MetadataColumns::default())
+        .unwrap()
 }
 
 /// The tables as a warehouse shows them after they were made.
@@ -50,7 +52,7 @@ fn what_is_there_needs_nothing() {
 #[test]
 fn an_empty_warehouse_gets_every_table() {
     let all = changes(&star(""), &Found::default()).unwrap();
-    assert_eq!(all.iter().filter(|sql| sql.starts_with("CREATE TABLE IF NOT EXISTS")).count(), 9);
+    assert_eq!(all.iter().filter(|sql| sql.starts_with("CREATE TABLE IF NOT EXISTS")).count(), 14);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::super::content::Content;
 use super::super::load::LoadError;
 use super::super::place::Place;
 use super::super::table::Read;
-use super::tables::{Fact, Identity, Interval, Load, Tables, Window};
+use super::tables::{Described, Fact, Identity, Interval, Load, Said, Tables, Window};
 
 const MEMORY: &str = "2GB";
 /// The order of a window's values.
@@ -57,6 +57,8 @@ impl File {
         let mut tables = Tables {
             readings: self.readings(schema)?,
             intervals: self.intervals(schema)?,
+            said: self.said(schema)?,
+            described: self.described()?,
             alerts: self.rows(&format!("SELECT id FROM {}", self.at("alerts")), &[], |row| owned(row, 0))?,
             ledger: self.ledger(stream)?,
             refused: self.refused(stream)?,
@@ -76,7 +78,7 @@ impl File {
         let fields = list(schema.fields.iter());
         let sql = format!(
             "SELECT {ORIGIN}, sensor_id, epoch_us(event_time), event_id, device_sequence, CAST(anomaly_score AS DOUBLE), \
-             anomalies, late, quality{fields} FROM {readings} WHERE shard = ?"
+             anomalies, late, quality, sensor_version{fields} FROM {readings} WHERE shard = ?"
         );
         let mut facts = Vec::new();
         let shards = format!("SELECT DISTINCT shard FROM {readings} ORDER BY shard");
@@ -85,12 +87,12 @@ impl File {
             facts.extend(self.rows(&sql, &[&shard], |row| {
                 let mut content = Content::of(&owned(row, 4)?, whole(row, 5)?);
                 for (n, field) in schema.fields.iter().enumerate() {
-                    add(&mut content, field.kind, row, 12 + n)?;
+                    add(&mut content, field.kind, row, 13 + n)?;
                 }
                 content.identity(owned_or_null(row, 6)?.as_deref(), whole_or_null(row, 7)?);
                 let (score, anomalies) = (number(row, 8)?, whole(row, 9)?);
                 let content = content.fact(score, anomalies, flag(row, 10)?, &owned(row, 11)?, whole(row, 3)?);
-                Ok(Fact { identity: identity(name.clone(), row)?, content })
+                Ok(Fact { identity: identity(name.clone(), row)?, version: whole(row, 12)?, content })
             })?);
         }
         Ok(facts)
@@ -99,7 +101,7 @@ impl File {
     fn intervals(&self, schema: &EventSchema) -> Read<Vec<Interval>> {
         let tracked: Vec<&FieldSpec> = schema.tracked().map(|(_, field)| field).collect();
         let sql = format!(
-            "SELECT {ORIGIN}, sensor_id, version, epoch_us(valid_from), epoch_us(valid_to), is_current, changed{} FROM {}",
+            "SELECT {ORIGIN}, sensor_id, version, epoch_us(valid_from), epoch_us(valid_to), is_current, changed, source{} FROM {}",
             list(tracked.iter().copied()),
             self.at("dim_sensors")
         );
@@ -107,10 +109,11 @@ impl File {
             let (sensor, from_us) = (owned(row, 4)?, whole(row, 6)?);
             let mut content = Content::of(&sensor, from_us);
             for (n, field) in tracked.iter().enumerate() {
-                add(&mut content, field.kind, row, 10 + n)?;
+                add(&mut content, field.kind, row, 11 + n)?;
             }
             Ok(Interval {
                 identity: identity(owned(row, 0)?.as_str().into(), row)?,
+                described: owned(row, 10)? == "metadata",
                 sensor,
                 version: whole(row, 5)?,
                 from_us,
@@ -118,6 +121,32 @@ impl File {
                 is_current: flag(row, 8)?,
                 content: content.version(&owned(row, 9)?, whole(row, 3)?),
             })
+        })
+    }
+
+    fn said(&self, schema: &EventSchema) -> Read<Vec<Said>> {
+        let tracked: Vec<&FieldSpec> = schema.tracked().map(|(_, field)| field).collect();
+        let sql = format!(
+            "SELECT {ORIGIN}, sensor_id, version, epoch_us(valid_from), changed{} FROM {}",
+            list(tracked.iter().copied()),
+            self.at("sensor_versions")
+        );
+        self.rows(&sql, &[], |row| {
+            let (sensor, from_us) = (owned(row, 4)?, whole(row, 6)?);
+            let mut content = Content::of(&sensor, from_us);
+            for (n, field) in tracked.iter().enumerate() {
+                add(&mut content, field.kind, row, 8 + n)?;
+            }
+            let content = content.version(&owned(row, 7)?, whole(row, 3)?);
+            let identity = identity(owned(row, 0)?.as_str().into(), row)?;
+            Ok(Said { identity, sensor, version: whole(row, 5)?, from_us, content })
+        })
+    }
+
+    fn described(&self) -> Read<Vec<Described>> {
+        let sql = format!("SELECT sensor_id, version, epoch_us(valid_from) FROM {}", self.at("sensor_metadata"));
+        self.rows(&sql, &[], |row| {
+            Ok(Described { sensor: owned(row, 0)?, version: whole(row, 1)?, from_us: whole(row, 2)? })
         })
     }
 

@@ -18,6 +18,10 @@ pub struct Tables {
     pub readings: Vec<Fact>,
     /// `dim_sensors`.
     pub intervals: Vec<Interval>,
+    /// `sensor_versions`.
+    pub said: Vec<Said>,
+    /// `sensor_metadata`.
+    pub described: Vec<Described>,
     /// `sensor_hourly` and `sensor_daily`.
     pub windows: Vec<Window>,
     /// The windows that SQL computes from the rows of `sensor_readings` that are not late.
@@ -43,15 +47,45 @@ pub struct Identity {
 pub struct Fact {
     /// Of the reading.
     pub identity: Identity,
-    /// A digest of all its columns but `sensor_version`: that one may be known better than when the reading arrived.
+    /// `sensor_version`: the lake has another one, which held at the arrival.
+    pub version: i64,
+    /// A digest of all other columns.
     pub content: u64,
+}
+
+/// A row of `sensor_versions`.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// Of the reading that brought it.
+    pub identity: Identity,
+    /// Whose.
+    pub sensor: String,
+    /// Its number.
+    pub version: i64,
+    /// From when it holds, microseconds since 1970.
+    pub from_us: i64,
+    /// A digest of the attributes.
+    pub content: u64,
+}
+
+/// A row of `sensor_metadata`.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// Whose.
+    pub sensor: String,
+    /// Its number.
+    pub version: i64,
+    /// From when it holds, microseconds since 1970.
+    pub from_us: i64,
 }
 
 /// A row of `dim_sensors`.
 #[derive(Clone, Debug)]
 pub struct Interval {
-    /// Of the reading that brought it.
+    /// Of the reading that brought it; of none, if metadata did.
     pub identity: Identity,
+    /// Whether metadata brought it.
+    pub described: bool,
     /// Whose.
     pub sensor: String,
     /// Its number.

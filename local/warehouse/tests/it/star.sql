@@ -11,7 +11,7 @@ CREATE TABLE "mangrove"."dim_sensors" (
   "sensor_id" VARCHAR(128) NOT NULL, "version" INTEGER NOT NULL, "valid_from" TIMESTAMP NOT NULL, "valid_to" TIMESTAMP,
   "is_current" BOOLEAN NOT NULL, "firmware" VARCHAR(256), "site" VARCHAR(256), "latitude" DOUBLE PRECISION,
   "longitude" DOUBLE PRECISION, "changed" VARCHAR(64) NOT NULL, "shard" VARCHAR(128) NOT NULL, "sequence" VARCHAR(129) NOT NULL,
-  "sub_sequence" INTEGER NOT NULL, "arrival_time" TIMESTAMP NOT NULL
+  "sub_sequence" INTEGER NOT NULL, "arrival_time" TIMESTAMP NOT NULL, "ordinal" BIGINT, "source" VARCHAR(8), "owner" VARCHAR(256)
 );
 CREATE TABLE "mangrove"."sensor_hourly" (
   "sensor_id" VARCHAR(128) NOT NULL, "field" VARCHAR(256) NOT NULL, "window_start" TIMESTAMP NOT NULL, "revision" INTEGER NOT NULL,
@@ -30,9 +30,9 @@ CREATE TABLE "mangrove"."load_ledger" (
   "batch" VARCHAR(32) NOT NULL, "state" VARCHAR(8) NOT NULL, "readings" BIGINT NOT NULL, "loaded_at" TIMESTAMP NOT NULL
 );
 INSERT INTO "mangrove"."dim_sensors" VALUES
-  ('a', 1, '2026-01-01 00:00:00', '2026-01-02 00:00:00', FALSE, '1.0', 'roof', 52.5, 13.4, 'firmware', 's0', '1', 0, '2026-01-01 00:00:01'),
-  ('a', 2, '2026-01-02 00:00:00', NULL, TRUE, '1.1', 'roof', 52.5, 13.4, 'firmware', 's0', '2', 0, '2026-01-02 00:00:01'),
-  ('b', 1, '2026-01-01 00:00:00', NULL, TRUE, '1.0', 'cellar', 52.5, 13.5, 'firmware', 's1', '1', 0, '2026-01-01 00:00:01');
+  ('a', 1, '2026-01-01 00:00:00', '2026-01-02 00:00:00', FALSE, '1.0', 'roof', 52.5, 13.4, 'firmware', 's0', '1', 0, '2026-01-01 00:00:01', 1, 'event', 'north'),
+  ('a', 2, '2026-01-02 00:00:00', NULL, TRUE, '1.1', 'roof', 52.5, 13.4, 'firmware', 's0', '2', 0, '2026-01-02 00:00:01', 2, 'event', 'south'),
+  ('b', 1, '2026-01-01 00:00:00', NULL, TRUE, '1.0', 'cellar', 52.5, 13.5, 'firmware', 's1', '1', 0, '2026-01-01 00:00:01', 1, 'event', NULL);
 INSERT INTO "mangrove"."sensor_readings"
   ("sensor_id", "event_time", "temperature", "battery", "shard", "sequence", "sub_sequence", "arrival_time", "anomaly_score", "anomalies", "sensor_version", "late", "quality") VALUES
   ('a', '2026-01-01 10:00:00', 10, 80, 's0', '10', 0, '2026-01-01 10:00:02', 0.1, 0, 1, FALSE, 'good'),

@@ -1,0 +1,212 @@
+//! Metadata of sensors and places: looks whether objects have changed, and puts what they say in force.
+//!
+//! **Owns** nothing that lasts: what is in force stands in the warehouse, and lies in the bucket for ever.
+//!
+//! **Promises**
+//! - Whatever is in the objects, loading goes on: what cannot be used is refused row by row, and what cannot be read as
+//!   a whole leaves what was known in force.
+//! - At most `metadata.bytes_max` of objects and `metadata.rows_max` rows are held (BOUNDED).
+//! - While the objects stay as they are, the warehouse is not asked: one that sleeps goes on sleeping.
+//!
+//! **Not here**: what a row must be (`warehouse/metadata.rs`), the SQL (`warehouse/describe.rs`).
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use messages::EventSchema;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::{LoadError, Loading};
+use crate::metrics;
+use crate::panics::panic_text;
+use crate::ports::objects::{Put, Tagged};
+use crate::warehouse::describe::{self, Describe, InForce};
+use crate::warehouse::metadata::{Content, Limits, MetadataColumns, Object, Rows, Subject};
+
+/// After a look that failed, the next one comes no later.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// Where metadata is, and how it is read.
+#[derive(Clone, Debug)]
+pub struct MetadataConfig {
+    /// The prefix of the objects about sensors; empty for none.
+    pub sensors: String,
+    /// The prefix of the objects about places; empty for none.
+    pub locations: String,
+    /// From one look to the next.
+    pub refresh: Duration,
+    /// How much there may be.
+    pub limits: Limits,
+    /// The columns that only metadata has.
+    pub columns: MetadataColumns,
+}
+
+/// What was seen at the last look. A process that has none looks again, and finds nothing to do.
+#[derive(Clone, Debug, Default)]
+pub struct Watch {
+    seen: Option<Vec<(Subject, Tagged)>>,
+    next: Option<Instant>,
+}
+
+impl MetadataConfig {
+    /// There is none.
+    pub fn none() -> Self {
+        Self {
+            sensors: String::new(),
+            locations: String::new(),
+            refresh: Duration::from_secs(60),
+            limits: Limits { objects_max: 0, bytes_max: 0, rows_max: 0 },
+            columns: MetadataColumns::default(),
+        }
+    }
+
+    fn prefixes(&self) -> impl Iterator<Item = (Subject, &str)> {
+        let prefixes = [(Subject::Sensors, self.sensors.as_str()), (Subject::Locations, self.locations.as_str())];
+        prefixes.into_iter().filter(|(_, prefix)| !prefix.is_empty())
+    }
+}
+
+impl Loading {
+    /// Puts in force what the objects say, if it is time to look and they say something else than before. Failures are
+    /// told and counted here: no load waits for them.
+    pub async fn refresh(&self, watch: &mut Watch) {
+        let config = &self.config.metadata;
+        if config.prefixes().next().is_none() || watch.next.is_some_and(|next| Instant::now() < next) {
+            return;
+        }
+        match self.look(watch).await {
+            Ok(()) => watch.next = Some(Instant::now() + config.refresh),
+            Err(error) => {
+                metrics::warehouse_metadata_failed();
+                watch.next = Some(Instant::now() + config.refresh.min(RETRY_AFTER_MAX));
+                warn!(%error, "metadata is not taken over, what was known stays in force");
+            }
+        }
+    }
+
+    async fn look(&self, watch: &mut Watch) -> Result<(), LoadError> {
+        if watch.seen.is_some() && watch.seen == Some(self.metadata_objects().await?) {
+            return Ok(());
+        }
+        // First what is in force, then the objects: who finds a content in force has seen objects no older than it, and
+        // never puts an older content behind a newer one.
+        let before = self.metadata_in_force().await?;
+        let objects = self.metadata_objects().await?;
+        let content = self.read_metadata(&objects).await?;
+        // An empty folder says nothing that would have to be put in force.
+        let says_nothing = before.number == 0 && content.is_empty();
+        let stands = content.digest == before.digest || says_nothing || self.put_in_force(&content, &before).await?;
+        // If somebody else was faster, the next look reads again.
+        watch.seen = stands.then_some(objects);
+        Ok(())
+    }
+
+    /// Which metadata is in force.
+    pub async fn metadata_in_force(&self) -> Result<InForce, LoadError> {
+        let query = describe::in_force_query(&self.star)?;
+        let rows = self.ports.warehouse.query(&query, "mangrove: metadata in force", 1).await?;
+        Ok(describe::in_force(&rows)?)
+    }
+
+    /// The objects that there are, with what tells their contents apart.
+    async fn metadata_objects(&self) -> Result<Vec<(Subject, Tagged)>, LoadError> {
+        let (config, limits) = (&self.config.metadata, &self.config.metadata.limits);
+        let mut objects = Vec::new();
+        for (subject, prefix) in config.prefixes() {
+            let too_much = |problem: String| LoadError::Lake { key: prefix.to_owned(), problem };
+            // One more than allowed tells that there are too many.
+            let listed = self.ports.objects.list_tagged(prefix, limits.objects_max + 1).await?;
+            objects.extend(listed.into_iter().map(|tagged| (subject, tagged)));
+            if objects.len() > limits.objects_max {
+                let problem = format!("more than {} objects of metadata (metadata.objects_max)", limits.objects_max);
+                return Err(too_much(problem));
+            }
+            let bytes = objects.iter().map(|(_, tagged)| tagged.bytes).fold(0, u64::saturating_add);
+            if bytes > limits.bytes_max as u64 {
+                let problem = format!("metadata of {bytes} bytes, more than {} (metadata.bytes_max)", limits.bytes_max);
+                return Err(too_much(problem));
+            }
+        }
+        Ok(objects)
+    }
+
+    async fn read_metadata(&self, objects: &[(Subject, Tagged)]) -> Result<Content, LoadError> {
+        let limits = self.config.metadata.limits;
+        let mut rows = Rows::default();
+        for (subject, Tagged { key, .. }) in objects {
+            let body = self.ports.objects.get(key, limits.bytes_max).await?;
+            let object = Object { subject: *subject, key: key.clone(), body };
+            rows = self
+                .aside(move |schema, columns| {
+                    // A reader's bug must not end the loader: it costs this object.
+                    let read = AssertUnwindSafe(|| rows.read(&object, schema, columns, &limits));
+                    if let Err(panic) = std::panic::catch_unwind(read) {
+                        rows.refuse(&object.key, 0, &format!("cannot be read: {}", panic_text(panic.as_ref())));
+                    }
+                    rows
+                })
+                .await?;
+            if rows.is_full(&limits) {
+                let problem = format!("more than {} rows of metadata (metadata.rows_max)", limits.rows_max);
+                return Err(LoadError::Lake { key: key.clone(), problem });
+            }
+        }
+        self.aside(move |schema, columns| rows.into_content(schema, columns)).await
+    }
+
+    /// Work that takes longer than an actor may hold a thread of the runtime.
+    async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&EventSchema, &MetadataColumns) -> T + Send + 'static,
+    ) -> Result<T, LoadError> {
+        let (schema, star) = (Arc::clone(&self.schema), Arc::clone(&self.star));
+        let done = tokio::task::spawn_blocking(move || work(&schema, star.declared())).await;
+        done.map_err(|error| LoadError::Lake { key: "metadata".to_owned(), problem: error.to_string() })
+    }
+
+    /// Says whether the content is in force then: not if somebody else was faster.
+    async fn put_in_force(&self, content: &Content, before: &InForce) -> Result<bool, LoadError> {
+        let began = Instant::now();
+        let describe = Describe {
+            star: &self.star,
+            content,
+            before,
+            bucket: self.ports.objects.bucket(),
+            iam_role: &self.config.iam_role,
+        };
+        for object in describe.objects() {
+            if self.ports.objects.put_new(&object.key, object.body.into(), &object.digest, object.rows).await?
+                == Put::Different
+            {
+                let problem = "exists with other content: a broken promise, look before going on".to_owned();
+                return Err(LoadError::Lake { key: object.key, problem });
+            }
+        }
+        let statements = describe.statements()?;
+        self.ports.faults.reach("loader.describing", "").await;
+        let done = self.ports.warehouse.batch(&statements, &format!("mangrove: metadata {}", content.digest)).await?;
+        self.ports.faults.reach("loader.described", "").await;
+        if self.metadata_in_force().await?.digest != content.digest {
+            return Ok(false);
+        }
+        let (sensors, locations, refused) = (content.sensors.rows, content.locations.rows, content.refusals);
+        metrics::warehouse_metadata_refused(refused);
+        let took = began.elapsed();
+        info!(
+            digest = content.digest,
+            sensors,
+            locations,
+            refused,
+            statements = done.parts.len(),
+            ?took,
+            "metadata put in force"
+        );
+        if let Some(first) = &content.first_refusal {
+            let (object, line, reason) = (&first.object, first.line, &first.reason);
+            warn!(refused, object, line, reason, "rows of the metadata are not used: see metadata_refused");
+        }
+        Ok(true)
+    }
+}
