@@ -17,6 +17,7 @@ mod error;
 mod figures;
 mod lake;
 mod metadata;
+mod spectrum;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,11 +30,14 @@ pub use self::backfill::Backfilled;
 pub use self::error::LoadError;
 pub use self::figures::{Failing, LoaderFigures, LoaderLook};
 pub use self::metadata::{MetadataConfig, Watch};
+use self::spectrum::Spectrum;
+pub use self::spectrum::SpectrumConfig;
 use crate::ports::clock::Clock;
 use crate::ports::faults::Faults;
 use crate::ports::objects::{Objects, Put};
 use crate::ports::warehouse::{Trouble, Warehouse};
-use crate::warehouse::batch::{Batch, CopyManifest};
+use crate::warehouse::batch::{Batch, CopyManifest, Feed};
+use crate::warehouse::external::{SpectrumMode, Taken};
 use crate::warehouse::ledger::{self, RefusedEpoch, RowCounts, ShardStatus, Tips};
 use crate::warehouse::pace::{Pace, Step};
 use crate::warehouse::tables::Star;
@@ -61,6 +65,8 @@ pub struct LoadingConfig {
     pub attempts_max: u32,
     /// What people know of sensors and places.
     pub metadata: MetadataConfig,
+    /// Whether the cleansed zone is asked where it lies.
+    pub spectrum: Option<SpectrumConfig>,
 }
 
 /// What a load reaches.
@@ -85,7 +91,19 @@ pub struct Loading {
     stream: String,
     schema: Arc<EventSchema>,
     star: Arc<Star>,
+    spectrum: Option<Arc<Spectrum>>,
     ports: LoadingPorts,
+}
+
+/// The tables cannot be made of the configuration and the event schema.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unmakeable {
+    /// A name cannot be quoted.
+    #[error(transparent)]
+    Unquotable(#[from] Unquotable),
+    /// A field has the name of a partition's column.
+    #[error(transparent)]
+    Taken(#[from] Taken),
 }
 
 /// What a turn did.
@@ -116,9 +134,13 @@ impl Loading {
         stream: &str,
         schema: Arc<EventSchema>,
         ports: LoadingPorts,
-    ) -> Result<Self, Unquotable> {
+    ) -> Result<Self, Unmakeable> {
         let star = Arc::new(Star::new(&schema, &config.namespace, &config.metadata.columns)?);
-        Ok(Self { config, stream: stream.to_owned(), schema, star, ports })
+        let spectrum = match &config.spectrum {
+            Some(spectrum) => Some(Arc::new(Spectrum::new(spectrum, &schema, ports.objects.bucket())?)),
+            None => None,
+        };
+        Ok(Self { config, stream: stream.to_owned(), schema, star, spectrum, ports })
     }
 
     /// A pace to begin with.
@@ -162,6 +184,7 @@ impl Loading {
             warehouse.execute(&diff::record(&self.star, statement)?, "mangrove: schema version").await?;
             info!(statement, "changed the warehouse's tables");
         }
+        self.ensure_external().await?;
         Ok(changes)
     }
 
@@ -174,22 +197,25 @@ impl Loading {
 
     /// Loads the next batch, if anything waits.
     pub async fn turn(&self, pace: &mut Pace) -> Result<Turn, LoadError> {
-        // A warehouse that bills while it answers is not asked while the lake has nothing new.
-        if let Some(tips) = pace.idle()
-            && self.backlog(tips, 1).await?.waiting() == 0
-        {
-            return Ok(Turn::Idle);
+        // A warehouse that bills while it answers is not asked while the lake has nothing new; and what waits is told
+        // while it does not answer.
+        if let Some(tips) = pace.tips() {
+            let waiting = self.backlog(tips, 1).await?.waiting();
+            self.ports.figures.waits(waiting);
+            if waiting == 0 {
+                return Ok(Turn::Idle);
+            }
         }
         let tips = self.tips().await?;
-        let Some((batch, left)) = self.batch_after(&tips, pace.epochs()).await? else {
-            pace.is_idle(tips);
-            return Ok(Turn::Idle);
-        };
+        let next = self.batch_after(&tips, pace.epochs()).await?;
+        pace.asked(tips);
+        let Some((batch, left)) = next else { return Ok(Turn::Idle) };
         self.ports.faults.reach("loader.listed", "").await;
         match self.load(&batch, Mode::New).await {
             Ok(loaded) => {
                 pace.loaded();
                 if loaded.fresh {
+                    pace.reached(&batch);
                     self.ports.figures.waits(left);
                 }
                 Ok(Turn::Loaded { more: left > 0 })
@@ -236,7 +262,11 @@ impl Loading {
     /// Loads a batch, all of it or nothing.
     pub async fn load(&self, batch: &Batch, mode: Mode) -> Result<Loaded, LoadError> {
         let began = Instant::now();
-        let manifests = batch.manifests(self.ports.objects.bucket());
+        self.register(batch).await?;
+        let mut manifests = batch.manifests(self.ports.objects.bucket());
+        if self.spectrum.as_ref().is_some_and(|spectrum| spectrum.mode == SpectrumMode::Instead) {
+            manifests.retain(|manifest| manifest.feed != Feed::Readings);
+        }
         for manifest in &manifests {
             self.put(manifest).await?;
         }

@@ -13,6 +13,7 @@ pub mod backlog;
 pub mod batch;
 pub mod describe;
 pub mod diff;
+pub mod external;
 mod freshness;
 pub mod ledger;
 mod literal;

@@ -152,4 +152,33 @@ impl ObjectSource for Buckets {
         };
         Ok(Object { path, n_bytes: metadata.len() })
     }
+
+    fn folder(&self, url: &str) -> Result<Vec<(String, Object)>, ObjectError> {
+        let (root, mut folders) = match url.strip_suffix('/').and_then(|url| objects::file_of(&self.0, url)) {
+            Some(root) => (root.clone(), vec![root]),
+            None => return Err(ObjectError::BadUrl),
+        };
+        let unreadable = |error: std::io::Error| ObjectError::Unreadable(error.to_string());
+        let mut found = Vec::new();
+        while let Some(folder) = folders.pop() {
+            let entries = match std::fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                // A folder is there as long as something is in it.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(unreadable(error)),
+            };
+            for entry in entries {
+                let path = entry.map_err(unreadable)?.path();
+                let metadata = path.symlink_metadata().map_err(unreadable)?;
+                if metadata.is_dir() {
+                    folders.push(path);
+                } else if metadata.is_file()
+                    && let Some(name) = path.strip_prefix(&root).ok().and_then(|name| name.to_str())
+                {
+                    found.push((name.to_owned(), Object { n_bytes: metadata.len(), path }));
+                }
+            }
+        }
+        Ok(found)
+    }
 }

@@ -16,6 +16,7 @@ mod lifecycle;
 mod metadata;
 mod reshard;
 mod sensor_panic;
+mod spectrum;
 mod star;
 mod tidy;
 mod warehouse;

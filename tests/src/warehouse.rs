@@ -47,6 +47,7 @@ pub fn loading(
         bytes_max: 1 << 30,
         attempts_max: 2,
         metadata: MetadataConfig::none(),
+        spectrum: None,
     };
     change(&mut config);
     Loading::new(config, stream, Arc::new(schema.clone()), ports).unwrap()
@@ -59,7 +60,7 @@ pub fn loader_config() -> LoaderConfig {
         backoff_max: Duration::from_millis(500),
         failover_after: Duration::from_millis(800),
         // A load of a busy machine, next to others, takes some of it.
-        turn_max: Duration::from_secs(8),
+        turn_max: Duration::from_secs(10),
     }
 }
 

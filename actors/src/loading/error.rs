@@ -16,6 +16,9 @@ pub enum LoadError {
     /// The warehouse failed, or refused.
     #[error(transparent)]
     Warehouse(#[from] WarehouseError),
+    /// The external table, or a partition of it, cannot be made.
+    #[error("the external table: {0}")]
+    External(WarehouseError),
     /// The bucket or the lease table failed, or refused.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -57,6 +60,9 @@ impl LoadError {
     pub fn trouble(&self) -> Trouble {
         match self {
             Self::Warehouse(error) => error.trouble,
+            // No epoch is at fault: none is put aside for it.
+            Self::External(error) if error.trouble == Trouble::Refused => Trouble::Denied,
+            Self::External(error) => error.trouble,
             Self::Call(error) => match error.failure {
                 Failure::Throttled | Failure::Transient => Trouble::Unavailable,
                 Failure::NotFound | Failure::Condition | Failure::Refused => Trouble::Denied,

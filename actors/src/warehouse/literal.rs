@@ -54,6 +54,11 @@ pub(super) fn plain_text(value: &str) -> Result<String, Unquotable> {
     Ok(format!("'{}'", value.replace('\'', "''")))
 }
 
+/// The role by which the warehouse reads the bucket; empty for its default one.
+pub(super) fn role(arn: &str) -> Result<String, Unquotable> {
+    if arn.is_empty() { Ok("DEFAULT".to_owned()) } else { plain_text(arn) }
+}
+
 /// A time, to the millisecond, as a literal.
 pub(super) fn timestamp_ms(ms: i64) -> String {
     let time = chrono::DateTime::from_timestamp_millis(ms).unwrap_or_default();

@@ -295,10 +295,7 @@ pub(super) fn stage(
     let columns: Vec<String> = columns.iter().map(column).collect::<Result<_, Unquotable>>()?;
     sql.push(format!("CREATE TEMP TABLE {stage} ({})", columns.join(", ")));
     let from = literal::plain_text(&format!("s3://{bucket}/{key}"))?;
-    let role = match iam_role {
-        "" => "DEFAULT".to_owned(),
-        arn => literal::plain_text(arn)?,
-    };
+    let role = literal::role(iam_role)?;
     sql.push(format!("COPY {stage} FROM {from} IAM_ROLE {role} FORMAT AS {format} MANIFEST"));
     Ok(())
 }

@@ -4,10 +4,10 @@
 //! then put aside, so that the rest goes on; what is remembered is one epoch.
 //! **Not here**: waiting.
 
-use messages::{EpochNumber, ShardId};
+use messages::{EpochNumber, Position, ShardId};
 
 use super::batch::Batch;
-use super::ledger::Tips;
+use super::ledger::{Tip, Tips};
 
 /// What to do about a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,14 +27,14 @@ pub struct Pace {
     attempts_max: u32,
     epochs: usize,
     tried: Option<(ShardId, EpochNumber, u32)>,
-    idle: Option<Tips>,
+    tips: Option<Tips>,
 }
 
 impl Pace {
     /// Begins with batches of `epochs_max`.
     pub fn new(epochs_max: usize, attempts_max: u32) -> Self {
         let epochs_max = epochs_max.max(1);
-        Self { epochs_max, attempts_max: attempts_max.max(1), epochs: epochs_max, tried: None, idle: None }
+        Self { epochs_max, attempts_max: attempts_max.max(1), epochs: epochs_max, tried: None, tips: None }
     }
 
     /// The most epochs that the next batch may have.
@@ -42,14 +42,23 @@ impl Pace {
         self.epochs
     }
 
-    /// How far the ledger was when nothing waited; none after that.
-    pub fn idle(&self) -> Option<&Tips> {
-        self.idle.as_ref()
+    /// How far the ledger was when it was last asked, and has come since by this loader; none before.
+    pub fn tips(&self) -> Option<&Tips> {
+        self.tips.as_ref()
     }
 
-    /// Nothing waits beyond these.
-    pub fn is_idle(&mut self, tips: Tips) {
-        self.idle = Some(tips);
+    /// The ledger was asked.
+    pub fn asked(&mut self, tips: Tips) {
+        self.tips = Some(tips);
+    }
+
+    /// The ledger has taken this batch, by this load.
+    pub fn reached(&mut self, batch: &Batch) {
+        let Some(tips) = &mut self.tips else { return };
+        for epoch in &batch.epochs {
+            let tip = Tip { epoch: epoch.epoch, ended: epoch.to == Position::ShardEnd };
+            tips.0.insert(epoch.shard.clone(), tip);
+        }
     }
 
     /// A batch was loaded: the next may be larger.

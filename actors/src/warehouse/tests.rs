@@ -1,5 +1,6 @@
 mod backlog;
 mod diff;
+mod external;
 mod fixture;
 mod metadata;
 mod pace;

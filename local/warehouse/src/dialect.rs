@@ -14,6 +14,7 @@ mod alter;
 mod copy;
 mod create;
 mod dml;
+mod external;
 mod functions;
 mod judge;
 mod names;
@@ -35,7 +36,8 @@ use crate::error::SqlError;
 
 pub(crate) use names::{CATALOG, TableName, literal, quoted};
 pub(crate) use plan::{
-    Column, Comment, Commented, Copy, CopyFormat, CreateTable, Insert, Merge, Plan, Shape, TimeFormat, Update,
+    Column, Comment, Commented, Copy, CopyFormat, CreateExternal, CreateTable, Insert, Merge, Partition, Plan, Shape,
+    TimeFormat, Update,
 };
 pub(crate) use types::Type;
 
@@ -50,8 +52,9 @@ pub(crate) fn plan(text: &str) -> Result<Plan, SqlError> {
     match words.as_slice() {
         ["copy", ..] => copy::plan(parser(tokens)),
         ["comment", ..] => small::comment(parser(tokens)),
-        ["create", "external", "schema", ..] => small::external_schema(parser(tokens)),
-        ["create", "external", ..] => Err(SqlError::unsupported("CREATE EXTERNAL TABLE on the embedded warehouse")),
+        ["create", "external", "schema", ..] => external::schema(parser(tokens)),
+        ["create", "external", ..] => external::table(parser(tokens)),
+        ["alter", "table", ..] if external::adds_partitions(&tokens) => external::partitions(parser(tokens)),
         ["create", ..] | ["alter", "table", ..] => {
             tokens::drop_storage_hints(&mut tokens);
             statement(tokens)

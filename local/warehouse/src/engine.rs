@@ -7,6 +7,7 @@
 //! **Not here**: statements of clients.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use duckdb::{Config, Connection};
@@ -14,6 +15,7 @@ use duckdb::{Config, Connection};
 use crate::WarehouseOptions;
 use crate::dialect::{CATALOG, literal};
 use crate::error::{SqlError, WarehouseError};
+use crate::session;
 
 /// What is spilled to disk by all statements together.
 const SPILL_MAX: &str = "8GB";
@@ -25,6 +27,9 @@ pub(crate) struct Engine {
     /// What all sessions are cloned from; `None` once closed.
     main: Mutex<Option<Connection>>,
     links: PathBuf,
+    /// Whether there may be external tables: whoever has none pays nothing for them.
+    external: AtomicBool,
+    linking: Mutex<()>,
 }
 
 impl Engine {
@@ -42,7 +47,14 @@ impl Engine {
             detail: error.to_string().lines().next().unwrap_or_default().to_owned(),
         };
         let connection = connect(options, &links).map_err(failed)?;
-        Ok(Engine { main: Mutex::new(Some(connection)), links })
+        let external = session::restore_external(&connection, &links)
+            .map_err(|error| WarehouseError::Open { path: options.path.clone(), detail: error.to_string() })?;
+        Ok(Engine {
+            main: Mutex::new(Some(connection)),
+            links,
+            external: AtomicBool::new(external),
+            linking: Mutex::new(()),
+        })
     }
 
     /// A session of its own: temporary tables are seen by it alone.
@@ -53,9 +65,24 @@ impl Engine {
         }
     }
 
-    /// Where links to objects lie while COPY reads them.
+    /// Where links to objects lie while COPY reads them, and those of external tables.
     pub(crate) fn links(&self) -> &Path {
         &self.links
+    }
+
+    /// There is an external table from now on.
+    pub(crate) fn has_external(&self) {
+        self.external.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether there may be one.
+    pub(crate) fn may_be_external(&self) -> bool {
+        self.external.load(Ordering::SeqCst)
+    }
+
+    /// Held by whoever changes links that others read.
+    pub(crate) fn linking(&self) -> MutexGuard<'_, ()> {
+        self.linking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes everything into the file, so that any client of DuckDB can open it. The first call does it.
@@ -93,6 +120,7 @@ fn connect(options: &WarehouseOptions, links: &Path) -> duckdb::Result<Connectio
          SET GLOBAL lock_configuration = true;"
     ))?;
     connection.execute_batch(&catalog())?;
+    connection.execute_batch(&session::external_catalog())?;
     Ok(connection)
 }
 

@@ -11,7 +11,8 @@
 //! **Promises** that a batch is one transaction, also under `kill -9`; that primary keys are not enforced, lengths of
 //! texts and NOT NULL are; that no statement reaches a file, a setting or a function of DuckDB's.
 //! **Fails** at opening with a [`WarehouseError`]; a statement fails by itself.
-//! **Not here**: HTTP, users and permissions, Spectrum, stored procedures, COPY of anything but Parquet and JSON lines.
+//! **Not here**: HTTP, users and permissions, stored procedures, COPY of anything but Parquet and JSON lines, external
+//! tables over anything but Parquet.
 //! Workgroups and databases are names that are accepted: there is one database behind all of them.
 
 mod copy;
@@ -108,6 +109,10 @@ impl Warehouse {
             let thread = thread.spawn(move || statements::work(&shared)).map_err(WarehouseError::Thread)?;
             warehouse.threads().push(thread);
         }
+        let shared = Arc::clone(&warehouse.shared);
+        let thread = std::thread::Builder::new().name("warehouse-cancel".to_owned());
+        let thread = thread.spawn(move || shared.statements.insist()).map_err(WarehouseError::Thread)?;
+        warehouse.threads().push(thread);
         Ok(warehouse)
     }
 

@@ -1,4 +1,4 @@
-//! Where COPY finds objects. The warehouse knows urls; whoever runs it knows files.
+//! Where COPY and external tables find objects. The warehouse knows urls; whoever runs it knows files.
 
 use std::path::PathBuf;
 
@@ -29,4 +29,7 @@ pub enum ObjectError {
 pub trait ObjectSource: Send + Sync {
     /// The object at `s3://bucket/key`.
     fn object(&self, url: &str) -> Result<Object, ObjectError>;
+
+    /// The objects at and below `s3://bucket/folder/`, with what their names have behind it; in no order.
+    fn folder(&self, url: &str) -> Result<Vec<(String, Object)>, ObjectError>;
 }

@@ -8,6 +8,7 @@
 
 mod change;
 mod define;
+mod external;
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
@@ -20,6 +21,8 @@ use crate::dialect::{self, CATALOG, Plan, TableName, quoted};
 use crate::error::SqlError;
 use crate::locks::Held;
 use crate::results::ResultSet;
+
+pub(crate) use external::{catalog as external_catalog, restore as restore_external};
 
 /// What a statement did.
 #[derive(Debug, Clone, Default)]
@@ -80,6 +83,13 @@ impl<'a> Session<'a> {
             return self.lock(tables);
         }
         self.begin()?;
+        self.look_at_objects(text)?;
+        // DuckDB names the links of an external table's objects.
+        let links = self.shared.engine.links().display().to_string();
+        self.apply(plan).map_err(|error| SqlError(error.0.replace(&links, "s3:/")))
+    }
+
+    fn apply(&mut self, plan: Plan) -> Result<Outcome, SqlError> {
         match plan {
             Plan::Query(sql) => self.query(&sql),
             Plan::Insert(insert) => self.insert(&insert),

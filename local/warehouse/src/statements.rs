@@ -20,11 +20,16 @@ use crate::{Shared, WarehouseOptions};
 
 pub(crate) use batch::{Batch, Part, Request, Status};
 
+/// From one interrupt of a statement to the next.
+const INSIST: Duration = Duration::from_millis(20);
+
 /// What was submitted.
 pub(crate) struct Statements {
     state: Mutex<State>,
     /// Something was submitted or has changed, or all ends.
     changed: Condvar,
+    /// Something that runs was asked to end, or all ends.
+    asked: Condvar,
     queued_max: usize,
     statements_max: usize,
     n_bytes_max: usize,
@@ -53,6 +58,7 @@ impl Statements {
         Statements {
             state: Mutex::default(),
             changed: Condvar::new(),
+            asked: Condvar::new(),
             queued_max: options.queued_max.max(1),
             statements_max: options.statements_max.max(1),
             n_bytes_max: options.results_mib_max * 1024 * 1024,
@@ -123,6 +129,7 @@ impl Statements {
             state.queue.retain(|queued| *queued != id);
         }
         self.changed.notify_all();
+        self.asked.notify_all();
         Some(true)
     }
 
@@ -135,6 +142,23 @@ impl Statements {
             batch.cancel.ask();
         }
         self.changed.notify_all();
+        self.asked.notify_all();
+    }
+
+    /// Asks again whatever was asked to end, until it has: DuckDB forgets an interrupt that comes before a query begins.
+    /// Returns when all ends.
+    pub(crate) fn insist(&self) {
+        let mut state = self.state();
+        loop {
+            let running = state.batches.values().filter(|batch| batch.status == Status::Started);
+            let asked: Vec<_> = running.filter(|batch| batch.cancel.asked()).collect();
+            asked.iter().for_each(|batch| batch.cancel.ask());
+            state = match (asked.is_empty(), state.closed) {
+                (true, true) => return,
+                (true, false) => self.asked.wait(state).unwrap_or_else(PoisonError::into_inner),
+                (false, _) => self.asked.wait_timeout(state, INSIST).unwrap_or_else(PoisonError::into_inner).0,
+            };
+        }
     }
 
     /// The next batch to run; `None` when all ends.

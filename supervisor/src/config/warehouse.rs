@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use actors::loader::LoaderConfig;
-use actors::loading::{LoadingConfig, MetadataConfig};
+use actors::loading::{LoadingConfig, MetadataConfig, SpectrumConfig};
 use actors::ports::warehouse::{Place, WarehouseTarget};
+use actors::warehouse::external::SpectrumMode;
 use actors::warehouse::metadata::{Attribute, COLUMNS_MAX, Limits, MetadataColumns};
 use messages::EventSchema;
 
@@ -85,6 +86,7 @@ pub(super) fn read(s: &mut Section<'_>, namespace: &str, metadata: &MetadataConf
         bytes_max: s.bytes("bytes_max", MIB..=1024 * GIB),
         attempts_max: s.count("attempts_max", 1..=1_000),
         metadata: metadata.clone(),
+        spectrum: spectrum(s, namespace),
     };
     let loader = LoaderConfig {
         load_interval: s.duration("load_interval", millis(100)..=24 * HOUR),
@@ -112,6 +114,20 @@ pub(super) fn read(s: &mut Section<'_>, namespace: &str, metadata: &MetadataConf
     }
     let target = WarehouseTarget { place: place?, database, db_user, secret_arn };
     enabled.then_some(WarehouseConfig { target, statement_timeout, loading, loader })
+}
+
+fn spectrum(s: &mut Section<'_>, namespace: &str) -> Option<SpectrumConfig> {
+    let modes = [("off", None), ("beside", Some(SpectrumMode::Beside)), ("instead", Some(SpectrumMode::Instead))];
+    let mode = s.choice("spectrum", &modes);
+    let (external, database) =
+        (s.text("spectrum_schema", names::namespace), s.text("spectrum_database", names::database));
+    if external == namespace {
+        s.problem(
+            "spectrum_schema",
+            "is warehouse.schema: an external schema holds no other tables, choose another name",
+        );
+    }
+    mode.map(|mode| SpectrumConfig { mode, namespace: external, database })
 }
 
 fn optional(s: &mut Section<'_>, key: &str, check: impl Fn(&str) -> Result<(), String>) -> Option<String> {

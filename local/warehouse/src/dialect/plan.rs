@@ -15,6 +15,18 @@ pub(crate) enum Plan {
         if_not_exists: bool,
     },
     CreateTable(CreateTable),
+    CreateExternalSchema {
+        name: String,
+        /// Of the data catalog.
+        database: String,
+        if_not_exists: bool,
+    },
+    CreateExternal(CreateExternal),
+    AddPartitions {
+        table: TableName,
+        if_not_exists: bool,
+        partitions: Vec<Partition>,
+    },
     CreateView {
         name: TableName,
         replace: bool,
@@ -65,6 +77,8 @@ impl Plan {
         match self {
             Plan::Truncate(_) => Some("TRUNCATE"),
             Plan::AlterType { .. } => Some("ALTER TABLE ALTER COLUMN"),
+            Plan::CreateExternal(_) => Some("CREATE EXTERNAL TABLE"),
+            Plan::AddPartitions { .. } => Some("ALTER EXTERNAL TABLE"),
             Plan::Nothing { alone: true } => Some("VACUUM"),
             _ => None,
         }
@@ -94,6 +108,31 @@ pub(crate) enum Shape {
     Columns(Vec<Column>),
     Like(TableName),
     Query(String),
+}
+
+/// A table over files.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CreateExternal {
+    pub(crate) name: TableName,
+    pub(crate) columns: Vec<ExternalColumn>,
+    /// Columns that are told by the partition and not by the files.
+    pub(crate) parts: Vec<ExternalColumn>,
+    /// A folder, with a slash at its end.
+    pub(crate) location: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ExternalColumn {
+    pub(crate) name: String,
+    pub(crate) ty: Type,
+}
+
+/// A folder of an external table's files.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Partition {
+    pub(crate) values: Vec<(String, String)>,
+    /// With a slash at its end.
+    pub(crate) location: String,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -1,4 +1,4 @@
-//! LOCK, TRUNCATE, DROP, COMMENT and CREATE EXTERNAL SCHEMA.
+//! LOCK, TRUNCATE, DROP and COMMENT.
 
 use sqlparser::ast::{Lock, ObjectName, ObjectType, Truncate};
 use sqlparser::parser::Parser;
@@ -66,9 +66,4 @@ pub(super) fn comment(mut parser: Parser<'_>) -> Result<Plan, SqlError> {
     };
     tokens::end(&mut parser)?;
     Ok(Plan::Comment(Comment { on, text }))
-}
-
-/// Spectrum is not here: refused with what is missing instead of a syntax error.
-pub(super) fn external_schema(_: Parser<'_>) -> Result<Plan, SqlError> {
-    Err(SqlError::unsupported("CREATE EXTERNAL SCHEMA on the embedded warehouse"))
 }

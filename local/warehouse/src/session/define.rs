@@ -14,6 +14,13 @@ impl Session<'_> {
                 self.execute(&format!("CREATE SCHEMA {condition}{}", quoted(&name)))
             }
             Plan::CreateTable(create) => self.create(create),
+            Plan::CreateExternalSchema { name, database, if_not_exists } => {
+                self.create_external_schema(&name, &database, if_not_exists)
+            }
+            Plan::CreateExternal(create) => self.create_external(&create),
+            Plan::AddPartitions { table, if_not_exists, partitions } => {
+                self.add_partitions(&table, if_not_exists, &partitions)
+            }
             Plan::CreateView { name, replace, sql } => {
                 let replace = if replace { "OR REPLACE " } else { "" };
                 self.execute(&format!("CREATE {replace}VIEW {name} {sql}"))
@@ -29,6 +36,9 @@ impl Session<'_> {
             Plan::AlterType { table, column, to } => self.widen(&table, &column, &to),
             Plan::DropTables { names, if_exists } => {
                 for table in &names {
+                    if self.drop_external(table)? {
+                        continue;
+                    }
                     self.drop_one("TABLE", table, if_exists)?;
                     self.forget(table, None)?;
                 }
@@ -39,7 +49,8 @@ impl Session<'_> {
             }
             Plan::DropSchema { name, if_exists } => {
                 let condition = if if_exists { "IF EXISTS " } else { "" };
-                self.execute(&format!("DROP SCHEMA {condition}{}", quoted(&name)))
+                self.execute(&format!("DROP SCHEMA {condition}{}", quoted(&name)))?;
+                self.forget_external_schema(&name)
             }
             Plan::Truncate(table) => self.execute(&format!("DELETE FROM {table}")),
             Plan::Comment(Comment { on, text }) => {
@@ -63,7 +74,7 @@ impl Session<'_> {
         }
     }
 
-    fn execute(&self, sql: &str) -> Result<(), SqlError> {
+    pub(super) fn execute(&self, sql: &str) -> Result<(), SqlError> {
         Ok(self.connection.execute_batch(sql)?)
     }
 
@@ -71,6 +82,11 @@ impl Session<'_> {
         let CreateTable { name, temporary, if_not_exists, shape } = create;
         if if_not_exists && self.exists(&name)? {
             return Ok(());
+        }
+        if let Some(schema) = name.schema.as_deref().filter(|_| !temporary)
+            && self.is_external(schema)?
+        {
+            return Err(SqlError(format!("cannot create a local table in the external schema \"{schema}\"")));
         }
         let (body, texts) = match shape {
             Shape::Columns(columns) => {

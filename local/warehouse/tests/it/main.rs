@@ -1,6 +1,7 @@
 //! The warehouse through its requests, on a folder of its own per test, with objects as plain files.
 
 mod copy;
+mod external;
 mod forms;
 mod hostile;
 mod load;
@@ -24,6 +25,17 @@ impl ObjectSource for Objects {
         let path = self.0.join(url.strip_prefix("s3://").ok_or(ObjectError::BadUrl)?);
         let metadata = path.metadata().map_err(|_| ObjectError::Missing)?;
         Ok(Object { path, n_bytes: metadata.len() })
+    }
+
+    fn folder(&self, url: &str) -> Result<Vec<(String, Object)>, ObjectError> {
+        let folder = self.0.join(url.strip_prefix("s3://").ok_or(ObjectError::BadUrl)?);
+        let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
+        let found = entries.map(|entry| {
+            let (path, name) = (entry.as_ref().unwrap().path(), entry.unwrap().file_name().into_string().unwrap());
+            let n_bytes = path.metadata().unwrap().len();
+            (name, Object { path, n_bytes })
+        });
+        Ok(found.collect())
     }
 }
 

@@ -130,6 +130,23 @@ fn a_queue_has_an_end_and_a_waiting_statement_can_be_cancelled() {
 }
 
 #[test]
+fn whenever_a_statement_is_cancelled_it_ends() {
+    let world = World::new();
+    for table in 0..40 {
+        world.all(&[&format!("CREATE TABLE t{table} (a INT, b INT)")]);
+    }
+    let long =
+        "SELECT COUNT(*) FROM svv_columns a, svv_columns b, svv_columns c, svv_columns d, svv_columns e, svv_columns f";
+    for n in 0..60 {
+        let submitted = ask(&world.warehouse, "ExecuteStatement", statement(long));
+        // Somewhere between its submission and the middle of it.
+        std::thread::sleep(Duration::from_micros(50 * n));
+        assert_eq!(ask(&world.warehouse, "CancelStatement", json!({ "Id": submitted["Id"] }))["Status"], true);
+        assert_eq!(ended(&world.warehouse, &submitted)["Status"], "ABORTED");
+    }
+}
+
+#[test]
 fn a_paused_warehouse_refuses_and_resumes() {
     let world = World::new();
     let before = ask(&world.warehouse, "ExecuteStatement", with(statement("SELECT 1"), "WaitTimeSeconds", json!(30)));
