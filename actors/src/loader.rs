@@ -248,6 +248,8 @@ impl LoaderState {
     fn stop_loading(&mut self) {
         self.tasks.abort_all();
         (self.lease, self.seen, self.under_way, self.fits) = (None, None, None, false);
+        // Whoever loads in between may put something else in force.
+        self.watch = Watch::default();
         self.args.loading.figures().set_active(false);
     }
 

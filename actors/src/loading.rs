@@ -199,7 +199,8 @@ impl Loading {
     pub async fn turn(&self, pace: &mut Pace) -> Result<Turn, LoadError> {
         // A warehouse that bills while it answers is not asked while the lake has nothing new; and what waits is told
         // while it does not answer.
-        if let Some(tips) = pace.tips() {
+        let now_ms = self.ports.clock.now_ms();
+        if let Some(tips) = pace.tips(now_ms) {
             let waiting = self.backlog(tips, 1).await?.waiting();
             self.ports.figures.waits(waiting);
             if waiting == 0 {
@@ -208,7 +209,7 @@ impl Loading {
         }
         let tips = self.tips().await?;
         let next = self.batch_after(&tips, pace.epochs()).await?;
-        pace.asked(tips);
+        pace.asked(tips, now_ms);
         let Some((batch, left)) = next else { return Ok(Turn::Idle) };
         self.ports.faults.reach("loader.listed", "").await;
         match self.load(&batch, Mode::New).await {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use messages::{Alert, EpochNumber, EpochPlan, HashRange, StateEntry, StateKind, Zone};
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::ports::aws::CallError;
@@ -30,6 +31,9 @@ const ALERT_OBJECT_BYTES_MAX: u64 = 256 << 20;
 /// fourth answer would let nobody through.
 const READ_TRIES: u32 = 5;
 const READ_BACKOFF: Duration = Duration::from_millis(50);
+/// After this a read that failed is not tried again: whoever starts the shard has to say what holds it up before its own
+/// time is over.
+const READ_PATIENCE: Duration = Duration::from_secs(8);
 
 /// Reads objects, each patiently.
 #[derive(Clone, Debug)]
@@ -45,10 +49,12 @@ impl Reads {
     }
 
     async fn get(&self, key: &str) -> Result<Bytes, CallError> {
-        let mut backoff = READ_BACKOFF;
+        let (began, mut backoff) = (Instant::now(), READ_BACKOFF);
         for _ in 1..READ_TRIES {
             match self.objects.get(key, OBJECT_BYTES_MAX).await {
-                Err(error) if error.may_pass() => warn!(%error, "read failed, trying again"),
+                Err(error) if error.may_pass() && began.elapsed() < READ_PATIENCE => {
+                    warn!(%error, "read failed, trying again")
+                }
                 outcome => return outcome,
             }
             tokio::time::sleep(self.chance.spread(backoff)).await;

@@ -438,8 +438,10 @@ impl Shard {
     /// Stops reading, and waits until what was read is committed and the lease released, or a box has failed.
     async fn drain(self, reader: ActorCell, within: Duration) {
         let mut released = self.released();
+        let told = ActorRef::<ReaderMsg>::from(reader.clone()).send_message(ReaderMsg::Drain).is_ok();
+        // Only now: who gives up a call that hangs must find the order next.
         self.context.leaving.notify_one();
-        if ActorRef::<ReaderMsg>::from(reader.clone()).send_message(ReaderMsg::Drain).is_ok() {
+        if told {
             let released = async { drop(released.wait_for(|released| *released).await) };
             // Out of time is no loss: what is not committed is read again by the next owner.
             let _ = tokio::time::timeout(within, async {

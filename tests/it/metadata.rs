@@ -13,7 +13,7 @@ use actors::warehouse::metadata::{Attribute, Limits};
 use arrow::array::{ArrayRef, BooleanArray, Date32Array, Int64Array, RecordBatch, StringArray};
 use mangrove_tests::history::{history, setup};
 use mangrove_tests::warehouse::Analyst;
-use mangrove_tests::world::{BUCKET, Setup, World, finish, stocked};
+use mangrove_tests::world::{BUCKET, STREAM, Setup, World, finish, stocked};
 use tempfile::TempDir;
 
 /// A world with a lake, and a folder for metadata.
@@ -39,9 +39,14 @@ impl Place {
     }
 
     fn loading(&self, faults: &str) -> Loading {
-        self.world.loading_faulty(&setup().schema, faults, |config| {
+        self.loading_of(STREAM, "reference/", faults)
+    }
+
+    /// What loads another stream, whose metadata lies elsewhere in the bucket.
+    fn loading_of(&self, stream: &str, folder: &str, faults: &str) -> Loading {
+        mangrove_tests::warehouse::loading(self.world.sdk(), stream, BUCKET, &setup().schema, faults, |config| {
             let metadata = &mut config.metadata;
-            (metadata.sensors, metadata.locations) = ("reference/sensors/".into(), "reference/sites/".into());
+            (metadata.sensors, metadata.locations) = (format!("{folder}sensors/"), format!("{folder}sites/"));
             metadata.refresh = Duration::ZERO;
             metadata.limits = Limits { objects_max: 5, bytes_max: 100_000, rows_max: 1_000 };
             let columns = |names: [&str; 3]| names.map(|name| Attribute::parse(name).unwrap()).to_vec();
@@ -173,6 +178,32 @@ async fn metadata_is_put_in_force_once_by_whoever_comes() {
     }
     assert_eq!(place.analyst().rows(OWNERS).await, ["s-1 owner 5"]);
     assert_eq!(place.analyst().count("SELECT COUNT(*) FROM mangrove.metadata_versions").await, 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_share_a_schema_do_not_wipe_each_others_metadata() {
+    let place = Place::new().await;
+    let loading = furnished(&place).await;
+    place.put("reference/sensors/a.csv", "sensor_id,owner\ns-1,me\n");
+    let mut watch = Watch::default();
+    loading.refresh(&mut watch).await;
+    let before = loading.metadata_in_force().await.unwrap();
+    assert_eq!((before.number, before.stream.as_str(), before.rows), (1, STREAM, 1));
+
+    // Neither by saying nothing, nor by saying something else.
+    let other = place.loading_of("another", "elsewhere/", "");
+    other.refresh(&mut Watch::default()).await;
+    assert_eq!(loading.metadata_in_force().await.unwrap(), before);
+    place.put("elsewhere/sensors/a.csv", "sensor_id,owner\ns-2,you\n");
+    other.refresh(&mut Watch::default()).await;
+    assert_eq!(loading.metadata_in_force().await.unwrap(), before);
+    assert_eq!(place.analyst().rows(OWNERS).await, ["s-1 me"]);
+
+    // The one whose it is goes on, and when it has taken its own away, the other's is in force.
+    fs::remove_file(place.path("reference/sensors/a.csv")).unwrap();
+    loading.refresh(&mut watch).await;
+    other.refresh(&mut Watch::default()).await;
+    assert_eq!(place.analyst().rows(OWNERS).await, ["s-2 you"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -239,3 +239,24 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_warehouse_from_before_versions_had_a_table_keeps_its_history() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = copy_of(&lake(dir.path()).await, dir.path(), "before").await;
+    load_all(&loading(&world, "")).await;
+    let analyst = world.analyst();
+    let versions = analyst.count("SELECT COUNT(*) FROM mangrove.sensor_versions").await;
+    assert!(versions > 0);
+    for statement in [
+        "DROP TABLE mangrove.sensor_versions",
+        "ALTER TABLE mangrove.dim_sensors DROP COLUMN \"source\"",
+        "ALTER TABLE mangrove.dim_sensors DROP COLUMN \"ordinal\"",
+    ] {
+        analyst.run(statement).await;
+    }
+    load_all(&loading(&world, "")).await;
+    assert_eq!(analyst.count("SELECT COUNT(*) FROM mangrove.sensor_versions").await, versions);
+    assert_same_as_lake(&world.lake(), &analyst).await;
+    assert_eq!(loading(&world, "").missing().await.unwrap(), Vec::<String>::new());
+}

@@ -22,11 +22,14 @@ use super::{LoadError, Loading};
 use crate::metrics;
 use crate::panics::panic_text;
 use crate::ports::objects::{Put, Tagged};
+use crate::ports::warehouse::Trouble;
 use crate::warehouse::describe::{self, Describe, InForce};
 use crate::warehouse::metadata::{Content, Limits, MetadataColumns, Object, Rows, Subject};
 
-/// After a look that failed, the next one comes no later.
+/// After a look that failed, the next one comes no later,
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+/// but for a content that the warehouse refuses, or takes too long over: later every time, up to this. Each try costs.
+const TRY_AGAIN_MAX: Duration = Duration::from_secs(3_600);
 
 /// Where metadata is, and how it is read.
 #[derive(Clone, Debug)]
@@ -48,6 +51,27 @@ pub struct MetadataConfig {
 pub struct Watch {
     seen: Option<Vec<(Subject, Tagged)>>,
     next: Option<Instant>,
+    not_taken: Option<NotTaken>,
+}
+
+/// Objects whose content the warehouse did not take.
+#[derive(Clone, Debug)]
+struct NotTaken {
+    objects: Vec<(Subject, Tagged)>,
+    tries: u32,
+    until: Instant,
+}
+
+impl Watch {
+    fn waits(&self, objects: &[(Subject, Tagged)]) -> bool {
+        self.not_taken.as_ref().is_some_and(|last| last.objects == objects && Instant::now() < last.until)
+    }
+
+    fn not_taken(&mut self, objects: Vec<(Subject, Tagged)>, refresh: Duration) {
+        let tries = self.not_taken.as_ref().filter(|last| last.objects == objects).map_or(0, |last| last.tries) + 1;
+        let pause = refresh.min(RETRY_AFTER_MAX).saturating_mul(1 << tries.min(16)).min(TRY_AGAIN_MAX);
+        self.not_taken = Some(NotTaken { objects, tries, until: Instant::now() + pause });
+    }
 }
 
 impl MetadataConfig {
@@ -70,7 +94,7 @@ impl MetadataConfig {
 
 impl Loading {
     /// Puts in force what the objects say, if it is time to look and they say something else than before. Failures are
-    /// told and counted here: no load waits for them.
+    /// told and counted here: no load fails by them.
     pub async fn refresh(&self, watch: &mut Watch) {
         let config = &self.config.metadata;
         if config.prefixes().next().is_none() || watch.next.is_some_and(|next| Instant::now() < next) {
@@ -87,17 +111,41 @@ impl Loading {
     }
 
     async fn look(&self, watch: &mut Watch) -> Result<(), LoadError> {
-        if watch.seen.is_some() && watch.seen == Some(self.metadata_objects().await?) {
+        let objects = self.metadata_objects().await?;
+        if watch.seen.as_ref() == Some(&objects) || watch.waits(&objects) {
             return Ok(());
         }
+        // What is sent from here on may come into force whatever becomes of the answer.
+        watch.seen = None;
         // First what is in force, then the objects: who finds a content in force has seen objects no older than it, and
         // never puts an older content behind a newer one.
         let before = self.metadata_in_force().await?;
         let objects = self.metadata_objects().await?;
         let content = self.read_metadata(&objects).await?;
+        let foreign = before.number > 0 && before.stream != self.stream;
         // An empty folder says nothing that would have to be put in force.
-        let says_nothing = before.number == 0 && content.is_empty();
-        let stands = content.digest == before.digest || says_nothing || self.put_in_force(&content, &before).await?;
+        let says_nothing = (before.number == 0 || foreign) && content.is_empty();
+        if foreign && before.rows > 0 && content.digest != before.digest && !says_nothing {
+            return Err(LoadError::Lake {
+                key: "metadata".to_owned(),
+                problem: format!(
+                    "the stream {:?} has other metadata in force in this schema: let both read the same objects, or load \
+                     into another schema (warehouse.schema)",
+                    before.stream
+                ),
+            });
+        }
+        let stands = if content.digest == before.digest || says_nothing {
+            true
+        } else {
+            match self.put_in_force(&content, &before).await {
+                Err(error) if matches!(error.trouble(), Trouble::Refused | Trouble::Unknown) => {
+                    watch.not_taken(objects, self.config.metadata.refresh);
+                    return Err(error);
+                }
+                outcome => outcome?,
+            }
+        };
         // If somebody else was faster, the next look reads again.
         watch.seen = stands.then_some(objects);
         Ok(())
@@ -171,6 +219,7 @@ impl Loading {
         let began = Instant::now();
         let describe = Describe {
             star: &self.star,
+            stream: &self.stream,
             content,
             before,
             bucket: self.ports.objects.bucket(),

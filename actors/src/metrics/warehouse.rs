@@ -50,6 +50,7 @@ pub fn warehouse_begins() {
     for trouble in Trouble::ALL {
         counter!("mangrove_warehouse_failures_total", "trouble" => trouble.as_str()).increment(0);
     }
+    warehouse_metadata_refused(0);
 }
 
 /// Whether this worker loads.

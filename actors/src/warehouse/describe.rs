@@ -42,6 +42,10 @@ pub struct InForce {
     pub number: u64,
     /// Its digest; empty for none.
     pub digest: String,
+    /// The stream whose loader put it in force.
+    pub stream: String,
+    /// Its rows, of sensors and of places.
+    pub rows: u64,
 }
 
 /// An object to be put into the bucket.
@@ -62,6 +66,8 @@ pub struct ContentObject {
 pub struct Describe<'a> {
     /// The tables.
     pub star: &'a Star,
+    /// The stream.
+    pub stream: &'a str,
     /// The content.
     pub content: &'a Content,
     /// What is in force so far.
@@ -75,15 +81,19 @@ pub struct Describe<'a> {
 /// Asks for [`InForce`].
 pub fn in_force_query(star: &Star) -> Result<String, Unquotable> {
     let table = star.at(star::METADATA_VERSIONS)?;
-    Ok(format!("SELECT \"number\", \"digest\" FROM {table} ORDER BY \"number\" DESC LIMIT 1"))
+    Ok(format!(
+        "SELECT \"number\", \"digest\", \"stream\", \"sensors\" + \"locations\" AS \"known\" FROM {table} ORDER BY \"number\" DESC LIMIT 1"
+    ))
 }
 
 /// Reads [`in_force_query`]'s answer.
 pub fn in_force(rows: &[Vec<Cell>]) -> Result<InForce, Unreadable> {
     let Some(row) = rows.first() else { return Ok(InForce::default()) };
     let read = |row: &Vec<Cell>| {
-        let [number, digest] = row.as_slice() else { return None };
-        Some(InForce { number: u64::try_from(number.as_i64()?).ok()?, digest: digest.as_str()?.to_owned() })
+        let [number, digest, stream, rows] = row.as_slice() else { return None };
+        let count = |cell: &Cell| u64::try_from(cell.as_i64()?).ok();
+        let text = |cell: &Cell| cell.as_str().map(str::to_owned);
+        Some(InForce { number: count(number)?, digest: text(digest)?, stream: text(stream)?, rows: count(rows)? })
     };
     read(row).ok_or_else(|| Unreadable::of(row))
 }
@@ -118,10 +128,11 @@ impl Describe<'_> {
         self.sensors(&mut sql)?;
         self.locations(&mut sql)?;
         self.refused(&mut sql)?;
-        let (content, digest) = (self.content, literal::text(&self.content.digest)?);
+        let content = self.content;
+        let (digest, stream) = (literal::text(&content.digest)?, literal::text(self.stream)?);
         sql.push(format!(
-            "INSERT INTO {versions} (\"number\", \"digest\", \"sensors\", \"locations\", \"refused\", \"applied_at\") \
-             SELECT {number}, {digest}, {}, {}, {}, GETDATE() FROM {GUARD}",
+            "INSERT INTO {versions} (\"number\", \"digest\", \"stream\", \"sensors\", \"locations\", \"refused\", \"applied_at\") \
+             SELECT {number}, {digest}, {stream}, {}, {}, {}, GETDATE() FROM {GUARD}",
             content.sensors.rows, content.locations.rows, content.refusals,
         ));
         sql.push(format!("SELECT COUNT(*) AS \"fresh\" FROM {GUARD}"));

@@ -77,7 +77,12 @@ pub fn changes(star: &Star, found: &Found) -> Result<Vec<String>, DiffError> {
                 statements.push(table.create(&star.namespace)?);
                 statements.extend(table.comments(&star.namespace)?);
             }
-            Some(columns) => table_changes(star, table, columns, &mut statements, &mut problems)?,
+            Some(columns) => {
+                if table.name == star::SENSORS && !columns.contains_key(star::SOURCE) {
+                    statements.push(kept_versions(star, columns)?);
+                }
+                table_changes(star, table, columns, &mut statements, &mut problems)?;
+            }
         }
     }
     if problems.is_empty() { Ok(statements) } else { Err(DiffError::Incompatible(problems)) }
@@ -135,6 +140,17 @@ fn table_changes(
         ));
     }
     Ok(())
+}
+
+/// A warehouse from before `sensor_versions` has what sensors said in `dim_sensors` alone, which is made anew from the
+/// former. It comes before the column by which the latter is known to be new, and so again until that is there.
+fn kept_versions(star: &Star, found: &BTreeMap<String, FoundColumn>) -> Result<String, Unquotable> {
+    let columns = star.table(star::SAID).columns.iter().filter(|column| found.contains_key(&column.name));
+    let columns: Vec<&str> = columns.map(|column| column.name.as_str()).collect();
+    let (columns, said, sensors) = (super::tables::names(&columns)?, star.at(star::SAID)?, star.at(star::SENSORS)?);
+    Ok(format!(
+        "INSERT INTO {said} ({columns}) SELECT {columns} FROM {sensors} WHERE NOT EXISTS (SELECT 1 FROM {said})"
+    ))
 }
 
 enum Fit {

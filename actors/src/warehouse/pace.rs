@@ -9,6 +9,9 @@ use messages::{EpochNumber, Position, ShardId};
 use super::batch::Batch;
 use super::ledger::{Tip, Tips};
 
+/// What the ledger said is believed for this long. Only people take something out of it.
+pub const TIPS_AGE_MAX_MS: i64 = 3_600_000;
+
 /// What to do about a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -27,7 +30,8 @@ pub struct Pace {
     attempts_max: u32,
     epochs: usize,
     tried: Option<(ShardId, EpochNumber, u32)>,
-    tips: Option<Tips>,
+    /// When the ledger was asked (milliseconds since 1970), and how far it has come.
+    tips: Option<(i64, Tips)>,
 }
 
 impl Pace {
@@ -42,19 +46,21 @@ impl Pace {
         self.epochs
     }
 
-    /// How far the ledger was when it was last asked, and has come since by this loader; none before.
-    pub fn tips(&self) -> Option<&Tips> {
-        self.tips.as_ref()
+    /// How far the ledger was when it was last asked, and has come since by this loader; none before, and none after
+    /// [`TIPS_AGE_MAX_MS`].
+    pub fn tips(&self, now_ms: i64) -> Option<&Tips> {
+        let (asked_ms, tips) = self.tips.as_ref()?;
+        (0..TIPS_AGE_MAX_MS).contains(&(now_ms - asked_ms)).then_some(tips)
     }
 
     /// The ledger was asked.
-    pub fn asked(&mut self, tips: Tips) {
-        self.tips = Some(tips);
+    pub fn asked(&mut self, tips: Tips, now_ms: i64) {
+        self.tips = Some((now_ms, tips));
     }
 
     /// The ledger has taken this batch, by this load.
     pub fn reached(&mut self, batch: &Batch) {
-        let Some(tips) = &mut self.tips else { return };
+        let Some((_, tips)) = &mut self.tips else { return };
         for epoch in &batch.epochs {
             let tip = Tip { epoch: epoch.epoch, ended: epoch.to == Position::ShardEnd };
             tips.0.insert(epoch.shard.clone(), tip);

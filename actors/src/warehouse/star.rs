@@ -381,6 +381,7 @@ fn metadata_versions() -> Table {
             comment: "of the content, which lies under metadata/<digest>/ in the bucket",
             ..Column::required("digest", Kind::Text(DIGEST_BYTES))
         },
+        Column { comment: "whose loader put it in force", ..Column::required("stream", Kind::Text(SHARD_BYTES)) },
         Column::required("sensors", Kind::BigInt),
         Column::required("locations", Kind::BigInt),
         Column::required("refused", Kind::BigInt),

@@ -92,8 +92,8 @@ pub(super) fn read(s: &mut Section<'_>, namespace: &str, metadata: &MetadataConf
         load_interval: s.duration("load_interval", millis(100)..=24 * HOUR),
         backoff_max: s.duration("backoff_max", millis(10)..=HOUR),
         failover_after: s.duration("failover_after", millis(500)..=HOUR),
-        // Looks and uploads have their own, shorter ends.
-        turn_max: statement_timeout * 3 + seconds(60),
+        // Metadata, the ledger and the load, each with its question before; looks and uploads have their own, shorter ends.
+        turn_max: statement_timeout * 6 + seconds(60),
     };
     let place = match (workgroup, cluster) {
         (Some(_), Some(_)) => {

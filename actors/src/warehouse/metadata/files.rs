@@ -184,7 +184,7 @@ fn of_parquet(field: &Field) -> Cell {
         Field::Str(text) => Cell::Text(text.clone()),
         Field::TimestampMillis(ms) => ms.checked_mul(1_000).map_or(Cell::Other("this time"), Cell::Time),
         Field::TimestampMicros(us) => Cell::Time(*us),
-        Field::Date(days) => Cell::Time(i64::from(*days) * 86_400_000_000),
+        Field::Date(days) => i64::from(*days).checked_mul(86_400_000_000).map_or(Cell::Other("this date"), Cell::Time),
         _ => Cell::Other("a value of this type"),
     }
 }

@@ -90,3 +90,21 @@ fn rows_of_the_catalogue_are_read() {
         FoundColumn { type_name: "character varying".into(), bytes: Some(8), required: true, has_default: false };
     assert_eq!(found(&[row]).0["t"]["c"], expected);
 }
+
+#[test]
+fn what_sensors_said_is_kept_when_it_gets_a_table_of_its_own() {
+    let star = star("[[fields]]\nname = \"site\"\ntype = \"text\"\n[fields.tracked]\n");
+    let mut before = made(&star);
+    before.0.remove("sensor_versions");
+    let sensors = before.0.get_mut("dim_sensors").unwrap();
+    sensors.remove("source");
+    sensors.remove("ordinal");
+    let all = changes(&star, &before).unwrap();
+    let at =
+        |begin: &str| all.iter().position(|sql| sql.starts_with(begin)).unwrap_or_else(|| panic!("{begin}: {all:?}"));
+    let create = at("CREATE TABLE IF NOT EXISTS \"mangrove\".\"sensor_versions\"");
+    let keep = at("INSERT INTO \"mangrove\".\"sensor_versions\" (\"sensor_id\", \"version\", \"valid_from\", \"site\"");
+    let source = at("ALTER TABLE \"mangrove\".\"dim_sensors\" ADD COLUMN \"source\"");
+    assert!(create < keep && keep < source, "{all:?}");
+    assert!(all[keep].ends_with("WHERE NOT EXISTS (SELECT 1 FROM \"mangrove\".\"sensor_versions\")"));
+}

@@ -197,8 +197,8 @@ fn columns_are_declared_by_name_and_type() {
 /// The statements that put a content in force.
 fn statements(content: &Content, number: u64, bucket: &str) -> Vec<String> {
     let star = Star::new(&schema(), "mangrove", &declared()).unwrap();
-    let before = InForce { number, digest: String::new() };
-    Describe { star: &star, content, before: &before, bucket, iam_role: "" }.statements().unwrap()
+    let before = InForce { number, ..InForce::default() };
+    Describe { star: &star, stream: "climate", content, before: &before, bucket, iam_role: "" }.statements().unwrap()
 }
 
 #[test]
