@@ -30,7 +30,13 @@ pub fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Sql(args) => runtime(None)?.block_on(super::sql(&args)),
         Command::Leases(args) => runtime(None)?.block_on(leases(&args)),
         Command::Ddl(args) => runtime(None)?.block_on(ddl(&args)),
-        Command::Load(args) => runtime(None)?.block_on(load(&args)),
+        Command::Load(args) => {
+            let config = args.configure()?;
+            let limit = log::install(&config.log)?;
+            let runtime = runtime(None)?;
+            runtime.spawn(limit.report());
+            runtime.block_on(load(&args, &config))
+        }
     }
 }
 

@@ -37,7 +37,7 @@ Examples:
   mangrove load --backfill 2026-01-01T00..2026-01-02T00 --config mangrove.toml
 
 A backfill loads what the ledger lacks of the epochs whose records arrived in these hours (UTC): after rows of the
-tables and of load_ledger were deleted. Every load is safe beside a running loader.")]
+tables and of load_ledger were deleted. Every load is safe beside a running loader, and is told on stderr.")]
 pub struct LoadArgs {
     /// Show per shard what is loaded and what was refused, and who loads
     #[arg(long)]
@@ -97,11 +97,17 @@ struct Retried {
     refused: u64,
 }
 
+impl LoadArgs {
+    /// Reads the configuration.
+    pub fn configure(&self) -> Result<Config, CliError> {
+        Ok(Config::load(&Sources::of_process(self.config.clone()))?.config)
+    }
+}
+
 /// Runs the command.
-pub async fn load(args: &LoadArgs) -> Result<(), CliError> {
-    let config = Config::load(&Sources::of_process(args.config.clone()))?.config;
+pub async fn load(args: &LoadArgs, config: &Config) -> Result<(), CliError> {
     let sdk = aws::load(&config.aws).await;
-    let (loading, _) = loading(&config, &sdk)?.ok_or_else(no_warehouse)?;
+    let (loading, _) = loading(config, &sdk)?.ok_or_else(no_warehouse)?;
     if args.status {
         let leases = LeaseTable::new(&sdk, &config.leases_table);
         let status = status(&loading, &leases).await?;
