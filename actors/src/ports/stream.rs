@@ -1,7 +1,7 @@
 //! The stream: Kinesis, as the reader sees it.
 
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::types::ShardIteratorType;
+use aws_sdk_kinesis::types::{RecordDistributionStrategy, ShardIteratorType};
 use messages::{HashRange, Position, RawRecord, SequenceNumber, ShardId};
 
 use super::aws::{CallError, Failure, classify};
@@ -31,6 +31,34 @@ pub struct ShardInfo {
     pub hash_range: (String, String),
     /// Whether it takes no more records.
     pub closed: bool,
+}
+
+/// What a stream says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// Its name.
+    pub name: String,
+    /// Its ARN: account, region and name.
+    pub arn: String,
+    /// When it was created, milliseconds since 1970. One that was deleted and made again has another, and none of its
+    /// records.
+    pub created_ms: i64,
+    /// How its shards are counted, as the service spells it; none if it does not say.
+    pub mode: Option<String>,
+    /// How records find their shards.
+    pub distribution: Distribution,
+}
+
+/// How a stream's records find their shards.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Distribution {
+    /// By the hash of their partition keys; also where the service does not say.
+    #[default]
+    ByKey,
+    /// As the service likes, whatever their keys are.
+    Auto,
+    /// In a way that this build does not know, as the service spells it.
+    Other(String),
 }
 
 /// What one GetRecords gave.
@@ -64,6 +92,25 @@ impl Stream {
     /// The stream's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What the stream says of itself.
+    pub async fn describe(&self) -> Result<Description, CallError> {
+        let action = || format!("describe stream {:?}", self.name);
+        let answer = self.client.describe_stream_summary().stream_name(&self.name).send().await;
+        let summary = answer.map_err(|e| classify(action(), e))?.stream_description_summary;
+        let summary = summary.ok_or_else(|| malformed(action(), "the answer has no summary"))?;
+        Ok(Description {
+            name: summary.stream_name,
+            arn: summary.stream_arn,
+            created_ms: nearest_ms(&summary.stream_creation_timestamp),
+            mode: summary.stream_mode_details.map(|details| details.stream_mode.as_str().to_owned()),
+            distribution: match summary.record_distribution_strategy {
+                None | Some(RecordDistributionStrategy::UserPartitionKey) => Distribution::ByKey,
+                Some(RecordDistributionStrategy::Auto) => Distribution::Auto,
+                Some(other) => Distribution::Other(other.as_str().to_owned()),
+            },
+        })
     }
 
     /// All shards that the stream still holds, open and closed, ordered by id.
@@ -174,8 +221,7 @@ impl Stream {
                     SequenceNumber::parse(&record.sequence_number).map_err(|e| malformed(action(), &e.to_string()))?;
                 let arrival_ms = record
                     .approximate_arrival_timestamp
-                    // The service sends seconds as a float: the nearest millisecond is the one that was meant.
-                    .map(|time| ((time.as_nanos() + 500_000).div_euclid(1_000_000)) as i64)
+                    .map(|time| nearest_ms(&time))
                     .ok_or_else(|| malformed(action(), "a record has no arrival time"))?;
                 Ok(RawRecord {
                     sequence,
@@ -187,6 +233,11 @@ impl Stream {
             .collect::<Result<_, CallError>>()?;
         Ok(Page { records, next, millis_behind })
     }
+}
+
+/// The service sends seconds as a float: the nearest millisecond is the one that was meant.
+fn nearest_ms(time: &aws_sdk_kinesis::primitives::DateTime) -> i64 {
+    (time.as_nanos() + 500_000).div_euclid(1_000_000) as i64
 }
 
 /// Whether a new iterator will help.
