@@ -4,7 +4,10 @@ import copy
 import functools
 import json
 import math
+import pathlib
 import re
+import shutil
+import tempfile
 import tomllib
 import urllib.parse
 
@@ -28,6 +31,10 @@ REFUSED = [
     ({"config": {"bucket": {"name": ""}}}, "config.bucket.name must be set"),
     ({"config": {"schema": {"use": ""}}}, "config.schema.use or eventSchema must be set"),
     ({"eventSchema": "x = 1"}, "choose one"),
+    ({"eventSchema": "# " + "x" * 210_000, "config": {"schema": {"use": ""}}}, "204800 are left"),
+    ({"clusterDomain": ""}, "clusterDomain"),
+    ({"networkPolicy": {"dnsCidrs": ["dns"]}}, "dnsCidrs"),
+    ({"nodeLostSeconds": -1}, "nodeLostSeconds"),
     ({"config": {"epoch": {"age_maximum": "1s"}}}, "age_maximum"),
     ({"config": {"epochs": {}}}, "epochs"),
     ({"config": {"ops": {"bind": "0.0.0.0:1"}}}, "bind"),
@@ -173,9 +180,9 @@ def fits_together(root):
             if names.count((kind, own)) > 1:
                 said(f"two {kind} are called {own}")
         for document in documents:
-            if document["kind"] != "ConfigMap" or "mangrove.toml" in document["data"]:
-                if document["metadata"].get("namespace") != NAMESPACE:
-                    said(f"{document['kind']} is in no namespace")
+            # The extra one of the values is what its author wrote.
+            if document["kind"] != "ConfigMap" and document["metadata"].get("namespace") != NAMESPACE:
+                said(f"{document['kind']} is in no namespace")
         selectors = {
             "Deployment": deployment["spec"]["selector"]["matchLabels"],
             "Service": one(documents, "Service")["spec"]["selector"],
@@ -207,7 +214,7 @@ def fits_together(root):
         if container["livenessProbe"]["httpGet"]["path"] != "/livez":
             said("the liveness probe depends on more than the process")
 
-        config = tomllib.loads(one(documents, "ConfigMap")["data"]["mangrove.toml"])
+        config = configuration(documents)
         drain = seconds(config["worker"]["drain_timeout"])
         before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
         traces = config.get("traces", {})
@@ -221,10 +228,122 @@ def fits_together(root):
         if int(config["ops"]["bind"].rsplit(":", 1)[1]) != container["ports"][0]["containerPort"]:
             said("the worker listens on another port than the container says")
 
-        scalers = [document for document in documents if document["kind"] in ("HorizontalPodAutoscaler", "ScaledObject")]
-        if ("replicas" in deployment["spec"]) == bool(scalers):
-            said("replicas and an autoscaler work against each other, or nobody decides")
+        if f"{deployment['metadata']['name']}.{NAMESPACE}.svc.cluster.local" not in config["ops"]["hosts"]:
+            said("the worker does not answer to the full name of its Service")
+        for constraint in template["spec"].get("topologySpreadConstraints", []):
+            if constraint.get("nodeTaintsPolicy") != "Honor":
+                said(f"a lost {constraint['topologyKey']} keeps its replacement waiting")
+        tolerated = {each["key"]: each["tolerationSeconds"] for each in template["spec"]["tolerations"] if "tolerationSeconds" in each}
+        for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+            if tolerated.get(key, 300) > 60:
+                said(f"a worker is replaced {tolerated.get(key, 300)} s after {key}")
+        if "hook-failed" not in test["metadata"]["annotations"]["helm.sh/hook-delete-policy"]:
+            said("a test that failed outlives the release")
     return problems
+
+
+def configuration(documents):
+    """What the pod's `mangrove.toml` says. It is where the volume of its own revision takes it from."""
+    template = one(documents, "Deployment")["spec"]["template"]
+    volume = next(volume for volume in template["spec"]["volumes"] if volume["name"] == "config")
+    files = {item["path"]: item["fieldRef"]["fieldPath"] for item in volume["downwardAPI"]["items"]}
+    key = re.fullmatch(r"metadata\.annotations\['(.+)'\]", files["mangrove.toml"])[1]
+    return tomllib.loads(template["metadata"]["annotations"][key])
+
+
+def each_revision_is_whole(root):
+    """A ReplicaSet that restarts, or that a rollback brings back, runs what it was made with; nothing it mounts is shared by name."""
+    problems = []
+    for name, values in value_sets(root).items():
+        documents = render(root, values)
+        template = one(documents, "Deployment")["spec"]["template"]
+        own = {document["metadata"]["name"] for document in documents if document["kind"] in ("ConfigMap", "Secret")}
+        for volume in template["spec"]["volumes"]:
+            shared = volume.get("configMap", {}).get("name") or volume.get("secret", {}).get("secretName")
+            if shared in own:
+                problems.append(f"{name}: the volume {volume['name']} is {shared}, which all revisions share")
+        if values.get("eventSchema") and template["metadata"]["annotations"].get("schema.toml") != values["eventSchema"]:
+            problems.append(f"{name}: the event schema is not the pod's own")
+        # A chart that changes no worker restarts none.
+        with tempfile.TemporaryDirectory() as scratch:
+            copied = pathlib.Path(scratch) / "deploy/k8s/mangrove"
+            shutil.copytree(path(root), copied)
+            file = copied / "Chart.yaml"
+            file.write_text(re.sub(r"(?m)^version: .*$", "version: 77.7.7", file.read_text()))
+            if one(render(pathlib.Path(scratch), values), "Deployment")["spec"]["template"] != template:
+                problems.append(f"{name}: another version of the chart restarts every worker")
+    return problems
+
+
+def scales_from_what_runs(root):
+    """The number of workers is always said, and an autoscaler's beginning is what runs."""
+    problems = []
+    for name, values in value_sets(root).items():
+        documents = render(root, values)
+        scaled = any(document["kind"] in ("HorizontalPodAutoscaler", "ScaledObject") for document in documents)
+        least = values.get("autoscaling", {}).get("minReplicas", 2) if scaled else values.get("replicas", 2)
+        said = one(documents, "Deployment")["spec"].get("replicas", "the API server's 1")
+        if said != least:
+            problems.append(f"{name}: a first install begins with {said} workers, not {least}")
+    # There is no cluster here to look at; what is made of what it would answer is the helper's.
+    probe = '{{ $live := dict "spec" (dict "replicas" %s) }}{{ include "mangrove.replicasOf" (dict "live" $live "least" 3) }}'
+    for live, wanted in ((4, "4"), (1, "3"), (0, "0")):
+        seen = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "probe"}, "stringData": {"seen": probe % live}}
+        values = merged(value_sets(root)["minimal-values.yaml"], {"extraObjects": [seen]})
+        found = one(render(root, values), "Secret")["stringData"]["seen"]
+        if str(found) != wanted:
+            problems.append(f"with {live} workers and at least 3 wanted, an autoscaler begins with {found}, not {wanted}")
+    if 'lookup "apps/v1" "Deployment"' not in (path(root) / "templates/_helpers.tpl").read_text():
+        problems.append("nobody asks how many workers run")
+    return problems
+
+
+# Who gives the credentials of an identity: nobody but these, by plain HTTP.
+GIVERS = {
+    "podIdentity": {"169.254.170.23/32", "fd00:ec2::23/128"},
+    "none": {"169.254.169.254/32", "fd00:ec2::254/128"},
+    "irsa": set(),
+    "secrets": set(),
+}
+
+
+def policy_lets_through(root):
+    """What the identity, the address family, the name servers and the configuration need, and no metadata service besides."""
+    problems = []
+    base = value_sets(root)["minimal-values.yaml"]
+    for identity, givers in GIVERS.items():
+        role = {"roleArn": "arn:aws:iam::123456789012:role/mangrove"} if identity == "irsa" else {}
+        egress = one(render(root, merged(base, {"aws": {"identity": identity, **role}})), "NetworkPolicy")["spec"]["egress"]
+        let = {block["cidr"] for block in blocks(egress, 80)}
+        if let != givers:
+            problems.append(f"{identity}: plain HTTP goes to {sorted(let)}, not {sorted(givers)}")
+        https = {block["cidr"]: block.get("except", []) for block in blocks(egress, 443)}
+        if https != {"0.0.0.0/0": ["169.254.0.0/16"], "::/0": ["fd00:ec2::/32"]}:
+            problems.append(f"{identity}: HTTPS goes to {https}")
+        if "169.254.20.10/32" not in {block["cidr"] for block in blocks(egress, 53)}:
+            problems.append(f"{identity}: NodeLocal DNS is not let through")
+    called = {
+        "aws": {"endpoint_url": "https://vpce.example.org:4566"},
+        "alerts": {"webhooks": ["https://hooks.example.org:8443/a"], "alertmanagers": ["http://am.monitoring.svc:9093"]},
+    }
+    egress = one(render(root, merged(base, {"config": called})), "NetworkPolicy")["spec"]["egress"]
+    for port in (443, 4566, 8443):
+        if "0.0.0.0/0" not in {block["cidr"] for block in blocks(egress, port)}:
+            problems.append(f"what the configuration calls on port {port} is refused")
+    if "monitoring" not in {name for rule in rules(egress, 9093) for to in rule["to"] for name in to.get("namespaceSelector", {}).get("matchLabels", {}).values()}:
+        problems.append("the Alertmanager that the configuration names is refused")
+    production = value_sets(root)["values-production.yaml"]
+    if "0.0.0.0/0" not in {block["cidr"] for block in blocks(one(render(root, production), "NetworkPolicy")["spec"]["egress"], 443)}:
+        problems.append("values-production.yaml, as it stands, reaches no gateway endpoint")
+    return problems
+
+
+def rules(egress, port):
+    return [rule for rule in egress if any(each["port"] == port for each in rule["ports"])]
+
+
+def blocks(egress, port):
+    return [to["ipBlock"] for rule in rules(egress, port) for to in rule["to"] if "ipBlock" in to]
 
 
 def seconds(text):
@@ -237,15 +356,15 @@ def configures(root):
     problems = []
     defaults = tomllib.loads((root / "deploy/local/mangrove.toml").read_text())
     for name, values in value_sets(root).items():
-        config = tomllib.loads(one(render(root, values), "ConfigMap")["data"]["mangrove.toml"])
+        config = configuration(render(root, values))
         for section, keys in config.items():
             unknown = set(keys) - set(defaults.get(section, {}))
             problems += [f"{name}: {section}.{key} is no key of the configuration" for key in sorted(unknown)]
     values = value_sets(root)["minimal-values.yaml"]
-    checksum = lambda values: one(render(root, values), "Deployment")["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
-    if checksum(values) == checksum(merged(values, {"config": {"epoch": {"age_max": "1s"}}})):
+    pod = lambda values: one(render(root, values), "Deployment")["spec"]["template"]
+    if pod(values) == pod(merged(values, {"config": {"epoch": {"age_max": "1s"}}})):
         problems.append("another configuration does not make another pod")
-    if checksum(values) != checksum(merged(values, {"replicas": 7})):
+    if pod(values) != pod(merged(values, {"replicas": 7})):
         problems.append("another number of workers restarts all of them")
     return problems
 

@@ -192,8 +192,10 @@ def a_real_worker_understands_it(root, binary):
         if "eventSchema" in values:
             values["eventSchema"] = (root / "schemas/climate.toml").read_text()
         with tempfile.TemporaryDirectory() as scratch:
-            for file, text in chart.one(chart.render(root, values), "ConfigMap")["data"].items():
-                (pathlib.Path(scratch) / file).write_text(text)
+            template = chart.one(chart.render(root, values), "Deployment")["spec"]["template"]
+            for file in ("mangrove.toml", "schema.toml"):
+                if text := template["metadata"]["annotations"].get(file):
+                    (pathlib.Path(scratch) / file).write_text(text)
             command = [binary, "config", "--config", f"{scratch}/mangrove.toml"]
             done = subprocess.run(command, env=environment, capture_output=True, text=True)
             if done.returncode != 0 or "10.0.3.7" not in done.stdout:

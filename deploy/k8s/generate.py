@@ -87,6 +87,8 @@ helm install mangrove deploy/k8s/mangrove --namespace mangrove --create-namespac
 helm test mangrove --namespace mangrove
 ```
 
+Configuration and event schema are part of the pod: a revision that restarts or is rolled back to runs what it was made with.
+
 A Deployment, not a StatefulSet: a worker keeps nothing on its disk, and its name need only differ from that of every other living worker, which a pod's name does. A rollout starts the new worker before the old one leaves, and the worker of a lost node is replaced without anybody's help.
 
 What contradicts itself is refused before anything is sent to the cluster: keys that do not exist, a grace period that is shorter than the drain, a memory limit below the byte budget, two autoscalers.

@@ -62,6 +62,42 @@ labels:
 {{- end -}}
 {{- end -}}
 
+{{/* Workers. An autoscaler starts from what is there: a manifest without a number would be one with 1, and all workers but
+one would leave before it is asked. Nobody is there at the first install, and in a rendering without a cluster. */}}
+{{- define "mangrove.replicas" -}}
+{{- $least := .Values.autoscaling.minReplicas | int -}}
+{{- if not (or .Values.autoscaling.hpa.enabled .Values.autoscaling.keda.enabled) -}}
+{{- .Values.replicas -}}
+{{- else -}}
+{{- $live := lookup "apps/v1" "Deployment" (include "mangrove.namespace" .) (include "mangrove.fullname" .) -}}
+{{- include "mangrove.replicasOf" (dict "live" $live "least" $least) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What an autoscaler begins with, of the live Deployment (`live`, empty if there is none) and minReplicas (`least`).
+None at all was somebody's decision, and switches an autoscaler off: it stays. */}}
+{{- define "mangrove.replicasOf" -}}
+{{- $replicas := dig "spec" "replicas" .least .live | int -}}
+{{- if eq $replicas 0 }}0{{ else }}{{ max $replicas .least }}{{ end -}}
+{{- end -}}
+
+{{/* Whom the configuration names beside AWS' own addresses: endpoint and receivers of alerts, as a JSON list of
+{host, port, namespace}; namespace is empty for what is no service of the cluster. */}}
+{{- define "mangrove.called" -}}
+{{- $alerts := default dict .Values.config.alerts -}}
+{{- $urls := concat (default list $alerts.webhooks) (default list $alerts.alertmanagers) -}}
+{{- with (default dict .Values.config.aws).endpoint_url }}{{ $urls = append $urls . }}{{ end -}}
+{{- $called := list -}}
+{{- range $urls -}}
+{{- $url := urlParse . -}}
+{{- $host := regexReplaceAll ":[0-9]+$" $url.host "" -}}
+{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) | int -}}
+{{- $namespace := ternary (index (splitList "." (print $host ".")) 1) "" (regexMatch "^[^.]+[.][^.]+[.]svc([.]|$)" $host) -}}
+{{- $called = append $called (dict "host" $host "port" $port "namespace" $namespace) -}}
+{{- end -}}
+{{- $called | uniq | toJson -}}
+{{- end -}}
+
 {{/* Seconds of a duration such as "25s", "1m 30s", "500ms", rounded up. */}}
 {{- define "mangrove.seconds" -}}
 {{- $units := dict "ms" 0.001 "s" 1.0 "sec" 1.0 "m" 60.0 "min" 60.0 "h" 3600.0 -}}
@@ -124,7 +160,7 @@ capabilities:
 {{- define "mangrove.toml" -}}
 {{- $config := deepCopy .Values.config -}}
 {{- $name := include "mangrove.fullname" . -}}
-{{- $service := list $name (printf "%s.%s" $name (include "mangrove.namespace" .)) (printf "%s.%s.svc" $name (include "mangrove.namespace" .)) -}}
+{{- $service := list $name (printf "%s.%s" $name (include "mangrove.namespace" .)) (printf "%s.%s.svc" $name (include "mangrove.namespace" .)) (printf "%s.%s.svc.%s" $name (include "mangrove.namespace" .) .Values.clusterDomain) -}}
 {{- $ops := default dict $config.ops -}}
 {{- $_ := set $ops "bind" (printf "%s:%d" (ternary "[::]" "0.0.0.0" .Values.ops.ipv6) (.Values.ops.port | int)) -}}
 {{- $_ := set $ops "allow_remote" true -}}

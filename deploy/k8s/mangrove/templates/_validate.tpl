@@ -38,6 +38,10 @@
 {{- if and .Values.podDisruptionBudget.enabled (gt $workers 0) (gt (.Values.podDisruptionBudget.maxUnavailable | int) $workers) -}}
 {{- $problems = append $problems (printf "podDisruptionBudget.maxUnavailable is above the number of workers (%d): it protects nothing" $workers) -}}
 {{- end -}}
+{{- $annotations := add (len (include "mangrove.toml" .)) (len .Values.eventSchema) -}}
+{{- if gt ($annotations | int) 204800 -}}
+{{- $problems = append $problems (printf "config and eventSchema have %d bytes: they are annotations of the pod, which may have 262144 in all; 204800 are left for them" $annotations) -}}
+{{- end -}}
 {{- if $problems -}}
 {{- fail (printf "\n  - %s" (join "\n  - " $problems)) -}}
 {{- end -}}
