@@ -226,7 +226,7 @@ impl Stream {
                 Ok(RawRecord {
                     sequence,
                     arrival_ms,
-                    partition_key: record.partition_key.into(),
+                    partition_key: record.partition_key.unwrap_or_default().into(),
                     data: record.data.into_inner().into(),
                 })
             })
