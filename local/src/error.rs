@@ -58,6 +58,12 @@ pub enum LocalError {
         /// What did not fit.
         detail: String,
     },
+    /// A state file was there at an earlier start.
+    #[error("{} is missing, and was there before: restore it, or delete the data folder to start empty", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 impl LocalError {

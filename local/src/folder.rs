@@ -1,22 +1,71 @@
 //! The data folder: one process at a time, and files that are whole or not there.
 //!
-//! **Owns** the folder's lock file and the way every small state file is replaced.
-//! **Promises** that two processes never share a folder, and that a killed process leaves no half-written state file.
+//! **Owns** the folder's lock file, the list of the state files that it must hold, and the way each is replaced.
+//! **Promises** that two processes never share a folder, that a killed process leaves no half-written state file, and
+//! that a state file that is gone is missed: nobody starts empty where something was.
 //! **Fails** with a message that names the folder; the lock goes with the process, whatever ends it.
 //! **Not here**: fsync. A killed process loses nothing; a power cut may.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::LocalError;
 
 const LOCK_FILE: &str = "lock";
+const CONTENTS_FILE: &str = "contents.json";
 
 /// The locked data folder. The lock is held as long as this value lives.
 pub(crate) struct Folder {
     root: PathBuf,
     _lock: File,
+    contents: Arc<Contents>,
+}
+
+/// The state files that were made, and must be there at every start from then on.
+pub(crate) struct Contents {
+    root: PathBuf,
+    files: Mutex<BTreeSet<PathBuf>>,
+}
+
+impl Contents {
+    /// Reads the list, and looks for what it names. A folder of before has none.
+    fn open(root: &Path) -> Result<Contents, LocalError> {
+        let path = root.join(CONTENTS_FILE);
+        let files: BTreeSet<PathBuf> = match fs::read(&path) {
+            Ok(list) => serde_json::from_slice(&list).map_err(LocalError::damaged(&path))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
+            Err(error) => return Err(LocalError::folder(&path)(error)),
+        };
+        for file in &files {
+            let path = root.join(file);
+            // None of them is ever empty.
+            match fs::metadata(&path) {
+                Ok(metadata) if metadata.len() > 0 => {}
+                Ok(_) => return Err(LocalError::damaged(path)("it is empty")),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(LocalError::Missing { path }),
+                Err(error) => return Err(LocalError::folder(path)(error)),
+            }
+        }
+        Ok(Contents { root: root.to_owned(), files: Mutex::new(files) })
+    }
+
+    /// Remembers a state file that is there now.
+    pub(crate) fn note(&self, path: &Path) -> io::Result<()> {
+        let Ok(file) = path.strip_prefix(&self.root) else { return Ok(()) };
+        // A set is changed whole.
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if files.contains(file) {
+            return Ok(());
+        }
+        let mut noted = files.clone();
+        noted.insert(file.to_owned());
+        replace_file(&self.root.join(CONTENTS_FILE), &serde_json::to_vec(&noted).map_err(io::Error::other)?)?;
+        *files = noted;
+        Ok(())
+    }
 }
 
 impl Folder {
@@ -40,7 +89,12 @@ impl Folder {
             Err(TryLockError::Error(source)) => return Err(LocalError::Folder { path, source }),
         }
         note_holder(&mut lock).map_err(LocalError::folder(&path))?;
-        Ok(Folder { root: root.to_owned(), _lock: lock })
+        Ok(Folder { root: root.to_owned(), _lock: lock, contents: Arc::new(Contents::open(root)?) })
+    }
+
+    /// What must be in it.
+    pub(crate) fn contents(&self) -> Arc<Contents> {
+        Arc::clone(&self.contents)
     }
 
     /// A folder inside the data folder, created if needed.

@@ -5,8 +5,10 @@
 //! **Fails** per request, in the wire format of the service it was for.
 //! **Not here**: authentication; any signature is accepted.
 
+mod host;
 mod scope;
 
+use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -60,6 +62,11 @@ const BROKEN_SERVICE: Refusal = Refusal {
     status: StatusCode::INTERNAL_SERVER_ERROR,
     code: "InternalFailure",
     message: "the local cloud failed on this request",
+};
+const NOT_OUR_HOST: Refusal = Refusal {
+    status: StatusCode::MISDIRECTED_REQUEST,
+    code: "InvalidRequest",
+    message: "this is not the host asked for: use localhost, a name below it, or the address",
 };
 const STOPPED: Refusal = Refusal {
     status: StatusCode::SERVICE_UNAVAILABLE,
@@ -124,8 +131,17 @@ impl Gateway {
     }
 
     /// Answers one request, unless an injected fault closes its connection.
-    pub(crate) async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Severed> {
+    ///
+    /// One for another host is refused: a page that rebinds its name to this address reads and changes nothing.
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        local: IpAddr,
+    ) -> Result<Response<Body>, Severed> {
         let (parts, body) = request.into_parts();
+        if !host::is_ours(&parts, local) {
+            return Ok(refuse(service_of(&parts.method, &parts.headers), NOT_OUR_HOST));
+        }
         if [faults::PATH, WAREHOUSE_PATH].contains(&parts.uri.path()) {
             return Ok(self.control(parts, body).await);
         }

@@ -20,8 +20,7 @@ mod scale;
 mod shards;
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +41,7 @@ use tokio::sync::{Mutex, RwLock};
 use tower::ServiceExt;
 use winterbaume_core::default_account_id;
 
+use crate::folder::Contents;
 use crate::reply;
 use journal::Journal;
 
@@ -57,11 +57,10 @@ pub(crate) struct Kinesis {
     store: Store,
     router: Router,
     dir: PathBuf,
+    contents: Arc<Contents>,
     /// The streams whose shape is saved. Writers share it; what changes a stream's shards is alone, so that no record
     /// lands in a shard that just closed, or in a stream the next start would not know.
     saved: RwLock<HashSet<String>>,
-    /// The largest record so far, in base64. Bounds what one read may pull into memory.
-    record_bytes_max: AtomicUsize,
     journals: std::sync::Mutex<HashMap<String, Arc<Mutex<Journal>>>>,
 }
 
@@ -80,13 +79,7 @@ fn store_options(enforce_limits: bool) -> StoreOptions {
 impl Kinesis {
     /// Answers one request.
     pub(crate) async fn handle(&self, parts: Parts, body: Bytes) -> Response<Body> {
-        let operation = parts
-            .headers
-            .get("x-amz-target")
-            .and_then(|target| target.to_str().ok())
-            .and_then(|target| target.split_once('.'))
-            .map(|(_, operation)| operation.to_owned())
-            .unwrap_or_default();
+        let operation = operation(&parts).to_owned();
         match operation.as_str() {
             "PutRecord" | "PutRecords" => self.put(&operation, &parts, &body).await,
             "SplitShard" | "MergeShards" => self.reshard(&operation, parts, body).await,
@@ -106,6 +99,12 @@ impl Kinesis {
     }
 
     async fn pass(&self, parts: Parts, body: Bytes) -> Response<Body> {
+        let operation = operation(&parts).parse::<Operation>();
+        if let (Ok(operation), Ok(request)) = (operation, parsed(is_cbor(&parts), &body))
+            && let Err(error) = understood(operation, &request)
+        {
+            return error_response(&error);
+        }
         let request = Request::from_parts(parts, Body::from(body));
         match self.router.clone().oneshot(request).await {
             Ok(response) => response,
@@ -171,15 +170,28 @@ impl Kinesis {
     }
 
     fn journal(&self, stream: &str) -> std::io::Result<Arc<Mutex<Journal>>> {
+        self.journal_by(stream, Journal::open)
+    }
+
+    fn journal_by(
+        &self,
+        stream: &str,
+        open: fn(&Path) -> std::io::Result<Journal>,
+    ) -> std::io::Result<Arc<Mutex<Journal>>> {
         // A panic elsewhere cannot leave a map half changed.
         let mut journals = self.journals.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(journal) = journals.get(stream) {
             return Ok(Arc::clone(journal));
         }
-        let journal = Arc::new(Mutex::new(Journal::open(&journal::path(&self.dir, stream))?));
+        let journal = Arc::new(Mutex::new(open(&journal::path(&self.dir, stream))?));
         journals.insert(stream.to_owned(), Arc::clone(&journal));
         Ok(journal)
     }
+}
+
+fn operation(parts: &Parts) -> &str {
+    let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or("");
+    target.split_once('.').map_or("", |(_, operation)| operation)
 }
 
 fn is_read(operation: &str) -> bool {
@@ -219,8 +231,30 @@ fn parsed(cbor: bool, body: &[u8]) -> Result<Value, KinesisErrorResponse> {
     }
 }
 
+/// Refuses a parameter that ferrokinesis has no rule for: it would leave it out, and answer 200.
+fn understood(operation: Operation, request: &Value) -> Result<(), KinesisErrorResponse> {
+    let rules = operation.validation_rules();
+    let given = request.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    for (name, value) in given {
+        let heeded = match (operation, name.as_str()) {
+            // ferrokinesis puts the name in its place.
+            (operation, "StreamARN") => operation != Operation::CreateStream,
+            (Operation::ListShards, "ShardFilter") => true,
+            (Operation::ListShards, "StreamCreationTimestamp") => false,
+            (Operation::CreateStream, "StreamModeDetails") => value["StreamMode"] == "PROVISIONED",
+            (_, name) => rules.iter().any(|(known, _)| *known == name),
+        };
+        if !heeded {
+            let message = format!("the local cloud does not support {name} of {operation:?}");
+            return Err(KinesisErrorResponse::client_error("InvalidArgumentException", Some(&message)));
+        }
+    }
+    Ok(())
+}
+
 /// Validates with ferrokinesis' own rules, so that errors read like the real service's.
 fn validated(operation: Operation, request: &Value) -> Result<Value, KinesisErrorResponse> {
+    understood(operation, request)?;
     let rules = operation.validation_rules();
     let rules: Vec<(&str, &FieldDef)> = rules.iter().map(|(name, rule)| (*name, rule)).collect();
     let request = check_types(request, &rules)?;

@@ -107,11 +107,12 @@ impl LocalCloud {
         let addr = listener.local_addr().map_err(|source| LocalError::Bind { addr: options.bind, source })?;
 
         let folder = Arc::new(Folder::open(&options.data_dir)?);
-        let warehouse = Arc::new(Warehouse::new(&options));
+        let contents = folder.contents();
+        let warehouse = Arc::new(Warehouse::new(&options, folder.contents()));
         let services = Services {
-            kinesis: Kinesis::open(folder.sub("kinesis")?, options.enforce_limits).await?,
-            tables: Stateful::open(DynamoDbService::new(), folder.sub("dynamodb")?).await?,
-            topics: Stateful::open(SnsService::new(), folder.sub("sns")?).await?,
+            kinesis: Kinesis::open(folder.sub("kinesis")?, options.enforce_limits, folder.contents()).await?,
+            tables: Stateful::open(DynamoDbService::new(), folder.sub("dynamodb")?, &contents).await?,
+            topics: Stateful::open(SnsService::new(), folder.sub("sns")?, &contents).await?,
             objects: objects::open(&folder)?,
             warehouse: Arc::clone(&warehouse),
         };

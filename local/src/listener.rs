@@ -63,10 +63,12 @@ pub(crate) async fn run(listener: TcpListener, gateway: Arc<Gateway>, mut stoppe
             tracing::debug!(%error, "cannot switch off the send delay");
         }
 
+        // A connection without an address is gone already.
+        let Ok(local) = stream.local_addr() else { continue };
         let gateway = Arc::clone(&gateway);
         let service = service_fn(move |request| {
             let gateway = Arc::clone(&gateway);
-            async move { Gateway::serve(gateway, request).await }
+            async move { Gateway::serve(gateway, request, local.ip()).await }
         });
         let connection = draining.watch(http.serve_connection(TokioIo::new(stream), service).into_owned());
         connections.spawn(async move {

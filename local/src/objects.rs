@@ -7,7 +7,8 @@
 //! **Promises** that an object appears whole, with its metadata and checked, in one step; that a conditional write has
 //! one winner; that no key reaches outside its bucket.
 //! **Fails** per request with the S3 error a client expects.
-//! **Not here**: versions, tags, ACLs, encryption, keys that end in `/`, and a key that is a folder of another key.
+//! **Not here**: versions, tags, ACLs, encryption, which are refused (`strict`); keys that end in `/`, and a key that is
+//! a folder of another key.
 
 mod attributes;
 mod error;
@@ -16,6 +17,7 @@ mod multipart;
 mod place;
 mod service;
 mod store;
+mod strict;
 mod unsign;
 
 use std::path::{Path, PathBuf};
@@ -63,7 +65,11 @@ pub(crate) fn open(folder: &Folder) -> Result<S3Service, LocalError> {
 
 /// Answers one request, whoever signed it.
 pub(crate) async fn handle(service: &S3Service, mut parts: Parts, body: Bytes) -> Response<Body> {
+    place::in_path(&mut parts);
     let Some(body) = unsign::unsign(&mut parts, body) else { return reply::s3_error(BAD_CHUNKS) };
+    if let Some(refusal) = strict::refusal(&parts) {
+        return reply::s3_error(refusal);
+    }
     let request = Request::from_parts(parts, Full::new(body));
     match service.clone().oneshot(request).await {
         Ok(response) => response.map(Body::new),

@@ -3,12 +3,16 @@
 //! **Owns** one file per region, a snapshot of the whole service. Tables here are small (leases, not data).
 //! **Promises** that a change is on disk before it is acknowledged, and that nobody reads a change that is not.
 //! **Fails** with the service's own 500 when the snapshot cannot be written; the change then is in memory only.
-//! **Not here**: backups, streams and exports of DynamoDB; the crate does not put them into its snapshots.
+//! **Not here**: what the services understand (`dynamo`, `topics`); backups, streams and exports of DynamoDB, which the
+//! crate does not put into its snapshots, are refused.
 
+mod dynamo;
 mod refused;
+mod topics;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
@@ -16,12 +20,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
 use tokio::sync::RwLock;
-use winterbaume_core::{MockRequest, MockResponse, MockService, StateViewError, StatefulService, default_account_id};
-use winterbaume_dynamodb::DynamoDbService;
-use winterbaume_sns::SnsService;
+use winterbaume_core::{MockRequest, MockResponse, MockService, StateViewError};
 
 use crate::LocalError;
-use crate::folder::replace_file;
+use crate::folder::{Contents, replace_file};
 use crate::gateway::Scope;
 use crate::reply;
 
@@ -34,10 +36,8 @@ pub(crate) trait Saved: MockService {
     /// Whether a request leaves the state as it is.
     fn only_reads(parts: &Parts, body: &[u8]) -> bool;
 
-    /// Puts into the answer to a change what the service leaves out. Nothing else changes meanwhile.
-    async fn complete(&self, _region: &str, _request: &[u8], answer: MockResponse) -> MockResponse {
-        answer
-    }
+    /// Answers one request. Nothing else changes meanwhile.
+    async fn answer(&self, region: &str, parts: &Parts, body: Bytes) -> MockResponse;
 
     async fn save(&self, region: &str) -> Result<Vec<u8>, StateViewError>;
 
@@ -48,34 +48,32 @@ pub(crate) trait Saved: MockService {
 pub(crate) struct Stateful<S> {
     service: S,
     dir: PathBuf,
+    contents: Arc<Contents>,
     /// Changes are alone, so that snapshots are ordered and no reader sees what is not saved yet.
     order: RwLock<()>,
 }
 
 impl<S: Saved> Stateful<S> {
     /// Restores every region the folder holds.
-    pub(crate) async fn open(service: S, dir: PathBuf) -> Result<Stateful<S>, LocalError> {
+    pub(crate) async fn open(service: S, dir: PathBuf, contents: &Arc<Contents>) -> Result<Stateful<S>, LocalError> {
         for path in regions(&dir).map_err(LocalError::folder(&dir))? {
             let Some(region) = path.file_stem().and_then(|stem| stem.to_str()) else { continue };
             let state = std::fs::read(&path).map_err(LocalError::folder(&path))?;
             service.load(region, &state).await.map_err(LocalError::damaged(&path))?;
+            contents.note(&path).map_err(LocalError::folder(&path))?;
         }
-        Ok(Stateful { service, dir, order: RwLock::new(()) })
+        Ok(Stateful { service, dir, contents: Arc::clone(contents), order: RwLock::new(()) })
     }
 
     /// Answers one request.
     pub(crate) async fn handle(&self, parts: &Parts, body: Bytes) -> Response<Body> {
         let region = Scope::of(&parts.headers).region();
-        let only_reads = S::only_reads(parts, &body);
-        let request = request(S::SCOPE, region, parts.method.as_str(), &parts.headers, body.clone());
-
-        if only_reads {
+        if S::only_reads(parts, &body) {
             let _readers = self.order.read().await;
-            return response(self.service.handle(request).await);
+            return response(self.service.answer(region, parts, body).await);
         }
         let _alone = self.order.write().await;
-        let answer = self.service.handle(request).await;
-        let answer = self.service.complete(region, &body, answer).await;
+        let answer = self.service.answer(region, parts, body).await;
         // A refused change changed nothing, and losing a race is common.
         if answer.status / 100 == 2
             && let Err(error) = self.persist(region).await
@@ -93,54 +91,9 @@ impl<S: Saved> Stateful<S> {
     async fn persist(&self, region: &str) -> io::Result<()> {
         let state = self.service.save(region).await.map_err(io::Error::other)?;
         // In place of a blocking task: the page cache takes a small file faster than a thread switch.
-        replace_file(&self.dir.join(format!("{region}.json")), &state)
-    }
-}
-
-#[async_trait::async_trait]
-impl Saved for DynamoDbService {
-    const SCOPE: &'static str = "dynamodb";
-
-    fn only_reads(parts: &Parts, _body: &[u8]) -> bool {
-        let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or("");
-        let action = target.split('.').next_back().unwrap_or("");
-        let reads = ["Get", "Query", "Scan", "BatchGet", "TransactGet", "Describe", "List"];
-        reads.iter().any(|prefix| action.starts_with(prefix))
-    }
-
-    async fn complete(&self, region: &str, request: &[u8], answer: MockResponse) -> MockResponse {
-        refused::complete(self, region, request, answer).await
-    }
-
-    async fn save(&self, region: &str) -> Result<Vec<u8>, StateViewError> {
-        let view = self.snapshot(default_account_id(), region).await;
-        Ok(serde_json::to_vec(&view)?)
-    }
-
-    async fn load(&self, region: &str, state: &[u8]) -> Result<(), StateViewError> {
-        self.restore(default_account_id(), region, serde_json::from_slice(state)?).await
-    }
-}
-
-#[async_trait::async_trait]
-impl Saved for SnsService {
-    const SCOPE: &'static str = "sns";
-
-    fn only_reads(_parts: &Parts, body: &[u8]) -> bool {
-        // Publish keeps nothing: the crate delivers to nobody and forgets the message.
-        let reads = ["Publish", "Get", "List", "Check"];
-        let body = std::str::from_utf8(body).unwrap_or("");
-        let action = body.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or("");
-        reads.iter().any(|prefix| action.starts_with(prefix))
-    }
-
-    async fn save(&self, region: &str) -> Result<Vec<u8>, StateViewError> {
-        let view = self.snapshot(default_account_id(), region).await;
-        Ok(serde_json::to_vec(&view)?)
-    }
-
-    async fn load(&self, region: &str, state: &[u8]) -> Result<(), StateViewError> {
-        self.restore(default_account_id(), region, serde_json::from_slice(state)?).await
+        let path = self.dir.join(format!("{region}.json"));
+        replace_file(&path, &state)?;
+        self.contents.note(&path)
     }
 }
 

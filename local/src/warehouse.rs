@@ -22,15 +22,18 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::LocalOptions;
+use crate::folder::Contents;
 use crate::objects;
 use crate::reply;
 
 const FILE: &str = "warehouse.duckdb";
+const WAY_ON: &str = "restore it, or delete the data folder to start empty";
 
 /// The warehouse of one data folder.
 pub(crate) struct Warehouse {
     options: WarehouseOptions,
     buckets: PathBuf,
+    contents: Arc<Contents>,
     state: Arc<Mutex<State>>,
 }
 
@@ -42,13 +45,13 @@ struct State {
 }
 
 impl Warehouse {
-    pub(crate) fn new(options: &LocalOptions) -> Warehouse {
+    pub(crate) fn new(options: &LocalOptions, contents: Arc<Contents>) -> Warehouse {
         let own = WarehouseOptions {
             memory_mib: options.warehouse_memory_mib,
             threads: options.warehouse_threads,
             ..WarehouseOptions::new(options.data_dir.join(FILE))
         };
-        Warehouse { options: own, buckets: options.data_dir.join(objects::FOLDER), state: Arc::default() }
+        Warehouse { options: own, buckets: options.data_dir.join(objects::FOLDER), contents, state: Arc::default() }
     }
 
     /// Answers one request. Some wait for a statement, so all of them have a thread of their own.
@@ -56,8 +59,9 @@ impl Warehouse {
         let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or("");
         let operation = target.split_once('.').map_or("", |(_, operation)| operation).to_owned();
         let (state, options, buckets) = (Arc::clone(&self.state), self.options.clone(), self.buckets.clone());
+        let contents = Arc::clone(&self.contents);
         let answered = tokio::task::spawn_blocking(move || {
-            let warehouse = opened(&state, options, buckets)?;
+            let warehouse = opened(&state, options, buckets, &contents)?;
             Ok::<_, String>(warehouse.handle(&operation, &body))
         });
         let answer = match answered.await {
@@ -111,7 +115,12 @@ impl Warehouse {
     }
 }
 
-fn opened(state: &Mutex<State>, options: WarehouseOptions, buckets: PathBuf) -> Result<Arc<Inner>, String> {
+fn opened(
+    state: &Mutex<State>,
+    options: WarehouseOptions,
+    buckets: PathBuf,
+    contents: &Contents,
+) -> Result<Arc<Inner>, String> {
     let mut state = lock(state);
     if state.closed {
         return Err("the local cloud has stopped".to_owned());
@@ -119,7 +128,10 @@ fn opened(state: &Mutex<State>, options: WarehouseOptions, buckets: PathBuf) -> 
     if let Some(open) = &state.open {
         return Ok(Arc::clone(open));
     }
-    let open = Inner::open(options, Arc::new(Buckets(buckets))).map_err(|error| error.to_string())?;
+    let path = options.path.clone();
+    let open = Inner::open(options, Arc::new(Buckets(buckets)))
+        .map_err(|error| format!("{} cannot be opened ({error}): {WAY_ON}", path.display()))?;
+    contents.note(&path).map_err(|error| error.to_string())?;
     open.pause(state.paused);
     Ok(Arc::clone(state.open.insert(Arc::new(open))))
 }

@@ -5,7 +5,6 @@
 //! **Fails** before anything is shown; a number that was taken then stays unused.
 //! **Not here**: `SequenceNumberForOrdering`; one writer after the other is ordered without it.
 
-use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
@@ -109,19 +108,11 @@ impl Kinesis {
             })
             .collect();
         if !entries.is_empty() {
-            self.note_sizes(&entries);
             journal.append(&entries).map_err(journal_error)?;
             let shown: Vec<(String, StoredRecordRef<'_>)> = entries.iter().map(|entry| shown(*entry)).collect();
             self.store.put_records_batch(stream, &shown).await?;
         }
         Ok(placed)
-    }
-}
-
-impl Kinesis {
-    pub(super) fn note_sizes(&self, entries: &[Entry<'_>]) {
-        let n_bytes = entries.iter().map(|entry| entry.data.len()).max().unwrap_or(0);
-        self.record_bytes_max.fetch_max(n_bytes, Ordering::Relaxed);
     }
 }
 

@@ -1,12 +1,10 @@
 //! GetRecords: ferrokinesis' answer, cut to the real service's size and told how far behind it is.
 //!
 //! **Owns** nothing.
-//! **Promises** answers of at most 10 MiB, or of one record; `MillisBehindLatest` as the age of the last record of the
-//! page when more records wait behind it, and 0 when none do.
+//! **Promises** answers of at most 10 MiB of data, or of one record, whatever was put before or behind them;
+//! `MillisBehindLatest` as the age of the last record of the page when more records wait behind it, and 0 when none do.
 //! **Fails** as ferrokinesis does.
 //! **Not here**: the real service's limits on reads per second.
-
-use std::sync::atomic::Ordering;
 
 use axum::body::Body;
 use axum::http::Response;
@@ -17,16 +15,17 @@ use ferrokinesis::error::KinesisErrorResponse;
 use ferrokinesis::sequence::{parse_sequence, resolve_shard_id, shard_ix_to_hex, stringify_sequence};
 use ferrokinesis::shard_iterator::decode_shard_iterator;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::put::now_ms;
-use super::{Kinesis, error_response, is_cbor};
+use super::{Kinesis, error_response, is_cbor, parsed};
 
-/// The real service's bound on one answer, which a reader's memory budget may rely on. In base64, as it is sent.
-const GET_RECORDS_BYTES_MAX: usize = 10 * 1024 * 1024 / 3 * 4;
-const GET_RECORDS_MAX: usize = 10_000;
-/// What ferrokinesis may collect for one answer before we cut it to size, if every record were as large as the largest
-/// ever put. One large record among small ones must not make every page after it a short one.
-const GET_RECORDS_BYTES_COLLECTED: usize = 32 * GET_RECORDS_BYTES_MAX;
+/// The real service's bound on the data of one answer, which a reader's memory budget may rely on. In base64, as
+/// ferrokinesis keeps it.
+const PAGE_BYTES_MAX: usize = 10 * 1024 * 1024 / 3 * 4;
+const PAGE_RECORDS_MAX: u64 = 10_000;
+/// So many records are looked at together: the most that is held of them, when all of them are large.
+const LOOK_RECORDS: usize = 32;
 
 /// ferrokinesis moves an iterator this far behind the record it has just read.
 const ITERATOR_STEP_MS: u64 = 1_000;
@@ -42,31 +41,66 @@ struct Page {
 }
 
 impl Kinesis {
-    /// ferrokinesis bounds an answer by the count of records only. An answer over the real service's bound in bytes is
-    /// asked for again with a smaller count.
+    /// ferrokinesis bounds an answer by the count of records only; the count that fits is told to it.
     pub(super) async fn get_records(&self, parts: Parts, body: Bytes) -> Response<Body> {
-        let n_max = GET_RECORDS_BYTES_COLLECTED / self.record_bytes_max.load(Ordering::Relaxed).max(1);
-        let mut body = limited(&body, n_max.clamp(1, GET_RECORDS_MAX)).unwrap_or(body);
-        loop {
-            let response = self.pass(parts.clone(), body.clone()).await;
-            let (mut head, content) = response.into_parts();
-            let content = match axum::body::to_bytes(content, usize::MAX).await {
-                Ok(content) => content,
-                Err(error) => {
-                    return error_response(&KinesisErrorResponse::server_error(None, Some(&error.to_string())));
+        let cbor = is_cbor(&parts);
+        let body = self.fitted(cbor, &body).await.unwrap_or(body);
+        let (mut head, content) = self.pass(parts, body).await.into_parts();
+        let content = match axum::body::to_bytes(content, usize::MAX).await {
+            Ok(content) => content,
+            Err(error) => {
+                return error_response(&KinesisErrorResponse::server_error(None, Some(&error.to_string())));
+            }
+        };
+        if !head.status.is_success() {
+            return Response::from_parts(head, Body::from(content));
+        }
+        let behind_ms = self.behind_ms(cbor, &content).await;
+        // The length changes with the number of digits.
+        head.headers.remove(CONTENT_LENGTH);
+        Response::from_parts(head, Body::from(told(cbor, content, behind_ms)))
+    }
+
+    /// The request with the limit that the records it asks for allow; `None` when it is ferrokinesis' to refuse.
+    async fn fitted(&self, cbor: bool, body: &[u8]) -> Option<Bytes> {
+        let mut request = parsed(cbor, body).ok()?;
+        let asked = request.get("Limit").map_or(Some(PAGE_RECORDS_MAX), Value::as_u64)?;
+        if !(1..=PAGE_RECORDS_MAX).contains(&asked) {
+            return None;
+        }
+        let (_, stream, shard, from) = decode_shard_iterator(request["ShardIterator"].as_str()?).ok()?;
+        let (_, shard_ix) = resolve_shard_id(&shard).ok()?;
+        request["Limit"] = self.n_fitting(&stream, shard_ix, &from, asked as usize).await.into();
+        if !cbor {
+            return Some(Bytes::from(request.to_string()));
+        }
+        let mut content = Vec::new();
+        ciborium::into_writer(&request, &mut content).ok()?;
+        Some(Bytes::from(content))
+    }
+
+    /// How many records from here on are a page: at least one, however large, and never more than are there now.
+    async fn n_fitting(&self, stream: &str, shard_ix: i64, from: &str, n_max: usize) -> usize {
+        let mut from = format!("{}/{from}", shard_ix_to_hex(shard_ix));
+        let end = shard_ix_to_hex(shard_ix + 1);
+        let (mut n, mut n_bytes) = (0, 0);
+        while n < n_max {
+            let wanted = LOOK_RECORDS.min(n_max - n);
+            let found = self.store.get_records_range_limited(stream, &from, &end, wanted).await;
+            for (_, record) in &found {
+                n_bytes += record.data.len();
+                if n_bytes > PAGE_BYTES_MAX {
+                    return n.max(1);
                 }
-            };
-            match smaller(&body, &content) {
-                Some(smaller) => body = smaller,
-                None if head.status.is_success() => {
-                    let behind_ms = self.behind_ms(is_cbor(&parts), &content).await;
-                    // The length changes with the number of digits.
-                    head.headers.remove(CONTENT_LENGTH);
-                    return Response::from_parts(head, Body::from(told(is_cbor(&parts), content, behind_ms)));
-                }
-                None => return Response::from_parts(head, Body::from(content)),
+                n += 1;
+            }
+            match found.last() {
+                // The next key there can be.
+                Some((last, _)) if found.len() == wanted => from = format!("{last}\0"),
+                _ => break,
             }
         }
+        n.max(1)
     }
 
     /// How far the page ends behind the tip of its shard; `None` when it is at the tip.
@@ -126,36 +160,6 @@ fn cbor_len(first: Option<u8>) -> usize {
         Some(0x1b) => 9,
         Some(_) => 1,
     }
-}
-
-/// The request with a limit of at most `n_max`; `None` when it is not ours to read.
-fn limited(request: &Bytes, n_max: usize) -> Option<Bytes> {
-    if n_max >= GET_RECORDS_MAX {
-        return None;
-    }
-    let mut request: serde_json::Value = serde_json::from_slice(request).ok()?;
-    let asked = request.get("Limit").map_or(Some(GET_RECORDS_MAX as u64), serde_json::Value::as_u64)?;
-    // A limit that is out of range is ferrokinesis' to refuse.
-    if (1..=GET_RECORDS_MAX as u64).contains(&asked) {
-        request["Limit"] = asked.min(n_max as u64).into();
-    }
-    Some(Bytes::from(request.to_string()))
-}
-
-/// The request to send instead, when `answer` is larger than allowed and holds more than one record.
-fn smaller(request: &Bytes, answer: &Bytes) -> Option<Bytes> {
-    if answer.len() <= GET_RECORDS_BYTES_MAX {
-        return None;
-    }
-    let answered: serde_json::Value = serde_json::from_slice(answer).ok()?;
-    let n_records = answered["Records"].as_array()?.len();
-    if n_records < 2 {
-        return None;
-    }
-    let limit = (n_records * GET_RECORDS_BYTES_MAX / answer.len()).clamp(1, n_records - 1);
-    let mut request: serde_json::Value = serde_json::from_slice(request).ok()?;
-    request["Limit"] = limit.into();
-    Some(Bytes::from(request.to_string()))
 }
 
 #[cfg(test)]

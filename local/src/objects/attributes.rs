@@ -10,11 +10,15 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use s3s::checksum::ChecksumHasher;
+use s3s::crypto::{Checksum as _, Md5};
 use s3s::dto::Checksum;
 use serde::{Deserialize, Serialize};
 
 use super::error::ObjectError;
+use super::place::hex;
 use crate::folder::replace_file;
+
+const READ_BYTES: usize = 256 * 1024;
 
 /// The headers of an object.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -120,6 +124,35 @@ pub(super) fn read(path: &Path, file: &Metadata) -> Result<Option<Attributes>, O
     Ok(found.map(|version| version.attributes.clone()))
 }
 
+/// The attributes that fit what is in the file: a copied data folder has other times. The error says that none do.
+///
+/// A file that others put in the place of an object is not told from one that is cut off.
+pub(super) fn of_content(path: &Path, object: &Path, n_bytes: u64) -> Result<Attributes, ObjectError> {
+    let versions = versions(path)?;
+    let mut content = Md5::new();
+    let mut buffer = vec![0; READ_BYTES];
+    let mut file = fs::File::open(object).map_err(ObjectError::missing_key)?;
+    loop {
+        match io::Read::read(&mut file, &mut buffer)? {
+            0 => break,
+            n_read => content.update(&buffer[..n_read]),
+        }
+    }
+    let tag = hex(&content.finalize());
+    let fits = |version: &&Version| {
+        // The tag of an object that came in parts is none of its content.
+        version.stamp.n_bytes == n_bytes && (version.attributes.e_tag == tag || version.attributes.e_tag.contains('-'))
+    };
+    match (versions.iter().find(fits), versions.first()) {
+        (Some(version), _) => Ok(version.attributes.clone()),
+        (None, stored) => {
+            let stored = stored.map_or(0, |version| version.stamp.n_bytes);
+            let what = format!("it holds {n_bytes} bytes that are not the {stored} that were stored");
+            Err(ObjectError::Damaged(object.display().to_string(), what))
+        }
+    }
+}
+
 /// Whether anything is known under this name.
 pub(super) fn exist(path: &Path) -> bool {
     path.exists()
@@ -149,7 +182,8 @@ pub(super) fn of_a_stray(file: &Metadata) -> Attributes {
 
 fn versions(path: &Path) -> Result<Vec<Version>, ObjectError> {
     match fs::read(path) {
-        Ok(content) => Ok(serde_json::from_slice(&content).map_err(io::Error::other)?),
+        Ok(content) => serde_json::from_slice(&content)
+            .map_err(|error| ObjectError::Damaged(path.display().to_string(), error.to_string())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error.into()),
     }

@@ -26,6 +26,8 @@ pub(super) enum ObjectError {
     BadKey(&'static str),
     #[error("the local cloud cannot store a key with a part over 255 bytes, or over 1024 bytes in all")]
     KeyTooLong,
+    #[error("{0} is damaged ({1}): restore it, or delete the object")]
+    Damaged(String, String),
     #[error("the local cloud could not use its data folder: {0}")]
     Io(#[from] io::Error),
 }
@@ -53,7 +55,7 @@ impl From<ObjectError> for S3Error {
             ObjectError::BadDigest(_) => S3ErrorCode::BadDigest,
             ObjectError::BadKey(_) => S3ErrorCode::InvalidArgument,
             ObjectError::KeyTooLong => S3ErrorCode::KeyTooLongError,
-            ObjectError::Io(error) => {
+            ObjectError::Damaged(..) | ObjectError::Io(_) => {
                 tracing::error!(%error, "cannot use the objects' folder");
                 S3ErrorCode::InternalError
             }

@@ -10,7 +10,9 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
+use super::attributes;
 use super::error::ObjectError;
+use super::place;
 use super::store::ObjectStore;
 
 /// The real service's bound, and ours.
@@ -27,7 +29,7 @@ pub(super) struct Listing {
 
 /// One line of a listing.
 pub(super) enum Line {
-    Object { key: String, n_bytes: u64, modified: SystemTime },
+    Object { key: String, n_bytes: u64, modified: SystemTime, e_tag: Option<String> },
     Prefix(String),
 }
 
@@ -75,7 +77,12 @@ impl ObjectStore {
             let line = match group {
                 Some(group) => Line::Prefix(group.to_owned()),
                 None => match fs::metadata(root.join(&key)) {
-                    Ok(file) => Line::Object { key: key.clone(), n_bytes: file.len(), modified: file.modified()? },
+                    Ok(file) => Line::Object {
+                        key: key.clone(),
+                        n_bytes: file.len(),
+                        modified: file.modified()?,
+                        e_tag: self.tag(bucket, &key, &file),
+                    },
                     // Deleted since the walk.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                     Err(error) => return Err(error.into()),
@@ -85,6 +92,19 @@ impl ObjectStore {
             page.lines.push(line);
         }
         Ok(page)
+    }
+
+    /// The tag of an object in a listing; none for one that is damaged, which whoever reads it is told.
+    fn tag(&self, bucket: &str, key: &str, file: &fs::Metadata) -> Option<String> {
+        let about = place::attributes(&self.attributes, bucket, key);
+        match attributes::read(&about, file) {
+            Ok(Some(attributes)) => Some(attributes.e_tag),
+            Ok(None) if !attributes::exist(&about) => Some(attributes::of_a_stray(file).e_tag),
+            Ok(None) => attributes::of_content(&about, &self.buckets.join(bucket).join(key), file.len())
+                .ok()
+                .map(|found| found.e_tag),
+            Err(_) => None,
+        }
     }
 
     /// All keys with the prefix and behind `after`, sorted.

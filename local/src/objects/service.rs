@@ -18,7 +18,7 @@ use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
 use super::error::ObjectError;
 use super::list::Listing;
 use super::store::{Condition, NewObject, ObjectStore};
-use convert::{attributes_of, condition, content_range, contents, e_tag, read_range};
+use convert::{Encoding, attributes_of, condition, content_range, contents, e_tag, read_range};
 
 /// The bound of one DeleteObjects call in the real service.
 const DELETES_MAX: usize = 1_000;
@@ -73,13 +73,26 @@ impl S3 for Objects {
         Ok(S3Response::new(GetBucketLocationOutput::default()))
     }
 
-    async fn list_buckets(&self, _req: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
+    async fn list_buckets(&self, req: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
+        let ListBucketsInput { prefix, continuation_token, max_buckets, .. } = req.input;
         let buckets = self.run(|store| store.all_buckets()).await?;
-        let buckets = buckets
+        let after = continuation_token.unwrap_or_default();
+        let starts = prefix.clone().unwrap_or_default();
+        let mut buckets: Vec<Bucket> = buckets
             .into_iter()
+            .filter(|(name, _)| name.starts_with(&starts) && *name > after)
             .map(|(name, made)| Bucket { name: Some(name), creation_date: Some(made.into()), ..Default::default() })
             .collect();
-        Ok(S3Response::new(ListBucketsOutput { buckets: Some(buckets), ..Default::default() }))
+        let n_max = max_buckets.map_or(usize::MAX, |n_max| n_max.max(1) as usize);
+        let more = buckets.len() > n_max;
+        buckets.truncate(n_max);
+        let continuation_token = buckets.last().filter(|_| more).and_then(|last| last.name.clone());
+        Ok(S3Response::new(ListBucketsOutput {
+            buckets: Some(buckets),
+            continuation_token,
+            prefix,
+            ..Default::default()
+        }))
     }
 
     async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
@@ -104,6 +117,8 @@ impl S3 for Objects {
         let input = req.input;
         let (bucket, key) = (input.bucket, input.key);
         let found = self.run(move |store| store.find(&bucket, &key)).await?;
+        let since = [input.if_modified_since, input.if_unmodified_since];
+        convert::readable(&found, [input.if_match, input.if_none_match], since)?;
         let range = match &input.range {
             Some(range) => Some(range.check(found.n_bytes)?),
             None => None,
@@ -135,7 +150,11 @@ impl S3 for Objects {
     }
 
     async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
-        let found = self.run(move |store| store.find(&req.input.bucket, &req.input.key)).await?;
+        let input = req.input;
+        let (bucket, key) = (input.bucket, input.key);
+        let found = self.run(move |store| store.find(&bucket, &key)).await?;
+        let since = [input.if_modified_since, input.if_unmodified_since];
+        convert::readable(&found, [input.if_match, input.if_none_match], since)?;
         let attributes = found.attributes;
         let checksums = attributes.checksums;
         Ok(S3Response::new(HeadObjectOutput {
@@ -160,10 +179,14 @@ impl S3 for Objects {
 
     async fn copy_object(&self, req: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
         let input = req.input;
-        let CopySource::Bucket { bucket: from_bucket, key: from_key, .. } = input.copy_source.clone() else {
+        let CopySource::Bucket { bucket: from_bucket, key: from_key, version_id: None } = input.copy_source.clone()
+        else {
             return Err(s3_error!(NotImplemented, "only bucket/key can be copied from"));
         };
         let replaced = convert::replaced_attributes(&input);
+        if replaced.is_none() && *from_bucket == *input.bucket && *from_key == *input.key {
+            return Err(s3_error!(InvalidRequest, "an object is copied onto itself, and nothing is changed"));
+        }
         let (bucket, key) = (input.bucket, input.key);
         let stored = self
             .run(move |store| {
@@ -195,6 +218,10 @@ impl S3 for Objects {
         if input.delete.objects.len() > DELETES_MAX {
             return Err(s3_error!(MalformedXML, "at most 1000 objects can be deleted at once"));
         }
+        if input.delete.objects.iter().any(|object| object.version_id.is_some()) {
+            return Err(s3_error!(NotImplemented, "the local cloud has no versions"));
+        }
+        let quiet = input.delete.quiet.unwrap_or(false);
         let deleted = self
             .run(move |store| {
                 let mut deleted = Vec::new();
@@ -205,7 +232,8 @@ impl S3 for Objects {
                 Ok(deleted)
             })
             .await?;
-        Ok(S3Response::new(DeleteObjectsOutput { deleted: Some(deleted), ..Default::default() }))
+        let deleted = Some(deleted).filter(|_| !quiet);
+        Ok(S3Response::new(DeleteObjectsOutput { deleted, ..Default::default() }))
     }
 
     async fn list_objects(&self, req: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
@@ -213,15 +241,17 @@ impl S3 for Objects {
         let listing = listing(&input.prefix, &input.delimiter, input.marker.clone(), input.max_keys);
         let bucket = input.bucket.clone();
         let page = self.run(move |store| store.list(&bucket, &listing)).await?;
-        let (objects, prefixes) = contents(page.lines);
+        let encoding = Encoding(input.encoding_type);
+        let (objects, prefixes) = contents(page.lines, &encoding);
         Ok(S3Response::new(ListObjectsOutput {
             name: Some(input.bucket),
-            prefix: input.prefix,
-            marker: input.marker,
-            delimiter: input.delimiter,
+            prefix: encoding.maybe(input.prefix),
+            marker: encoding.maybe(input.marker),
+            delimiter: encoding.maybe(input.delimiter),
             max_keys: input.max_keys,
             is_truncated: Some(page.next.is_some()),
-            next_marker: page.next,
+            next_marker: encoding.maybe(page.next),
+            encoding_type: encoding.0,
             contents: Some(objects),
             common_prefixes: Some(prefixes),
             ..Default::default()
@@ -235,12 +265,14 @@ impl S3 for Objects {
         let bucket = input.bucket.clone();
         let page = self.run(move |store| store.list(&bucket, &listing)).await?;
         let key_count = Some(page.lines.len() as i32);
-        let (objects, prefixes) = contents(page.lines);
+        let encoding = Encoding(input.encoding_type);
+        let (objects, prefixes) = contents(page.lines, &encoding);
         Ok(S3Response::new(ListObjectsV2Output {
             name: Some(input.bucket),
-            prefix: input.prefix,
-            delimiter: input.delimiter,
-            start_after: input.start_after,
+            prefix: encoding.maybe(input.prefix),
+            delimiter: encoding.maybe(input.delimiter),
+            start_after: encoding.maybe(input.start_after),
+            encoding_type: encoding.0,
             continuation_token: input.continuation_token,
             max_keys: input.max_keys,
             key_count,
@@ -273,9 +305,11 @@ impl S3 for Objects {
         let mut input = req.input;
         let content = collect(input.body.take()).await?;
         let said = convert::part_checksums(&input);
+        let content_md5 = input.content_md5.take();
         let (id, number) = (input.upload_id, input.part_number);
         let (tag, checksums) = self
             .run(move |store| {
+                super::store::verify_md5(content_md5.as_deref(), &content)?;
                 let checksums = said.verify(&content)?;
                 Ok((store.put_part(&id, number, &content)?, checksums))
             })

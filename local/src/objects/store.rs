@@ -70,9 +70,16 @@ impl ObjectStore {
         fs::remove_dir_all(&temporaries).map_err(LocalError::folder(&temporaries))?;
         folder.sub("s3-work/writing")?;
         folder.sub("s3-work/uploads")?;
+        let (buckets, attributes) = (folder.sub(super::FOLDER)?, folder.sub("s3-attributes")?);
+        for entry in fs::read_dir(&attributes).map_err(LocalError::folder(&attributes))? {
+            let bucket = buckets.join(entry.map_err(LocalError::folder(&attributes))?.file_name());
+            if !bucket.is_dir() {
+                return Err(LocalError::Missing { path: bucket });
+            }
+        }
         Ok(ObjectStore {
-            buckets: folder.sub(super::FOLDER)?,
-            attributes: folder.sub("s3-attributes")?,
+            buckets,
+            attributes,
             work,
             stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
@@ -92,11 +99,12 @@ impl ObjectStore {
         if !self.keys(&path, "", None)?.is_empty() {
             return Err(ObjectError::BucketNotEmpty);
         }
-        fs::remove_dir_all(path)?;
+        // In this order: attributes without their bucket say that the bucket is missing.
         match fs::remove_dir_all(self.attributes.join(bucket)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-            Ok(()) | Err(_) => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            Ok(()) | Err(_) => {}
         }
+        Ok(fs::remove_dir_all(path)?)
     }
 
     /// The folder of a bucket that exists.
@@ -163,7 +171,7 @@ impl ObjectStore {
         let held = match (condition, &in_place) {
             (Condition::Always, _) | (Condition::Absent, None) | (Condition::Exists, Some(_)) => true,
             (Condition::Absent, Some(_)) | (Condition::Exists | Condition::Tagged(_), None) => false,
-            (Condition::Tagged(tag), Some(file)) => self.describe(&about, file)?.e_tag == *tag,
+            (Condition::Tagged(tag), Some(file)) => describe(&about, &path, file)?.e_tag == *tag,
         };
         if !held {
             return Err(ObjectError::ConditionFailed);
@@ -195,6 +203,7 @@ impl ObjectStore {
             let attributes = match attributes::read(&about, &metadata)? {
                 Some(attributes) => attributes,
                 None if looks_left > 0 && attributes::exist(&about) => continue,
+                None if attributes::exist(&about) => attributes::of_content(&about, &path, metadata.len())?,
                 None => attributes::of_a_stray(&metadata),
             };
             return Ok(Found { n_bytes: metadata.len(), modified: metadata.modified()?, file, attributes });
@@ -219,14 +228,27 @@ impl ObjectStore {
         self.work.join("writing").join(n.to_string())
     }
 
-    fn describe(&self, about: &Path, file: &Metadata) -> Result<Attributes, ObjectError> {
-        Ok(attributes::read(about, file)?.unwrap_or_else(|| attributes::of_a_stray(file)))
-    }
-
     fn alone(&self, bucket: &str, key: &str) -> MutexGuard<'_, ()> {
         let stripe = self.hasher.hash_one((bucket, key)) as usize % STRIPES;
         // The lock guards files, not memory: a panic elsewhere left them in a state a kill could have left too.
         self.stripes[stripe].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The attributes of the file in place, while nobody replaces it.
+fn describe(about: &Path, path: &Path, file: &Metadata) -> Result<Attributes, ObjectError> {
+    match attributes::read(about, file)? {
+        Some(attributes) => Ok(attributes),
+        None if attributes::exist(about) => attributes::of_content(about, path, file.len()),
+        None => Ok(attributes::of_a_stray(file)),
+    }
+}
+
+/// Whether the content is what the client says it is.
+pub(super) fn verify_md5(said: Option<&str>, content: &[Bytes]) -> Result<(), ObjectError> {
+    match said {
+        Some(said) if said != STANDARD.encode(md5(content)) => Err(ObjectError::BadDigest("Content-MD5")),
+        Some(_) | None => Ok(()),
     }
 }
 

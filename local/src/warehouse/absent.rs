@@ -1,11 +1,14 @@
 //! What stands for the embedded warehouse in a build without it.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{Method, Response, StatusCode};
 use bytes::Bytes;
 
 use crate::LocalOptions;
+use crate::folder::Contents;
 use crate::reply;
 
 const ABSENT: &str = "this build's local cloud has no warehouse: leave the loader off, or point it at a real one";
@@ -14,7 +17,7 @@ const ABSENT: &str = "this build's local cloud has no warehouse: leave the loade
 pub(crate) struct Warehouse;
 
 impl Warehouse {
-    pub(crate) fn new(_: &LocalOptions) -> Warehouse {
+    pub(crate) fn new(_: &LocalOptions, _: Arc<Contents>) -> Warehouse {
         Warehouse
     }
 

@@ -28,7 +28,7 @@ pub(crate) async fn control(cloud: &LocalCloud, method: &str, body: &str) -> (u1
 
 pub(crate) async fn control_at(cloud: &LocalCloud, path: &str, method: &str, body: &str) -> (u16, Value) {
     let mut stream = TcpStream::connect(cloud.addr()).await.unwrap();
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();

@@ -20,7 +20,7 @@ async fn send(world: &World, bytes: &[u8]) -> String {
 fn call(target: &str, body: &str) -> Vec<u8> {
     let scope = "AWS4-HMAC-SHA256 Credential=a/20260101/eu-west-1/x/aws4_request, SignedHeaders=host, Signature=s";
     format!(
-        "POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: {target}\r\nX-Amz-Date: 20260101T000000Z\r\n\
+        "POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: {target}\r\nX-Amz-Date: 20260101T000000Z\r\n\
          Authorization: {scope}\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\n\
          Connection: close\r\n\r\n{body}",
         body.len()
@@ -34,7 +34,7 @@ async fn hostile_requests_get_an_error_and_harm_nobody() {
     crate::kinesis::create(&world.kinesis(), "s", 1).await;
     let idle = TcpStream::connect(world.cloud.addr()).await.unwrap();
 
-    let huge_header = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Big: {}\r\n\r\n", "a".repeat(200_000));
+    let huge_header = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX-Big: {}\r\n\r\n", "a".repeat(200_000));
     let deep_json = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let bad_base64 = r#"{"StreamName":"s","Records":[{"PartitionKey":"p","Data":"="}]}"#;
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
@@ -53,25 +53,25 @@ async fn hostile_requests_get_an_error_and_harm_nobody() {
         ),
         ("deep JSON", call("DynamoDB_20120810.PutItem", &deep_json), "400 Bad Request"),
         ("not a table", call("DynamoDB_20120810.GetItem", r#"{"TableName":"t","Key":{}}"#), "400 Bad Request"),
-        ("too large", b"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n".to_vec(), "413"),
+        ("too large", b"PUT /b/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n".to_vec(), "413"),
         (
             "broken chunks",
-            b"PUT /b/k HTTP/1.1\r\nHost: x\r\nx-amz-content-sha256: STREAMING-UNSIGNED-PAYLOAD-TRAILER\r\n\
+            b"PUT /b/k HTTP/1.1\r\nHost: localhost\r\nx-amz-content-sha256: STREAMING-UNSIGNED-PAYLOAD-TRAILER\r\n\
               Content-Length: 3\r\nConnection: close\r\n\r\nxyz"
                 .to_vec(),
             "IncompleteBody",
         ),
         (
             "unknown query service",
-            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 10\r\n\
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 10\r\n\
               Connection: close\r\n\r\nAction=Foo"
                 .to_vec(),
             "InvalidAction",
         ),
-        ("no bucket", b"GET /nope/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec(), "NoSuchBucket"),
+        ("no bucket", b"GET /nope/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_vec(), "NoSuchBucket"),
         (
             "escape",
-            b"GET /b/%2e%2e/%2e%2e/lock HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec(),
+            b"GET /b/%2e%2e/%2e%2e/lock HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_vec(),
             "HTTP/1.1 4",
         ),
     ];

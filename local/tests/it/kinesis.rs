@@ -196,6 +196,28 @@ async fn one_answer_stays_under_ten_mebibytes() {
 }
 
 #[tokio::test]
+async fn a_page_is_limited_by_its_own_records_only() {
+    let world = World::new().await;
+    let client = world.kinesis();
+    create(&client, "mixed", 1).await;
+    let small = || (0..500).map(|n| entry("k", format!("{n}"))).collect();
+    let large = || (0..4).map(|_| entry("k", vec![7; 1_000_000])).collect();
+    // 4 large ones, 3,000 small ones, 12 large ones: the first page ends within the last.
+    for entries in [large()].into_iter().chain((0..6).map(|_| small())).chain((0..3).map(|_| large())) {
+        client.put_records().stream_name("mixed").set_records(Some(entries)).send().await.unwrap();
+    }
+    let shard = shards(&client, "mixed").await.remove(0);
+    let at = iterator(&client, "mixed", &shard, ShardIteratorType::TrimHorizon).await;
+    let first = client.get_records().shard_iterator(at.unwrap()).send().await.unwrap();
+    assert_eq!(first.records().len(), 4 + 3_000 + 6);
+    let next = client.get_records().shard_iterator(first.next_shard_iterator().unwrap()).send().await.unwrap();
+    assert_eq!(next.records().len(), 6);
+    let limited = iterator(&client, "mixed", &shard, ShardIteratorType::TrimHorizon).await;
+    let limited = client.get_records().shard_iterator(limited.unwrap()).limit(17).send().await.unwrap();
+    assert_eq!(limited.records().len(), 17, "what was asked for stays the limit");
+}
+
+#[tokio::test]
 async fn a_read_says_how_far_behind_it_is() {
     let world = World::new().await;
     let client = world.kinesis();

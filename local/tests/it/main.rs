@@ -1,5 +1,7 @@
 //! The local cloud through the real SDKs, over real sockets, on a folder of its own per test.
 
+mod command_line;
+mod damage;
 mod faults;
 mod hostile;
 mod kill;

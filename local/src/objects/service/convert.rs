@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
@@ -13,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use crate::objects::attributes::{Attributes, Checksums};
 use crate::objects::list::Line;
-use crate::objects::store::Condition;
+use crate::objects::store::{Condition, Found};
 
 const READ_BYTES: u64 = 256 * 1024;
 
@@ -86,18 +87,76 @@ pub(super) fn condition(if_match: Option<ETagCondition>, if_none_match: Option<E
     }
 }
 
-pub(super) fn contents(lines: Vec<Line>) -> (Vec<Object>, Vec<CommonPrefix>) {
+/// Whether an object is to be read under these conditions; the order is that of RFC 9110.
+pub(super) fn readable(
+    found: &Found,
+    [if_match, if_none_match]: [Option<ETagCondition>; 2],
+    [modified_since, unmodified_since]: [Option<Timestamp>; 2],
+) -> S3Result<()> {
+    let is = |condition: &ETagCondition| match condition {
+        ETagCondition::Any => true,
+        ETagCondition::ETag(tag) => tag.value() == found.attributes.e_tag,
+    };
+    let later_than = |since: Timestamp| Timestamp::from(seconds(found.modified)) > since;
+    let holds = match (&if_match, unmodified_since) {
+        (Some(condition), _) => is(condition),
+        (None, Some(since)) => !later_than(since),
+        (None, None) => true,
+    };
+    if !holds {
+        return Err(s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold"));
+    }
+    let modified = match (&if_none_match, modified_since) {
+        (Some(condition), _) => !is(condition),
+        (None, Some(since)) => later_than(since),
+        (None, None) => true,
+    };
+    if modified { Ok(()) } else { Err(s3_error!(NotModified)) }
+}
+
+/// Headers know seconds only.
+fn seconds(at: SystemTime) -> SystemTime {
+    at.duration_since(UNIX_EPOCH).map_or(at, |since| UNIX_EPOCH + Duration::from_secs(since.as_secs()))
+}
+
+/// How keys are written in a listing: as they are, or in percent notation, in which XML can hold any key.
+pub(super) struct Encoding(pub(super) Option<EncodingType>);
+
+impl Encoding {
+    pub(super) fn text(&self, text: String) -> String {
+        if self.0.is_none() {
+            return text;
+        }
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~/*".contains(&byte);
+        let mut encoded = String::with_capacity(text.len());
+        for byte in text.bytes() {
+            match plain(byte) {
+                true => encoded.push(char::from(byte)),
+                false => encoded.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        encoded
+    }
+
+    pub(super) fn maybe(&self, text: Option<String>) -> Option<String> {
+        text.map(|text| self.text(text))
+    }
+}
+
+pub(super) fn contents(lines: Vec<Line>, encoding: &Encoding) -> (Vec<Object>, Vec<CommonPrefix>) {
     let mut objects = Vec::new();
     let mut prefixes = Vec::new();
     for line in lines {
         match line {
-            Line::Object { key, n_bytes, modified } => objects.push(Object {
-                key: Some(key),
+            Line::Object { key, n_bytes, modified, e_tag } => objects.push(Object {
+                key: Some(encoding.text(key)),
                 size: Some(n_bytes as i64),
                 last_modified: Some(modified.into()),
+                e_tag: e_tag.map(self::e_tag),
+                storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
                 ..Default::default()
             }),
-            Line::Prefix(prefix) => prefixes.push(CommonPrefix { prefix: Some(prefix) }),
+            Line::Prefix(prefix) => prefixes.push(CommonPrefix { prefix: Some(encoding.text(prefix)) }),
         }
     }
     (objects, prefixes)
