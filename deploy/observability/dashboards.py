@@ -283,7 +283,7 @@ RUNTIME = [
     lines("Ops endpoint", "Connections, and those closed or refused at the limit.", [
         target(f"sum by (instance) ({of('mangrove_ops_connections')})", "{{instance}}"),
         target(rate("mangrove_ops_connections_evicted_total"), "evicted a second"),
-        target(rate("mangrove_ops_connections_refused_total"), "refused a second"),
+        target(rate("mangrove_ops_requests_refused_total"), "refused a second"),
         target(rate("mangrove_admin_refused_total"), "orders refused a second"),
     ]),
     lines("Log lines left out", "A place in the code that has too much to say: see log.lines_max.",

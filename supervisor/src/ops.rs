@@ -5,7 +5,8 @@
 //! **Promises**
 //! - Read only: `GET` and nothing else, and no route changes anything. Builds for tests (`fault-points`) have one that
 //!   kills actors (`chaos.rs`); what ships has not.
-//! - BOUNDED: connections, heads, pages and times have limits; an idle socket never keeps a request out.
+//! - BOUNDED: connections, heads, pages, requests at a time and times have limits; an idle socket never keeps a request
+//!   out, and no crowd a probe. It has a thread of its own (`apart.rs`): what is asked costs the data at most that.
 //! - INERT: replies are JSON or plain text, never guessed as anything else, never cached, never shared with a site
 //!   (no CORS), and only given to who asks for this host by name (DNS rebinding).
 //!
@@ -15,6 +16,7 @@
 //! their own (`admin.rs`).
 
 pub mod admin;
+mod apart;
 #[cfg(feature = "fault-points")]
 mod chaos;
 mod cluster;
@@ -27,6 +29,7 @@ mod guard;
 mod health;
 mod history;
 mod metrics;
+mod pace;
 mod page;
 mod picture;
 mod reply;
@@ -52,6 +55,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::admin::Admin;
+pub use self::apart::{Listening, serve_apart};
 use self::directory::SensorDirectory;
 pub use self::metrics::{Metrics, Scrape, Scraped, family, install_metrics};
 use self::sight::Sight;
@@ -64,6 +68,10 @@ use crate::supervision::tree::Tree;
 pub struct OpsConfig {
     /// Sockets open at a time. At the limit the one that is idle for longest makes room.
     pub connections_max: usize,
+    /// Requests worked on at a time, probes not counted. Whoever comes then is told to come again.
+    pub requests_max: usize,
+    /// All requests of this time are shown the same picture.
+    pub picture_every: Duration,
     /// A request that takes longer is answered with 503; a socket that sends no request for longer is closed.
     pub request_timeout: Duration,
     /// Names (without port) by which the worker is asked for, besides `localhost` and its own addresses.
@@ -94,6 +102,10 @@ pub struct Memory {
     sampler: sampler::Sampler,
     events: events::Events,
     peers: cluster::Peers,
+    pictures: picture::Pictures,
+    scraped: metrics::LastScrape,
+    at_work: guard::AtWork,
+    asks: sensors::Asks,
 }
 
 /// What the endpoint shows.
@@ -131,27 +143,15 @@ impl fmt::Debug for OpsState {
     }
 }
 
-/// Why the endpoint ended.
-#[derive(Debug, thiserror::Error)]
-pub enum OpsError {
-    /// The listener broke.
-    #[error("accept a connection to the ops endpoint")]
-    Accept(#[source] std::io::Error),
-}
-
 /// Serves until `shutdown` is true or its sender is gone. Requests under way get their time to finish.
-pub async fn serve(
-    listener: TcpListener,
-    state: Arc<OpsState>,
-    shutdown: watch::Receiver<bool>,
-) -> Result<(), OpsError> {
+pub async fn serve(listener: TcpListener, state: Arc<OpsState>, shutdown: watch::Receiver<bool>) {
     let limits = state.config.clone();
     let _upkeep = Task::spawn(metrics::upkeep(state.metrics.clone()));
-    connections::serve(listener, routes::router(state), &limits, shutdown).await
+    connections::serve(listener, routes::router(state), &limits, shutdown).await;
 }
 
 /// Serves the same, and orders from who has the token, likewise.
-pub async fn serve_admin(listener: TcpListener, admin: Admin, shutdown: watch::Receiver<bool>) -> Result<(), OpsError> {
+pub async fn serve_admin(listener: TcpListener, admin: Admin, shutdown: watch::Receiver<bool>) {
     let limits = admin.ops.config.clone();
-    connections::serve(listener, routes::admin_router(Arc::new(admin)), &limits, shutdown).await
+    connections::serve(listener, routes::admin_router(Arc::new(admin)), &limits, shutdown).await;
 }

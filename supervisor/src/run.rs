@@ -28,7 +28,7 @@ use tracing::{error, info};
 use crate::cli::CliError;
 use crate::config::{AdminConfig, Config, Effective};
 use crate::ops::admin::Admin;
-use crate::ops::{self, OpsState};
+use crate::ops::{self, Listening, OpsState};
 use crate::worker::{Directory, Worker, WorkerConfig, WorkerPorts};
 
 /// A running worker, its ops endpoint and, if configured, its admin endpoint.
@@ -40,7 +40,7 @@ pub struct Running {
     ops_addr: SocketAddr,
     admin_addr: Option<SocketAddr>,
     ops_stop: watch::Sender<bool>,
-    endpoints: Vec<JoinHandle<()>>,
+    endpoints: Option<JoinHandle<()>>,
     /// Sends traces, if any are made: what stops it, and itself.
     collector: Option<(watch::Sender<bool>, JoinHandle<()>)>,
 }
@@ -92,19 +92,18 @@ impl Running {
             config: config.ops.clone(),
         });
         let (ops_stop, stopped) = watch::channel(false);
-        let mut endpoints = Vec::new();
-        let mut admin_addr = None;
-        if let Some(((listener, addr), AdminConfig { token, .. })) = admin {
-            let admin = Admin { ops: state.clone(), token: token.clone(), controls: worker.controls() };
-            let (stopped, served) = (stopped.clone(), "admin endpoint ended");
-            endpoints
-                .push(tokio::spawn(async move { log_end(ops::serve_admin(listener, admin, stopped).await, served) }));
-            admin_addr = Some(addr);
-        }
-        let served = "ops endpoint ended";
-        endpoints.push(tokio::spawn(async move { log_end(ops::serve(listener, state, stopped).await, served) }));
+        let (admin, admin_addr) = match admin {
+            Some(((listener, addr), AdminConfig { token, .. })) => {
+                let admin = Admin { ops: state.clone(), token: token.clone(), controls: worker.controls() };
+                (Some((listener, admin)), Some(addr))
+            }
+            None => (None, None),
+        };
+        let listening = Listening { ops: (listener, state), admin };
+        let endpoints = ops::serve_apart(listening, stopped)
+            .map_err(|error| CliError::environment(format!("start the ops endpoint's thread: {error}")))?;
         info!(%ops_addr, worker_id = config.worker().worker_id, "worker started");
-        Ok(Self { worker, objects, loading, ops_addr, admin_addr, ops_stop, endpoints, collector })
+        Ok(Self { worker, objects, loading, ops_addr, admin_addr, ops_stop, endpoints: Some(endpoints), collector })
     }
 
     /// The worker.
@@ -160,10 +159,10 @@ impl Running {
             }
         }
         self.ops_stop.send_replace(true);
-        for mut endpoint in self.endpoints.drain(..) {
-            if tokio::time::timeout(OPS_STOP_MAX, &mut endpoint).await.is_err() {
-                endpoint.abort();
-            }
+        if let Some(mut endpoints) = self.endpoints.take()
+            && tokio::time::timeout(OPS_STOP_MAX, &mut endpoints).await.is_err()
+        {
+            endpoints.abort();
         }
         late
     }
@@ -184,12 +183,6 @@ async fn listen(key: &str, bind: SocketAddr) -> Result<(TcpListener, SocketAddr)
     })?;
     let addr = listener.local_addr().map_err(|error| CliError::internal(error.to_string()))?;
     Ok((listener, addr))
-}
-
-fn log_end(ended: Result<(), ops::OpsError>, what: &'static str) {
-    if let Err(error) = ended {
-        error!(%error, "{what}");
-    }
 }
 
 /// What loads the warehouse, and when; none for a lake without one.

@@ -192,7 +192,12 @@ impl Worker {
                 partitions_max: committer.partitions_max,
             },
         };
-        let controls = WorkerControls { stream: ports.stream, leases: leases_address, drain: Arc::default() };
+        let controls = WorkerControls {
+            stream: ports.stream,
+            leases: leases_address,
+            drain: Arc::default(),
+            runtime: tokio::runtime::Handle::current(),
+        };
         Ok(Self {
             root,
             _watchdog: watchdog,

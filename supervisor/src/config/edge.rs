@@ -13,6 +13,8 @@ use crate::ops::OpsConfig;
 
 /// Names by which the ops endpoint may be asked.
 const HOSTS_MAX: usize = 64;
+/// Half of what a person notices; a page is told of failures at once anyway.
+const PICTURE_EVERY: Duration = millis(250);
 
 /// The worker's name on leases: the host's name unless it is set.
 pub(super) fn worker_id(s: &mut Section<'_>, host_name: Option<&str>) -> String {
@@ -97,6 +99,8 @@ pub(super) fn advertise(s: &mut Section<'_>) -> Option<String> {
 pub(super) fn ops(s: &mut Section<'_>, hang_timeout: Duration) -> OpsConfig {
     OpsConfig {
         connections_max: s.count("connections_max", 1..=10_000),
+        requests_max: s.count("requests_max", 1..=1_000),
+        picture_every: PICTURE_EVERY,
         request_timeout: s.duration("request_timeout", millis(100)..=seconds(300)),
         hosts: s.texts("hosts", HOSTS_MAX, addresses::host),
         event_listeners_max: s.count("event_listeners_max", 1..=1_000),

@@ -1,10 +1,18 @@
-//! Accepts connections, and keeps their number within a limit.
+//! Accepts connections, and keeps their number and their pace within limits.
 //!
 //! **Owns** the open sockets.
-//! **Promises** at most `connections_max`; at the limit the socket that has been open for longest without a request
-//! under way makes room, so that idle sockets, however many, cannot lock out a probe. Heads are bounded in bytes,
-//! lines and time.
+//!
+//! **Promises**
+//! - At most `connections_max`, and [`RESERVE`] more for probes: whoever comes when all others are busy is asked what it
+//!   wants, and answered if it asks for health.
+//! - At the limit the socket that has been open for longest without a request under way makes room, but none that came
+//!   or was answered within the last [`GRACE`]: its request may be on its way. Who finds no room waits for one.
+//! - A connection that asks without a pause gets [`BURST`] answers and then one every [`PACE`], so that what all of them
+//!   together cost is bounded, however many requests are sent at once.
+//! - Heads are bounded in bytes, lines and time. What cannot be accepted is tried again, for ever.
+//!
 //! A listener of events counts as idle between them: under a flood it makes room, and comes again.
+//!
 //! **Not here**: bodies. Only orders have one, and its size is limited where they are read.
 
 use std::collections::BTreeMap;
@@ -25,85 +33,105 @@ use metrics::{counter, gauge};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tower::{ServiceExt, service_fn};
 use tracing::warn;
 
-use super::guard::{LocalIp, RemoteIp};
-use super::{OpsConfig, OpsError};
+use super::OpsConfig;
+use super::guard::{LocalIp, RemoteIp, Reserved};
+use super::pace::Pace;
 
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
+/// Connections above the limit, for one request each, and only about health.
+const RESERVE: usize = 16;
+/// A request that is on its way arrives within this time.
+const GRACE: Duration = Duration::from_millis(100);
+/// How often somebody who waits for room looks for it, if nobody leaves.
+const LOOK: Duration = Duration::from_millis(20);
+/// Answers that one connection gets at once, and the time between two after that.
+const BURST: u32 = 100;
+const PACE: Duration = Duration::from_millis(20);
 /// Out of file descriptors: a pause lets some be closed.
 const PAUSE: Duration = Duration::from_millis(100);
-/// A listener that fails this often in a row is broken.
-const ACCEPT_FAILURES_MAX: u32 = 100;
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
+/// Serves until `shutdown` is true or its sender is gone; nothing else ends it.
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
     limits: &OpsConfig,
     mut shutdown: watch::Receiver<bool>,
-) -> Result<(), OpsError> {
+) {
     let mut down = pin!(async move {
         // An error means that nobody is left to shut us down: then nobody is left to serve for.
         let _ = shutdown.wait_for(|down| *down).await;
     });
-    let slots = Arc::new(Slots::default());
+    let slots = Arc::new(Slots::new(limits.connections_max));
     let mut tasks = JoinSet::new();
-    let mut failures = 0;
+    let mut waiting: Option<(TcpStream, IpAddr)> = None;
+    let mut pause = PAUSE;
     loop {
         tokio::select! {
             biased;
             () = &mut down => break,
             Some(_) = tasks.join_next() => (),
-            accepted = listener.accept() => match accepted {
+            () = sleep(LOOK), if waiting.is_some() => (),
+            accepted = listener.accept(), if waiting.is_none() => match accepted {
                 Ok((stream, from)) => {
-                    failures = 0;
-                    open(stream, from.ip(), &router, limits, &slots, &mut tasks);
+                    pause = PAUSE;
+                    waiting = Some((stream, from.ip()));
                 }
                 // The client went away before we looked.
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => (),
-                Err(error) if failures >= ACCEPT_FAILURES_MAX => return Err(OpsError::Accept(error)),
                 Err(error) => {
-                    failures += 1;
-                    if failures == 1 {
-                        warn!(%error, "ops endpoint cannot accept");
-                    }
-                    sleep(PAUSE).await;
+                    warn!(%error, "ops endpoint cannot accept");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
                 }
             },
+        }
+        if let Some((stream, from)) = waiting.take() {
+            match slots.make_room() {
+                Some(place) => open(Caller { stream, from, place }, &router, limits, &slots, &mut tasks),
+                None => waiting = Some((stream, from)),
+            }
+            // Who was let in reads its request before the next one is.
+            tokio::task::yield_now().await;
         }
     }
     drop(listener);
     slots.close_idle();
     // What is still under way then is cut off with the set.
     let _ = timeout(limits.request_timeout, async { while tasks.join_next().await.is_some() {} }).await;
-    Ok(())
 }
 
-fn open(
+/// Who was accepted, and where it has room.
+struct Caller {
     stream: TcpStream,
     from: IpAddr,
-    router: &Router,
-    limits: &OpsConfig,
-    slots: &Arc<Slots>,
-    tasks: &mut JoinSet<()>,
-) {
-    // All slots answer requests right now: whoever comes may come again.
-    if !slots.make_room(limits.connections_max) {
-        return counter!("mangrove_ops_connections_refused_total").increment(1);
-    }
+    place: Place,
+}
+
+fn open(caller: Caller, router: &Router, limits: &OpsConfig, slots: &Arc<Slots>, tasks: &mut JoinSet<()>) {
+    let Caller { stream, from, place } = caller;
     let Ok(local) = stream.local_addr() else { return };
-    let under_way: Arc<AtomicUsize> = Arc::default();
-    let (router, answering, read_timeout) = (router.clone(), under_way.clone(), limits.request_timeout);
+    let reserved = place == Place::Reserve;
+    let activity = Arc::new(Activity::new(slots.began));
+    let (router, answering, read_timeout) = (router.clone(), activity.clone(), limits.request_timeout);
+    let pace = Arc::new(Pace::new(BURST, PACE));
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(LocalIp(local.ip()));
         request.extensions_mut().insert(RemoteIp(from));
-        let answering = Answering::begin(&answering);
-        let answer = router.clone().oneshot(request);
+        if reserved {
+            request.extensions_mut().insert(Reserved);
+        }
+        let (router, answering, pace) = (router.clone(), answering.clone(), pace.clone());
         async move {
-            let answer = answer.await;
+            // Who waits for its turn is idle, and makes room for others.
+            sleep_until(pace.turn()).await;
+            let answering = Answering::begin(&answering);
+            let answer = router.oneshot(request).await;
             drop(answering);
             answer
         }
@@ -116,16 +144,26 @@ fn open(
             .timer(TokioTimer::new())
             .header_read_timeout(read_timeout)
             .max_headers(HEADERS_MAX)
-            .max_buf_size(HEAD_BYTES_MAX);
+            .max_buf_size(HEAD_BYTES_MAX)
+            .keep_alive(!reserved);
         // Broken connections are the client's business.
         let _ = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).await;
     };
-    slots.fill(under_way, |slot| tasks.spawn(connection(slot)));
+    slots.fill(place, activity, |slot| tasks.spawn(connection(slot)));
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Ordinary,
+    /// Only for probes.
+    Reserve,
 }
 
 /// The open connections, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slots {
+    began: Instant,
+    connections_max: usize,
     open: Mutex<BTreeMap<u64, Open>>,
     opened: AtomicU64,
 }
@@ -133,33 +171,42 @@ struct Slots {
 #[derive(Debug)]
 struct Open {
     task: AbortHandle,
-    under_way: Arc<AtomicUsize>,
+    place: Place,
+    activity: Arc<Activity>,
 }
 
 impl Slots {
-    fn fill(self: &Arc<Self>, under_way: Arc<AtomicUsize>, spawn: impl FnOnce(Slot) -> AbortHandle) {
+    fn new(connections_max: usize) -> Self {
+        Self { began: Instant::now(), connections_max, open: Mutex::default(), opened: AtomicU64::default() }
+    }
+
+    fn fill(self: &Arc<Self>, place: Place, activity: Arc<Activity>, spawn: impl FnOnce(Slot) -> AbortHandle) {
         // Under the lock: a connection that ends at once must find its entry when it gives its slot back.
         let mut open = self.open();
         let number = self.opened.fetch_add(1, Ordering::Relaxed);
         let task = spawn(Slot { number, slots: self.clone() });
-        open.insert(number, Open { task, under_way });
+        open.insert(number, Open { task, place, activity });
         gauge!("mangrove_ops_connections").set(open.len() as f64);
     }
 
-    fn make_room(&self, connections_max: usize) -> bool {
+    /// Where a new connection has room; `None` while nobody can go.
+    fn make_room(&self) -> Option<Place> {
         let mut open = self.open();
-        if open.len() < connections_max {
-            return true;
-        }
-        let idle = open.iter().find(|(_, open)| open.is_idle()).map(|(number, _)| *number);
-        let Some(connection) = idle.and_then(|number| open.remove(&number)) else { return false };
-        connection.task.abort();
-        counter!("mangrove_ops_connections_evicted_total").increment(1);
-        true
+        [(Place::Ordinary, self.connections_max), (Place::Reserve, RESERVE)].into_iter().find_map(|(place, n_max)| {
+            let here = || open.iter().filter(|(_, open)| open.place == place);
+            if here().count() < n_max {
+                return Some(place);
+            }
+            let (number, _) = here().find(|(_, open)| open.activity.idle().is_some_and(|idle| idle >= GRACE))?;
+            let number = *number;
+            open.remove(&number)?.task.abort();
+            counter!("mangrove_ops_connections_evicted_total").increment(1);
+            Some(place)
+        })
     }
 
     fn close_idle(&self) {
-        for connection in self.open().values().filter(|connection| connection.is_idle()) {
+        for connection in self.open().values().filter(|connection| connection.activity.idle().is_some()) {
             connection.task.abort();
         }
     }
@@ -170,9 +217,24 @@ impl Slots {
     }
 }
 
-impl Open {
-    fn is_idle(&self) -> bool {
-        self.under_way.load(Ordering::Relaxed) == 0
+/// Requests under way on a connection, and since when there have been none.
+#[derive(Debug)]
+struct Activity {
+    began: Instant,
+    under_way: AtomicUsize,
+    /// Milliseconds after `began`.
+    idle_since: AtomicU64,
+}
+
+impl Activity {
+    fn new(began: Instant) -> Self {
+        let idle_since = AtomicU64::new(began.elapsed().as_millis() as u64);
+        Self { began, under_way: AtomicUsize::default(), idle_since }
+    }
+
+    fn idle(&self) -> Option<Duration> {
+        let since = Duration::from_millis(self.idle_since.load(Ordering::Relaxed));
+        (self.under_way.load(Ordering::Relaxed) == 0).then(|| self.began.elapsed().saturating_sub(since))
     }
 }
 
@@ -193,17 +255,18 @@ impl Drop for Slot {
 
 /// A request is under way for as long as this lives.
 #[derive(Debug)]
-struct Answering(Arc<AtomicUsize>);
+struct Answering(Arc<Activity>);
 
 impl Answering {
-    fn begin(under_way: &Arc<AtomicUsize>) -> Self {
-        under_way.fetch_add(1, Ordering::Relaxed);
-        Self(under_way.clone())
+    fn begin(activity: &Arc<Activity>) -> Self {
+        activity.under_way.fetch_add(1, Ordering::Relaxed);
+        Self(activity.clone())
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.idle_since.store(self.0.began.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }

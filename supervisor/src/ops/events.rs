@@ -119,7 +119,7 @@ impl Events {
     fn subscribe(state: &Arc<OpsState>) -> (broadcast::Receiver<Arc<str>>, String) {
         let mut live = state.memory.events.live();
         let live = live.get_or_insert_with(|| {
-            let (at_ms, entries) = entries(state);
+            let (at_ms, entries) = entries(state, &Picture::of(state));
             let producer = Task::spawn(produce(state.clone()));
             Live { number: 1, at_ms, entries, sender: broadcast::Sender::new(BEHIND_MAX), _producer: producer }
         });
@@ -165,15 +165,15 @@ async fn produce(state: Arc<OpsState>) {
             Ok(()) = fallen.changed() => tokio::time::sleep(AT_ONCE).await,
         }
         fallen.mark_unchanged();
-        let (at_ms, entries) = entries(&state);
+        // One of before the failure would tell of it a second late.
+        let (at_ms, entries) = entries(&state, &Picture::anew(&state));
         if !state.memory.events.tell(at_ms, entries) {
             return;
         }
     }
 }
 
-fn entries(state: &OpsState) -> (i64, Entries) {
-    let picture = Picture::of(state);
+fn entries(state: &OpsState, picture: &Picture) -> (i64, Entries) {
     let at_ms = picture.at_ms;
     let mut entries = Entries::new();
     let mut add = |kind: &str, id: &str, value: &dyn erased::Shown| {

@@ -1,10 +1,12 @@
 //! What every request has to pass, and what every reply carries.
 //!
 //! **Promises** a request for another host never reaches a route: a page that rebinds its name to this address reads
-//! nothing. A request that takes too long is answered anyway.
+//! nothing. A request that takes too long is answered anyway. At most `requests_max` are worked on at a time; who comes
+//! then is told when to come again, except a probe, which is always answered.
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::extract::{Request, State};
 use axum::http::header::{
@@ -14,6 +16,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use metrics::counter;
 use tokio::time::timeout;
 
 use super::OpsState;
@@ -29,6 +32,33 @@ pub(super) struct LocalIp(pub(super) IpAddr);
 /// The address that a request came from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RemoteIp(pub(super) IpAddr);
+
+/// The connection is one above the limit: only a probe is answered on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reserved;
+
+/// Cost little, and are never refused for want of room: who watches must not take a flood of requests for a death.
+const PROBES: [&str; 2] = ["/livez", "/readyz"];
+
+/// The requests that are worked on.
+#[derive(Debug, Default)]
+pub(super) struct AtWork(AtomicUsize);
+
+/// One of them, for as long as this lives.
+struct Working<'a>(&'a AtWork);
+
+impl AtWork {
+    fn begin(&self, n_max: usize) -> Option<Working<'_>> {
+        let begun = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < n_max).then_some(n + 1));
+        begun.is_ok().then(|| Working(self))
+    }
+}
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
 
 /// Which listener a request came in by.
 #[derive(Clone, Debug)]
@@ -54,9 +84,11 @@ pub(super) async fn guard(State(door): State<Door>, request: Request, next: Next
     let state = &door.state;
     let mut response = match refusal(&door, &request) {
         Some(refusal) => refusal,
-        None => match timeout(state.config.request_timeout, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => too_slow().into_response(),
+        None if PROBES.contains(&request.uri().path()) => in_time(state, next.run(request)).await,
+        None if request.extensions().get::<Reserved>().is_some() => busy().into_response(),
+        None => match state.memory.at_work.begin(state.config.requests_max) {
+            Some(_working) => in_time(state, next.run(request)).await,
+            None => busy().into_response(),
         },
     };
     for (name, value) in HEADERS {
@@ -66,6 +98,23 @@ pub(super) async fn guard(State(door): State<Door>, request: Request, next: Next
         response.headers_mut().insert(TAKES_ORDERS, HeaderValue::from_static("taken"));
     }
     response
+}
+
+async fn in_time(state: &OpsState, answer: impl Future<Output = Response>) -> Response {
+    match timeout(state.config.request_timeout, answer).await {
+        Ok(response) => response,
+        Err(_) => {
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the answer took too long", "the worker is busy: try again")
+                .into_response()
+        }
+    }
+}
+
+/// There is too much to do: come again.
+pub(super) fn busy() -> Refusal {
+    counter!("mangrove_ops_requests_refused_total").increment(1);
+    let hint = "try again in a second; /livez and /readyz are answered all the same";
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at a time", hint)
 }
 
 fn refusal(door: &Door, request: &Request) -> Option<Response> {
@@ -96,10 +145,6 @@ fn changes_on_purpose(door: &Door, request: &Request) -> bool {
 #[cfg(not(feature = "fault-points"))]
 fn changes_on_purpose(_: &Door, _: &Request) -> bool {
     false
-}
-
-fn too_slow() -> Refusal {
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the answer took too long", "the worker is busy: try again")
 }
 
 /// Exactly one `Host`, and every name in the request is ours.

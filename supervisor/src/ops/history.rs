@@ -8,6 +8,7 @@ use axum::extract::State;
 use serde::Serialize;
 
 use super::OpsState;
+use super::picture::Picture;
 use super::sight::Look;
 use crate::supervision::history::{Fall, FallOutcome};
 
@@ -79,13 +80,13 @@ pub(super) struct AlertsReply {
 }
 
 pub(super) async fn restarts_route(State(state): State<Arc<OpsState>>) -> Json<RestartsReply> {
-    let restarts = restarts(&state.tree.falls(), &state.sight.look());
-    Json(RestartsReply { worker: state.worker_id.clone(), restarts })
+    Json(RestartsReply { worker: state.worker_id.clone(), restarts: Picture::of(&state).restarts.clone() })
 }
 
 pub(super) async fn alerts(State(state): State<Arc<OpsState>>) -> Json<AlertsReply> {
-    let look = state.sight.look();
-    Json(AlertsReply { worker: state.worker_id.clone(), raised: look.alerts_raised, alerts: look.alerts })
+    let picture = Picture::of(&state);
+    let (raised, alerts) = (picture.alerts_raised, picture.alerts.clone());
+    Json(AlertsReply { worker: state.worker_id.clone(), raised, alerts })
 }
 
 /// What is secret in it was hidden when it was loaded.

@@ -13,11 +13,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 pub use self::families::family;
 pub use self::scrape::Scrape;
@@ -38,7 +41,13 @@ pub type Scraped = Arc<dyn Fn(&mut Scrape) + Send + Sync>;
 pub struct Metrics {
     recorded: PrometheusHandle,
     scraped: Option<Scraped>,
+    /// The data's, not the one that answers requests.
+    runtime: Option<Handle>,
 }
+
+/// The last text, and when it was written.
+#[derive(Debug, Default)]
+pub(super) struct LastScrape(Mutex<Option<(Instant, Bytes)>>);
 
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,7 +57,7 @@ impl fmt::Debug for Metrics {
 
 impl From<PrometheusHandle> for Metrics {
     fn from(recorded: PrometheusHandle) -> Self {
-        Self { recorded, scraped: None }
+        Self { recorded, scraped: None, runtime: Handle::try_current().ok() }
     }
 }
 
@@ -60,7 +69,7 @@ impl Metrics {
 
     fn scrape(&self) -> Scrape {
         let mut scrape = Scrape::new(self.recorded.render());
-        process::scrape(&mut scrape);
+        process::scrape(&mut scrape, self.runtime.as_ref());
         if let Some(scraped) = &self.scraped {
             scraped(&mut scrape);
         }
@@ -89,8 +98,23 @@ pub(super) async fn upkeep(metrics: Metrics) {
 }
 
 pub(super) async fn render(State(state): State<Arc<OpsState>>) -> impl IntoResponse {
+    // Held while it is written: whoever comes meanwhile gets the same.
+    let mut last = state.memory.scraped.0.lock().await;
+    let fresh = last.as_ref().filter(|(written, _)| written.elapsed() < state.config.picture_every);
+    let text = match fresh {
+        Some((_, text)) => text.clone(),
+        None => {
+            let text = Bytes::from(written(&state).await);
+            *last = Some((Instant::now(), text.clone()));
+            text
+        }
+    };
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+}
+
+async fn written(state: &OpsState) -> String {
     let ready = (state.readiness)().await.iter().all(|check| check.ok);
     let mut scrape = state.metrics.scrape();
     scrape.value(&family::READY, f64::from(u8::from(ready)));
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], scrape.into_text())
+    scrape.into_text()
 }

@@ -1,12 +1,23 @@
 //! All that the page shows of one worker, made from one look: every route shows a part of it, the stream of events what
 //! changes in it. So no two of them can disagree.
+//!
+//! **Owns** the last picture.
+//! **Promises** one picture every `picture_every`, shared by all requests of that time; each reply of it is written once.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use actors::alerts::AlertLine;
-use axum::Json;
+use actors::shard::EpochLine;
+use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use messages::ShardId;
+use metrics::counter;
 use serde::Serialize;
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use super::OpsState;
 use super::diagnosis::{self, Diagnosis, Evidence};
@@ -14,7 +25,35 @@ use super::flow::{self, Stage};
 use super::history::{self, RestartLine};
 use super::shards::{self, ShardLine};
 use super::sight::Look;
-use super::tree::{self, TreeNode};
+use super::tree::{self, TreeNode, TreeReply};
+
+/// The last picture, and how many there have been.
+#[derive(Debug, Default)]
+pub(super) struct Pictures {
+    last: Mutex<Option<(Instant, Arc<Picture>)>>,
+    made: AtomicU64,
+}
+
+impl Pictures {
+    fn make(&self, state: &OpsState) -> (Instant, Arc<Picture>) {
+        self.made.fetch_add(1, Ordering::Relaxed);
+        counter!("mangrove_ops_pictures_total").increment(1);
+        (Instant::now(), Arc::new(Picture::make(state)))
+    }
+
+    #[cfg(test)]
+    pub(super) fn made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
+    }
+}
+
+/// Replies as they are sent, made when somebody asks for the first time.
+#[derive(Debug, Default)]
+struct Replies {
+    overview: OnceLock<Bytes>,
+    shards: OnceLock<Bytes>,
+    tree: OnceCell<Bytes>,
+}
 
 /// One worker.
 #[derive(Debug)]
@@ -29,6 +68,10 @@ pub(super) struct Picture {
     pub(super) restarts: Vec<RestartLine>,
     /// Newest first.
     pub(super) alerts: Vec<AlertLine>,
+    pub(super) alerts_raised: u64,
+    /// The last epochs of each shard that is worked on here.
+    pub(super) epochs: Vec<(ShardId, Vec<EpochLine>)>,
+    replies: Replies,
 }
 
 /// The worker in a few lines.
@@ -63,7 +106,25 @@ pub(super) struct WorkerLine {
 }
 
 impl Picture {
-    pub(super) fn of(state: &OpsState) -> Self {
+    /// The picture of this moment, made if there is none yet.
+    pub(super) fn of(state: &OpsState) -> Arc<Self> {
+        let pictures = &state.memory.pictures;
+        // Held while it is made, so that whoever comes meanwhile gets the same. It is written whole.
+        let mut last = pictures.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, picture)) = last.as_ref().filter(|(made, _)| made.elapsed() < state.config.picture_every) {
+            return picture.clone();
+        }
+        last.insert(pictures.make(state)).1.clone()
+    }
+
+    /// A new picture, also for whoever asks from now on.
+    pub(super) fn anew(state: &OpsState) -> Arc<Self> {
+        let pictures = &state.memory.pictures;
+        let mut last = pictures.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.insert(pictures.make(state)).1.clone()
+    }
+
+    fn make(state: &OpsState) -> Self {
         let look = state.sight.look();
         let listed = state.tree.listed();
         let (falls, sampler) = (state.tree.falls(), &state.memory.sampler);
@@ -86,7 +147,29 @@ impl Picture {
         let nodes = tree::flat(&listed, sampler, look.at_ms);
         let (workers, restarts) = (workers(&look), history::restarts(&falls, &look));
         sampler.sweep(look.at_ms);
-        Self { at_ms: look.at_ms, overview, nodes, shards, workers, restarts, alerts: look.alerts }
+        Self {
+            at_ms: look.at_ms,
+            overview,
+            nodes,
+            shards,
+            workers,
+            restarts,
+            alerts: look.alerts,
+            alerts_raised: look.alerts_raised,
+            epochs: look.owned.into_iter().map(|owned| (owned.shard, owned.epochs)).collect(),
+            replies: Replies::default(),
+        }
+    }
+
+    /// The shards, as they are sent.
+    pub(super) fn shards_reply(&self, worker: &str) -> Response {
+        let reply = || written(&shards::ShardsReply { worker, at_ms: self.at_ms, shards: &self.shards });
+        sent(self.replies.shards.get_or_init(reply))
+    }
+
+    /// The tree, as it is sent.
+    pub(super) async fn tree_reply(&self, reply: impl Future<Output = TreeReply>) -> Response {
+        sent(self.replies.tree.get_or_init(|| async { written(&reply.await) }).await)
     }
 }
 
@@ -104,6 +187,16 @@ pub(super) fn workers(look: &Look) -> Vec<WorkerLine> {
     look.seen.workers.iter().map(line).collect()
 }
 
-pub(super) async fn overview(State(state): State<Arc<OpsState>>) -> Json<Overview> {
-    Json(Picture::of(&state).overview)
+pub(super) async fn overview(State(state): State<Arc<OpsState>>) -> Response {
+    let picture = Picture::of(&state);
+    sent(picture.replies.overview.get_or_init(|| written(&picture.overview)))
+}
+
+fn written(reply: &impl Serialize) -> Bytes {
+    // As for `Json`: no reply has a key that is no text.
+    Bytes::from(serde_json::to_vec(reply).unwrap_or_default())
+}
+
+fn sent(reply: &Bytes) -> Response {
+    ([(CONTENT_TYPE, "application/json")], reply.clone()).into_response()
 }

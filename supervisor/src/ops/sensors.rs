@@ -1,6 +1,7 @@
 //! One sensor by its id, those whose id begins with something, and a shard's sensors page by page.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::OpsState;
 use super::directory::{Found, FoundSensor, Unanswered};
+use super::guard::busy;
+use super::pace::Pace;
 use super::reply::Refusal;
 
 const LIMIT_DEFAULT: usize = 100;
@@ -20,6 +23,27 @@ const SEARCH_DEFAULT: usize = 50;
 const SEARCH_MAX: usize = 200;
 /// Shards named in a hint.
 const HINT_SHARDS_MAX: usize = 20;
+
+/// Questions that boxes of the data path answer: so many at once, and then one every so often. All other requests are
+/// answered from copies.
+const ASKS_AT_ONCE: u32 = 200;
+const ASK_EVERY: Duration = Duration::from_millis(20);
+
+/// How often the boxes are asked.
+#[derive(Debug)]
+pub(super) struct Asks(Pace);
+
+impl Default for Asks {
+    fn default() -> Self {
+        Self(Pace::new(ASKS_AT_ONCE, ASK_EVERY))
+    }
+}
+
+impl Asks {
+    fn take(&self) -> Result<(), Refusal> {
+        if self.0.try_turn() { Ok(()) } else { Err(busy()) }
+    }
+}
 
 /// Which page of which shard.
 #[derive(Debug, Deserialize)]
@@ -46,6 +70,7 @@ pub(super) async fn sensor(
 ) -> Result<Json<SensorView>, Refusal> {
     let Path(id) = id.map_err(|error| bad_request(error.body_text(), "encode the id as UTF-8 in percent notation"))?;
     let id = parse_id(&id, &state.sensor_id)?;
+    state.memory.asks.take()?;
     match state.sensors.find(id).await? {
         Some(view) => Ok(Json(view)),
         None => Err(Refusal::new(
@@ -84,6 +109,7 @@ pub(super) async fn search(
     let Query(query) = query.map_err(|error| bad_request(error.body_text(), "?q=<what ids begin with>&limit=50"))?;
     let q = query.q.unwrap_or_default();
     let limit = query.limit.unwrap_or(SEARCH_DEFAULT).min(SEARCH_MAX);
+    state.memory.asks.take()?;
     let Found { mut sensors, unanswered } = state.sensors.search(&q, limit).await;
     sensors.sort_by(|a, b| a.summary.sensor_id.cmp(&b.summary.sensor_id));
     sensors.truncate(limit);
@@ -95,6 +121,7 @@ pub(super) async fn page(state: &OpsState, shard: &str, query: &PageQuery) -> Re
     let shard = ShardId::new(shard).short().to_owned();
     let offset = query.offset.unwrap_or(0);
     let limit = query.limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
+    state.memory.asks.take()?;
     match state.sensors.page(&shard, offset, limit).await? {
         Some(page) => Ok(PageReply { worker: state.worker_id.clone(), shard, offset, limit, page }),
         None => Err(unknown_shard(state).await),

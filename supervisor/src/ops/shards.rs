@@ -11,10 +11,12 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
+use axum::response::Response;
 use messages::{Position, ShardId};
 use serde::{Deserialize, Serialize};
 
 use super::OpsState;
+use super::picture::Picture;
 use super::reply::Refusal;
 use super::sampler::Sampler;
 use super::sensors::bad_request;
@@ -334,16 +336,14 @@ fn elsewhere(seen: &ShardSeen, me: &str) -> Finding {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct ShardsReply {
-    worker: String,
-    at_ms: i64,
-    shards: Vec<ShardLine>,
+pub(super) struct ShardsReply<'a> {
+    pub(super) worker: &'a str,
+    pub(super) at_ms: i64,
+    pub(super) shards: &'a [ShardLine],
 }
 
-pub(super) async fn shards(State(state): State<Arc<OpsState>>) -> Json<ShardsReply> {
-    let look = state.sight.look();
-    let shards = lines(&look, &state.tree.listed(), &state.memory.sampler, &state.worker_id);
-    Json(ShardsReply { worker: state.worker_id.clone(), at_ms: look.at_ms, shards })
+pub(super) async fn shards(State(state): State<Arc<OpsState>>) -> Response {
+    Picture::of(&state).shards_reply(&state.worker_id)
 }
 
 #[derive(Debug, Deserialize)]
@@ -370,10 +370,12 @@ pub(super) async fn epochs(
 ) -> Result<Json<EpochsReply>, Refusal> {
     let Query(query) = query.map_err(|error| bad_request(error.body_text(), "?shard=<shard>, or nothing for all"))?;
     let wanted = query.shard.map(|shard| ShardId::new(&shard).short().to_owned());
-    let owned = state.sight.look().owned.into_iter();
-    let owned = owned.filter(|owned| wanted.as_deref().is_none_or(|wanted| owned.shard.short() == wanted));
-    let shards: Vec<EpochsOfShard> =
-        owned.map(|owned| EpochsOfShard { shard: owned.shard.short().to_owned(), epochs: owned.epochs }).collect();
+    let picture = Picture::of(&state);
+    let asked =
+        picture.epochs.iter().filter(|(shard, _)| wanted.as_deref().is_none_or(|wanted| shard.short() == wanted));
+    let shards: Vec<EpochsOfShard> = asked
+        .map(|(shard, epochs)| EpochsOfShard { shard: shard.short().to_owned(), epochs: epochs.clone() })
+        .collect();
     if shards.is_empty() && wanted.is_some() {
         let error = "this worker does not work on the shard";
         return Err(Refusal::new(StatusCode::NOT_FOUND, error, "see /shards for who does"));

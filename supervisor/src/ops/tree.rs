@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::directory::SensorCounts;
+use super::picture::Picture;
 use super::reply::Refusal;
 use super::sampler::Sampler;
 use super::{OpsState, sensors};
@@ -112,10 +113,13 @@ pub(super) async fn tree(
     if let Some(shard) = &query.shard {
         return Ok(Json(sensors::page(&state, shard, &query).await?).into_response());
     }
-    let nodes = flat(&state.tree.listed(), &state.memory.sampler, state.sight.look().at_ms);
-    let children = nest(nodes, &state.sensors.counts().await);
-    let uptime_s = Instant::now().saturating_duration_since(state.started).as_secs();
-    Ok(Json(TreeReply { worker: state.worker_id.clone(), uptime_s, children }).into_response())
+    let picture = Picture::of(&state);
+    let reply = async {
+        let children = nest(picture.nodes.clone(), &state.sensors.counts().await);
+        let uptime_s = Instant::now().saturating_duration_since(state.started).as_secs();
+        TreeReply { worker: state.worker_id.clone(), uptime_s, children }
+    };
+    Ok(picture.tree_reply(reply).await)
 }
 
 /// Every box without what is below it, downstream first.

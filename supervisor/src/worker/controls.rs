@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use messages::ShardId;
 use ractor::ActorRef;
 use ractor::rpc::CallResult;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::leases::LeasesMsg;
@@ -38,6 +39,17 @@ pub(super) struct WorkerControls {
     pub(super) stream: Stream,
     pub(super) leases: LeasesAddress,
     pub(super) drain: Arc<watch::Sender<bool>>,
+    /// The data's: a connection of the SDK lives on the runtime that opened it, and others use it afterwards.
+    pub(super) runtime: Handle,
+}
+
+impl WorkerControls {
+    async fn on_data_threads<T: Send + 'static>(
+        &self,
+        order: impl Future<Output = Result<T, String>> + Send + 'static,
+    ) -> Result<T, String> {
+        self.runtime.spawn(order).await.unwrap_or_else(|error| Err(error.to_string()))
+    }
 }
 
 impl Controls for WorkerControls {
@@ -53,11 +65,14 @@ impl Controls for WorkerControls {
     }
 
     fn split(&self, shard: ShardId) -> BoxFuture<'_, Result<String, String>> {
-        Box::pin(async move { self.stream.split(&shard).await.map_err(|error| error.to_string()) })
+        let stream = self.stream.clone();
+        Box::pin(self.on_data_threads(async move { stream.split(&shard).await.map_err(|error| error.to_string()) }))
     }
 
     fn merge(&self, shard: ShardId, with: ShardId) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(async move { self.stream.merge(&shard, &with).await.map_err(|error| error.to_string()) })
+        let stream = self.stream.clone();
+        let order = async move { stream.merge(&shard, &with).await.map_err(|error| error.to_string()) };
+        Box::pin(self.on_data_threads(order))
     }
 
     fn drain(&self) {

@@ -8,7 +8,12 @@ use super::process;
 pub(super) const RECORDED: &[Family] = &[
     Family::gauge("mangrove_ops_connections", &[], "open connections of the ops endpoint"),
     Family::counter("mangrove_ops_connections_evicted_total", &[], "idle connections closed in favour of new ones"),
-    Family::counter("mangrove_ops_connections_refused_total", &[], "connections refused because all others were busy"),
+    Family::counter("mangrove_ops_requests_refused_total", &[], "requests told to come again because too many came"),
+    Family::counter(
+        "mangrove_ops_pictures_total",
+        &[],
+        "pictures made of the worker, each shared by all requests of its moment",
+    ),
     Family::counter("mangrove_log_lines_left_out_total", &[], "log lines that were not written (log.lines_max)"),
     Family::counter("mangrove_lease_takeovers_total", &[], "shards taken from another worker that was silent or left"),
     Family::counter("mangrove_lease_handovers_total", &[], "shards given up in good order"),

@@ -9,12 +9,12 @@ use tokio::runtime::Handle;
 use super::Scrape;
 use super::families::{self as all, PROCESS_FIGURES};
 
-pub(super) fn scrape(scrape: &mut Scrape) {
+pub(super) fn scrape(scrape: &mut Scrape, runtime: Option<&Handle>) {
     scrape.samples(&all::BUILD_INFO, [([env!("CARGO_PKG_VERSION")], 1.0)]);
     for (family, read) in PROCESS_FIGURES {
         scrape.samples(family, read().map(|value| ([], value)));
     }
-    if let Ok(runtime) = Handle::try_current() {
+    if let Some(runtime) = runtime {
         let figures = runtime.metrics();
         let threads = figures.num_workers();
         let busy = (0..threads).map(|thread| figures.worker_total_busy_duration(thread).as_secs_f64()).sum();

@@ -72,7 +72,7 @@ fn labels_cannot_break_out() {
 #[test]
 fn the_process_knows_what_it_costs() {
     let mut scrape = Scrape::new(String::new());
-    super::process::scrape(&mut scrape);
+    super::process::scrape(&mut scrape, None);
     let text = scrape.into_text();
     for (family, _) in super::families::PROCESS_FIGURES {
         let line = text.lines().find_map(|line| line.strip_prefix(family.name)).unwrap();

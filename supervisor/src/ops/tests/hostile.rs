@@ -1,10 +1,13 @@
 //! GOAL    No request, however strange, gets more than a short refusal, or keeps others from their answer.
 //! METHOD  Raw bytes on real sockets.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::world::{LONG, World, config, first_line};
@@ -124,7 +127,7 @@ async fn idle_sockets_do_not_keep_others_out() {
 }
 
 #[tokio::test]
-async fn requests_under_way_are_not_evicted() {
+async fn requests_under_way_are_not_evicted_and_probes_have_a_reserve() {
     let limits = OpsConfig { connections_max: 2, request_timeout: Duration::from_secs(2), ..config() };
     let world = World::serve(limits).await;
     let slow = "GET /sensors/slow HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -133,14 +136,106 @@ async fn requests_under_way_are_not_evicted() {
         while world.sensors.slow.load(Ordering::Relaxed) < 2 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        // Both slots answer: whoever comes now is turned away.
+        // Both slots answer: whoever comes now is asked for more patience, but not a probe.
         for _ in 0..20 {
-            assert_eq!(world.raw("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await, "");
+            for probe in ["/livez", "/readyz"] {
+                let line = world.raw(format!("GET {probe} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+                assert_eq!(line, "HTTP/1.1 200 OK", "{probe}");
+            }
+            let line = world.raw("GET /overview HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+            assert_eq!(line, "HTTP/1.1 503 Service Unavailable");
         }
     };
     let (one, other, ()) = tokio::join!(one, other, crowd);
     assert_eq!(one, "HTTP/1.1 503 Service Unavailable");
     assert_eq!(other, "HTTP/1.1 503 Service Unavailable");
+}
+
+#[tokio::test]
+async fn so_many_requests_are_worked_on_and_others_told_when_to_come_again() {
+    let world = World::serve(OpsConfig { requests_max: 1, ..config() }).await;
+    let mut under_way = world.connect().await;
+    under_way.write_all(b"GET /sensors/slow HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    while world.sensors.slow.load(Ordering::Relaxed) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let refused = world.get("/overview").await;
+    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].as_bytes()), (503, &b"1"[..]));
+    assert_eq!(world.get("/livez").await.status(), 200);
+    drop(under_way);
+    let began = Instant::now();
+    while world.get("/overview").await.status() != 200 {
+        assert!(began.elapsed() < LONG, "who went away keeps its place");
+    }
+}
+
+/// Sends requests without a pause, and counts the answers.
+async fn pipeline(mut socket: TcpStream, over: Arc<AtomicBool>) -> usize {
+    let requests = "GET /overview HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(50);
+    let (mut read, mut write) = socket.split();
+    let send = async { while write.write_all(requests.as_bytes()).await.is_ok() {} };
+    let count = async {
+        let (mut n, mut answer) = (0, vec![0; 1 << 16]);
+        while let Ok(n_bytes @ 1..) = read.read(&mut answer).await {
+            n += answer[..n_bytes].windows(9).filter(|text| *text == b"HTTP/1.1 ").count();
+            if over.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        n
+    };
+    tokio::select! {
+        n = count => n,
+        () = async { send.await; std::future::pending().await } => unreachable!("it never ends"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_sockets_that_ask_without_a_pause_get_a_bounded_share_and_probes_their_answer() {
+    const SOCKETS: usize = 60;
+    let world = World::serve(OpsConfig { picture_every: Duration::from_millis(250), ..config() }).await;
+    let began = Instant::now();
+    let (over, mut flood) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
+    for _ in 0..SOCKETS {
+        flood.spawn(pipeline(world.connect().await, over.clone()));
+    }
+    for n in 0..50 {
+        for probe in ["/livez", "/readyz"] {
+            let line = world.raw(format!("GET {probe} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+            assert_eq!(line, "HTTP/1.1 200 OK", "{probe} {n}");
+        }
+    }
+    over.store(true, Ordering::Relaxed);
+    let answers: usize = flood.join_all().await.into_iter().sum();
+    let took = began.elapsed();
+    let pictures = world.state.memory.pictures.made();
+    assert!(u128::from(pictures) <= took.as_millis() / 250 + 1, "{pictures} pictures in {took:?}");
+    // 100 at once and 50 a second for each socket.
+    let most = SOCKETS * (100 + took.as_millis() as usize / 20 + 1);
+    assert!((SOCKETS..=most).contains(&answers), "{answers} answers in {took:?}");
+}
+
+#[tokio::test]
+async fn two_hundred_clients_that_come_anew_keep_no_probe_out() {
+    let world = World::serve(OpsConfig { picture_every: Duration::from_millis(250), ..config() }).await;
+    let address = world.address;
+    let mut crowd = JoinSet::new();
+    for _ in 0..200 {
+        crowd.spawn(async move {
+            loop {
+                let Ok(mut socket) = TcpStream::connect(address).await else { continue };
+                let request = "GET /overview HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+                if socket.write_all(request.as_bytes()).await.is_ok() {
+                    // Whatever the answer is, it comes again.
+                    let _ = socket.read_to_end(&mut Vec::new()).await;
+                }
+            }
+        });
+    }
+    for n in 0..50 {
+        let line = world.raw("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        assert_eq!(line, "HTTP/1.1 200 OK", "probe {n}");
+    }
 }
 
 #[tokio::test]

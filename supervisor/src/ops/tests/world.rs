@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout};
 use super::look;
 use crate::ops::directory::{Found, FoundSensor, SensorCounts, SensorDirectory, Unanswered};
 use crate::ops::sight::{Look, Sight};
-use crate::ops::{Check, Memory, OpsConfig, OpsError, OpsState, serve};
+use crate::ops::{Check, Memory, OpsConfig, OpsState, serve};
 use crate::supervision::tree::{Registration, Tree};
 
 pub(super) const LONG: Duration = Duration::from_secs(20);
@@ -121,7 +121,7 @@ pub(super) struct World {
     pub(super) ready: Arc<AtomicBool>,
     pub(super) nodes: BTreeMap<&'static str, Arc<Node>>,
     pub(super) shutdown: watch::Sender<bool>,
-    pub(super) served: JoinHandle<Result<(), OpsError>>,
+    pub(super) served: JoinHandle<()>,
     _listed: Vec<Registration>,
 }
 
@@ -136,6 +136,9 @@ const NODES: [(&str, &str); 5] = [
 pub(super) fn config() -> OpsConfig {
     OpsConfig {
         connections_max: 64,
+        requests_max: 16,
+        // Tests change what is shown, and ask at once.
+        picture_every: Duration::ZERO,
         request_timeout: LONG,
         hosts: vec!["worker-0.mangrove".into()],
         event_listeners_max: 2,
