@@ -4,6 +4,7 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "local")]
 pub mod demo;
+mod inert;
 pub mod lake;
 pub mod leases;
 pub mod log;

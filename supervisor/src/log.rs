@@ -1,7 +1,8 @@
 //! Log lines of a process: where they go, how they look, and how many there may be.
 //!
 //! **Promises**
-//! - Lines go to stderr: stdout belongs to results. One event is one line, whatever is in it.
+//! - Lines go to stderr: stdout belongs to results. One event is one line, whatever is in it, in either form; and
+//!   nothing in it is obeyed by a terminal.
 //! - BOUNDED: one place in the code writes at most `lines_max` lines in ten seconds. What is left out is counted, and
 //!   said once the ten seconds are over. A million poisoned records are not a million lines.
 //!
@@ -16,12 +17,16 @@ use std::time::{Duration, Instant};
 use metrics::counter;
 use tracing::callsite::Identifier;
 use tracing::{Event, Level, Metadata, Subscriber, error, warn};
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 use crate::cli::CliError;
 use crate::config::{LogConfig, LogFormat};
+use crate::inert::{InertJson, inert};
 
 /// Lines are counted in windows of this length.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -32,13 +37,8 @@ pub fn install(config: &LogConfig) -> Result<LogLimit, CliError> {
     // ractor logs every actor's start and stop, with sensors by the thousand.
     let filter = filter.add_directive("ractor=warn".parse().map_err(CliError::internal)?);
     let limit = LogLimit::new(config.lines_max);
-    let lines = fmt::layer().with_writer(std::io::stderr);
-    let lines: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
-        LogFormat::Text => {
-            Box::new(lines.with_ansi(std::io::stderr().is_terminal()).with_filter(limit.clone()).with_filter(filter))
-        }
-        LogFormat::Json => Box::new(lines.json().with_filter(limit.clone()).with_filter(filter)),
-    };
+    let lines = lines(config.format, std::io::stderr, std::io::stderr().is_terminal());
+    let lines = lines.with_filter(limit.clone()).with_filter(filter);
     tracing_subscriber::registry().with(lines).try_init().map_err(CliError::internal)?;
     // Rust's own hook writes past the log, without a limit. What the panic says, its supervisor logs.
     std::panic::set_hook(Box::new(|panic| {
@@ -48,6 +48,38 @@ pub fn install(config: &LogConfig) -> Result<LogLimit, CliError> {
         error!(at, backtrace, "panic");
     }));
     Ok(limit)
+}
+
+/// How an event becomes a line. Our own colours are all that a terminal obeys.
+fn lines<W>(format: LogFormat, writer: W, colours: bool) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    match format {
+        LogFormat::Text => {
+            let fields = debug_fn(|line, field, value| {
+                let value = format!("{value:?}");
+                let value = inert(&value);
+                match field.name() {
+                    "message" => write!(line, "{value}"),
+                    name => write!(line, "{}={value}", name.strip_prefix("r#").unwrap_or(name)),
+                }
+            });
+            Box::new(fmt::layer().with_ansi(colours).fmt_fields(fields.delimited(" ")).with_writer(writer))
+        }
+        LogFormat::Json => Box::new(fmt::layer().json().with_writer(InertLines(writer))),
+    }
+}
+
+/// Writers of lines of JSON.
+struct InertLines<W>(W);
+
+impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for InertLines<W> {
+    type Writer = InertJson<W::Writer>;
+
+    fn make_writer(&'w self) -> Self::Writer {
+        InertJson(self.0.make_writer())
+    }
 }
 
 /// Keeps places in the code from writing too much. Cheap to clone.
@@ -151,9 +183,13 @@ mod tests {
     }
 
     fn logged(limit: &LogLimit, work: impl FnOnce()) -> String {
+        logged_as(LogFormat::Json, limit, work)
+    }
+
+    fn logged_as(format: LogFormat, limit: &LogLimit, work: impl FnOnce()) -> String {
         let sink = Sink::default();
         let writer = sink.clone();
-        let lines = fmt::layer().json().with_writer(move || writer.clone()).with_filter(limit.clone());
+        let lines = lines(format, move || writer.clone(), false).with_filter(limit.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), work);
         let bytes = sink.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -187,13 +223,39 @@ mod tests {
         assert!(!text.contains("a body") && text.contains("ours") && text.contains("a call"), "{text}");
     }
 
+    const HOSTILE: &str = "x\n2026-01-01T00:00:00Z ERROR forged\r\n\u{1b}[2J\u{9b}31m\u{202e}gpj\u{2028}\u{2066}\u{7f}\u{0}\" {\"level\":\"ERROR\"}";
+
+    /// Every way in which a text gets into an event.
+    fn tell() {
+        let error = std::io::Error::other(HOSTILE);
+        let cause: &dyn std::error::Error = &error;
+        info!(hostile = HOSTILE, shown = %HOSTILE, debugged = ?HOSTILE, %error, cause, raw = ?Raw, "{HOSTILE}");
+    }
+
+    /// Writes itself as it is, also when it is debugged.
+    struct Raw;
+
+    impl std::fmt::Debug for Raw {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(HOSTILE)
+        }
+    }
+
     #[test]
     fn an_event_is_one_line_whatever_is_in_it() {
-        let hostile = "x\n{\"level\":\"ERROR\",\"message\":\"forged\"}\r\n\u{1b}[2J\u{0}\"";
-        let text = logged(&LogLimit::new(10), || info!(hostile, other = %hostile, "{hostile}"));
+        let text = logged(&LogLimit::new(10), tell);
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 1, "{text}");
-        assert_eq!((&lines[0]["level"], &lines[0]["fields"]["hostile"]), (&"INFO".into(), &hostile.into()));
-        assert!(!text.contains('\u{1b}'), "{text:?}");
+        assert_eq!((&lines[0]["level"], &lines[0]["fields"]["hostile"]), (&"INFO".into(), &HOSTILE.into()));
+        assert!(!text.trim_end_matches('\n').contains(crate::inert::is_obeyed), "{text:?}");
+    }
+
+    #[test]
+    fn so_is_one_in_the_text_form() {
+        let text = logged_as(LogFormat::Text, &LogLimit::new(10), tell);
+        assert_eq!(text.matches('\n').count(), 1, "{text}");
+        assert!(!text.trim_end_matches('\n').contains(crate::inert::is_obeyed), "{text:?}");
+        assert_eq!(text.matches("ERROR forged").count(), 7, "all of it is there: {text}");
+        assert!(text.contains(" INFO ") && text.contains("shown=x\\n2026-01-01"), "{text}");
     }
 }

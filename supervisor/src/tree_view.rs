@@ -6,6 +6,7 @@
 use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::inert::inert;
 use crate::ops::{TreeNode, TreeReply};
 
 /// Whether states are coloured.
@@ -56,7 +57,12 @@ fn push_rows(nodes: &[TreeNode], indent: &str, rows: &mut Vec<Row>) {
         let (branch, below) = if is_last { ("└── ", "    ") } else { ("├── ", "│   ") };
         let below = format!("{indent}{below}");
         let label = format!("{indent}{branch}{}", inert(&node.name)).chars().take(LABEL_CHARS_MAX).collect();
-        rows.push(Row { label, state: inert(&node.state), numbers: numbers(node), notes: notes(node, &below) });
+        rows.push(Row {
+            label,
+            state: inert(&node.state).into_owned(),
+            numbers: numbers(node),
+            notes: notes(node, &below),
+        });
         push_rows(&node.children, &below, rows);
     }
 }
@@ -94,18 +100,6 @@ fn time(at_ms: i64) -> String {
     // Beyond the year 9999 humantime has no words.
     const LATEST: Duration = Duration::from_secs(253_402_300_799);
     humantime::format_rfc3339_seconds(UNIX_EPOCH + since.min(LATEST)).to_string()
-}
-
-/// Escapes what a terminal would act on. Quotes and backslashes are harmless and stay readable.
-fn inert(text: &str) -> String {
-    let mut inert = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\'' | '"' | '\\' => inert.push(c),
-            c => inert.extend(c.escape_debug()),
-        }
-    }
-    inert
 }
 
 fn painted(state: &str, colour: Colour) -> String {

@@ -86,6 +86,11 @@ async fn alerts_reach_every_receiver_under_ids_that_survive_a_replay() {
         let manager = inbox.bodies("/api/v2/alerts");
         assert_eq!(manager.len(), hook.len());
         assert_eq!(manager[0][0]["labels"]["severity"], "critical");
+        // An alert that is said again is the same one there, and one of its kind: the id explains, it does not identify.
+        assert_eq!(
+            (&manager[0][0]["annotations"]["alert_id"], &manager[0][0]["labels"]["alert_id"]),
+            (&hook[0]["id"], &Value::Null)
+        );
         assert!(manager[0][0]["startsAt"].as_str().unwrap().contains('T'));
         // And the zone holds them too.
         let stored: BTreeSet<String> =

@@ -14,6 +14,7 @@
 
 mod otlp;
 
+use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -31,7 +32,7 @@ const ANSWER_BYTES_MAX: usize = 16 << 10;
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// Where spans go, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CollectorConfig {
     /// The address that takes them by POST.
     pub endpoint: String,
@@ -49,6 +50,22 @@ pub struct CollectorConfig {
     pub timeout: Duration,
     /// For all that is left at the end.
     pub flush_timeout: Duration,
+}
+
+/// Without the address and the values of the headers, which may be tokens.
+impl fmt::Debug for CollectorConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("CollectorConfig")
+            .field("headers", &names)
+            .field("resource", &self.resource)
+            .field("queue_max", &self.queue_max)
+            .field("batch_max", &self.batch_max)
+            .field("interval", &self.interval)
+            .field("timeout", &self.timeout)
+            .field("flush_timeout", &self.flush_timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Takes spans from the queue and sends them.

@@ -2,6 +2,7 @@
 //!
 //! **Not here**: sending (`transports`), judging addresses (the configuration).
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ pub use aws_config::SdkConfig;
 use super::transports::{Transport, http_client};
 
 /// Where alerts go.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ReceiversConfig {
     /// Addresses that take JSON by POST.
     pub webhooks: Vec<String>,
@@ -21,6 +22,18 @@ pub struct ReceiversConfig {
     pub sns_topics: Vec<String>,
     /// One attempt at one receiver may take this long.
     pub timeout: Duration,
+}
+
+/// Without the addresses, which may hold tokens.
+impl fmt::Debug for ReceiversConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReceiversConfig")
+            .field("webhooks", &self.webhooks.len())
+            .field("alertmanagers", &self.alertmanagers.len())
+            .field("sns_topics", &self.sns_topics)
+            .field("timeout", &self.timeout)
+            .finish()
+    }
 }
 
 /// A transport for each receiver. All share one HTTP client and one SNS client.

@@ -1,5 +1,6 @@
 //! Where alerts go: HTTP webhooks (plain JSON or Alertmanager's v2 API) and SNS topics.
 
+use std::fmt;
 use std::time::Duration;
 
 use messages::{Alert, Severity};
@@ -7,11 +8,12 @@ use serde_json::{Value, json};
 
 use super::aws::{CallError, Failure, classify};
 
-/// The longest part of a receiver's error that is kept.
+/// The longest part of a receiver's error that is read, and that is kept.
+const ANSWER_BYTES_MAX: usize = 16 << 10;
 const ANSWER_CHARS_MAX: usize = 200;
 
 /// One destination.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Transport {
     /// POSTs the alert as JSON.
     Webhook {
@@ -34,6 +36,13 @@ pub enum Transport {
         /// The client, shared.
         client: aws_sdk_sns::Client,
     },
+}
+
+/// Without the address, which may hold a token.
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Transport").field(&self.kind()).finish()
+    }
 }
 
 /// The HTTP client of all webhooks: no redirects, because an alert goes where the operator said and nowhere else.
@@ -80,8 +89,7 @@ async fn post(action: &str, request: reqwest::RequestBuilder) -> Result<(), Call
     if status.is_success() {
         return Ok(());
     }
-    let text = answer.text().await.unwrap_or_default();
-    let text: String = text.chars().take(ANSWER_CHARS_MAX).collect();
+    let text: String = beginning(answer).await.chars().take(ANSWER_CHARS_MAX).collect();
     let failure = match status.as_u16() {
         429 => Failure::Throttled,
         400..=499 => Failure::Refused,
@@ -90,7 +98,22 @@ async fn post(action: &str, request: reqwest::RequestBuilder) -> Result<(), Call
     Err(fail(failure, format!("{status}: {text}")))
 }
 
-/// The alert as Alertmanager's API v2 takes it: labels identify, annotations explain.
+/// The beginning of an answer, and no more of it than that: a receiver decides how long its errors are.
+async fn beginning(mut answer: reqwest::Response) -> String {
+    let mut bytes = Vec::new();
+    // One that breaks off has said what it has said.
+    while let Ok(Some(chunk)) = answer.chunk().await {
+        let left = ANSWER_BYTES_MAX - bytes.len();
+        bytes.extend_from_slice(&chunk[..chunk.len().min(left)]);
+        if bytes.len() == ANSWER_BYTES_MAX {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The alert as Alertmanager's API v2 takes it: labels identify, annotations explain. The alert's id is no label: every
+/// alert would be one of its own, and nothing group, silence or end.
 fn alertmanager(alert: &Alert) -> Value {
     let severity = match alert.severity {
         Severity::Warning => "warning",
@@ -103,12 +126,67 @@ fn alertmanager(alert: &Alert) -> Value {
             "severity": severity,
             "sensor_id": alert.sensor_id,
             "field": alert.field.as_deref().unwrap_or(""),
-            "alert_id": alert.id,
         },
         "annotations": {
+            "alert_id": alert.id,
             "summary": alert.message,
             "value": alert.value.map(|v| v.to_string()).unwrap_or_default(),
         },
         "startsAt": starts_at.to_rfc3339(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use messages::AlertKind;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn alert() -> Alert {
+        Alert {
+            id: "a-1".into(),
+            kind: AlertKind::Range,
+            severity: Severity::Critical,
+            sensor_id: messages::SensorId::new("s-1"),
+            field: None,
+            value: None,
+            message: "too hot".into(),
+            event_time_us: 0,
+            arrival_ms: 0,
+            shard: "000000000000".into(),
+            sequence: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_page_without_end_is_read_to_its_beginning() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let served = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let _ = socket.read(&mut [0; 4096]).await.unwrap();
+            let head = b"HTTP/1.1 500 Oops\r\nContent-Length: 10000000000\r\n\r\n";
+            socket.write_all(head).await.unwrap();
+            let (piece, mut n) = (vec![b'a'; 1 << 16], 0);
+            // Until the other side has read enough, and goes away.
+            while socket.write_all(&piece).await.is_ok() {
+                n += piece.len();
+            }
+            n
+        });
+        let http = http_client(Duration::from_secs(60)).unwrap();
+        let error = Transport::Webhook { url, http }.send(&alert()).await.unwrap_err();
+        assert_eq!(error.message, format!("500 Internal Server Error: {}", "a".repeat(ANSWER_CHARS_MAX)));
+        // What the system's buffers hold, and no gigabytes.
+        assert!(served.await.unwrap() < 64 << 20);
+    }
+
+    #[test]
+    fn no_address_is_shown_by_accident() {
+        let http = http_client(Duration::from_secs(1)).unwrap();
+        let shown = format!("{:?}", Transport::Webhook { url: "https://h/secret".into(), http });
+        assert_eq!(shown, "Transport(\"webhook\")");
+    }
 }

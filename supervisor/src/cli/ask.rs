@@ -18,6 +18,12 @@ pub(super) fn ops_address(text: &str) -> Result<Url, String> {
     Url::parse(&full).ok().filter(Url::has_host).ok_or_else(|| "write an address, such as 127.0.0.1:8080".to_owned())
 }
 
+/// The address as it may be printed: who is asked, and nothing that may be secret.
+pub(super) fn shown(ops: &Url) -> String {
+    let port = ops.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}/", ops.scheme(), ops.host_str().unwrap_or_default())
+}
+
 /// What the endpoint answers.
 pub(super) async fn ask(ops: &Url, path: &str, timeout: Duration) -> Result<(StatusCode, String), CliError> {
     let silent = |error: reqwest::Error| {
@@ -25,7 +31,8 @@ pub(super) async fn ask(ops: &Url, path: &str, timeout: Duration) -> Result<(Sta
         let causes = std::iter::successors(std::error::Error::source(&error), |error| error.source());
         let cause = causes.last().map(|cause| format!(" ({cause})")).unwrap_or_default();
         CliError::environment(format!(
-            "no answer from {ops}{cause}: is a worker running there? --ops takes another address"
+            "no answer from {}{cause}: is a worker running there? --ops takes another address",
+            shown(ops)
         ))
     };
     let http = reqwest::Client::builder().timeout(timeout).build().map_err(CliError::internal)?;
@@ -36,7 +43,7 @@ pub(super) async fn ask(ops: &Url, path: &str, timeout: Duration) -> Result<(Sta
     while let Some(chunk) = answer.chunk().await.map_err(silent)? {
         bytes.extend_from_slice(&chunk);
         if bytes.len() > ANSWER_BYTES_MAX {
-            return Err(CliError::environment(format!("{ops} answers with too much to be a worker")));
+            return Err(CliError::environment(format!("{} answers with too much to be a worker", shown(ops))));
         }
     }
     Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
@@ -44,6 +51,19 @@ pub(super) async fn ask(ops: &Url, path: &str, timeout: Duration) -> Result<(Sta
 
 /// An answer that nobody expects from a worker.
 pub(super) fn unexpected(ops: &Url, status: StatusCode, text: &str) -> CliError {
-    let shown: String = text.chars().take(ANSWER_CHARS_SHOWN).collect();
-    CliError::environment(format!("{ops} answers {status}: {}", shown.trim().escape_debug()))
+    let answer: String = text.chars().take(ANSWER_CHARS_SHOWN).collect();
+    CliError::environment(format!("{} answers {status}: {}", shown(ops), answer.trim().escape_debug()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_what_may_be_secret() {
+        let ops = ops_address("http://user:password@127.0.0.1:8080/token?key=secret#x").unwrap();
+        assert_eq!(shown(&ops), "http://127.0.0.1:8080/");
+        let error = unexpected(&ops, StatusCode::OK, "\u{1b}[2J");
+        assert!(!error.message.contains("password") && !error.message.contains('\u{1b}'), "{error}");
+    }
 }

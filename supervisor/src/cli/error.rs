@@ -9,6 +9,7 @@ use actors::ports::aws::CallError;
 use fleet::FleetError;
 
 use crate::config::ConfigProblems;
+use crate::inert::inert_lines;
 
 /// Why a command failed, as its exit code tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +50,8 @@ impl CliError {
 
     /// Says on stderr what is wrong, and gives the exit code.
     pub fn report(&self) -> ExitCode {
-        eprintln!("error: {}", self.message);
+        // It may quote a service, a file or a worker.
+        eprintln!("error: {}", inert_lines(&self.message));
         self.exit_code()
     }
 

@@ -19,6 +19,7 @@ use serde::Serialize;
 use super::CliError;
 use super::config::print;
 use crate::config::{Config, Sources};
+use crate::inert::{inert_json, inert_lines};
 
 /// A little longer than the default time between two heartbeats.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1_200);
@@ -115,8 +116,9 @@ pub async fn leases(args: &LeasesArgs) -> Result<(), CliError> {
     let second = table.scan().await?;
     let reply = LeasesReply::new(name, &first, &second);
     print(&match args.json {
-        true => format!("{}\n", serde_json::to_string(&reply).map_err(CliError::internal)?),
-        false => reply.tables(),
+        // Other programs write that table too, and what they write is shown.
+        true => format!("{}\n", inert_json(&serde_json::to_string(&reply).map_err(CliError::internal)?)),
+        false => inert_lines(&reply.tables()).into_owned(),
     })
 }
 

@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::CliError;
 use super::config::print;
 use crate::config::{Config, Sources};
+use crate::inert::{inert, inert_json};
 use crate::run::loading;
 
 /// `load --once` gives up after this time; what is loaded stays.
@@ -175,7 +176,7 @@ async fn retry(loading: &Loading) -> Result<Retried, CliError> {
         match loading.load_again(&epoch.manifest).await {
             Ok(_) => retried.loaded += 1,
             Err(error) if error.trouble() == Trouble::Refused => {
-                eprintln!("{} epoch {}: {error}", epoch.shard, epoch.epoch);
+                eprintln!("{} epoch {}: {}", epoch.shard, epoch.epoch, inert(&error.to_string()));
                 retried.refused += 1;
             }
             Err(error) => return Err(failed(error)),
@@ -191,18 +192,21 @@ impl Status {
         table.set_header(["shard", "epoch", "loaded", "refused", "readings", "last load (UTC)"]);
         for line in &self.shards {
             table.add_row([
-                line.shard.clone(),
+                inert(&line.shard).into_owned(),
                 line.epoch.to_string(),
                 line.loaded.to_string(),
                 line.refused.to_string(),
                 line.readings.to_string(),
-                line.last_at.clone(),
+                inert(&line.last_at).into_owned(),
             ]);
         }
-        let mut text =
-            format!("{table}\n{} is loaded by {}\n", self.warehouse, self.loader.as_deref().unwrap_or("nobody"));
+        let mut text = format!(
+            "{table}\n{} is loaded by {}\n",
+            inert(&self.warehouse),
+            inert(self.loader.as_deref().unwrap_or("nobody"))
+        );
         for line in &self.refused {
-            text.push_str(&format!("refused: {} epoch {}: {}\n", line.shard, line.epoch, line.error));
+            text.push_str(&format!("refused: {} epoch {}: {}\n", inert(&line.shard), line.epoch, inert(&line.error)));
         }
         text
     }
@@ -220,7 +224,8 @@ pub(super) fn failed(error: LoadError) -> CliError {
 }
 
 fn json(value: &impl Serialize) -> Result<String, CliError> {
-    Ok(format!("{}\n", serde_json::to_string(value).map_err(CliError::internal)?))
+    // The same value, whoever reads it.
+    Ok(format!("{}\n", inert_json(&serde_json::to_string(value).map_err(CliError::internal)?)))
 }
 
 /// `2026-01-01T00..2026-01-02T00`; an hour, a day, or a full time on either side.

@@ -7,8 +7,9 @@ use clap::{Args, ValueEnum};
 use reqwest::Url;
 
 use super::CliError;
-use super::ask::{ask, ops_address, unexpected};
+use super::ask::{ask, ops_address, shown, unexpected};
 use super::config::print;
+use crate::inert::inert_json;
 use crate::ops::TreeReply;
 use crate::tree_view::{Colour, render};
 
@@ -65,9 +66,10 @@ pub async fn tree(args: &TreeArgs) -> Result<(), CliError> {
         return Err(unexpected(&args.ops, status, &text));
     }
     if args.json {
-        return print(&format!("{}\n", text.trim_end()));
+        return print(&format!("{}\n", inert_json(text.trim_end())));
     }
-    let not_a_tree = |error| CliError::environment(format!("{} is not a worker's ops endpoint: {error}", args.ops));
+    let not_a_tree =
+        |error| CliError::environment(format!("{} is not a worker's ops endpoint: {error}", shown(&args.ops)));
     let reply: TreeReply = serde_json::from_str(&text).map_err(not_a_tree)?;
     print(&render(&reply, args.colour.decide()))
 }

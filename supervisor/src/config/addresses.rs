@@ -12,8 +12,10 @@ use reqwest::Url;
 const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 const METADATA_NAMES: [&str; 2] = ["metadata.google.internal", "instance-data.ec2.internal"];
 
-/// A path segment of at least this length is more likely a token than a word.
+/// A path segment of at least this length is more likely a token than a word; with digits among its letters it is so
+/// from the lesser length on.
 const TOKEN_CHARS_MIN: usize = 16;
+const MIXED_CHARS_MIN: usize = 8;
 
 /// A receiver of alerts. The problem never quotes the address, which may hold a token.
 pub(super) fn receiver(text: &str) -> Result<(), String> {
@@ -33,6 +35,10 @@ fn sent_to(text: &str, what_is: &str) -> Result<(), String> {
     }
     if url.scheme() == "http" && has_credentials(&url) && !is_loopback(&url) {
         return Err(format!("sends credentials to {host} in the clear; use https"));
+    }
+    // Who has the address of such a receiver may send to it: the address itself is the secret.
+    if url.scheme() == "http" && may_hold_token(&url) && !is_loopback(&url) {
+        return Err(format!("sends what looks like a token, in its path or query, to {host} in the clear; use https"));
     }
     Ok(())
 }
@@ -110,22 +116,30 @@ fn embedded_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     ip.to_ipv4().or_else(|| nat64.then(|| Ipv4Addr::new(a[0], a[1], b[0], b[1])))
 }
 
-/// A URL that can be shown: no credentials, no query values, nothing in the path that looks like a token.
+fn may_hold_token(url: &Url) -> bool {
+    url.query_pairs().any(|(_, value)| !value.is_empty()) || url.path().split('/').any(is_token)
+}
+
+/// A URL that can be shown: no credentials, no query values, nothing in the path that looks like a token, and never its
+/// last part, where tokens stand that look like words.
 pub(super) fn redacted(text: &str) -> String {
     const HIDDEN: &str = "***";
     let Ok(url) = Url::parse(text) else { return HIDDEN.to_owned() };
     let Some(host) = url.host_str() else { return HIDDEN.to_owned() };
     let credentials = if has_credentials(&url) { "***@" } else { "" };
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    let hide = |segment| if is_token(segment) { HIDDEN } else { segment };
-    let path: Vec<&str> = url.path().split('/').map(hide).collect();
+    let segments: Vec<&str> = url.path().split('/').collect();
+    let last = segments.iter().rposition(|segment| !segment.is_empty());
+    let hide = |(at, segment)| if Some(at) == last || is_token(segment) { HIDDEN } else { segment };
+    let path: Vec<&str> = segments.iter().copied().enumerate().map(hide).collect();
     let query: Vec<String> = url.query_pairs().map(|(name, _)| format!("{name}={HIDDEN}")).collect();
     let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
     format!("{}://{credentials}{host}{port}{}{query}", url.scheme(), path.join("/"))
 }
 
 fn is_token(segment: &str) -> bool {
-    segment.len() >= TOKEN_CHARS_MIN
+    let mixed = segment.contains(|c: char| c.is_ascii_digit()) && segment.contains(|c: char| c.is_ascii_alphabetic());
+    segment.len() >= if mixed { MIXED_CHARS_MIN } else { TOKEN_CHARS_MIN }
 }
 
 #[cfg(test)]
@@ -169,5 +183,24 @@ mod tests {
         let shown = redacted("https://u:p@hooks.slack.com:8443/services/T0001/XXXXXXXXXXXXXXXXXXXXXXXX?key=abc&b#frag");
         assert_eq!(shown, "https://***@hooks.slack.com:8443/services/T0001/***?key=***&b=***");
         assert_eq!(redacted("not a url, but a secret"), "***");
+        assert_eq!(redacted("https://hooks.example.org/services/short/"), "https://hooks.example.org/services/***/");
+        assert_eq!(redacted("http://127.0.0.1:9093"), "http://127.0.0.1:9093/");
+    }
+
+    #[test]
+    fn an_address_that_is_a_secret_needs_a_closed_network() {
+        for (bad, token) in [
+            ("http://hooks.example.org/services/T0A1/B0C2/q8r7s6t5", "q8r7s6t5"),
+            ("http://hooks.example.org/services/abcdefghijklmnop", "abcdefghijklmnop"),
+            ("http://hooks.example.org/alert?key=abc", "abc"),
+        ] {
+            assert!(receiver(bad).is_err_and(|what| what.contains("token") && !what.contains(token)), "{bad}");
+            assert!(collector(bad).is_err(), "{bad}");
+            assert!(receiver(&bad.replacen("http", "https", 1)).is_ok(), "{bad}");
+            assert!(receiver(&bad.replacen("hooks.example.org", "127.0.0.1", 1)).is_ok(), "{bad}");
+        }
+        for good in ["http://alerts:9093/alertmanager", "http://collector.observability.svc:4318/v1/traces"] {
+            assert!(receiver(good).is_ok() && collector(good).is_ok(), "{good}");
+        }
     }
 }

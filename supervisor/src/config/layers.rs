@@ -50,13 +50,20 @@ impl fmt::Display for Source {
 }
 
 /// One key.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Entry {
     pub(super) section: String,
     pub(super) key: String,
     pub(super) value: Value,
     pub(super) default: Value,
     pub(super) source: Source,
+}
+
+/// Without the value, which may be secret.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{} from {}", self.section, self.key, self.source)
+    }
 }
 
 /// Every key that exists, in the order of the shipped defaults.

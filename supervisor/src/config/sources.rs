@@ -3,6 +3,7 @@
 //! **Owns** the inputs of [`Config::load`](super::Config::load), gathered once, so that loading depends on nothing else.
 //! **Not here**: their meaning.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use actors::ports::faults::Faults;
@@ -12,7 +13,7 @@ use super::layers::Source;
 use super::problems::Problems;
 
 /// The inputs of one load, lowest layer first: presets, file, environment, flags.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     pub(super) presets: Vec<Setting>,
     pub(super) file: Option<PathBuf>,
@@ -22,8 +23,23 @@ pub struct Sources {
     fault_plan: Option<String>,
 }
 
+/// Without the values, some of which may be secret.
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = |settings: &[Setting]| settings.iter().map(|setting| setting.key).collect::<Vec<_>>();
+        let names: Vec<&str> = self.environment.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Sources")
+            .field("presets", &keys(&self.presets))
+            .field("file", &self.file)
+            .field("environment", &names)
+            .field("flags", &keys(&self.flags))
+            .field("host_name", &self.host_name)
+            .finish_non_exhaustive()
+    }
+}
+
 /// One value that does not stand in a file or in the environment.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Setting {
     pub(super) source: Source,
     /// `section.key`.

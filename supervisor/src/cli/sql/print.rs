@@ -1,6 +1,7 @@
 //! Rows as a table, as comma-separated values, or as JSON.
 
-use std::io::Write;
+use std::borrow::Cow;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use actors::ports::warehouse::{Cell, Page};
@@ -8,6 +9,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Map, Value, json};
 
 use super::CliError;
+use crate::inert::{inert, inert_json, is_obeyed};
 
 /// Rows that a table holds, since its columns are as wide as the widest; the others are counted.
 const TABLE_ROWS_MAX: usize = 1_000;
@@ -23,6 +25,8 @@ pub(super) enum Form {
 /// Prints one result.
 pub(super) struct Printer {
     form: Form,
+    /// Whoever reads it obeys some characters; a file has to have them as they are.
+    terminal: bool,
     table: Option<Table>,
     n_rows: usize,
     began: bool,
@@ -30,17 +34,22 @@ pub(super) struct Printer {
 
 impl Printer {
     pub(super) fn new(form: Form) -> Self {
-        Self { form, table: None, n_rows: 0, began: false }
+        Self { form, terminal: std::io::stdout().is_terminal(), table: None, n_rows: 0, began: false }
     }
 
     pub(super) fn page(&mut self, page: &Page) -> Result<(), CliError> {
+        write(&self.text(page))
+    }
+
+    fn text(&mut self, page: &Page) -> String {
         let mut text = String::new();
+        let terminal = self.terminal;
         if !self.began {
             self.began = true;
             match self.form {
                 Form::Table => self.table = Some(header(page)),
                 Form::Csv => {
-                    let names = page.columns.iter().map(|column| field(&column.name));
+                    let names = page.columns.iter().map(|column| field(&unobeyed(&column.name, terminal)));
                     text.push_str(&line(names.collect()));
                 }
                 Form::Json => {}
@@ -54,17 +63,20 @@ impl Printer {
                 }
                 (Form::Table, _) => {}
                 (Form::Csv, _) => {
-                    let cells =
-                        row.iter().map(|cell| if *cell == Cell::Null { String::new() } else { field(&shown(cell)) });
+                    let cells = row.iter().map(|cell| {
+                        if *cell == Cell::Null { String::new() } else { field(&unobeyed(&shown(cell), terminal)) }
+                    });
                     text.push_str(&line(cells.collect()));
                 }
                 (Form::Json, _) => {
                     let named = page.columns.iter().zip(row).map(|(column, cell)| (column.name.clone(), value(cell)));
-                    text.push_str(&format!("{}\n", Value::Object(named.collect::<Map<_, _>>())));
+                    let row = Value::Object(named.collect::<Map<_, _>>()).to_string();
+                    // The same value, whoever reads it.
+                    text.push_str(&format!("{}\n", inert_json(&row)));
                 }
             }
         }
-        write(&text)
+        text
     }
 
     pub(super) fn end(self, took: Duration) -> Result<(), CliError> {
@@ -111,9 +123,14 @@ pub(super) fn shown(cell: &Cell) -> String {
     }
 }
 
-/// A terminal obeys control characters, and what is in a table came from sensors.
+/// A terminal obeys some characters, and what is in a table came from sensors.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if is_obeyed(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// A text of comma-separated values: for a terminal, without what it would obey.
+fn unobeyed(text: &str, terminal: bool) -> Cow<'_, str> {
+    if terminal { inert(text) } else { Cow::Borrowed(text) }
 }
 
 fn value(cell: &Cell) -> Value {
@@ -136,4 +153,33 @@ pub(super) fn field(text: &str) -> String {
 
 fn line(fields: Vec<String>) -> String {
     fields.join(",") + "\r\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use actors::ports::warehouse::Column;
+
+    use super::*;
+
+    const HOSTILE: &str = "\u{1b}]0;pwned\u{7}\u{202e}gpj\u{9b}31m\r\nx";
+
+    fn printed(form: Form, terminal: bool) -> String {
+        let column = Column { name: format!("c{HOSTILE}"), type_name: "varchar".to_owned() };
+        let page = Page { columns: vec![column], rows: vec![vec![Cell::Text(HOSTILE.to_owned())]], rows_total: 1 };
+        let mut printer = Printer { terminal, ..Printer::new(form) };
+        let text = printer.text(&page);
+        printer.table.map_or(text, |table| table.to_string())
+    }
+
+    #[test]
+    fn no_form_commands_a_terminal_and_files_get_values_as_they_are() {
+        for form in [Form::Table, Form::Csv, Form::Json] {
+            for line in printed(form, true).split(['\n', '\r']) {
+                assert!(!line.contains(is_obeyed), "{form:?}: {line:?}");
+            }
+        }
+        assert!(printed(Form::Csv, false).ends_with(&format!("\"{HOSTILE}\"\r\n")));
+        let row: Value = serde_json::from_str(&printed(Form::Json, false)).unwrap();
+        assert_eq!(row[format!("c{HOSTILE}")], HOSTILE);
+    }
 }
