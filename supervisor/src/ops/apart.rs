@@ -16,6 +16,9 @@ use tokio::task::JoinHandle;
 use super::admin::Admin;
 use super::{OpsState, serve, serve_admin};
 
+/// Requests that have come are looked for after so many steps, so that one of a probe waits for few others.
+const EVENT_INTERVAL: u32 = 8;
+
 /// Where to listen, and for what.
 #[derive(Debug)]
 pub struct Listening {
@@ -31,7 +34,7 @@ pub fn serve_apart(listening: Listening, shutdown: watch::Receiver<bool>) -> io:
     // A listener belongs to the runtime that made it.
     let ops = ops.into_std()?;
     let admin = admin.map(|(listener, admin)| Ok::<_, io::Error>((listener.into_std()?, admin))).transpose()?;
-    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let runtime = Builder::new_current_thread().enable_all().event_interval(EVENT_INTERVAL).build()?;
     let (alive, gone) = oneshot::channel::<()>();
     let (done, ended) = oneshot::channel::<io::Result<()>>();
     let serving = async move {

@@ -7,6 +7,8 @@
 //!   wants, and answered if it asks for health.
 //! - At the limit the socket that has been open for longest without a request under way makes room, but none that came
 //!   or was answered within the last [`GRACE`]: its request may be on its way. Who finds no room waits for one.
+//! - Connections are accepted at a pace ([`ACCEPT_BURST`], then one every [`ACCEPT_PACE`]): who comes anew for each
+//!   request waits in a row with all others, and costs no more.
 //! - A connection that asks without a pause gets [`BURST`] answers and then one every [`PACE`], so that what all of them
 //!   together cost is bounded, however many requests are sent at once.
 //! - Heads are bounded in bytes, lines and time. What cannot be accepted is tried again, for ever.
@@ -52,6 +54,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Answers that one connection gets at once, and the time between two after that.
 const BURST: u32 = 100;
 const PACE: Duration = Duration::from_millis(20);
+/// Connections that are accepted at once, and the time between two after that.
+const ACCEPT_BURST: u32 = 64;
+const ACCEPT_PACE: Duration = Duration::from_millis(2);
 /// Out of file descriptors: a pause lets some be closed.
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -71,15 +76,21 @@ pub(super) async fn serve(
     let mut tasks = JoinSet::new();
     let mut waiting: Option<(TcpStream, IpAddr)> = None;
     let mut pause = PAUSE;
+    let pace = Pace::new(ACCEPT_BURST, ACCEPT_PACE);
+    let mut turn = pace.turn();
     loop {
+        let accepted = async {
+            sleep_until(turn).await;
+            listener.accept().await
+        };
         tokio::select! {
             biased;
             () = &mut down => break,
             Some(_) = tasks.join_next() => (),
             () = sleep(LOOK), if waiting.is_some() => (),
-            accepted = listener.accept(), if waiting.is_none() => match accepted {
+            accepted = accepted, if waiting.is_none() => match accepted {
                 Ok((stream, from)) => {
-                    pause = PAUSE;
+                    (pause, turn) = (PAUSE, pace.turn());
                     waiting = Some((stream, from.ip()));
                 }
                 // The client went away before we looked.
