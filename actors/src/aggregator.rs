@@ -101,7 +101,7 @@ impl AggregatorState {
     }
 
     fn on_cut(&mut self, state: CutState) -> Result<(), ActorProcessingErr> {
-        let CutState { cut, sensors, receipts } = state;
+        let CutState { cut, sensors, silences, receipts } = state;
         let windows = self.windows.cut(&cut);
         self.context.figures.set_windows(self.windows.open_windows());
         self.context.figures.set_unwritten_windows(self.windows.has_unwritten());
@@ -109,7 +109,8 @@ impl AggregatorState {
         let states: Vec<_> = sensors.into_iter().chain(windows.states).collect();
         self.context.traces.collected(cut.epoch, states.len());
         let (aggregates, watermark_us) = (windows.aggregates, windows.watermark_us);
-        let content = EpochContent { cut, states, aggregates, watermark_us, receipts };
+        self.context.figures.came_closer();
+        let content = EpochContent { cut, states, aggregates, watermark_us, silences, receipts };
         Ok(self.sinks.send(SinksMsg::Seal(content))?)
     }
 }

@@ -94,6 +94,9 @@ struct Waiting {
     span: OpenSpan,
 }
 
+/// An alert, and its receipt if its epoch waits for it.
+type Offered = (Alert, Option<Receipt>);
+
 impl Actor for AlertsActor {
     type Msg = AlertsMsg;
     type State = AlertsState;
@@ -126,6 +129,10 @@ impl Actor for AlertsActor {
         let _handling = node.handling();
         match message {
             AlertsMsg::Send { alert, receipt, trace } => state.on_send(alert, receipt, trace, &self.config),
+            AlertsMsg::Offer { alerts, reply } => {
+                // Whoever asked and has ended raises them again, or sends them with their epoch.
+                let _ = reply.send(state.on_offer(alerts, &self.config));
+            }
             AlertsMsg::Ended => state.under_way -= 1,
             AlertsMsg::Flush(reply) => state.flushes.push(reply),
         }
@@ -158,6 +165,18 @@ impl AlertsState {
         }
         self.args.recent.raise(&alert, AlertOutcome::Waiting, now_ms, span.trace_id());
         self.queue.push_back(Waiting { alert, receipt, span });
+    }
+
+    /// Takes alerts while there is room, and leaves half of it to those that nobody can keep for later.
+    fn on_offer(&mut self, alerts: Vec<Offered>, config: &AlertsConfig) -> Vec<Offered> {
+        let room = (config.queue_max / 2).saturating_sub(self.queue.len());
+        let mut alerts = alerts.into_iter();
+        for (alert, receipt) in alerts.by_ref().take(room) {
+            let span = self.begin(&alert, None);
+            self.args.recent.raise(&alert, AlertOutcome::Waiting, self.args.clock.now_ms(), span.trace_id());
+            self.queue.push_back(Waiting { alert, receipt, span });
+        }
+        alerts.collect()
     }
 
     /// The span of an alert begins with the arrival of its record: it shows what the alert's latency counts.

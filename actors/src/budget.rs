@@ -1,12 +1,67 @@
-//! The worker's byte budget: taken before records are fetched, given back when nobody holds their bytes any more.
+//! The worker's byte budget: taken for what is held, given back when nobody holds it any more.
+//!
+//! **Promises** what is counted is what things take in memory until their epoch is committed, however few bytes they
+//! came as: an event of two bytes costs what its row costs (BOUNDED).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use messages::Credit;
 
-/// A record's bytes are held about three times: as they came, as columns, and as encoded objects.
-const BYTES_HELD_PER_BYTE: u64 = 3;
+/// A record's bytes are held twice at once: as they came, and encoded.
+const TIMES_HELD: u64 = 2;
+/// A record beside its bytes: its sequence number, its key, its line in the raw zone.
+const RECORD_BYTES: u64 = 256;
+/// What could not be decoded: the reject, its row in the epoch, its place in the quarantine's columns. Beside its detail.
+const REJECT_BYTES: u64 = 192;
+/// A reading: its place, its verdict, its row in the epoch, the columns that every zone has.
+const ROW_BYTES: u64 = 224;
+/// A value of it.
+const FIELD_BYTES: u64 = 24;
+/// The rows of a sensor in a batch: the message, its outcome, and its state at the cut.
+const GROUP_BYTES: u64 = 768;
+
+/// What is held of records on their way, in bytes. Measured, and rounded up: see `docs/operating.md`.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    bytes: u64,
+    row_bytes: u64,
+}
+
+impl Held {
+    /// Nothing yet, of a schema with so many fields.
+    pub fn of_fields(fields: usize) -> Self {
+        Self { bytes: 0, row_bytes: ROW_BYTES + FIELD_BYTES * fields as u64 }
+    }
+
+    /// One more record of this length.
+    pub fn record(&mut self, bytes: usize) {
+        self.bytes += bytes as u64 * TIMES_HELD + RECORD_BYTES;
+    }
+
+    /// One more event that is none, for a reason of this length.
+    pub fn reject(&mut self, detail: usize) {
+        self.bytes += REJECT_BYTES + detail as u64;
+    }
+
+    /// One more reading.
+    pub fn row(&mut self) {
+        self.bytes += self.row_bytes;
+    }
+
+    /// One more sensor.
+    pub fn group(&mut self) {
+        self.bytes += GROUP_BYTES;
+    }
+
+    /// All of it.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// The least that an event takes: a budget of so many of them holds no more, whatever is in them.
+pub const EVENT_BYTES_MIN: u64 = REJECT_BYTES;
 
 /// Bytes that may be in flight in the worker. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -53,8 +108,8 @@ impl Budget {
         }))
     }
 
-    /// Whether a fetch may be made now. The size of a page is not known before it is there, so a budget can be
-    /// overdrawn by one page per shard; nobody fetches while it is.
+    /// Whether more may be taken now. What a batch will hold is not known before it is decoded, so a budget can be
+    /// overdrawn by one batch per shard; nobody decodes or fetches while it is.
     pub fn has_room(&self) -> bool {
         let somebody_is_alone = self.0.solitary.load(Ordering::Acquire) > 0 || self.0.alone.load(Ordering::Acquire);
         self.taken() < self.0.bytes_max && !somebody_is_alone
@@ -66,14 +121,21 @@ impl Budget {
         Solitude(self.clone())
     }
 
-    /// Takes what a page of records needs, until the credit is dropped.
-    pub fn take(&self, record_bytes: u64) -> Credit {
-        let bytes = record_bytes * BYTES_HELD_PER_BYTE;
-        self.0.taken.fetch_add(bytes, Ordering::AcqRel);
-        let inner = self.0.clone();
-        Credit::new(move || {
-            inner.taken.fetch_sub(bytes, Ordering::AcqRel);
-        })
+    /// Takes what a batch holds, until the credit is dropped. What is found out of it later comes on top.
+    pub fn take(&self, bytes: u64) -> Credit {
+        let (inner, of_credit) = (self.0.clone(), Arc::new(AtomicU64::new(bytes)));
+        inner.taken.fetch_add(bytes, Ordering::AcqRel);
+        let grow = {
+            let (inner, of_credit) = (inner.clone(), of_credit.clone());
+            move |bytes| {
+                of_credit.fetch_add(bytes, Ordering::AcqRel);
+                inner.taken.fetch_add(bytes, Ordering::AcqRel);
+            }
+        };
+        let give_back = move || {
+            inner.taken.fetch_sub(of_credit.load(Ordering::Acquire), Ordering::AcqRel);
+        };
+        Credit::growing(give_back, grow)
     }
 
     /// Bytes taken now.
@@ -94,9 +156,11 @@ mod tests {
     #[test]
     fn bytes_come_back_when_the_credit_is_dropped() {
         let budget = Budget::new(10);
-        let credit = budget.take(4);
+        let credit = budget.take(6);
+        assert!(budget.has_room());
+        credit.grow(4);
         assert!(!budget.has_room());
-        drop(credit);
+        drop(Credit::both(Credit::none(), credit));
         assert!(budget.has_room());
         assert_eq!(budget.taken(), 0);
     }

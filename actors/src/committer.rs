@@ -39,6 +39,8 @@ pub struct CommitterConfig {
     pub bytes_max: u64,
     /// An epoch ends when it touches this many partitions.
     pub partitions_max: usize,
+    /// An epoch ends when it holds this many readings, valid or not.
+    pub rows_max: u64,
     /// Every how many epochs the state object holds every sensor.
     pub full_state_every: u64,
 }
@@ -91,6 +93,7 @@ pub struct CommitterState {
 struct OpenEpoch {
     since: Option<Instant>,
     bytes: u64,
+    rows: u64,
     partitions: usize,
 }
 
@@ -173,7 +176,9 @@ impl Actor for CommitterActor {
                 state.reader = Some(reader);
                 self.go_on(state).await?;
             }
-            CommitterMsg::Progress { bytes, partitions, .. } => self.on_progress(state, bytes, partitions),
+            CommitterMsg::Progress { bytes, rows, partitions, .. } => {
+                self.on_progress(state, bytes, rows, partitions);
+            }
             CommitterMsg::CutNow(reason) => self.on_cut_now(state, reason).await?,
             CommitterMsg::WasCut => {
                 let epoch = state.lease.row.epoch.next();
@@ -201,11 +206,12 @@ impl CommitterActor {
         (self.config.age_max / 10).clamp(Duration::from_millis(10), Duration::from_secs(1))
     }
 
-    fn on_progress(&self, state: &mut CommitterState, bytes: u64, partitions: usize) {
+    fn on_progress(&self, state: &mut CommitterState, bytes: u64, rows: u64, partitions: usize) {
         state.open.since.get_or_insert_with(Instant::now);
         state.open.bytes += bytes;
+        state.open.rows += rows;
         state.open.partitions = partitions;
-        state.context.figures.epochs().grew(bytes, partitions, state.context.clock.now_ms());
+        state.context.figures.epochs().grew(bytes, rows, partitions, state.context.clock.now_ms());
         self.cut_if_due(state);
     }
 
@@ -219,6 +225,8 @@ impl CommitterActor {
         let open = &state.open;
         let reason = if open.partitions >= self.config.partitions_max {
             CutReason::Partitions
+        } else if open.rows >= self.config.rows_max {
+            CutReason::Rows
         } else if open.bytes >= self.config.bytes_max {
             CutReason::Bytes
         } else if open.since.is_some_and(|since| since.elapsed() >= self.config.age_max) {
@@ -239,7 +247,7 @@ impl CommitterActor {
                     return state.release().await;
                 }
             }
-            CutReason::Age | CutReason::Bytes | CutReason::Partitions => {
+            CutReason::Age | CutReason::Bytes | CutReason::Partitions | CutReason::Rows => {
                 if state.open.since.is_some() {
                     self.cut(state, reason);
                 }

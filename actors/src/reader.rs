@@ -35,6 +35,9 @@ use crate::ports::stream::{Stream, is_expired_iterator};
 use crate::shard::{Hold, ShardContext};
 use crate::traces::Page;
 
+/// A batch that holds this many bytes is handed on, and another one begun: as much may the budget be overdrawn by.
+const BATCH_HELD_MAX: u64 = 16 << 20;
+
 /// How soon records that wait in memory are looked at again: nobody is asked, so it costs nothing but the look, and a
 /// shard that goes on record by record must not take a poll interval for each.
 const HELD_INTERVAL: Duration = Duration::from_millis(20);
@@ -48,6 +51,8 @@ pub struct ReaderConfig {
     pub records_max: i32,
     /// Partitions of the cleansed zone that one epoch may touch.
     pub partitions_max: usize,
+    /// Readings, valid or not, that one epoch may hold.
+    pub rows_max: u64,
     /// Limits on what one record may ask of the decoder.
     pub decode: DecodeLimits,
     /// Longest pause after failed reads.
@@ -109,6 +114,8 @@ pub struct ReaderState {
     epoch_from: Position,
     /// Partitions that the open epoch touches.
     partitions: BTreeSet<i64>,
+    /// Readings in the open epoch, valid or not.
+    epoch_rows: u64,
     caution: Option<Caution>,
     /// Records of the open epoch, counted while there is caution.
     epoch_records: u64,
@@ -183,6 +190,7 @@ impl Actor for ReaderActor {
             position: args.checkpoint.clone(),
             epoch_from: args.checkpoint,
             partitions: BTreeSet::new(),
+            epoch_rows: 0,
             caution: args.caution,
             epoch_records: 0,
             suspects: args.suspects,
@@ -332,8 +340,12 @@ impl ReaderState {
 
     /// Decodes records and hands them on, up to the end of the open epoch. What lies behind it is held.
     async fn hand_on(&mut self, mut records: VecDeque<RawRecord>, config: &ReaderConfig) -> Result<(), ReaderError> {
+        let mut first = true;
         while !records.is_empty() {
-            if self.is_full(config) {
+            // What a page holds shows only when it is decoded: the rest of one that holds much waits for its turn.
+            let is_first = std::mem::replace(&mut first, false);
+            let no_room = !is_first && self.solitude.is_none() && !self.budget.has_room();
+            if self.is_full(config, 0) || (no_room && self.phase == Phase::Open) {
                 self.held = records;
                 return Ok(());
             }
@@ -367,12 +379,13 @@ impl ReaderState {
                 self.position = at;
                 self.begin_inside = None;
                 self.partitions.extend(builder.take_partitions());
-                if pinned_end || self.is_full(config) {
+                if pinned_end || self.is_full(config, builder.readings()) || builder.held() >= BATCH_HELD_MAX {
                     break;
                 }
             }
-            let bytes = builder.bytes();
-            let credit = self.budget.take(bytes);
+            let (bytes, rows) = (builder.bytes(), builder.readings());
+            self.epoch_rows += rows;
+            let credit = self.budget.take(builder.held());
             let credit = match alone {
                 Some(alone) => Credit::both(alone, credit),
                 None => credit,
@@ -385,7 +398,7 @@ impl ReaderState {
                 continue;
             }
             let (to, partitions) = (self.position.clone(), self.partitions.len());
-            self.committer.send(CommitterMsg::Progress { to, bytes, partitions })?;
+            self.committer.send(CommitterMsg::Progress { to, bytes, rows, partitions })?;
             if strict {
                 // Not to be waited for: nobody else may read meanwhile.
                 self.committer.send(CommitterMsg::CutNow(CutReason::Bytes))?;
@@ -396,9 +409,10 @@ impl ReaderState {
     }
 
     /// Whether the open epoch has all that it may have. A pinned one ends where it ends.
-    fn is_full(&self, config: &ReaderConfig) -> bool {
+    fn is_full(&self, config: &ReaderConfig, rows: u64) -> bool {
+        let full = self.partitions.len() >= config.partitions_max || self.epoch_rows + rows >= config.rows_max;
         let cautious = self.caution.is_some_and(|caution| self.epoch_records >= caution.records_max);
-        self.phase == Phase::Open && (self.partitions.len() >= config.partitions_max || cautious)
+        self.phase == Phase::Open && (full || cautious)
     }
 
     /// When records are tried one by one, each is noted before, beyond this process. True if it was tried too often:
@@ -464,6 +478,7 @@ impl ReaderState {
     fn cut(&mut self, cut: Cut) -> Result<(), ReaderError> {
         self.epoch_from = cut.to.clone();
         self.partitions.clear();
+        self.epoch_rows = 0;
         if let Some(caution) = &mut self.caution {
             caution.lasts = caution.lasts.saturating_sub(self.epoch_records);
             self.caution = (caution.lasts > 0).then_some(*caution);

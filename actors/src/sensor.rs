@@ -25,13 +25,13 @@ mod tests;
 mod view;
 mod words;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use messages::{AlertsMsg, InFlight, Receipt, Receipts, SensorId, SensorMsg, SensorsMsg, Settled};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-pub use self::core::{SensorCore, SensorRules, StateError, StateLayout, heartbeat_alert};
+pub use self::core::{SensorCore, SensorRules, StateError, StateLayout, heartbeat_alert, silence_alert};
 use crate::node::Address;
 use crate::shard::ShardContext;
 
@@ -71,20 +71,33 @@ pub struct SensorState {
 /// The row that a sensor is judging, readable after its death. Batch numbers and rows fit 32 bits each:
 /// numbers begin anew with every incarnation of a shard.
 #[derive(Debug, Default)]
-pub struct InHand(AtomicU64);
+pub struct InHand {
+    row: AtomicU64,
+    /// Who the actor is next, after its sensor has retired: most of what a sensor costs is its actor.
+    next: Mutex<Option<(SensorId, SensorCore)>>,
+}
 
 impl InHand {
     fn set(&self, batch: u64, row: u32) {
-        self.0.store((batch + 1) << 32 | u64::from(row), Ordering::Relaxed);
+        self.row.store((batch + 1) << 32 | u64::from(row), Ordering::Relaxed);
     }
 
     fn clear(&self) {
-        self.0.store(0, Ordering::Relaxed);
+        self.row.store(0, Ordering::Relaxed);
+    }
+
+    /// Lays a sensor ready for an actor that has retired.
+    pub(crate) fn lay_ready(&self, sensor: SensorId, core: SensorCore) {
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some((sensor, core));
+    }
+
+    fn take_next(&self) -> Option<(SensorId, SensorCore)> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Batch number and row, if a row was in hand.
     pub fn get(&self) -> Option<(u64, u32)> {
-        let packed = self.0.load(Ordering::Relaxed);
+        let packed = self.row.load(Ordering::Relaxed);
         (packed != 0).then_some(((packed >> 32) - 1, packed as u32))
     }
 }
@@ -113,9 +126,11 @@ impl Actor for SensorActor {
                 self.on_apply(state, &in_flight, group, &receipts, &poison)?;
             }
             SensorMsg::Snapshot(number) => self.report(state, &myself, Some(number))?,
-            SensorMsg::Retire => {
-                self.report(state, &myself, None)?;
-                myself.stop(Some(RETIRED.into()));
+            SensorMsg::Retire => self.report(state, &myself, None)?,
+            SensorMsg::Become => {
+                if let Some((sensor, core)) = state.in_hand.take_next() {
+                    (state.sensor, state.core) = (sensor, core);
+                }
             }
             SensorMsg::Inspect(reply) => {
                 // Whoever asked may have gone: that is their business.
@@ -146,6 +161,7 @@ impl SensorActor {
         let issued: Vec<Receipt> = outcome.alerts.iter().map(|_| receipts.issue()).collect();
         match in_flight.settle(group, outcome) {
             Settled::Now { outcome, last } => {
+                in_flight.batch.credit.grow(outcome.held_bytes());
                 for (alert, receipt) in outcome.alerts.iter().zip(issued) {
                     let trace = self.context.traces.alert(in_flight.batch.trace);
                     self.alerts.send(AlertsMsg::Send { alert: alert.clone(), receipt: Some(receipt), trace })?;
@@ -165,7 +181,9 @@ impl SensorActor {
         myself: &ActorRef<SensorMsg>,
         snapshot: Option<u64>,
     ) -> Result<(), ActorProcessingErr> {
-        let (sensor, actor, bytes) = (state.sensor.clone(), myself.get_id(), state.core.encode());
-        Ok(self.sensors.send(SensorsMsg::State { sensor, actor, snapshot, bytes })?)
+        // Whoever has never had a valid reading has nothing to remember.
+        let bytes = if state.core.has_been_valid() { state.core.encode() } else { Arc::from([]) };
+        let (sensor, actor, last_arrival_ms) = (state.sensor.clone(), myself.get_id(), state.core.last_arrival_ms());
+        Ok(self.sensors.send(SensorsMsg::State { sensor, actor, snapshot, bytes, last_arrival_ms })?)
     }
 }

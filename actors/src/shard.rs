@@ -61,6 +61,8 @@ pub struct ShardFigures {
     sensors: AtomicU64,
     sensors_live: AtomicU64,
     sensor_restarts: AtomicU64,
+    sensor_refused_ms: AtomicI64,
+    silences: AtomicU64,
     windows: AtomicU64,
     sealed_arrival_ms: AtomicI64,
     epoch: AtomicU64,
@@ -86,6 +88,8 @@ impl Default for ShardFigures {
             sensors: AtomicU64::default(),
             sensors_live: AtomicU64::default(),
             sensor_restarts: AtomicU64::default(),
+            sensor_refused_ms: AtomicI64::default(),
+            silences: AtomicU64::default(),
             epoch: AtomicU64::default(),
             closed: AtomicBool::default(),
             ended: AtomicBool::default(),
@@ -139,6 +143,14 @@ impl ShardFigures {
     /// The bucket has answered, with whatever success, or an epoch went a step further.
     pub fn wrote(&self) {
         self.moved().wrote = Some(Instant::now());
+    }
+
+    /// What an epoch that was cut still waits for has become less. A long epoch moves; one that hangs does not, whatever
+    /// else is judged meanwhile.
+    pub fn came_closer(&self) {
+        if let Some(wrote) = &mut self.moved().wrote {
+            *wrote = Instant::now();
+        }
     }
 
     /// No epoch is on its way.
@@ -259,6 +271,26 @@ impl ShardFigures {
     /// How many sensors the shard knows, and how many have an actor.
     pub fn sensors(&self) -> (u64, u64) {
         (self.sensors.load(Ordering::Relaxed), self.sensors_live.load(Ordering::Relaxed))
+    }
+
+    /// How many silent sensors are not reported yet.
+    pub fn set_silences(&self, waiting: usize) {
+        self.silences.store(waiting as u64, Ordering::Relaxed);
+    }
+
+    /// How many silent sensors are not reported yet.
+    pub fn silences(&self) -> u64 {
+        self.silences.load(Ordering::Relaxed)
+    }
+
+    /// A sensor was refused, because the shard knows as many as it may.
+    pub fn sensor_refused(&self, now_ms: i64) {
+        self.sensor_refused_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// When a sensor was last refused, milliseconds since 1970; none if none was.
+    pub fn sensor_refused_ms(&self) -> Option<i64> {
+        Some(self.sensor_refused_ms.load(Ordering::Relaxed)).filter(|at_ms| *at_ms > 0)
     }
 
     /// How many windows are open.

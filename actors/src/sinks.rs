@@ -198,6 +198,7 @@ impl SinksState {
         receipts: Receipts,
     ) -> Result<(), ActorProcessingErr> {
         let encoded = encoded.map_err(SinksError::Encode)?;
+        self.context.figures.came_closer();
         self.context.faults.hit("sinks.sealed", self.context.shard.short());
         let plan = Box::new(encoded.plan.clone());
         self.sealed = Some(Arc::from(encoded));

@@ -15,6 +15,13 @@ pub enum AlertsMsg {
         /// The span that its own stands below; none if it has none.
         trace: Option<TraceParent>,
     },
+    /// Take as many of these as there is room for, in order; answer with the rest.
+    Offer {
+        /// The alerts, each with its receipt if its epoch waits for it.
+        alerts: Vec<(Alert, Option<Receipt>)>,
+        /// Where the rest goes.
+        reply: ractor::RpcReplyPort<Vec<(Alert, Option<Receipt>)>>,
+    },
     /// From the box's own task: one alert was delivered, or given up.
     Ended,
     /// Answer when nothing is queued or under way any more.

@@ -114,28 +114,48 @@ pub struct Group {
 }
 
 /// Bytes of the worker's budget, given back when the last holder drops it.
-pub struct Credit(Option<Box<dyn FnOnce() + Send + Sync>>);
+#[derive(Default)]
+pub struct Credit {
+    give_back: Option<Box<dyn FnOnce() + Send + Sync>>,
+    grow: Option<Box<dyn Fn(u64) + Send + Sync>>,
+}
 
 impl Credit {
     /// A credit that runs `give_back` when dropped.
     pub fn new(give_back: impl FnOnce() + Send + Sync + 'static) -> Self {
-        Self(Some(Box::new(give_back)))
+        Self { give_back: Some(Box::new(give_back)), grow: None }
     }
 
-    /// One that gives back both.
-    pub fn both(one: Credit, other: Credit) -> Self {
-        Self::new(move || drop((one, other)))
+    /// One that can become larger.
+    pub fn growing(
+        give_back: impl FnOnce() + Send + Sync + 'static,
+        grow: impl Fn(u64) + Send + Sync + 'static,
+    ) -> Self {
+        Self { give_back: Some(Box::new(give_back)), grow: Some(Box::new(grow)) }
+    }
+
+    /// One that gives back both, and grows as the second.
+    pub fn both(one: Credit, mut other: Credit) -> Self {
+        let grow = other.grow.take();
+        Self { give_back: Some(Box::new(move || drop((one, other)))), grow }
+    }
+
+    /// More is held than was known when it was taken.
+    pub fn grow(&self, bytes: u64) {
+        if let Some(grow) = &self.grow {
+            grow(bytes);
+        }
     }
 
     /// A credit over nothing, for tests of pure code.
     pub fn none() -> Self {
-        Self(None)
+        Self::default()
     }
 }
 
 impl Drop for Credit {
     fn drop(&mut self) {
-        if let Some(give_back) = self.0.take() {
+        if let Some(give_back) = self.give_back.take() {
             give_back();
         }
     }

@@ -16,6 +16,8 @@ pub enum CommitterMsg {
         to: Position,
         /// Bytes among them.
         bytes: u64,
+        /// Readings in them, valid or not.
+        rows: u64,
         /// Partitions that they are known to touch, since the last cut.
         partitions: usize,
     },

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::schema::Value;
-use crate::{EpochNumber, Position, SensorId, SequenceNumber, ShardId};
+use crate::{Alert, EpochNumber, Position, SensorId, SequenceNumber, ShardId};
 
 /// Why an epoch ends where it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,8 @@ pub enum CutReason {
     Bytes,
     /// It touches enough partitions.
     Partitions,
+    /// It holds enough readings.
+    Rows,
     /// The shard was closed and all of it has been read.
     ShardEnd,
     /// The worker gives the shard up in good order. Open windows are written as provisional revisions.
@@ -99,6 +101,8 @@ pub struct CutState {
     pub cut: Cut,
     /// Sensor states, ordered by sensor id.
     pub sensors: Vec<StateEntry>,
+    /// Alerts for sensors whose silence this epoch has passed, ordered by last arrival and sensor id.
+    pub silences: Vec<Alert>,
     /// Alerts of this epoch that are still on their way.
     pub receipts: Receipts,
 }
@@ -114,6 +118,8 @@ pub struct EpochContent {
     pub aggregates: Vec<AggregateRow>,
     /// The shard's event-time watermark at the cut, microseconds since 1970.
     pub watermark_us: i64,
+    /// Alerts for sensors whose silence this epoch has passed, ordered by last arrival and sensor id.
+    pub silences: Vec<Alert>,
     /// Alerts of this epoch that are still on their way.
     pub receipts: Receipts,
 }
@@ -292,7 +298,7 @@ pub struct EpochPlan {
     pub duplicates: u64,
     /// Quarantined, by reason.
     pub reasons: BTreeMap<String, u64>,
-    /// Alerts that readings raised.
+    /// Alerts that readings, or their absence, raised.
     pub alerts: u64,
     /// Readings (and whole records, without number) that are in quarantine because processing them failed again and
     /// again. Nothing in them says so: whoever writes the epoch again must treat them the same.

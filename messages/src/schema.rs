@@ -137,6 +137,49 @@ pub struct TimeSpec {
     pub not_before_us: i64,
 }
 
+impl TimeSpec {
+    /// The bounds in numbers.
+    pub fn limits(&self) -> TimeLimits {
+        TimeLimits {
+            not_before_us: self.not_before_us,
+            past_us_max: self.past_max.map(microseconds),
+            future_us_max: microseconds(self.future_max),
+        }
+    }
+
+    /// How many partitions the times span that can be valid at one moment; none if there is no end to it.
+    pub fn partitions(&self, partition_by: PartitionBy) -> Option<u64> {
+        let span_us = microseconds(self.past_max?).saturating_add(microseconds(self.future_max));
+        // One more at each end: a span seldom begins with a partition.
+        Some(span_us.unsigned_abs().div_ceil(partition_by.length_us().unsigned_abs()) + 1)
+    }
+}
+
+/// Which event times can be valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeLimits {
+    /// The earliest time that is believed.
+    pub not_before_us: i64,
+    /// How far a time may lie before its record's arrival.
+    pub past_us_max: Option<i64>,
+    /// How far it may lie after it.
+    pub future_us_max: i64,
+}
+
+impl TimeLimits {
+    /// Whether an event time can be valid in a record that arrived then.
+    pub fn believe(&self, time_us: i64, arrival_ms: i64) -> bool {
+        let age_us = arrival_ms.saturating_mul(1000).saturating_sub(time_us);
+        time_us >= self.not_before_us
+            && self.past_us_max.is_none_or(|max| age_us <= max)
+            && age_us.saturating_neg() <= self.future_us_max
+    }
+}
+
+fn microseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
 /// How fine the cleansed zone is partitioned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -150,11 +193,15 @@ pub enum PartitionBy {
 impl PartitionBy {
     /// The partition that a time falls into, as its start in microseconds since 1970.
     pub fn start_of(self, time_us: i64) -> i64 {
-        let length = match self {
+        let length = self.length_us();
+        time_us.div_euclid(length).saturating_mul(length)
+    }
+
+    fn length_us(self) -> i64 {
+        match self {
             Self::Hour => 3_600_000_000,
             Self::Day => 86_400_000_000,
-        };
-        time_us.div_euclid(length) * length
+        }
     }
 }
 

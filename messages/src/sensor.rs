@@ -25,8 +25,10 @@ pub enum SensorMsg {
     },
     /// Report the state as of now to the router, under this number.
     Snapshot(u64),
-    /// Report the state as of now to the router and stop: the sensor is idle.
+    /// Report the state as of now to the router, and wait for what comes next: the sensor is idle.
     Retire,
+    /// From now on this actor is the sensor that the router has laid ready for it.
+    Become,
     /// Answer with a copy of the live state. Changes nothing.
     Inspect(RpcReplyPort<SensorView>),
 }
@@ -40,7 +42,7 @@ pub struct SensorView {
     pub shard: String,
     /// `live` (an actor holds it) or `passive` (only its encoded state is kept).
     pub state: &'static str,
-    /// Readings judged since the stream began, valid or not.
+    /// Readings judged since its first valid one, valid or not.
     pub readings: u64,
     /// How many of them were valid.
     pub clean: u64,

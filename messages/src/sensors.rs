@@ -3,7 +3,8 @@
 use ractor::{ActorId, RpcReplyPort};
 use serde::Serialize;
 
-use crate::{Batch, Cut, SensorId, SensorView};
+use crate::epoch::Receipt;
+use crate::{Alert, Batch, Cut, SensorId, SensorView};
 
 /// The protocol of one shard's sensor router.
 #[derive(Debug)]
@@ -24,9 +25,13 @@ pub enum SensorsMsg {
         actor: ActorId,
         /// The snapshot's number; none for a retirement.
         snapshot: Option<u64>,
-        /// The encoded state.
+        /// The encoded state; empty if there is nothing to remember.
         bytes: std::sync::Arc<[u8]>,
+        /// The last arrival in it, milliseconds since 1970.
+        last_arrival_ms: Option<i64>,
     },
+    /// From the alerts box: what it had no room for; none if it has ended.
+    Offered(Option<Vec<(Alert, Option<Receipt>)>>),
     /// From the router's own timer: find silent, idle and hanging sensors.
     Scan,
     /// End one sensor's actor as by a bug outside any reading; for tests of what follows. Answers whether it had one.
@@ -45,8 +50,8 @@ pub enum SensorsMsg {
     },
     /// Answer with one page of the shard's sensors, ordered by id.
     Page {
-        /// Sensors to skip.
-        offset: usize,
+        /// The id before the page; none for the first page.
+        after: Option<String>,
         /// Sensors to list at most.
         limit: usize,
         /// Where the answer goes.

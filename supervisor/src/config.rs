@@ -63,6 +63,8 @@ pub const DEFAULTS: &str = include_str!("../../deploy/local/mangrove.toml");
 #[derive(Clone, Debug)]
 pub struct Config {
     worker: WorkerConfig,
+    /// What is sound and may still not do: said at the start.
+    pub warnings: Vec<String>,
     /// How long a drain may take.
     pub drain_timeout: Duration,
     /// Threads of the runtime; none is one for each core.
@@ -163,6 +165,7 @@ impl Config {
         let worker = &mut reading.section("worker");
         let worker_id = edge::worker_id(worker, sources.host_name.as_deref());
         let memory_budget = edge::memory_budget(worker);
+        let memory_limit = edge::memory_limit(worker, sources.memory);
         let (drain_timeout, threads) = (edge::drain_timeout(worker), edge::threads(worker));
         let stream_name = edge::name(&mut reading.section("stream"), "there is no default stream", names::stream);
         let bucket_name = edge::name(&mut reading.section("bucket"), "there is no default bucket", names::bucket);
@@ -180,6 +183,7 @@ impl Config {
             schema: schema.unwrap_or_else(stand_in),
             event_ids_max: boxes::event_ids_max(&mut reading.section("sensors")),
             memory_budget,
+            memory_limit,
             shard,
             alerts: boxes::alerts(&mut reading.section("alerts")),
             supervisor,
@@ -189,8 +193,9 @@ impl Config {
         let warehouse_schema = warehouse::namespace(&mut reading.section("warehouse"));
         let metadata = warehouse::metadata(&mut reading.section("metadata"), &worker.schema);
         let traces = traces::read(&mut reading.section("traces"), sources, &worker.worker_id);
-        let config = Self {
+        let mut config = Self {
             worker,
+            warnings: Vec::new(),
             traces,
             drain_timeout,
             threads,
@@ -210,6 +215,7 @@ impl Config {
             faults: sources.faults(reading.problems),
         };
         relations::check(&config, values, problems);
+        config.warnings = relations::warnings(&config);
         config
     }
 

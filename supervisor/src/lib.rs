@@ -8,6 +8,7 @@ mod inert;
 pub mod lake;
 pub mod leases;
 pub mod log;
+pub mod memory;
 pub mod ops;
 pub mod run;
 pub mod shard;

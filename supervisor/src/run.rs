@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::cli::CliError;
 use crate::config::{AdminConfig, Config, Effective};
@@ -58,6 +58,7 @@ impl Running {
             Some(admin) => Some((listen("admin.bind", admin.bind).await?, admin)),
             None => None,
         };
+        config.warnings.iter().for_each(|warning| warn!("{warning}"));
         let metrics = ops::install_metrics().map_err(CliError::internal)?;
         let sdk = aws::load(&config.aws).await;
         let objects = Objects::new(&sdk, &config.bucket_name);

@@ -22,7 +22,7 @@ use actors::ports::stream::{ShardInfo, Stream};
 use actors::reader::{ReaderActor, ReaderArgs, ReaderConfig};
 use actors::recovery::{self, Reads, Recovered, RecoveryError};
 use actors::sensor::SensorRules;
-use actors::sensors::{SensorsActor, SensorsArgs, SensorsConfig};
+use actors::sensors::{LiveSensors, SensorsActor, SensorsArgs, SensorsConfig};
 use actors::shard::{Hold, ShardContext};
 use actors::sinks::{SinksActor, SinksArgs, SinksConfig};
 use messages::{
@@ -65,6 +65,8 @@ pub struct ShardPorts {
     pub leases: LeaseTable,
     /// The worker's byte budget.
     pub budget: Budget,
+    /// The worker's live sensors.
+    pub live: LiveSensors,
     /// The rules of judging.
     pub rules: Arc<SensorRules>,
     /// The worker's name on leases.
@@ -405,6 +407,7 @@ impl Shard {
             committer: context.address("committer")?,
             aggregator: context.address("aggregator")?,
             alerts,
+            live: self.ports.live.clone(),
             node: context.node.clone(),
         };
         let cell = context.spawn(SensorsActor { config: self.config.sensors.clone() }, args).await?;

@@ -29,6 +29,7 @@ use actors::ports::stream::{ShardInfo, Stream};
 use actors::ports::transports::Transport;
 use actors::ports::work::Work;
 use actors::sensor::SensorRules;
+use actors::sensors::LiveSensors;
 use actors::shard::{ShardContext, ShardFigures};
 use actors::traces::Traces;
 use messages::{EventSchema, HashRange};
@@ -67,6 +68,8 @@ pub struct WorkerConfig {
     pub event_ids_max: usize,
     /// Bytes that may be in flight.
     pub memory_budget: u64,
+    /// Bytes of memory that the process may use; none if nobody knows.
+    pub memory_limit: Option<u64>,
     /// The worker's part in the cluster.
     pub leases: LeasesConfig,
     /// A shard that takes longer to be handed over is taken again.
@@ -186,10 +189,12 @@ impl Worker {
             alert_figures: Arc::clone(&alert_figures),
             loader: loader_figures.clone(),
             clock: clock.clone(),
+            memory_limit: config.memory_limit,
             limits: EpochLimits {
                 age_max: committer.age_max,
                 bytes_max: committer.bytes_max,
                 partitions_max: committer.partitions_max,
+                rows_max: committer.rows_max,
             },
         };
         let controls = WorkerControls {
@@ -455,8 +460,9 @@ fn shards_box(
 ) -> ChildSpec {
     let rules = Arc::new(SensorRules::new(config.schema.clone(), config.event_ids_max));
     let make: Arc<dyn Fn(ShardInfo, u64) -> Shard + Send + Sync> = {
-        let (config, ports, budget) = (config.clone(), ports.clone(), budget.clone());
-        Arc::new(move |info, counter| shard(info, counter, &config, &ports, &budget, &rules))
+        let (config, ports) = (config.clone(), ports.clone());
+        let share = (budget.clone(), LiveSensors::new(config.shard.sensors.live_max));
+        Arc::new(move |info, counter| shard(info, counter, &config, &ports, &share, &rules))
     };
     let (owned, config) = (owned.clone(), config.clone());
     // Its shards are killed, not waited for.
@@ -479,7 +485,7 @@ fn shard(
     counter: u64,
     config: &WorkerConfig,
     ports: &WorkerPorts,
-    budget: &Budget,
+    (budget, live): &(Budget, LiveSensors),
     rules: &Arc<SensorRules>,
 ) -> Shard {
     let context = ShardContext {
@@ -500,6 +506,7 @@ fn shard(
         objects: ports.objects.clone(),
         leases: ports.leases.clone(),
         budget: budget.clone(),
+        live: live.clone(),
         rules: rules.clone(),
         worker_id: config.worker_id.as_str().into(),
     };

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use mangrove_tests::world::{Setup, World, an_hour_ago, copy_folder, finish};
+use mangrove_tests::world::{Setup, World, an_hour_ago, caught_up, copy_folder, finish};
 use serde_json::Value;
 
 /// What arrived, as (path, body), refused or not.
@@ -119,4 +119,47 @@ async fn a_silent_sensor_raises_one_heartbeat_alert() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(inbox.bodies("/hook").iter().filter(|body| body["kind"] == "heartbeat").count(), 1);
     finish(worker).await;
+}
+
+/// Many fall silent at once, the queue of alerts is small, and around them are ids that were never more than rubbish:
+/// each real sensor is reported, none twice, and each stands in the lake, sent or not (ALERT, BOUNDED).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_real_sensor_that_falls_silent_is_reported_and_stored() {
+    const REAL: usize = 200;
+    let event = |id: String, more: &str| {
+        let json = format!(r#"{{"sensor_id":"{id}","ts":"{}"{more}}}"#, an_hour_ago(0));
+        (id, json.into_bytes())
+    };
+    let real = || (0..REAL).map(|n| event(format!("real-{n}"), r#","temperature":20"#));
+    // Without a temperature nothing is valid.
+    let junk = (0..3_000).map(|n| event(format!("junk-{n}"), ""));
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), 1).await;
+    let (inbox, address) = Inbox::open(0).await;
+    let mut setup = Setup { transports: world.transports(&address).await, alerts_queue_max: 20, ..Setup::default() };
+    setup.schema.heartbeat = Some(Duration::from_millis(1_500));
+    world.put(&real().chain(junk).collect::<Vec<_>>()).await;
+    let worker = world.worker(&setup).await;
+    let reported = |inbox: &Inbox| ids(&inbox.bodies("/hook"), "heartbeat").len();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while reported(&inbox) < REAL {
+        assert!(Instant::now() < deadline, "{} of {REAL} reported", reported(&inbox));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // The shard's own records pass the silence only now.
+    world.put(&[event("late".into(), r#","temperature":20"#)]).await;
+    caught_up(&worker).await;
+    finish(worker).await;
+
+    let sent = inbox.bodies("/hook");
+    let stored = world.lake().json_lines("alerts");
+    let of = |alerts: &[Value], prefix: &str| -> Vec<String> {
+        let ids = alerts.iter().filter(|alert| alert["sensor_id"].as_str().unwrap().starts_with(prefix));
+        let mut ids: Vec<String> = ids.map(|alert| alert["id"].as_str().unwrap().to_owned()).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!((of(&sent, "junk-").len(), of(&stored, "junk-").len()), (0, 0), "nobody misses what was never valid");
+    assert_eq!(of(&stored, "real-").len(), REAL);
+    assert_eq!(of(&sent, "real-"), of(&stored, "real-"), "an alert that was taken is not offered again");
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use actors::budget::Held;
 use mangrove_tests::history::reading;
 use mangrove_tests::judge::{assert_device_order, assert_whole, chains};
 use mangrove_tests::world::{Record, Setup, World, caught_up, finish, hour_start_ms};
@@ -20,10 +21,17 @@ async fn a_backlog_larger_than_the_budget_lands_within_the_budget() {
     let put: Vec<Record> = (0..6_000).map(|n| reading(n % 40, n / 40, start_ms + n as i64 * 100)).collect();
     let bytes: u64 = put.iter().map(|(_, data)| data.len() as u64).sum();
     let record_bytes_max = put.iter().map(|(_, data)| data.len() as u64).max().unwrap();
-    // A record's bytes are held about three times.
-    let page = 3 * RECORDS_PER_PAGE * record_bytes_max;
-    let budget = 3 * page;
-    assert!(3 * bytes > 10 * budget, "the backlog is many times the budget");
+    // What a page holds: each record is one reading of a sensor.
+    let fields = Setup::default().schema.fields.len();
+    let mut held = Held::of_fields(fields);
+    for _ in 0..RECORDS_PER_PAGE {
+        held.record(record_bytes_max as usize);
+        held.row();
+        held.group();
+    }
+    let page = held.bytes();
+    let budget = 2 * page;
+    assert!(2 * bytes > 3 * budget, "the backlog is many times the budget");
 
     let dir = tempfile::tempdir().unwrap();
     let world = World::new(dir.path(), SHARDS).await;

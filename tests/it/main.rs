@@ -11,6 +11,7 @@ mod crash_points;
 mod drain;
 mod duplicates_and_late;
 mod exactly_once;
+mod hostile;
 mod kpl;
 mod lifecycle;
 mod metadata;

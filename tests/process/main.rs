@@ -10,6 +10,7 @@ mod config_command;
 mod demo;
 mod kill;
 mod log;
+mod memory;
 mod operate;
 mod poison;
 mod run_against_local;

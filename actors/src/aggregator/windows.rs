@@ -132,7 +132,7 @@ impl Windows {
             provisional: match cut.reason {
                 // Nobody may read on here for long, or ever.
                 CutReason::ShardEnd | CutReason::Shutdown => true,
-                CutReason::Age | CutReason::Bytes | CutReason::Partitions => false,
+                CutReason::Age | CutReason::Bytes | CutReason::Partitions | CutReason::Rows => false,
             },
         };
         let (mut aggregates, mut states) = (Vec::new(), Vec::new());

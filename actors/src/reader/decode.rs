@@ -16,11 +16,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
-use messages::schema::FieldKind;
+use messages::schema::{FieldKind, TimeLimits};
 use messages::{Batch, Column, Credit, EventSchema, Group, HashRange, RawRecord, Reason, Reject, Rows, SensorId};
 
 use self::event::{Event, Refusal, Scalar};
 use self::paths::Paths;
+use crate::budget::Held;
 use crate::hash_key;
 
 /// Limits on what one record may ask of the decoder.
@@ -40,6 +41,8 @@ pub struct Decoder {
     schema: Arc<EventSchema>,
     paths: Arc<Paths>,
     limits: DecodeLimits,
+    /// Which times count as partitions.
+    time: TimeLimits,
     /// What else is inside an aggregate belongs to other shards.
     hash_range: HashRange,
 }
@@ -48,7 +51,7 @@ impl Decoder {
     /// A decoder of this schema, for the shard with this hash range.
     pub fn new(schema: Arc<EventSchema>, limits: DecodeLimits, hash_range: HashRange) -> Self {
         let paths = Arc::new(Paths::new(&schema));
-        Self { schema, paths, limits, hash_range }
+        Self { time: schema.time.limits(), schema, paths, limits, hash_range }
     }
 
     /// Starts a batch.
@@ -68,6 +71,8 @@ impl Decoder {
             sensors: HashMap::new(),
             groups: Vec::new(),
             bytes: 0,
+            held: Held::of_fields(self.schema.fields.len()),
+            partition: None,
             partitions: BTreeSet::new(),
         }
     }
@@ -108,6 +113,9 @@ pub struct BatchBuilder<'a> {
     sensors: HashMap<SensorId, usize>,
     groups: Vec<Members>,
     bytes: u64,
+    held: Held,
+    /// The last of them.
+    partition: Option<i64>,
     partitions: BTreeSet<i64>,
 }
 
@@ -117,6 +125,7 @@ impl BatchBuilder<'_> {
         let index = self.records.len() as u32;
         let data = record.data.clone();
         self.bytes += data.len() as u64;
+        self.held.record(data.len());
         self.records.push(record);
         if data.len() > self.decoder.limits.record_bytes_max {
             let limit = self.decoder.limits.record_bytes_max;
@@ -149,6 +158,7 @@ impl BatchBuilder<'_> {
     pub fn push_poisoned(&mut self, record: RawRecord) {
         let (index, bytes) = (self.records.len() as u32, record.data.len());
         self.bytes += bytes as u64;
+        self.held.record(bytes);
         self.records.push(record);
         let detail = "the process died with it again and again; it was not looked into".to_owned();
         self.reject(index, 0, 0..bytes, Reason::Poison, detail);
@@ -159,8 +169,20 @@ impl BatchBuilder<'_> {
         self.bytes
     }
 
-    /// Partitions of the cleansed zone, by their start, that the rows since the last call fall into.
+    /// Rows and rejects so far.
+    pub fn readings(&self) -> u64 {
+        (self.rows.len() + self.rejects.len()) as u64
+    }
+
+    /// Bytes that all of this takes until its epoch is committed: as it came, as rows, and encoded.
+    pub fn held(&self) -> u64 {
+        self.held.bytes()
+    }
+
+    /// Partitions of the cleansed zone, by their start, that the rows since the last call may fall into.
+    /// A time that cannot become valid is in none.
     pub fn take_partitions(&mut self) -> BTreeSet<i64> {
+        self.partition = None;
         std::mem::take(&mut self.partitions)
     }
 
@@ -180,12 +202,14 @@ impl BatchBuilder<'_> {
     }
 
     fn reject(&mut self, record: u32, sub: u32, span: Range<usize>, reason: Reason, detail: String) {
+        self.held.reject(detail.len());
         self.rejects.push(Reject { record, sub_sequence: sub, span, reason, detail });
     }
 
     fn row(&mut self, record: u32, sub: u32, span: Range<usize>, event: Event, own_hash_key: Option<u128>) {
         let row = self.rows.len() as u32;
-        self.partitions.insert(self.decoder.schema.partition_by.start_of(event.time_us));
+        self.held.row();
+        self.touch(event.time_us, self.records[record as usize].arrival_ms);
         self.rows.record.push(record);
         self.rows.sub_sequence.push(sub);
         self.rows.span.push(span);
@@ -208,6 +232,7 @@ impl BatchBuilder<'_> {
         let group = match self.sensors.get(event.sensor.as_ref() as &str) {
             Some(group) => *group,
             None => {
+                self.held.group();
                 let sensor = SensorId::new(&event.sensor);
                 self.sensors.insert(sensor.clone(), self.groups.len());
                 // Only here: of all the rows of a group, one is hashed.
@@ -218,6 +243,16 @@ impl BatchBuilder<'_> {
             }
         };
         self.groups[group].rows.push(row);
+    }
+
+    /// Notes the partition of a time, if it can become valid: what cannot goes where its record arrived.
+    fn touch(&mut self, time_us: i64, arrival_ms: i64) {
+        if self.decoder.time.believe(time_us, arrival_ms) {
+            let start_us = self.decoder.schema.partition_by.start_of(time_us);
+            if self.partition.replace(start_us) != Some(start_us) {
+                self.partitions.insert(start_us);
+            }
+        }
     }
 }
 

@@ -83,6 +83,24 @@ pub fn heartbeat_alert(
     }
 }
 
+/// The alert that says how many more sensors of a shard are silent than are told one by one. It names the first of them.
+pub fn silence_alert(first: &SensorId, shard: &ShardId, sensors: usize, last_arrival_ms: i64) -> Alert {
+    let kind = AlertKind::Heartbeat;
+    Alert {
+        id: id(&[shard.as_str(), first.as_str(), &last_arrival_ms.to_string(), "silence"]),
+        kind,
+        severity: severity(kind),
+        sensor_id: first.clone(),
+        field: None,
+        value: None,
+        message: format!("{sensors} more sensors of the shard are silent, this one the longest of them"),
+        event_time_us: last_arrival_ms.saturating_mul(1000),
+        arrival_ms: last_arrival_ms,
+        shard: shard.as_str().to_owned(),
+        sequence: None,
+    }
+}
+
 /// A value beyond what its operator allows, or a sensor that says nothing at all, may mean damage right now. The
 /// others doubt the measurement rather than the thing measured, or only know that something is unusual.
 fn severity(kind: AlertKind) -> Severity {

@@ -23,7 +23,7 @@ use super::dedup::EventIds;
 use super::detectors::{FieldState, Findings, Observation};
 use super::{codec, judge};
 
-pub use super::alerts::heartbeat_alert;
+pub use super::alerts::{heartbeat_alert, silence_alert};
 pub use super::codec::{StateError, StateLayout};
 pub use super::rules::SensorRules;
 
@@ -127,6 +127,11 @@ impl SensorCore {
         super::view::of(self, shard)
     }
 
+    /// Whether it has ever had a valid reading. Until then there is nothing to remember of it.
+    pub fn has_been_valid(&self) -> bool {
+        self.state.counts.clean > 0
+    }
+
     /// When the latest record arrived: silence counts from here.
     pub fn last_arrival_ms(&self) -> Option<i64> {
         self.state.last_arrival_ms
@@ -189,8 +194,13 @@ impl SensorCore {
         })
     }
 
+    /// Counts from the first valid reading on: a sensor that is forgotten because it never had one, and comes back, is
+    /// the same as one that was not.
     fn count(&mut self, verdict: &Verdict, arrival_ms: i64) {
         let counts = &mut self.state.counts;
+        if counts.clean == 0 && !matches!(verdict, Verdict::Clean(_)) {
+            return;
+        }
         match verdict {
             Verdict::Clean(_) => counts.clean += 1,
             Verdict::Duplicate => counts.duplicates += 1,

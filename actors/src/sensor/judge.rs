@@ -4,7 +4,7 @@
 //! **Promises** a function of the reading and the schema alone; no number that is not finite passes.
 //! **Not here**: duplicates and detectors, which need to know what came before.
 
-use messages::schema::FieldSpec;
+use messages::schema::{FieldSpec, TimeLimits};
 use messages::{Batch, Column, Reason, Rows};
 
 use super::rules::SensorRules;
@@ -22,26 +22,27 @@ pub(super) fn fault_of(rules: &SensorRules, batch: &Batch, row: usize) -> Option
 }
 
 fn clock(rules: &SensorRules, time_us: i64, arrival_ms: i64) -> Option<Fault> {
-    let not_before_us = rules.schema.time.not_before_us;
+    if rules.time.believe(time_us, arrival_ms) {
+        return None;
+    }
+    let TimeLimits { not_before_us, past_us_max, future_us_max } = rules.time;
     let age_us = arrival_ms.saturating_mul(1000).saturating_sub(time_us);
     let detail = if time_us < not_before_us {
         format!("event time {}; the earliest believed is {}", time(time_us), time(not_before_us))
-    } else if let Some(past_us_max) = rules.past_us_max.filter(|max| age_us > *max) {
+    } else if let Some(past_us_max) = past_us_max.filter(|max| age_us > *max) {
         format!(
             "event time {} is {} before the record's arrival; at most {} allowed",
             time(time_us),
             seconds(age_us),
             seconds(past_us_max)
         )
-    } else if age_us.saturating_neg() > rules.future_us_max {
+    } else {
         format!(
             "event time {} is {} after the record's arrival; at most {} allowed",
             time(time_us),
             seconds(age_us.saturating_neg()),
-            seconds(rules.future_us_max)
+            seconds(future_us_max)
         )
-    } else {
-        return None;
     };
     Some((Reason::TimeOutOfBounds, detail))
 }

@@ -4,9 +4,8 @@
 //! **Not here**: anything that belongs to one sensor.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use messages::schema::{Detectors, EventSchema, FieldKind, FieldSpec, Flat};
+use messages::schema::{Detectors, EventSchema, FieldKind, FieldSpec, Flat, TimeLimits};
 
 use super::baseline::ScoreRule;
 use super::codec::StateLayout;
@@ -19,8 +18,7 @@ pub struct SensorRules {
     pub schema: Arc<EventSchema>,
     /// How many event ids each sensor remembers to recognise duplicates.
     pub event_ids_max: usize,
-    pub(super) past_us_max: Option<i64>,
-    pub(super) future_us_max: i64,
+    pub(super) time: TimeLimits,
     /// Fields without which a reading is invalid.
     pub(super) required: Vec<usize>,
     /// Fields whose values must be finite and in their range.
@@ -60,8 +58,7 @@ impl SensorRules {
         let layout = StateLayout::of(&schema);
         Self {
             event_ids_max,
-            past_us_max: schema.time.past_max.map(microseconds),
-            future_us_max: microseconds(schema.time.future_max),
+            time: schema.time.limits(),
             required: indexes(|field| field.required),
             numbers: indexes(|field| field.kind.is_number()),
             texts: indexes(|field| field.kind == FieldKind::Text),
@@ -97,8 +94,4 @@ impl Watch {
             score: score.as_ref().map(ScoreRule::new),
         }
     }
-}
-
-fn microseconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

@@ -85,7 +85,8 @@ impl Journal {
         from: u64,
         routed: &'a [(u64, usize)],
     ) -> impl Iterator<Item = SensorMsg> + 'a {
-        self.numbered().filter(move |(number, _)| *number >= from).filter_map(move |(number, line)| match line {
+        let at = (from.saturating_sub(self.first) as usize).min(self.lines.len());
+        (self.first.max(from)..).zip(self.lines.range(at..)).filter_map(move |(number, line)| match line {
             Line::Batch { in_flight, receipts, poison, .. } => {
                 let at = routed.binary_search_by_key(&number, |(line, _)| *line).ok()?;
                 let group = routed[at].1;
@@ -109,15 +110,20 @@ impl Journal {
         }
     }
 
-    /// A sensor reported for a cut. False if the cut did not wait for it.
-    pub(super) fn complete_cut(&mut self, number: u64, entry: StateEntry) -> bool {
+    /// A sensor reported for a cut, with its state if it has one. False if the cut did not wait for it.
+    pub(super) fn complete_cut(&mut self, number: u64, sensor: &SensorId, entry: Option<StateEntry>) -> bool {
         let line = number.checked_sub(self.first).and_then(|at| self.lines.get_mut(at as usize));
         let Some(Line::Cut { waiting, states, .. }) = line else { return false };
-        let waited = waiting.remove(&entry.sensor);
+        let waited = waiting.remove(sensor);
         if waited {
-            states.insert(entry.sensor.clone(), entry);
+            states.extend(entry.map(|entry| (sensor.clone(), entry)));
         }
         waited
+    }
+
+    /// Whether an epoch that was cut is still being judged.
+    pub(super) fn has_cut(&self) -> bool {
+        self.lines.iter().any(|line| matches!(line, Line::Cut { .. }))
     }
 
     /// The next line that can be sent on. A cut takes the lines up to itself out of the journal.
@@ -135,7 +141,8 @@ impl Journal {
                 self.first = self.forwarded;
                 match cut {
                     Line::Cut { cut, states, receipts, .. } => {
-                        Some(Entry::Cut(CutState { cut, sensors: states.into_values().collect(), receipts }))
+                        let (sensors, silences) = (states.into_values().collect(), Vec::new());
+                        Some(Entry::Cut(CutState { cut, sensors, silences, receipts }))
                     }
                     Line::Batch { .. } => unreachable!("the line was a cut three lines above"),
                 }
@@ -159,9 +166,5 @@ impl Journal {
         let first = Arc::clone(first);
         incomplete.for_each(|(_, since)| *since = now);
         Some(first)
-    }
-
-    fn numbered(&self) -> impl Iterator<Item = (u64, &Line)> {
-        (self.first..).zip(&self.lines)
     }
 }

@@ -31,7 +31,7 @@ impl SensorsState {
             }
         }
         let recent = self.taps.recent(sensor);
-        let (shard, restarts) = (self.context.shard.to_string(), slot.restarts);
+        let (shard, restarts) = (self.context.shard.to_string(), slot.restarts());
         match &slot.life {
             Life::Live { actor, .. } => {
                 let actor = actor.clone();
@@ -50,11 +50,14 @@ impl SensorsState {
         }
     }
 
-    pub(super) fn page(&self, offset: usize, limit: usize) -> SensorPage {
+    /// The sensors behind this id, or the first ones.
+    pub(super) fn page(&self, after: Option<&str>, limit: usize) -> SensorPage {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let page = self.ids.range::<str, _>((from, Bound::Unbounded)).take(limit);
         SensorPage {
             total: self.slots.len(),
             live: self.actors.len(),
-            sensors: self.ids.iter().skip(offset).take(limit).map(|id| self.summary(id)).collect(),
+            sensors: page.map(|id| self.summary(id)).collect(),
         }
     }
 

@@ -1,13 +1,15 @@
 //! The router's regular look around: hanging sensors are killed, idle ones retired, silent ones reported.
 
-use messages::{AlertsMsg, SensorId, SensorMsg, SensorsMsg};
+use messages::{SensorMsg, SensorsMsg};
 use ractor::ActorRef;
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::slot::Life;
 use super::{ABANDONED, SensorsActor, SensorsError, SensorsState};
-use crate::sensor::heartbeat_alert;
+
+/// Sensors that one scan retires.
+const IDLE_MAX: usize = 5_000;
 
 impl SensorsActor {
     pub(super) async fn on_scan(
@@ -23,8 +25,8 @@ impl SensorsActor {
             self.on_death(state, myself, actor.get_id(), ABANDONED.into()).await?;
         }
         self.retire_idle(state, now);
-        self.report_silent(state)?;
-        state.context.figures.set_sensors(state.slots.len(), state.actors.len());
+        state.report_silent();
+        state.context.figures.set_sensors(state.known, state.actors.len());
         state.myself.send_after(self.config.scan_interval, SensorsMsg::Scan);
         Ok(())
     }
@@ -44,15 +46,17 @@ impl SensorsActor {
             // Only who has had the same row in hand since the last look: the others wait for a processor.
             let Some(row) = slot.life.in_hand().filter(|_| in_flight.outcome(group).is_none()) else { continue };
             let seen = Some((actor.get_id(), row));
-            if std::mem::replace(&mut slot.looked_at, seen) != seen {
+            let actor = actor.clone();
+            let trouble = slot.trouble();
+            if std::mem::replace(&mut trouble.looked_at, seen) != seen {
                 continue;
             }
-            if slot.killed == Some(actor.get_id()) {
-                immortal.push(actor.clone());
+            if trouble.killed == Some(actor.get_id()) {
+                immortal.push(actor);
             } else {
                 warn!(shard = %state.context.shard, sensor = %members.sensor, "sensor hangs, killed");
                 actor.kill();
-                slot.killed = Some(actor.get_id());
+                trouble.killed = Some(actor.get_id());
             }
         }
         immortal
@@ -60,34 +64,17 @@ impl SensorsActor {
 
     /// Retires sensors that have been idle for long enough, and the longest idle beyond the limit of live ones.
     fn retire_idle(&self, state: &mut SensorsState, now: Instant) {
-        let mut idle: Vec<(Instant, SensorId)> = state.live().collect();
-        idle.sort();
-        let surplus = state.actors.len().saturating_sub(self.config.live_max);
         let asked_at = state.journal.next_number();
-        for (n, (last_touched, sensor)) in idle.into_iter().enumerate() {
-            if n >= surplus && now.duration_since(last_touched) < self.config.idle_timeout {
+        let surplus = (state.actors.len() - state.retiring).saturating_sub(state.share.max());
+        for _ in 0..surplus.min(IDLE_MAX) {
+            state.retire_oldest(None, asked_at);
+        }
+        // The rest of many that fell silent together has its turn at the next scan.
+        let until = now.checked_sub(self.config.idle_timeout);
+        for _ in 0..IDLE_MAX {
+            if until.is_none() || !state.retire_oldest(until, asked_at) {
                 break;
             }
-            state.retire(&sensor, asked_at);
         }
-    }
-
-    fn report_silent(&self, state: &mut SensorsState) -> Result<(), SensorsError> {
-        let (Some(timeout), Some(stream_ms)) = (state.context.schema.heartbeat, state.stream_ms) else {
-            return Ok(());
-        };
-        let timeout_ms = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
-        for (sensor, slot) in &mut state.slots {
-            let Some(last) = slot.last_arrival_ms else { continue };
-            let silent_ms = stream_ms.saturating_sub(last);
-            if slot.silent || silent_ms < timeout_ms {
-                continue;
-            }
-            slot.silent = true;
-            let alert = heartbeat_alert(sensor, &state.context.shard, None, last, silent_ms, timeout);
-            // No receipt: whoever owns the shard next finds the silence again by itself.
-            state.alerts.send(AlertsMsg::Send { alert, receipt: None, trace: None })?;
-        }
-        Ok(())
     }
 }

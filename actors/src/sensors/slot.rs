@@ -24,20 +24,40 @@ pub(super) struct Slot {
     /// Journal number of the last batch that was routed to it.
     pub(super) last_routed: u64,
     pub(super) last_touched: Instant,
-    pub(super) last_arrival_ms: Option<i64>,
+    /// When the last record with a row of it arrived.
+    pub(super) touched_ms: i64,
+    /// The last arrival in the base, and in the state as of the last cut.
+    pub(super) base_ms: i64,
+    pub(super) cut_ms: i64,
     /// Whether it waits for an actor.
     pub(super) parked: bool,
+    /// Whether it stands in the order of those that may give their actor back.
+    pub(super) queued: bool,
+    /// Whether it counts as known: it has been valid, or the open epoch has touched it.
+    pub(super) counted: bool,
+    /// Where its rows stand in the journal since its last report: line and group.
+    pub(super) routed: Vec<(u64, usize)>,
+    /// Whether its silence has been reported.
+    pub(super) silent: bool,
+    /// Whether it has come more than once.
+    pub(super) came_again: bool,
+    /// Whether it stands in the two orders of who may have become silent.
+    pub(super) watched_by_cut: bool,
+    pub(super) watched_by_touch: bool,
+    /// What went wrong with it. Hardly any sensor has this, and there are many.
+    trouble: Option<Box<Trouble>>,
+}
+
+/// What went wrong with a sensor.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
     /// The row that an actor had in hand when it was last looked at for being slow.
     pub(super) looked_at: Option<(ActorId, (u64, u32))>,
     /// The actor that was killed because it hung.
     pub(super) killed: Option<ActorId>,
     /// The actor that was killed on request: its death says nothing about its readings.
     pub(super) excused: Option<ActorId>,
-    /// Where its rows stand in the journal since its last report: line and group.
-    pub(super) routed: Vec<(u64, usize)>,
-    /// Whether its silence has been reported.
-    pub(super) silent: bool,
-    pub(super) restarts: u32,
+    restarts: u32,
     last_error: Option<String>,
     /// The row it last died on, and how often.
     crash: Option<(Option<(u64, u32)>, u32)>,
@@ -71,6 +91,7 @@ impl Life {
 
 impl Slot {
     pub(super) fn passive(hash_key: u128, base: Arc<[u8]>, last_arrival_ms: Option<i64>) -> Self {
+        let last_ms = last_arrival_ms.unwrap_or(i64::MIN);
         Self {
             life: Life::Passive,
             base,
@@ -78,48 +99,75 @@ impl Slot {
             hash_key,
             last_routed: 0,
             last_touched: Instant::now(),
-            last_arrival_ms,
+            touched_ms: last_ms,
+            base_ms: last_ms,
+            cut_ms: last_ms,
             parked: false,
-            looked_at: None,
-            killed: None,
-            excused: None,
+            queued: false,
+            counted: true,
             routed: Vec::new(),
             silent: false,
-            restarts: 0,
-            last_error: None,
-            crash: None,
+            came_again: last_arrival_ms.is_some(),
+            watched_by_cut: false,
+            watched_by_touch: false,
+            trouble: None,
         }
+    }
+
+    /// Whether it has ever had a valid reading, as of its last report: only then there is something to remember.
+    pub(super) fn has_been_valid(&self) -> bool {
+        !self.base.is_empty()
+    }
+
+    /// Restarts of its actor.
+    pub(super) fn restarts(&self) -> u32 {
+        self.trouble.as_ref().map_or(0, |trouble| trouble.restarts)
+    }
+
+    /// Where to note what goes wrong with it.
+    pub(super) fn trouble(&mut self) -> &mut Trouble {
+        self.trouble.get_or_insert_default()
     }
 
     pub(super) fn touch(&mut self, number: u64, group: usize, now: Instant, arrival_ms: i64) {
         self.routed.push((number, group));
+        self.came_again |= self.last_routed > 0;
         self.last_routed = number;
         self.last_touched = now;
-        self.last_arrival_ms = self.last_arrival_ms.max(Some(arrival_ms));
+        self.touched_ms = self.touched_ms.max(arrival_ms);
         self.silent = false;
     }
 
     /// Takes over a reported state, which contains everything before this journal number.
-    pub(super) fn report(&mut self, base: Arc<[u8]>, base_at: u64) {
+    pub(super) fn report(&mut self, base: Arc<[u8]>, base_at: u64, last_arrival_ms: Option<i64>) {
         self.base = base;
+        self.base_ms = last_arrival_ms.unwrap_or(i64::MIN);
         self.base_at = base_at;
         self.routed.retain(|(number, _)| *number >= base_at);
+        if self.routed.is_empty() {
+            // Most sensors sleep: room for some rows each would be most of what the shard holds.
+            self.routed = Vec::new();
+        }
         // Whatever it died of, it has got past it.
-        self.crash = None;
+        if let Some(trouble) = &mut self.trouble {
+            trouble.crash = None;
+        }
     }
 
     /// Notes a death that says nothing about the sensor's readings: it counts as none.
     pub(super) fn ended(&mut self, error: &str) -> u32 {
-        self.restarts += 1;
-        self.last_error = Some(error.chars().take(ERROR_CHARS_MAX).collect());
+        let trouble = self.trouble();
+        trouble.restarts += 1;
+        trouble.last_error = Some(error.chars().take(ERROR_CHARS_MAX).collect());
         0
     }
 
     /// Counts a death; answers how often the sensor died on this very row.
     pub(super) fn crashed(&mut self, row: Option<(u64, u32)>, error: &str) -> u32 {
         let _ = self.ended(error);
-        let before = self.crash.filter(|(at, _)| *at == row).map_or(0, |(_, n)| n);
-        self.crash = Some((row, before + 1));
+        let trouble = self.trouble();
+        let before = trouble.crash.filter(|(at, _)| *at == row).map_or(0, |(_, n)| n);
+        trouble.crash = Some((row, before + 1));
         before + 1
     }
 
@@ -135,7 +183,8 @@ impl Slot {
     pub(super) fn kill(&mut self) -> bool {
         let (Life::Live { actor, .. } | Life::Retiring { actor, .. }) = &self.life else { return false };
         actor.kill();
-        self.excused = Some(actor.get_id());
+        let id = actor.get_id();
+        self.trouble().excused = Some(id);
         true
     }
 
@@ -151,9 +200,9 @@ impl Slot {
         SensorSummary {
             sensor_id: sensor.to_string(),
             state,
-            restarts: self.restarts,
+            restarts: self.restarts(),
             queue: u32::from(self.last_routed >= forwarded && self.last_routed > 0),
-            last_error: self.last_error.clone(),
+            last_error: self.trouble.as_ref().and_then(|trouble| trouble.last_error.clone()),
         }
     }
 }

@@ -73,6 +73,8 @@ pub struct OpenEpoch {
     pub since_ms: Option<i64>,
     /// Bytes of its records.
     pub bytes: u64,
+    /// Readings in them, valid or not.
+    pub rows: u64,
     /// Partitions of the cleansed zone that it touches.
     pub partitions: usize,
 }
@@ -102,10 +104,11 @@ impl EpochLog {
     }
 
     /// Records were added to the open epoch.
-    pub(crate) fn grew(&self, bytes: u64, partitions: usize, now_ms: i64) {
+    pub(crate) fn grew(&self, bytes: u64, rows: u64, partitions: usize, now_ms: i64) {
         let open = &mut self.lock().0;
         open.since_ms.get_or_insert(now_ms);
         open.bytes += bytes;
+        open.rows += rows;
         open.partitions = partitions;
     }
 
@@ -225,9 +228,9 @@ mod tests {
     fn an_epoch_goes_step_by_step_and_only_the_last_are_kept() {
         let log = EpochLog::default();
         for epoch in 1..=EPOCHS_MAX as u64 + 5 {
-            log.grew(10, 2, 100);
-            log.grew(5, 3, 200);
-            assert_eq!(log.open(), OpenEpoch { since_ms: Some(100), bytes: 15, partitions: 3 });
+            log.grew(10, 4, 2, 100);
+            log.grew(5, 1, 3, 200);
+            assert_eq!(log.open(), OpenEpoch { since_ms: Some(100), bytes: 15, rows: 5, partitions: 3 });
             log.cut(epoch, CutReason::Age, 300);
             log.closed();
             log.uploaded(epoch, 400);

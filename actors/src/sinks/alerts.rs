@@ -1,11 +1,11 @@
-//! The alerts zone: every alert that a reading raised, one line of JSON each.
+//! The alerts zone: every alert that a reading raised, or a silence that the epoch has passed, one line of JSON each.
 //!
 //! **Owns** the lasting record of alerts; the lines are what the webhook and the topic receive.
-//! **Promises** each alert once, in the order of the records that raised them (ALERT).
+//! **Promises** each alert once, in the order of the records that raised them, silences last (ALERT).
 //! **Fails** as a whole.
 //! **Not here**: sending (`actors/src/alerts/`).
 
-use messages::{EncodedObject, Zone};
+use messages::{Alert, EncodedObject, Zone};
 
 use super::epoch::Job;
 use super::error::EncodeError;
@@ -13,9 +13,13 @@ use super::keys::Partition;
 use super::lines::Lines;
 use super::rows::{EpochRows, by_arrival_hour};
 
-pub(super) fn encode(job: &Job<'_>, rows: &EpochRows<'_>) -> Result<Vec<EncodedObject>, EncodeError> {
+pub(super) fn encode(
+    job: &Job<'_>,
+    rows: &EpochRows<'_>,
+    silences: &[Alert],
+) -> Result<Vec<EncodedObject>, EncodeError> {
     let mut objects = Vec::new();
-    for (hour, alerts) in by_arrival_hour(rows.alerts.iter().copied(), |alert| alert.arrival_ms) {
+    for (hour, alerts) in by_arrival_hour(rows.alerts.iter().copied().chain(silences), |alert| alert.arrival_ms) {
         let mut file = Lines::create(job, Zone::Alerts);
         for alert in alerts {
             let line = serde_json::to_vec(alert).map_err(|source| EncodeError::Json { zone: Zone::Alerts, source })?;

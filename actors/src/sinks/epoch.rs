@@ -79,17 +79,17 @@ pub fn encode_epoch(
     objects.extend(duplicates::encode(&job, &rows)?);
     objects.extend(dimensions::encode(&job, &rows)?);
     objects.extend(aggregates::encode(&job, &content.aggregates)?);
-    objects.extend(alerts::encode(&job, &rows)?);
+    objects.extend(alerts::encode(&job, &rows, &content.silences)?);
     objects.push(state::encode(&job, content)?);
     objects.sort_by(|a, b| a.planned.key.cmp(&b.planned.key));
 
-    let plan = plan(&job, &rows, &objects);
+    let plan = plan(&job, &rows, &objects, content.silences.len());
     assert_complete(&plan);
     let manifest = manifest(&job, &plan)?;
     Ok(EncodedEpoch { plan, objects, manifest })
 }
 
-fn plan(job: &Job<'_>, rows: &EpochRows<'_>, objects: &[EncodedObject]) -> EpochPlan {
+fn plan(job: &Job<'_>, rows: &EpochRows<'_>, objects: &[EncodedObject], silences: usize) -> EpochPlan {
     let mut reasons = BTreeMap::new();
     for refused in &rows.refused {
         *reasons.entry(refused.reason.as_str().to_owned()).or_insert(0) += 1;
@@ -105,7 +105,7 @@ fn plan(job: &Job<'_>, rows: &EpochRows<'_>, objects: &[EncodedObject]) -> Epoch
         quarantined: rows.refused.len() as u64,
         duplicates: rows.duplicates.len() as u64,
         reasons,
-        alerts: rows.alerts.len() as u64,
+        alerts: (rows.alerts.len() + silences) as u64,
         poisoned: rows.poisoned(),
         previous_state: job.context.previous_state.clone(),
         objects: objects.iter().map(|object| object.planned.clone()).collect(),

@@ -25,7 +25,7 @@ const CHUNK_BYTES: usize = 8 * 1024 * 1024;
 pub(super) fn encode(job: &Job<'_>, rows: &EpochRows<'_>) -> Result<Vec<EncodedObject>, EncodeError> {
     let layout = super::columns::quarantine();
     let mut objects = Vec::new();
-    for (hour, refused) in by_arrival_hour(rows.refused.iter().copied(), |row| row.record.arrival_ms) {
+    for (hour, refused) in by_arrival_hour(&rows.refused, |row| row.record.arrival_ms) {
         let mut table = Table::create(job, Zone::Quarantine, &layout, 0)?;
         let mut rest = refused.as_slice();
         while !rest.is_empty() {
@@ -39,7 +39,7 @@ pub(super) fn encode(job: &Job<'_>, rows: &EpochRows<'_>) -> Result<Vec<EncodedO
 }
 
 /// How many rows make up the next chunk; at least one.
-fn chunk_rows(rows: &[Refused<'_>]) -> usize {
+fn chunk_rows(rows: &[&Refused<'_>]) -> usize {
     let mut bytes = 0;
     let within = rows.iter().take(CHUNK_ROWS).take_while(|row| {
         bytes += row.span.len();
@@ -48,7 +48,7 @@ fn chunk_rows(rows: &[Refused<'_>]) -> usize {
     within.count().max(1)
 }
 
-fn columns(job: &Job<'_>, chunk: &[Refused<'_>]) -> Vec<ArrayRef> {
+fn columns(job: &Job<'_>, chunk: &[&Refused<'_>]) -> Vec<ArrayRef> {
     let mut columns = origin(&job.context.shard, chunk.iter().map(|row| (row.record, row.sub_sequence))).to_vec();
     columns.push(texts(chunk.iter().map(|row| &*row.record.partition_key)));
     columns.push(texts(chunk.iter().map(|row| row.reason.as_str())));

@@ -100,6 +100,7 @@ impl<'a> EpochRows<'a> {
     /// If a group has no outcome, or not one verdict (or late flag) per row.
     pub(super) fn sort_out(batches: &'a [Assessed], partition_by: PartitionBy) -> Self {
         let mut rows = Self::default();
+        rows.refused.reserve_exact(batches.iter().map(|assessed| assessed.in_flight.batch.rejects.len()).sum());
         for (index, assessed) in batches.iter().enumerate() {
             let batch = &assessed.in_flight.batch;
             assert_eq!(assessed.late.len(), batch.rows.len(), "every row is late or not");
@@ -201,7 +202,10 @@ impl<'a> EpochRows<'a> {
 
     fn order(&mut self) {
         self.duplicates.sort_unstable_by_key(|r| (r.batch_index, r.row));
-        self.refused.sort_by_key(|r| (r.place, r.sub_sequence));
+        // What does not decode comes in order; to sort it again would hold half of it twice.
+        if !self.refused.is_sorted_by_key(|r| (r.place, r.sub_sequence)) {
+            self.refused.sort_by_key(|r| (r.place, r.sub_sequence));
+        }
         self.changes.sort_by_key(|r| (r.batch_index, r.change.row));
         // Stable, and sensors were visited in the order of their ids: alerts of one record stand by sensor, as raised.
         self.alerts.sort_by_cached_key(|alert| {

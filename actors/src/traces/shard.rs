@@ -284,6 +284,7 @@ fn reason_name(reason: CutReason) -> &'static str {
         CutReason::Age => "age",
         CutReason::Bytes => "bytes",
         CutReason::Partitions => "partitions",
+        CutReason::Rows => "rows",
         CutReason::ShardEnd => "shard_end",
         CutReason::Shutdown => "shutdown",
     }

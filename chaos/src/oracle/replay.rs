@@ -69,7 +69,10 @@ pub fn reference_states(
     stored.sort_unstable();
     let mut replay = Replay::new(&shards, schema, limits);
     replay.run(&stored, records, &Excused::new(), &mut |_| {});
-    let states = replay.sensors.iter().filter(|(sensor, _)| !replay.unordered.contains(*sensor));
+    let known = |(sensor, (core, _)): &(&SensorId, &(SensorCore, u32))| {
+        core.has_been_valid() && !replay.unordered.contains(*sensor)
+    };
+    let states = replay.sensors.iter().filter(known);
     states.map(|(sensor, (core, _))| (sensor.to_string(), core.encode().to_vec())).collect()
 }
 

@@ -39,6 +39,8 @@ pub(super) fn check(lake: &Lake<'_>, findings: &mut Findings) {
         }
         findings.verdict.states += 1;
         match states.get(sensor) {
+            // Who has never had a valid reading is forgotten with its epoch.
+            None if !core.has_been_valid() => {}
             None => findings.add(ID, || format!("{sensor} has no state")),
             Some((_, found)) if **found != *core.encode() => {
                 findings.add(ID, || format!("the state of {sensor} is not that of its replay"));

@@ -186,6 +186,7 @@ impl Builder {
             states: own.chain(windows.states).collect(),
             aggregates: windows.aggregates,
             watermark_us: windows.watermark_us,
+            silences: Vec::new(),
             receipts: Receipts::default(),
         };
         if let Some(tamper) = self.tamper {

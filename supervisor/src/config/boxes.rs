@@ -33,7 +33,7 @@ pub(super) fn shard(reading: &mut Reading<'_>) -> ShardConfig {
     let committer = committer(&mut reading.section("epoch"));
     let decode = decode(&mut reading.section("decode"));
     ShardConfig {
-        reader: reader(&mut reading.section("reader"), decode, committer.partitions_max),
+        reader: reader(&mut reading.section("reader"), decode, &committer),
         sensors: sensors(&mut reading.section("sensors")),
         aggregator: aggregator(&mut reading.section("aggregator")),
         sinks: sinks(&mut reading.section("sinks")),
@@ -73,11 +73,12 @@ pub(super) fn leases(s: &mut Section<'_>, skip_trimmed: bool) -> (LeasesConfig, 
     (config, s.duration("handover_timeout", millis(500)..=HOUR))
 }
 
-fn reader(s: &mut Section<'_>, decode: DecodeLimits, partitions_max: usize) -> ReaderConfig {
+fn reader(s: &mut Section<'_>, decode: DecodeLimits, epoch: &CommitterConfig) -> ReaderConfig {
     ReaderConfig {
         poll_interval: s.duration("poll_interval", millis(5)..=seconds(60)),
         records_max: s.count("records_max", 1..=10_000),
-        partitions_max,
+        partitions_max: epoch.partitions_max,
+        rows_max: epoch.rows_max,
         decode,
         backoff_max: s.duration("backoff_max", millis(10)..=seconds(300)),
         failures_max: s.count("failures_max", 1..=10_000),
@@ -122,6 +123,7 @@ fn committer(s: &mut Section<'_>) -> CommitterConfig {
         age_max: s.duration("age_max", millis(50)..=HOUR),
         bytes_max: s.bytes("bytes_max", 64 * KIB..=GIB),
         partitions_max: s.count("partitions_max", 1..=10_000),
+        rows_max: s.count("rows_max", 1_000..=100_000_000),
         full_state_every: s.count("full_state_every", 1..=10_000),
     }
 }

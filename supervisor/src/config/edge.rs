@@ -26,8 +26,23 @@ pub(super) fn worker_id(s: &mut Section<'_>, host_name: Option<&str>) -> String 
     s.text("id", |id| if id.is_empty() { Ok(()) } else { names::worker(id) })
 }
 
+/// What the process may use; none if nobody knows.
+pub(super) fn memory_limit(s: &mut Section<'_>, found: Option<(u64, &'static str)>) -> Option<u64> {
+    match found {
+        Some((bytes, from)) if s.is_unset("memory_limit") => {
+            s.derive("memory_limit", i64::try_from(bytes).unwrap_or(i64::MAX), from);
+        }
+        None if s.is_unset("memory_limit") => return None,
+        _ => {}
+    }
+    Some(s.read("memory_limit", |found| match found.value.as_str() {
+        Some("") => Ok(u64::MAX),
+        _ => found.bytes(MIB..=u64::MAX >> 1, "512MiB"),
+    }))
+}
+
 pub(super) fn memory_budget(s: &mut Section<'_>) -> u64 {
-    // One full answer of the stream is 10 MiB, and is held three times.
+    // One full answer of the stream is 10 MiB, and is held more than once.
     s.bytes("memory_budget", 32 * MIB..=1024 * GIB)
 }
 

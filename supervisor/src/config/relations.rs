@@ -5,13 +5,16 @@
 
 use std::time::Duration;
 
+use actors::budget::EVENT_BYTES_MIN;
+
 use super::Config;
 use super::layers::{Source, Values};
 use super::problems::Problems;
 use super::section::seconds;
 use super::units::show_bytes;
+use crate::memory::{BASE_BYTES, KNOWN_SENSOR_BYTES, LIVE_SENSOR_BYTES};
 
-/// A record is held about this often at once: as it came, as columns, as encoded objects. The budget counts so too.
+/// A record of the usual size is held about this often at once: as it came, as columns, as encoded objects.
 const HELD_TIMES: u64 = 3;
 /// The service allows 5 reads of a shard per second.
 const POLL_INTERVAL_MIN: Duration = Duration::from_millis(200);
@@ -64,6 +67,16 @@ fn memory(config: &Config, relations: &mut Relations<'_>) {
                  or reading stops before an epoch is full"
         )
     });
+    let rows = config.worker.shard.committer.rows_max;
+    relations.must(rows.saturating_mul(EVENT_BYTES_MIN) <= budget, &["epoch.rows_max", "worker.memory_budget"], || {
+        format!(
+            "epoch.rows_max ({rows}) readings take {EVENT_BYTES_MIN} bytes each at least, more than \
+                 worker.memory_budget ({}): at most {} fit",
+            show_bytes(budget),
+            budget / EVENT_BYTES_MIN
+        )
+    });
+    whole(config, relations);
     let record = config.worker.shard.reader.decode.record_bytes_max as u64;
     relations.must(record <= epoch, &["decode.record_bytes_max", "epoch.bytes_max"], || {
         format!(
@@ -72,6 +85,65 @@ fn memory(config: &Config, relations: &mut Relations<'_>) {
             show_bytes(epoch)
         )
     });
+}
+
+/// What the process needs whatever comes, beside the sensors that it knows.
+fn buffers(config: &Config) -> u64 {
+    let live = config.worker.shard.sensors.live_max as u64;
+    BASE_BYTES + config.worker.memory_budget + live * LIVE_SENSOR_BYTES
+}
+
+fn whole(config: &Config, relations: &mut Relations<'_>) {
+    let Some(limit) = config.worker.memory_limit else { return };
+    let (live, budget) = (config.worker.shard.sensors.live_max, config.worker.memory_budget);
+    let keys = ["sensors.live_max", "worker.memory_budget", "worker.memory_limit"];
+    relations.must(buffers(config) <= limit, &keys, || {
+        let left = limit.saturating_sub(BASE_BYTES + budget) / LIVE_SENSOR_BYTES;
+        let fits = match left {
+            0 => format!("not even the budget fits: {} are left for it", show_mib(limit.saturating_sub(BASE_BYTES))),
+            n => format!("{n} sensors fit"),
+        };
+        format!(
+            "sensors.live_max ({live}) sensors of {} each, beside worker.memory_budget ({}) and {} for the process, \
+                 need {} of the {} that it may use (worker.memory_limit): {fits}",
+            show_bytes(LIVE_SENSOR_BYTES),
+            show_bytes(budget),
+            show_bytes(BASE_BYTES),
+            show_mib(buffers(config)),
+            show_mib(limit),
+        )
+    });
+}
+
+fn show_mib(bytes: u64) -> String {
+    format!("{}MiB", bytes >> 20)
+}
+
+/// What is sound, and may still not do.
+pub(super) fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let known = config.worker.shard.sensors.known_max as u64;
+    if let Some(left) = config.worker.memory_limit.map(|limit| limit.saturating_sub(buffers(config)))
+        && known.saturating_mul(KNOWN_SENSOR_BYTES) > left
+    {
+        warnings.push(format!(
+            "sensors.known_max ({known} for each shard) is more than the memory holds: beside worker.memory_budget and \
+             sensors.live_max, {} are left (worker.memory_limit), about {} known sensors for all shards of this worker",
+            show_mib(left),
+            left / KNOWN_SENSOR_BYTES
+        ));
+    }
+    let (schema, partitions_max) = (config.schema(), config.worker.shard.committer.partitions_max);
+    let spanned = schema.time.partitions(schema.partition_by);
+    if spanned.is_none_or(|spanned| spanned > partitions_max as u64) {
+        let spanned = spanned.map_or("without an end".to_owned(), |n| format!("{n} partitions wide"));
+        warnings.push(format!(
+            "the times that schema {:?} believes are {spanned}, epoch.partitions_max is {partitions_max}: few records with \
+             many times end an epoch, and a device can hold its shard up with them. Set past_max in [time]",
+            schema.name
+        ));
+    }
+    warnings
 }
 
 fn times(config: &Config, relations: &mut Relations<'_>) {

@@ -55,6 +55,22 @@ pub(super) struct Found<'a> {
 }
 
 impl Found<'_> {
+    /// A size within these bounds.
+    pub(super) fn bytes<N: TryFrom<u64>>(&self, bounds: RangeInclusive<u64>, such_as: &str) -> Result<N, String> {
+        let bytes = match self.value {
+            Value::Integer(n) => u64::try_from(*n).ok(),
+            Value::String(text) => bytes_of(text),
+            _ => None,
+        };
+        match bytes.filter(|n| bounds.contains(n)).and_then(|n| N::try_from(n).ok()) {
+            Some(bytes) => Ok(bytes),
+            None => {
+                let (least, most) = (show_bytes(*bounds.start()), show_bytes(*bounds.end()));
+                self.wrong(&format!("a size from {least} to {most}, such as \"{such_as}\""))
+            }
+        }
+    }
+
     /// The problem of a value that is not `expected`.
     pub(super) fn wrong<T>(&self, expected: &str) -> Result<T, String> {
         if self.secret {
@@ -174,20 +190,7 @@ impl Section<'_> {
     }
 
     pub(super) fn bytes<N: TryFrom<u64>>(&mut self, key: &str, bounds: RangeInclusive<u64>) -> N {
-        self.read(key, |found| {
-            let bytes = match found.value {
-                Value::Integer(n) => u64::try_from(*n).ok(),
-                Value::String(text) => bytes_of(text),
-                _ => None,
-            };
-            match bytes.filter(|n| bounds.contains(n)).and_then(|n| N::try_from(n).ok()) {
-                Some(bytes) => Ok(bytes),
-                None => {
-                    let (least, most) = (show_bytes(*bounds.start()), show_bytes(*bounds.end()));
-                    found.wrong(&format!("a size from {least} to {most}, such as \"32MiB\""))
-                }
-            }
-        })
+        self.read(key, |found| found.bytes(bounds.clone(), "32MiB"))
     }
 
     pub(super) fn duration(&mut self, key: &str, bounds: RangeInclusive<Duration>) -> Duration {

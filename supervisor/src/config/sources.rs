@@ -20,6 +20,8 @@ pub struct Sources {
     pub(super) environment: Vec<(String, String)>,
     pub(super) flags: Vec<Setting>,
     pub(super) host_name: Option<String>,
+    /// What the process may use, and who says so.
+    pub(super) memory: Option<(u64, &'static str)>,
     fault_plan: Option<String>,
 }
 
@@ -61,7 +63,7 @@ impl Sources {
             let ours = name.starts_with("MANGROVE_") || name.starts_with("OTEL_");
             ours.then(|| (name, value.to_string_lossy().into_owned()))
         });
-        Self { file, host_name: host_name(), ..Self::default() }.environment(variables)
+        Self { file, host_name: host_name(), memory: crate::memory::limit(), ..Self::default() }.environment(variables)
     }
 
     /// Sets the environment.
@@ -91,6 +93,13 @@ impl Sources {
             problems.add_at("MANGROVE_FAULTS", "", error.to_string());
             Faults::none()
         })
+    }
+
+    /// Sets how much memory the process may use.
+    #[must_use]
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = Some((bytes, "a test"));
+        self
     }
 
     /// Sets the host name, from which the worker's id is taken.

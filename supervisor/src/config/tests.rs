@@ -65,6 +65,7 @@ fn every_shipped_default_is_sound_and_only_names_are_missing() {
     assert_eq!((worker.worker_id.as_str(), config.leases_table.as_str()), ("host-1", "mangrove-events"));
     assert_eq!(worker.shard.committer.age_max, Duration::from_secs(10));
     assert_eq!(worker.shard.committer.partitions_max, worker.shard.reader.partitions_max);
+    assert_eq!(worker.shard.committer.rows_max, worker.shard.reader.rows_max);
     assert_eq!((worker.memory_budget, worker.event_ids_max), (128 << 20, 32));
     assert_eq!((config.threads, config.aws.region, config.aws.endpoint_url), (None, None, None));
 }
@@ -368,4 +369,35 @@ fn traces_are_off_until_somebody_takes_them() {
     let world = World::complete("traces.endpoint = \"http://127.0.0.1:4318\"").environment(&headers);
     world.has_problem(&["OTEL_EXPORTER_OTLP_HEADERS: must be", "percent-encoded"]);
     assert!(!world.problems().concat().contains("hunter2"));
+}
+
+/// BOUNDED: limits that do not fit each other, or the memory that there is, are found before anything is read.
+#[test]
+fn limits_are_held_against_the_memory_that_there_is() {
+    let with = |more: &str, memory: u64| {
+        let mut world = World::complete(more);
+        world.sources = world.sources.memory(memory);
+        world
+    };
+    // The chart's default.
+    let config = with("", 768 << 20).load().config;
+    assert_eq!(config.worker().memory_limit, Some(768 << 20));
+    assert!(config.warnings.iter().any(|line| line.contains("sensors.known_max")), "{:?}", config.warnings);
+    assert!(with("", 16 << 30).load().config.warnings.is_empty());
+    with("sensors.live_max = 100000\n", 768 << 20).has_problem(&["sensors.live_max", "100000", "34816 sensors fit"]);
+    with("worker.memory_limit = \"200MiB\"\n", 16 << 30).has_problem(&["worker.memory_limit", "104MiB are left"]);
+    with("epoch.rows_max = 5000000\n", 16 << 30).has_problem(&["epoch.rows_max", "at most"]);
+    // Nobody knows: nobody complains.
+    assert_eq!(World::complete("").load().config.worker().memory_limit, None);
+}
+
+#[test]
+fn a_schema_that_believes_any_time_is_warned_of() {
+    let world = World::new("stream.name = \"events\"\nbucket.name = \"lake\"\nschema.file = \"own.toml\"\n");
+    let own = "name = \"own\"\n[sensor_id]\npath = \"id\"\n[time]\npath = \"ts\"\nformat = \"rfc3339\"\nfuture_max = \"5m\"\n\
+               [[fields]]\nname = \"heat\"\ntype = \"float\"\n";
+    world.file("own.toml", own);
+    assert!(world.load().config.warnings.iter().any(|line| line.contains("past_max")));
+    world.file("own.toml", &own.replace("future_max", "past_max = \"7d\"\nfuture_max"));
+    assert!(world.load().config.warnings.is_empty());
 }

@@ -86,6 +86,7 @@ pub(super) fn diagnosis(evidence: &Evidence<'_>) -> Diagnosis {
     evidence.of_workers(&mut findings);
     evidence.of_alerts(&mut findings);
     evidence.of_quarantine(&mut findings);
+    evidence.of_limits(&mut findings);
     evidence.of_warehouse(&mut findings);
     // The worst first, and of the equally bad the oldest: what came first is more likely the cause.
     findings.sort_by_key(|finding| (std::cmp::Reverse(finding.level), finding.since_ms));
@@ -190,6 +191,44 @@ impl Evidence<'_> {
             let what = format!("{:.0} % of the last readings are in quarantine.", share * 100.0);
             let (since_ms, runbook) = (self.since("MangroveQuarantineRate"), "MangroveQuarantineRate");
             findings.push(Finding { level: Level::Warning, what, since_ms, view: "shards", at: None, runbook });
+        }
+    }
+
+    /// What the configuration allows, and the data has used up.
+    fn of_limits(&self, findings: &mut Vec<Finding>) {
+        let mut add = |what: String, at: Option<String>, since_ms, (view, runbook)| {
+            findings.push(Finding { level: Level::Warning, what, since_ms, view, at, runbook });
+        };
+        if let Some((used, limit)) = self.look.memory.filter(|(used, limit)| used / 9 > limit / 10) {
+            let known: u64 = self.look.owned.iter().map(|owned| owned.sensors).sum();
+            let (used, limit) = (words::bytes(used), words::bytes(limit));
+            let known = words::count(known as usize, "sensor");
+            let what =
+                format!("The process uses {used} of the {limit} that it may (worker.memory_limit), and knows {known}.");
+            add(what, None, self.since("memory"), ("tree", "MangroveBudgetExhausted"));
+        }
+        let refusing = |ms: Option<i64>| ms.filter(|at_ms| self.look.at_ms - at_ms < RESTART_MS);
+        for owned in self.look.owned.iter().filter(|owned| refusing(owned.refused_ms).is_some()).take(SAME_MAX) {
+            let (shard, known) = (owned.shard.short().to_owned(), words::count(owned.sensors as usize, "sensor"));
+            let what =
+                format!("Shard {shard} knows {known}, as many as it may (sensors.known_max): new ones are refused.");
+            let since_ms = self.since(&format!("known {shard}"));
+            add(what, Some(shard), since_ms, ("shards", "MangroveQuarantineRate"));
+        }
+        for owned in &self.look.owned {
+            let by_partitions = |line: &actors::shard::EpochLine| line.reason == messages::CutReason::Partitions;
+            let last: Vec<_> = owned.epochs.iter().take(3).collect();
+            if last.len() < 3 || !last.iter().all(|line| by_partitions(line)) {
+                continue;
+            }
+            let shard = owned.shard.short().to_owned();
+            let what = format!(
+                "Epochs of shard {shard} end because their readings fall into {} partitions (epoch.partitions_max), \
+                 not because they are old enough: some device sends very many different times.",
+                self.look.limits.partitions_max
+            );
+            let since_ms = self.since(&format!("partitions {shard}"));
+            add(what, Some(shard), since_ms, ("shards", "MangroveShardLagging"));
         }
     }
 

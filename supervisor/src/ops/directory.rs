@@ -11,12 +11,12 @@ pub trait SensorDirectory: Send + Sync + 'static {
     /// The live state of one sensor; none if no owned shard knows it.
     fn find(&self, id: SensorId) -> BoxFuture<'_, Result<Option<SensorView>, Unanswered>>;
 
-    /// One page of a shard's sensors, ordered by id; none if this worker does not own the shard. `shard` is the short
-    /// id, as in the path `shards/<shard>` of the tree.
+    /// One page of a shard's sensors, ordered by id, behind the id `after`; none if this worker does not own the shard.
+    /// `shard` is the short id, as in the path `shards/<shard>` of the tree.
     fn page<'a>(
         &'a self,
         shard: &'a str,
-        offset: usize,
+        after: Option<&'a str>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Option<SensorPage>, Unanswered>>;
 

@@ -49,7 +49,9 @@ impl Asks {
 #[derive(Debug, Deserialize)]
 pub(super) struct PageQuery {
     pub(super) shard: Option<String>,
-    offset: Option<usize>,
+    after: Option<String>,
+    /// What pages were numbered by once. To skip sensors is to walk over them, on the path of data.
+    offset: Option<u64>,
     limit: Option<usize>,
 }
 
@@ -58,8 +60,11 @@ pub(super) struct PageQuery {
 pub(super) struct PageReply {
     worker: String,
     shard: String,
-    offset: usize,
+    /// The id before the page; none for the first page.
+    after: Option<String>,
     limit: usize,
+    /// What to ask for next; none if this page is the last.
+    next: Option<String>,
     #[serde(flatten)]
     page: messages::SensorPage,
 }
@@ -119,11 +124,20 @@ pub(super) async fn search(
 
 pub(super) async fn page(state: &OpsState, shard: &str, query: &PageQuery) -> Result<PageReply, Refusal> {
     let shard = ShardId::new(shard).short().to_owned();
-    let offset = query.offset.unwrap_or(0);
     let limit = query.limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
+    if query.offset.is_some_and(|offset| offset > 0) {
+        return Err(bad_request(
+            "pages have no offset",
+            "after=<the last id of the page before>, as the reply's `next`",
+        ));
+    }
     state.memory.asks.take()?;
-    match state.sensors.page(&shard, offset, limit).await? {
-        Some(page) => Ok(PageReply { worker: state.worker_id.clone(), shard, offset, limit, page }),
+    match state.sensors.page(&shard, query.after.as_deref(), limit).await? {
+        Some(page) => {
+            let last = page.sensors.last().filter(|_| page.sensors.len() == limit);
+            let (next, after) = (last.map(|sensor| sensor.sensor_id.clone()), query.after.clone());
+            Ok(PageReply { worker: state.worker_id.clone(), shard, after, limit, next, page })
+        }
         None => Err(unknown_shard(state).await),
     }
 }
@@ -131,7 +145,7 @@ pub(super) async fn page(state: &OpsState, shard: &str, query: &PageQuery) -> Re
 pub(super) fn query(query: Result<Query<PageQuery>, QueryRejection>) -> Result<PageQuery, Refusal> {
     match query {
         Ok(Query(query)) => Ok(query),
-        Err(error) => Err(bad_request(error.body_text(), "shard is a text, offset and limit are whole numbers")),
+        Err(error) => Err(bad_request(error.body_text(), "shard and after are texts, limit is a whole number")),
     }
 }
 

@@ -106,6 +106,7 @@ pub(super) struct OpenLine {
     age_max_ms: u64,
     bytes_max: u64,
     partitions_max: usize,
+    rows_max: u64,
 }
 
 /// Why a shard is in its state.
@@ -196,6 +197,7 @@ fn line(
             age_max_ms: limits.age_max.as_millis() as u64,
             bytes_max: limits.bytes_max,
             partitions_max: limits.partitions_max,
+            rows_max: limits.rows_max,
         }),
         epoch: owned.map_or(0, |owned| owned.epoch).max(seen.map_or(0, |seen| seen.epoch.0)),
         step: owned.and_then(|owned| owned.epochs.first()).map(|epoch| epoch.step),

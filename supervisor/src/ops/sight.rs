@@ -44,6 +44,8 @@ pub struct Look {
     pub loader: Option<LoaderLook>,
     /// When epochs end.
     pub limits: EpochLimits,
+    /// Bytes of memory that the process uses, and how many it may; none if nobody knows.
+    pub memory: Option<(u64, u64)>,
 }
 
 /// When an epoch ends.
@@ -55,6 +57,8 @@ pub struct EpochLimits {
     pub bytes_max: u64,
     /// It touches this many partitions.
     pub partitions_max: usize,
+    /// It holds this many readings.
+    pub rows_max: u64,
 }
 
 /// A shard that this worker works on.
@@ -88,6 +92,8 @@ pub struct OwnedLook {
     pub open: OpenEpoch,
     /// The last epochs, newest first.
     pub epochs: Vec<EpochLine>,
+    /// When a sensor was last refused because as many are known as may be, milliseconds since 1970.
+    pub refused_ms: Option<i64>,
     /// The last failures of single sensors, newest first.
     pub falls: Vec<SensorFall>,
 }

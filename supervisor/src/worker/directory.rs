@@ -41,12 +41,15 @@ impl SensorDirectory for Directory {
     fn page<'a>(
         &'a self,
         shard: &'a str,
-        offset: usize,
+        after: Option<&'a str>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Option<SensorPage>, Unanswered>> {
         Box::pin(async move {
             match self.0.all().iter().find(|owned| owned.context.shard.short() == shard) {
-                Some(shard) => ask(shard, |reply| SensorsMsg::Page { offset, limit, reply }).await.map(Some),
+                Some(shard) => {
+                    let after = after.map(str::to_owned);
+                    ask(shard, |reply| SensorsMsg::Page { after, limit, reply }).await.map(Some)
+                }
                 None => Ok(None),
             }
         })

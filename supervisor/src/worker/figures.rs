@@ -21,12 +21,13 @@ impl Worker {
     /// What a scrape asks this worker for.
     pub fn scraped(&self) -> Scraped {
         let (owned, leases, budget) = (self.owned.clone(), self.leases.clone(), self.budget.clone());
-        let (tree, clock) = (self.tree.clone(), self.clock.clone());
+        let (tree, clock, limit) = (self.tree.clone(), self.clock.clone(), self.sight.memory_limit);
         Arc::new(move |scrape| {
             boxes(scrape, &tree);
             shards(scrape, &owned.all(), clock.now_ms());
             scrape.value(&BUDGET, budget.taken() as f64);
             scrape.value(&BUDGET_LIMIT, budget.bytes_max() as f64);
+            scrape.samples(&MEMORY_LIMIT, limit.map(|bytes| ([], bytes as f64)));
             scrape.value(&SHARDS_UNOWNED, leases.unowned() as f64);
             scrape.samples(&HEARTBEAT_AGE, leases.heartbeat_age().map(|age| ([], age.as_secs_f64())));
             let mut troubles = BTreeMap::from(Trouble::KINDS.map(|kind| (kind, 0.0)));
@@ -78,6 +79,7 @@ fn shards(scrape: &mut Scrape, owned: &[Shard], now_ms: i64) {
     gauge(&READER_BEHIND, &|figures| (figures.read_at_ms() > 0).then(|| figures.millis_behind() as f64 / 1000.0));
     gauge(&SENSORS_KNOWN, &|figures| Some(figures.sensors().0 as f64));
     gauge(&SENSORS_LIVE, &|figures| Some(figures.sensors().1 as f64));
+    gauge(&SILENCES, &|figures| Some(figures.silences() as f64));
     gauge(&WINDOWS, &|figures| Some(figures.windows() as f64));
 }
 

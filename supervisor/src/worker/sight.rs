@@ -24,6 +24,7 @@ pub(super) struct WorkerSight {
     pub(super) loader: Option<Arc<LoaderFigures>>,
     pub(super) clock: Clock,
     pub(super) limits: EpochLimits,
+    pub(super) memory_limit: Option<u64>,
 }
 
 impl Sight for WorkerSight {
@@ -40,6 +41,7 @@ impl Sight for WorkerSight {
             alert_latency_ms: [0.5, 0.99].map(|share| self.alert_figures.quantile_ms(share)),
             loader: self.loader.as_ref().map(|loader| loader.look()),
             limits: self.limits,
+            memory: crate::memory::used().zip(self.memory_limit),
         }
     }
 }
@@ -63,6 +65,7 @@ fn owned(shard: &Shard) -> OwnedLook {
         holds: figures.holds(),
         open: figures.epochs().open(),
         epochs: figures.epochs().lines(),
+        refused_ms: figures.sensor_refused_ms(),
         falls: figures.sensor_falls(),
     }
 }

@@ -112,6 +112,24 @@ fn rows_are_grouped_by_sensor_in_stream_order() {
     assert_eq!(batch.group_rows(1), [1]);
 }
 
+/// BOUNDED: what cannot become valid is no partition, whatever time stands in it.
+#[test]
+fn only_times_that_can_be_valid_are_partitions() {
+    let decoder = decoder();
+    let mut builder = decoder.batch();
+    for time in ["1000-01-01T00:00:00Z", "2026-01-01T00:30:00Z", "2025-12-31T23:30:00Z", "9999-01-01T00:00:00Z"] {
+        builder.push(RawRecord {
+            sequence: SequenceNumber::parse("1").unwrap(),
+            // 2026-01-01T01:00:00Z.
+            arrival_ms: 1_767_229_200_000,
+            partition_key: "k".into(),
+            data: format!(r#"{{"sensor_id":"a","ts":"{time}"}}"#).into_bytes().into(),
+        });
+    }
+    assert_eq!(builder.take_partitions().len(), 2);
+    assert_eq!(builder.readings(), 4);
+}
+
 proptest::proptest! {
     #[test]
     fn any_bytes_end_as_rows_or_rejects_and_never_panic(data in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {

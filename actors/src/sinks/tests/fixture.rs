@@ -96,6 +96,7 @@ pub(super) fn content() -> EpochContent {
         states: Vec::new(),
         aggregates: Vec::new(),
         watermark_us: NOW_MS * 1000,
+        silences: Vec::new(),
         receipts: Default::default(),
     }
 }

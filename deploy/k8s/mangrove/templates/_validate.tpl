@@ -30,9 +30,11 @@
 {{- $problems = append $problems (printf "terminationGracePeriodSeconds is %d: a drain of %s after %d s of preStop, and 5 s to end, need %d. Workers would be killed before they release their leases" $grace .Values.config.worker.drain_timeout (.Values.preStopSeconds | int) $graceMin) -}}
 {{- end -}}
 {{- $memory := include "mangrove.mib" .Values.resources.limits.memory | int -}}
-{{- $needed := add (include "mangrove.mib" .Values.config.worker.memory_budget | int) 256 -}}
+{{- /* As the binary checks it: the budget, the process, and 16 KiB for each live sensor. */ -}}
+{{- $live := dig "sensors" "live_max" 20000 .Values.config | int -}}
+{{- $needed := add (include "mangrove.mib" .Values.config.worker.memory_budget | int) 97 (div (mul $live 16) 1024) -}}
 {{- if lt $memory ($needed | int) -}}
-{{- $problems = append $problems (printf "resources.limits.memory is %d MiB: a budget of %s needs at least %d MiB" $memory .Values.config.worker.memory_budget $needed) -}}
+{{- $problems = append $problems (printf "resources.limits.memory is %d MiB: a budget of %s and %d live sensors (config.sensors.live_max) needs at least %d MiB" $memory .Values.config.worker.memory_budget $live $needed) -}}
 {{- end -}}
 {{- $workers := ternary .Values.autoscaling.minReplicas .Values.replicas (or .Values.autoscaling.hpa.enabled .Values.autoscaling.keda.enabled) | int -}}
 {{- if and .Values.podDisruptionBudget.enabled (gt $workers 0) (gt (.Values.podDisruptionBudget.maxUnavailable | int) $workers) -}}

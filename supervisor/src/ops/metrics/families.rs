@@ -123,6 +123,12 @@ pub mod family {
     /// Live sensors.
     pub const SENSORS_LIVE: Family =
         Family::gauge("mangrove_sensors_live", &["shard"], "sensors of the shard that have an actor");
+    /// Silent sensors that are not reported.
+    pub const SILENCES: Family = Family::gauge(
+        "mangrove_silences_waiting",
+        &["shard"],
+        "silent sensors that the alerts box had no room for yet: they are reported as it has",
+    );
     /// Open windows.
     pub const WINDOWS: Family =
         Family::gauge("mangrove_aggregator_windows", &["shard"], "windows that were open at the last cut");
@@ -131,6 +137,12 @@ pub mod family {
     /// The budget.
     pub const BUDGET_LIMIT: Family =
         Family::gauge("mangrove_budget_limit_bytes", &[], "the worker's byte budget (worker.memory_budget)");
+    /// The memory.
+    pub const MEMORY_LIMIT: Family = Family::gauge(
+        "mangrove_memory_limit_bytes",
+        &[],
+        "bytes of memory that the process may use (worker.memory_limit, or what the system says)",
+    );
     /// Boxes.
     pub const ACTORS: Family = Family::gauge("mangrove_actors", &["kind", "state"], "boxes, by kind and state");
     /// Queues.
@@ -160,9 +172,11 @@ pub mod family {
         &READER_BEHIND,
         &SENSORS_KNOWN,
         &SENSORS_LIVE,
+        &SILENCES,
         &WINDOWS,
         &BUDGET,
         &BUDGET_LIMIT,
+        &MEMORY_LIMIT,
         &ACTORS,
         &ACTOR_QUEUE,
         &ACTOR_BUSY,

@@ -41,10 +41,7 @@ pub(super) fn start_time_seconds() -> Option<f64> {
 }
 
 pub(super) fn resident_bytes() -> Option<f64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let kib: f64 =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kib * 1024.0)
+    Some(crate::memory::used()? as f64)
 }
 
 pub(super) fn open_files() -> Option<f64> {

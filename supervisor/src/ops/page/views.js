@@ -230,6 +230,7 @@ function epochProgress(line) {
   return h("div", {}, heading(`Epoch ${line.epoch + (line.step && line.step !== "committed" ? 2 : 1)}, being read`),
     meter("Age", age / open.age_max_ms, `${span(age)} of ${span(open.age_max_ms)}`),
     meter("Bytes", open.bytes / open.bytes_max, `${bytes(open.bytes)} of ${bytes(open.bytes_max)}`),
+    meter("Readings", open.rows / open.rows_max, `${open.rows} of ${open.rows_max}`),
     meter("Partitions", open.partitions / open.partitions_max, `${open.partitions} of ${open.partitions_max}`),
     step ? h("p", { class: "soft" }, `The epoch before it ${step}.`) : null);
 }

@@ -38,7 +38,13 @@ pub(super) fn look() -> Look {
         alerts_raised: 2,
         alert_latency_ms: [Some(12), Some(40)],
         loader: Some(LoaderLook { active: true, readings: 800, lag_ms: Some(1_800), ..LoaderLook::default() }),
-        limits: EpochLimits { age_max: Duration::from_secs(10), bytes_max: 32 << 20, partitions_max: 512 },
+        memory: Some((100 << 20, 768 << 20)),
+        limits: EpochLimits {
+            age_max: Duration::from_secs(10),
+            bytes_max: 32 << 20,
+            partitions_max: 512,
+            rows_max: 250_000,
+        },
     }
 }
 
@@ -57,8 +63,9 @@ pub(super) fn owned() -> OwnedLook {
         ended: false,
         stalled: Duration::ZERO,
         holds: Holds::default(),
-        open: OpenEpoch { since_ms: Some(NOW_MS - 2_000), bytes: 4096, partitions: 2 },
+        open: OpenEpoch { since_ms: Some(NOW_MS - 2_000), bytes: 4096, rows: 40, partitions: 2 },
         epochs: Vec::new(),
+        refused_ms: None,
         falls: vec![fall],
     }
 }

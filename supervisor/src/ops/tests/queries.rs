@@ -76,20 +76,28 @@ async fn the_tree_is_nested_in_order_with_each_shard_s_sensors_in_numbers() {
 #[tokio::test]
 async fn sensors_come_in_pages() {
     let world = World::serve(config()).await;
-    let (status, reply) = world.json("/tree?shard=000000000003&offset=2&limit=2").await;
+    let (status, reply) = world.json("/tree?shard=000000000003&after=s0001&limit=2").await;
     assert_eq!(status, 200);
-    assert_eq!((&reply["total"], &reply["live"], &reply["offset"]), (&json!(2500), &json!(2000), &json!(2)));
+    assert_eq!((&reply["total"], &reply["live"], &reply["after"]), (&json!(2500), &json!(2000), &json!("s0001")));
+    assert_eq!(reply["next"], json!("s0003"));
     assert_eq!(reply["sensors"][0]["sensor_id"], json!("s0002"));
     assert_eq!(reply["sensors"].as_array().unwrap().len(), 2);
 
-    for (query, n) in [("", 100), ("&limit=999999999", 1000), ("&offset=18446744073709551615", 0), ("&limit=0", 0)] {
+    for (query, n) in [
+        ("", 100),
+        ("&limit=999999999", 1000),
+        ("&after=s2498", 1),
+        ("&after=t", 0),
+        ("&offset=0", 100),
+        ("&limit=0", 0),
+    ] {
         let (_, reply) = world.json(&format!("/tree?shard=shardId-000000000003{query}")).await;
         assert_eq!(reply["sensors"].as_array().map(Vec::len), Some(n), "{query}");
     }
     let (status, reply) = world.json("/tree?shard=000000000099").await;
     assert_eq!((status, &reply["hint"]), (404, &json!("it owns 000000000003")));
-    for query in ["offset=-1", "limit=many", "offset=1&limit=99999999999999999999999", "shard=a&shard=b"] {
-        assert_eq!(world.json(&format!("/tree?{query}")).await.0, 400, "{query}");
+    for query in ["offset=1", "offset=-1", "limit=many", "limit=99999999999999999999999", "shard=a&shard=b"] {
+        assert_eq!(world.json(&format!("/tree?shard=000000000003&{query}")).await.0, 400, "{query}");
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use actors::loading::{Failing, LoaderLook};
 use actors::node::{Node, NodeState};
-use actors::shard::Holds;
+use actors::shard::{EpochLine, EpochStep, Holds};
+use messages::CutReason;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -254,4 +255,46 @@ async fn the_page_is_served_under_a_policy_that_runs_nothing_else() {
     assert_eq!(world.json("/page/none.js").await.0, 404);
     assert!(world.get("/runbooks/MangroveShardStuck").await.text().await.unwrap().starts_with("# MangroveShardStuck"));
     assert_eq!(world.json("/runbooks/..%2f..%2fCargo").await.0, 404);
+}
+
+/// What the data has used up of what the configuration allows is said, with the key and the shard.
+#[test]
+fn limits_that_the_data_has_reached_are_findings() {
+    let found = |change: &dyn Fn(&mut Look)| {
+        let look = with(|look| {
+            *look = Look { at_ms: NOW_MS, owned: vec![owned()], limits: look.limits, ..Look::default() };
+            change(look);
+        });
+        let evidence = Evidence { look: &look, listed: &[], falls: &[], shards: &[], sampler: &Sampler::default() };
+        diagnosis(&evidence).findings.into_iter().map(|finding| (finding.what, finding.runbook)).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&|look| look.memory = Some((600 << 20, 768 << 20))), []);
+    let memory = found(&|look| look.memory = Some((740 << 20, 768 << 20)));
+    assert!(memory[0].0.contains("worker.memory_limit") && memory[0].1 == "MangroveBudgetExhausted", "{memory:?}");
+    let refused = |ago_ms: i64| found(&|look| look.owned[0].refused_ms = Some(NOW_MS - ago_ms));
+    assert!(refused(1_000)[0].0.contains("sensors.known_max"), "{:?}", refused(1_000));
+    assert_eq!(refused(3_600_000), []);
+    let line = |reason| EpochLine {
+        epoch: 1,
+        step: EpochStep::Committed,
+        reason,
+        bytes: 0,
+        records: 0,
+        readings: 0,
+        clean: 0,
+        quarantined: 0,
+        duplicates: 0,
+        alerts: 0,
+        objects: 0,
+        to: String::new(),
+        cut_ms: NOW_MS,
+        prepared_ms: None,
+        uploaded_ms: None,
+        committed_ms: None,
+        trace_id: None,
+    };
+    let epochs = |reasons: [CutReason; 3]| found(&|look| look.owned[0].epochs = reasons.map(line).into());
+    assert_eq!(epochs([CutReason::Partitions, CutReason::Age, CutReason::Partitions]), []);
+    let partitions = epochs([CutReason::Partitions; 3]);
+    assert!(partitions[0].0.contains("epoch.partitions_max"), "{partitions:?}");
 }

@@ -50,14 +50,15 @@ impl SensorDirectory for Sensors {
     fn page<'a>(
         &'a self,
         shard: &'a str,
-        offset: usize,
+        after: Option<&'a str>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Option<SensorPage>, Unanswered>> {
         Box::pin(async move {
             if shard != "000000000003" {
                 return Ok(None);
             }
-            let sensors = (0..2500).skip(offset).take(limit).map(|n| summary(&format!("s{n:04}"))).collect();
+            let ids = (0..2500).map(|n| format!("s{n:04}")).filter(|id| after.is_none_or(|after| id.as_str() > after));
+            let sensors = ids.take(limit).map(|id| summary(&id)).collect();
             Ok(Some(SensorPage { total: 2500, live: 2000, sensors }))
         })
     }

@@ -1,0 +1,152 @@
+//! GOAL    The process stays within the memory that it was given, whatever the data is made of, and everything lands:
+//!         nothing is given up, nothing fenced, good events among it are stored (BOUNDED, LIVE).
+//! METHOD  The binary with its defaults and the chart's memory limit. Where a control group can be made it runs in one of
+//!         that size, which kills whatever needs more; the kernel's own high-water mark is held against the limit anyway.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mangrove_tests::lake::Lake;
+use mangrove_tests::process::{End, Process, turn_alone};
+use mangrove_tests::world::{BUCKET, Record, STREAM, World, an_hour_ago};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::mangrove;
+
+/// `resources.limits.memory` of the chart.
+const LIMIT: u64 = 768 << 20;
+
+struct Scene {
+    dir: TempDir,
+    runtime: Runtime,
+    world: World,
+}
+
+impl Scene {
+    fn new(shards: u32) -> Self {
+        let (dir, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
+        let world = runtime.block_on(World::new(&dir.path().join("cloud"), shards));
+        let config = format!(
+            "stream.name = {STREAM:?}\nbucket.name = {BUCKET:?}\nschema.use = \"climate\"\nworker.id = \"worker-a\"\n\
+             ops.bind = \"127.0.0.1:0\"\nworker.memory_limit = {LIMIT}\nepoch.age_max = \"2s\"\n"
+        );
+        fs::write(dir.path().join("mangrove.toml"), config).unwrap();
+        Self { dir, runtime, world }
+    }
+
+    fn put(&self, records: &[Record]) {
+        self.runtime.block_on(self.world.put(records));
+    }
+
+    fn lake(&self) -> Lake {
+        Lake::read(&self.dir.path().join("cloud/s3").join(BUCKET))
+    }
+
+    /// Until so many records are stored; gives the peak of its memory and its end.
+    fn eats(&self, records: u64) -> (u64, End) {
+        let config = self.dir.path().join("mangrove.toml").display().to_string();
+        let mut worker =
+            mangrove(&["run", "--config", &config, "--endpoint-url", &self.world.cloud.endpoint_url()]).start();
+        let group = Group::of(worker.id());
+        worker.printed("ops endpoint: ");
+        for _ in 0..5 {
+            // Each wait has its own patience: a slow machine may need more than one.
+            if stored_within(&mut worker, || self.lake().promised("records") == records) {
+                break;
+            }
+        }
+        assert_eq!(self.lake().promised("records"), records);
+        let peak = worker.peak_bytes();
+        worker.signal("TERM");
+        let end = worker.end().ok();
+        println!("peak {} MiB of {}, in a group of its own: {}", peak >> 20, LIMIT >> 20, group.is_some());
+        (peak, end)
+    }
+}
+
+fn stored_within(worker: &mut Process, fact: impl Fn() -> bool) -> bool {
+    let began = std::time::Instant::now();
+    while began.elapsed().as_secs() < 50 {
+        assert!(worker.is_running(), "it died: of its memory?");
+        if fact() {
+            return true;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    false
+}
+
+/// A control group with the limit, in whichever version is mounted.
+struct Group(PathBuf);
+
+impl Group {
+    fn of(pid: u32) -> Option<Self> {
+        let name = format!("mangrove-test-{pid}");
+        let mounts = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+        mounts.into_iter().find_map(|(mount, limit)| {
+            let path = Path::new(mount).join(&name);
+            fs::create_dir(&path).ok()?;
+            let group = Self(path);
+            let set = |file: &str, value: String| fs::write(group.0.join(file), value).is_ok();
+            (group.0.join(limit).exists() && set(limit, LIMIT.to_string()) && set("cgroup.procs", pid.to_string()))
+                .then_some(group)
+        })
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+fn assert_calm(peak: u64, end: &End) {
+    assert!(peak > 0 && peak < LIMIT, "{} MiB of {}", peak >> 20, LIMIT >> 20);
+    for word in ["given up", "nothing has moved", "others take them", "restart"] {
+        assert!(!end.stderr.contains(word), "{word}: {}", end.stderr);
+    }
+}
+
+fn good(n: usize) -> Vec<Record> {
+    let event = |s: usize| {
+        let time = an_hour_ago(s as i64);
+        format!(r#"{{"sensor_id":"good-{s}","event_id":"good-{s}","ts":"{time}","temperature":20.5}}"#).into_bytes()
+    };
+    (0..n).map(|s| (format!("good-{s}"), event(s))).collect()
+}
+
+#[test]
+fn four_hundred_thousand_sensors_on_four_shards() {
+    const SENSORS: usize = 400_000;
+    const EACH: usize = 500;
+    let _turn = turn_alone();
+    let scene = Scene::new(4);
+    let time = an_hour_ago(0);
+    let event = |n: usize| format!(r#"{{"sensor_id":"{n:x}","ts":"{time}","temperature":20.5}}"#);
+    let record = |n: usize| {
+        let events: Vec<String> = (n * EACH..(n + 1) * EACH).map(event).collect();
+        (n.to_string(), events.join("\n").into_bytes())
+    };
+    let flood: Vec<Record> = (0..SENSORS / EACH).map(record).collect();
+    scene.put(&flood);
+    scene.put(&good(50));
+    let (peak, end) = scene.eats((SENSORS / EACH + 50) as u64);
+    assert_calm(peak, &end);
+    assert_eq!(scene.lake().promised("clean"), (SENSORS + 50) as u64);
+    scene.runtime.block_on(scene.world.stop());
+}
+
+#[test]
+fn two_byte_events_by_the_million() {
+    const RECORDS: usize = 2_000;
+    let _turn = turn_alone();
+    let scene = Scene::new(1);
+    let flood: Vec<Record> = (0..RECORDS).map(|n| (n.to_string(), b"x\n".repeat(1_000))).collect();
+    scene.put(&flood);
+    scene.put(&good(50));
+    let (peak, end) = scene.eats((RECORDS + 50) as u64);
+    assert_calm(peak, &end);
+    assert_eq!((scene.lake().promised("quarantined"), scene.lake().promised("clean")), (RECORDS as u64 * 1_000, 50));
+    scene.runtime.block_on(scene.world.stop());
+}
