@@ -25,7 +25,9 @@ pub mod tables;
 #[cfg(test)]
 mod tests;
 mod versions;
+pub mod views;
 
 pub use self::freshness::{AGES_MAX, age_ms};
 pub use self::literal::Unquotable;
 pub use self::load::{Load, Mode, Statements, TooMuch};
+pub use self::star::SITE_BYTES_MAX;

@@ -7,7 +7,7 @@
 //! **Promises** that an object appears whole, with its metadata and checked, in one step; that a conditional write has
 //! one winner; that no key reaches outside its bucket.
 //! **Fails** per request with the S3 error a client expects.
-//! **Not here**: versions, tags, ACLs, encryption, which are refused (`strict`); keys that end in `/`, and a key that is
+//! **Not here**: versions, tags, ACLs, encryption by the client, which are refused (`strict`); keys that end in `/`, and a key that is
 //! a folder of another key.
 
 mod attributes;

@@ -39,6 +39,7 @@ use std::time::Duration;
 use actors::loading::MetadataConfig;
 use actors::ports::aws::AwsSettings;
 use actors::ports::faults::Faults;
+use actors::ports::objects::{Encryption, Objects};
 use actors::ports::receivers::{self, ReceiversConfig, SdkConfig};
 use actors::ports::transports::Transport;
 use messages::EventSchema;
@@ -75,6 +76,8 @@ pub struct Config {
     pub stream_name: String,
     /// The bucket of all zones.
     pub bucket_name: String,
+    /// What its objects are encrypted with.
+    pub encryption: Encryption,
     /// The lease table.
     pub leases_table: String,
     /// Where alerts go.
@@ -203,6 +206,7 @@ impl Config {
             leases_table: edge::leases_table(&mut reading.section("leases"), &stream_name),
             stream_name,
             bucket_name,
+            encryption: edge::encryption(&mut reading.section("bucket")),
             receivers: boxes::receivers(&mut reading.section("alerts")),
             warehouse: warehouse::read(&mut reading.section("warehouse"), &warehouse_schema, &metadata),
             warehouse_schema,
@@ -237,6 +241,11 @@ impl Config {
             None if listens.ip().is_unspecified() => String::new(),
             None => format!("http://{listens}"),
         }
+    }
+
+    /// The bucket.
+    pub fn objects(&self, sdk: &SdkConfig) -> Objects {
+        Objects::new(sdk, &self.bucket_name).encrypted(self.encryption.clone())
     }
 
     /// Opens the transports of all receivers.

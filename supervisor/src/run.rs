@@ -61,7 +61,7 @@ impl Running {
         config.warnings.iter().for_each(|warning| warn!("{warning}"));
         let metrics = ops::install_metrics().map_err(CliError::internal)?;
         let sdk = aws::load(&config.aws).await;
-        let objects = Objects::new(&sdk, &config.bucket_name);
+        let objects = config.objects(&sdk);
         let faults = config.faults.clone();
         let (traces, collector) = trace(config)?;
         let ports = WorkerPorts {
@@ -190,7 +190,7 @@ async fn listen(key: &str, bind: SocketAddr) -> Result<(TcpListener, SocketAddr)
 pub fn loading(config: &Config, sdk: &SdkConfig) -> Result<Option<(Loading, LoaderConfig)>, CliError> {
     let Some(warehouse) = &config.warehouse else { return Ok(None) };
     let ports = LoadingPorts {
-        objects: Objects::new(sdk, &config.bucket_name).with(config.faults.clone()),
+        objects: config.objects(sdk).with(config.faults.clone()),
         warehouse: Warehouse::new(sdk, warehouse.target.clone(), warehouse.statement_timeout),
         clock: Clock::system(),
         faults: config.faults.clone(),

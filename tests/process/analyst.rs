@@ -65,6 +65,8 @@ fn a_question_about_every_month_is_answered_as_the_file_answers_it() {
     assert_eq!(report["warehouse_rows"]["sensor_readings"], readings, "{report}");
 
     let (local, url) = local(dir.path());
+    assert!(rows(&url, "\\d").iter().any(|row| row["table_name"] == "sensor_readings"));
+    assert!(rows(&url, "\\d metadata_versions").iter().any(|row| row["column_name"] == "number"));
     let sql = "SELECT CAST(EXTRACT(year FROM event_time) * 100 + EXTRACT(month FROM event_time) AS INTEGER) AS month, \
                COUNT(*) AS n, COUNT(pm25) AS measured, SUM(CAST(pm25 AS DOUBLE PRECISION)) AS total \
                FROM mangrove.sensor_readings GROUP BY 1 ORDER BY 1";

@@ -40,6 +40,14 @@ impl CloudFaults {
         assert_eq!(said["paused"], paused);
     }
 
+    /// Statements with this in them fail with these words; with none, no statement does.
+    pub async fn fail_statements(&self, matching: &str, error: Option<&str>) {
+        let url = format!("{}/_mangrove/warehouse", self.endpoint_url);
+        let fails: Vec<Value> = error.iter().map(|error| json!({ "match": matching, "error": error })).collect();
+        let said = self.ask(self.http.post(url).body(json!({ "fails": fails }).to_string())).await;
+        assert_eq!(said["fails"], json!(fails));
+    }
+
     fn rules(&self) -> String {
         format!("{}/_mangrove/faults", self.endpoint_url)
     }

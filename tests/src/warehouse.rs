@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actors::loader::LoaderConfig;
-use actors::loading::{Loading, LoadingConfig, LoadingPorts, MetadataConfig};
+use actors::loading::{Loading, LoadingConfig, LoadingPorts, MetadataConfig, Patience};
 use actors::ports::clock::Clock;
 use actors::ports::faults::Faults;
 use actors::ports::objects::Objects;
@@ -31,9 +31,21 @@ pub fn loading(
     faults: &str,
     change: impl FnOnce(&mut LoadingConfig),
 ) -> Loading {
+    loading_in(Objects::new(sdk, bucket), sdk, stream, schema, faults, change)
+}
+
+/// The same with a bucket that somebody has opened.
+pub fn loading_in(
+    objects: Objects,
+    sdk: &SdkConfig,
+    stream: &str,
+    schema: &EventSchema,
+    faults: &str,
+    change: impl FnOnce(&mut LoadingConfig),
+) -> Loading {
     let faults = Faults::parse(faults).unwrap();
     let ports = LoadingPorts {
-        objects: Objects::new(sdk, bucket).with(faults.clone()),
+        objects: objects.with(faults.clone()),
         warehouse: warehouse(sdk),
         clock: Clock::system(),
         faults,
@@ -45,7 +57,7 @@ pub fn loading(
         // Few, so that there is more than one load.
         epochs_max: 2,
         bytes_max: 1 << 30,
-        attempts_max: 2,
+        patience: Patience { attempts_max: 2, alike_max: 3 },
         metadata: MetadataConfig::none(),
         spectrum: None,
     };

@@ -16,7 +16,7 @@ use actors::ports::chance::Chance;
 use actors::ports::clock::Clock;
 use actors::ports::faults::Faults;
 use actors::ports::leases::LeaseTable;
-use actors::ports::objects::Objects;
+use actors::ports::objects::{Encryption, Objects};
 use actors::ports::provision;
 use actors::ports::receivers::{self, ReceiversConfig};
 use actors::ports::stream::Stream;
@@ -41,7 +41,7 @@ use supervisor::worker::{Worker, WorkerConfig, WorkerError, WorkerPorts};
 
 use crate::faults::CloudFaults;
 use crate::lake::Lake;
-use crate::warehouse::{Analyst, loading};
+use crate::warehouse::{Analyst, loading, loading_in};
 
 /// Partition key and data.
 pub type Record = (String, Vec<u8>);
@@ -76,6 +76,7 @@ pub struct Setup {
     /// When the worker loads the warehouse; none if it does not.
     pub loads: Option<LoaderConfig>,
     pub traces: Traces,
+    pub encryption: Encryption,
 }
 
 impl Default for Setup {
@@ -104,6 +105,7 @@ impl Default for Setup {
             alerts_queue_max: 10_000,
             loads: None,
             traces: Traces::off(),
+            encryption: Encryption::Default,
         }
     }
 }
@@ -248,6 +250,14 @@ impl World {
         Analyst::new(&self.sdk)
     }
 
+    /// Puts another object in the place of one that the lake has as this file.
+    pub async fn replace(&self, file: &Path, content: Vec<u8>) {
+        let key = file.strip_prefix(self.dir.join("s3").join(BUCKET)).unwrap().to_str().unwrap().to_owned();
+        let config = aws_sdk_s3::config::Builder::from(&self.sdk).force_path_style(true).build();
+        let put = aws_sdk_s3::Client::from_conf(config).put_object().bucket(BUCKET).key(key).body(content.into());
+        put.send().await.unwrap();
+    }
+
     pub fn lake(&self) -> Lake {
         Lake::read(&self.dir.join("s3").join(BUCKET))
     }
@@ -262,14 +272,15 @@ pub async fn clients(endpoint_url: String) -> SdkConfig {
 /// Starts a worker with these clients.
 pub async fn start_worker(sdk: &SdkConfig, setup: &Setup) -> Result<Worker, WorkerError> {
     let faults = Faults::parse(&setup.faults).unwrap();
+    let objects = Objects::new(sdk, BUCKET).encrypted(setup.encryption.clone());
     let ports = WorkerPorts {
         stream: Stream::new(sdk, STREAM).with(faults.clone()),
-        objects: Objects::new(sdk, BUCKET).with(faults.clone()),
+        objects: objects.clone().with(faults.clone()),
         leases: LeaseTable::new(sdk, "leases").with(Chance::system(), faults.clone()),
         loading: setup
             .loads
             .clone()
-            .map(|loads| (loading(sdk, STREAM, BUCKET, &setup.schema, &setup.faults, |_| {}), loads)),
+            .map(|loads| (loading_in(objects, sdk, STREAM, &setup.schema, &setup.faults, |_| {}), loads)),
         transports: setup.transports.clone().into(),
         clock: Clock::system(),
         chance: Chance::system(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::ServerSideEncryption;
 use bytes::Bytes;
 
 use super::aws::{CallError, Failure, classify};
@@ -20,6 +21,23 @@ const ROWS: &str = "mangrove-rows";
 const LIST_PAGES_MAX: usize = 10_000;
 const LIST_PAGE_KEYS: i32 = 1_000;
 
+/// What every PUT asks the service to encrypt an object with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Encryption {
+    /// Nothing: the bucket's own default holds.
+    #[default]
+    Default,
+    /// Keys of S3.
+    Aes256,
+    /// A key of KMS.
+    Kms {
+        /// Which one; none is the account's own for S3.
+        key: Option<String>,
+        /// Whether one call of KMS serves many objects.
+        bucket_key: bool,
+    },
+}
+
 /// One bucket.
 #[derive(Clone, Debug)]
 pub struct Objects {
@@ -28,6 +46,7 @@ pub struct Objects {
     attempt_timeout: Duration,
     faults: Faults,
     retries: RetryBudget,
+    encryption: Encryption,
 }
 
 /// What became of a conditional PUT.
@@ -64,7 +83,13 @@ impl Objects {
             attempt_timeout: attempt_timeout.unwrap_or(Duration::from_secs(5)),
             faults: Faults::none(),
             retries: RetryBudget::default(),
+            encryption: Encryption::Default,
         }
+    }
+
+    /// The same with objects encrypted so.
+    pub fn encrypted(self, encryption: Encryption) -> Self {
+        Self { encryption, ..self }
     }
 
     /// The same with other faults.
@@ -107,9 +132,17 @@ impl Objects {
             .set_if_none_match((!self.faults.lacks(Mechanism::CreateOnly)).then(|| "*".to_owned()))
             .metadata(DIGEST, digest)
             .metadata(ROWS, rows.to_string())
-            .body(ByteStream::from(body))
-            .customize()
-            .config_override(aws_sdk_s3::config::Config::builder().timeout_config(timeout));
+            .body(ByteStream::from(body));
+        let request = match &self.encryption {
+            Encryption::Default => request,
+            Encryption::Aes256 => request.server_side_encryption(ServerSideEncryption::Aes256),
+            Encryption::Kms { key, bucket_key } => request
+                .server_side_encryption(ServerSideEncryption::AwsKms)
+                .set_ssekms_key_id(key.clone())
+                .set_bucket_key_enabled(bucket_key.then_some(true)),
+        };
+        let request =
+            request.customize().config_override(aws_sdk_s3::config::Config::builder().timeout_config(timeout));
         let Err(error) = request.send().await else {
             self.retries.earn();
             return Ok(Put::Created);

@@ -18,7 +18,7 @@ use crate::sinks::columns;
 /// What one statement registers at most.
 pub const PARTITIONS_MAX: usize = 100;
 /// The columns that the folders tell, from the outermost on.
-const PARTS: [&str; 4] = ["year", "month", "day", "hour"];
+pub(super) const PARTS: [&str; 4] = ["year", "month", "day", "hour"];
 
 /// Whether and how the cleansed zone is asked where it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

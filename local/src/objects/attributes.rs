@@ -32,6 +32,16 @@ pub(super) struct Attributes {
     pub(super) metadata: Option<HashMap<String, String>>,
     #[serde(default)]
     pub(super) checksums: Checksums,
+    #[serde(default)]
+    pub(super) encryption: Encryption,
+}
+
+/// What a client asked to encrypt an object with. It is told again; the file is what it was.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Encryption {
+    pub(super) algorithm: Option<String>,
+    pub(super) kms_key: Option<String>,
+    pub(super) bucket_key: Option<bool>,
 }
 
 /// The checksums a client gave or asked for, in base64.

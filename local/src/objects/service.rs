@@ -18,7 +18,9 @@ use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
 use super::error::ObjectError;
 use super::list::Listing;
 use super::store::{Condition, NewObject, ObjectStore};
-use convert::{Encoding, attributes_of, condition, content_range, contents, e_tag, read_range};
+use convert::{
+    Encoding, algorithm, attributes_of, condition, content_range, contents, e_tag, encryption_is_sound, read_range,
+};
 
 /// The bound of one DeleteObjects call in the real service.
 const DELETES_MAX: usize = 1_000;
@@ -98,12 +100,16 @@ impl S3 for Objects {
     async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         let mut input = req.input;
         let condition = condition(input.if_match.take(), input.if_none_match.take())?;
+        encryption_is_sound(input.server_side_encryption.as_ref(), input.ssekms_key_id.as_ref())?;
         let content = collect(input.body.take()).await?;
         let (bucket, key) = (input.bucket.clone(), input.key.clone());
         let new = NewObject { content_md5: input.content_md5.take(), attributes: attributes_of(input), content };
         let stored = self.run(move |store| store.put(&bucket, &key, new, &condition)).await?;
         Ok(S3Response::new(PutObjectOutput {
             e_tag: Some(e_tag(stored.e_tag)),
+            server_side_encryption: algorithm(&stored.encryption),
+            ssekms_key_id: stored.encryption.kms_key,
+            bucket_key_enabled: stored.encryption.bucket_key,
             checksum_crc32: stored.checksums.crc32,
             checksum_crc32c: stored.checksums.crc32c,
             checksum_crc64nvme: stored.checksums.crc64nvme,
@@ -140,6 +146,9 @@ impl S3 for Objects {
             content_language: attributes.content_language,
             cache_control: attributes.cache_control,
             metadata: attributes.metadata,
+            server_side_encryption: algorithm(&attributes.encryption),
+            ssekms_key_id: attributes.encryption.kms_key,
+            bucket_key_enabled: attributes.encryption.bucket_key,
             checksum_crc32: checksums.crc32,
             checksum_crc32c: checksums.crc32c,
             checksum_crc64nvme: checksums.crc64nvme,
@@ -168,6 +177,9 @@ impl S3 for Objects {
             content_language: attributes.content_language,
             cache_control: attributes.cache_control,
             metadata: attributes.metadata,
+            server_side_encryption: algorithm(&attributes.encryption),
+            ssekms_key_id: attributes.encryption.kms_key,
+            bucket_key_enabled: attributes.encryption.bucket_key,
             checksum_crc32: checksums.crc32,
             checksum_crc32c: checksums.crc32c,
             checksum_crc64nvme: checksums.crc64nvme,
@@ -183,7 +195,11 @@ impl S3 for Objects {
         else {
             return Err(s3_error!(NotImplemented, "only bucket/key can be copied from"));
         };
+        encryption_is_sound(input.server_side_encryption.as_ref(), input.ssekms_key_id.as_ref())?;
         let replaced = convert::replaced_attributes(&input);
+        // A copy is encrypted as it is asked to be, and not as its source is.
+        let encryption =
+            convert::encryption(input.server_side_encryption, input.ssekms_key_id, input.bucket_key_enabled);
         if replaced.is_none() && *from_bucket == *input.bucket && *from_key == *input.key {
             return Err(s3_error!(InvalidRequest, "an object is copied onto itself, and nothing is changed"));
         }
@@ -196,6 +212,7 @@ impl S3 for Objects {
                 let mut attributes = replaced.unwrap_or_else(|| found.attributes.clone());
                 attributes.e_tag = found.attributes.e_tag;
                 attributes.checksums = found.attributes.checksums;
+                attributes.encryption = encryption;
                 store.publish(&bucket, &key, &temporary, &attributes, &Condition::Always)?;
                 store.find(&bucket, &key)
             })
@@ -290,6 +307,7 @@ impl S3 for Objects {
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         let input = req.input;
         let (bucket, key) = (input.bucket.clone(), input.key.clone());
+        encryption_is_sound(input.server_side_encryption.as_ref(), input.ssekms_key_id.as_ref())?;
         let attributes = convert::upload_attributes(input);
         let (to_bucket, to_key) = (bucket.clone(), key.clone());
         let id = self.run(move |store| store.begin_upload(&to_bucket, &to_key, attributes)).await?;

@@ -1,7 +1,7 @@
 //! What the local S3 understands: each kind of request with the parameters and headers that it heeds.
 //!
-//! Whatever else a client asks for (versions, tags, access lists, encryption, locks, ...) would be left out and answered
-//! with 200. So it is refused with 501 NotImplemented, and what nobody has thought of too.
+//! Whatever else a client asks for (versions, tags, access lists, keys of the client's own, locks, ...) would be left out
+//! and answered with 200. So it is refused with 501 NotImplemented, and what nobody has thought of too.
 //!
 //! **Promises** a parameter is heeded, or changes nothing that a client can see, or is refused.
 //! **Not here**: operations that `service` does not have; s3s answers 501 for those.
@@ -73,6 +73,9 @@ const HEADERS: &[&str] = &[
     "x-amz-mp-object-size",
     "x-amz-copy-source",
     "x-amz-metadata-directive",
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-bucket-key-enabled",
 ];
 
 /// Headers that are heeded with one of these values only: what is so anyway.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumMode, CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumMode, CompletedMultipartUpload, CompletedPart, ServerSideEncryption};
 
 use crate::World;
 
@@ -217,4 +217,45 @@ pub(crate) fn files(root: &std::path::Path) -> BTreeSet<String> {
         }
     }
     found
+}
+
+#[tokio::test]
+async fn what_an_object_is_to_be_encrypted_with_is_told_again() {
+    let world = World::new().await;
+    let client = bucket(&world).await;
+    let put = |key: &str| client.put_object().bucket(BUCKET).key(key).body(ByteStream::from_static(b"x"));
+    put("plain").send().await.unwrap();
+    put("s3").server_side_encryption(ServerSideEncryption::Aes256).send().await.unwrap();
+    let kms =
+        put("kms").server_side_encryption(ServerSideEncryption::AwsKms).ssekms_key_id("k").bucket_key_enabled(true);
+    assert_eq!(kms.send().await.unwrap().ssekms_key_id(), Some("k"));
+    let cases = [
+        ("plain", (None, None, None)),
+        ("s3", (Some(&ServerSideEncryption::Aes256), None, None)),
+        ("kms", (Some(&ServerSideEncryption::AwsKms), Some("k"), Some(true))),
+    ];
+    for (key, expected) in cases {
+        let head = client.head_object().bucket(BUCKET).key(key).send().await.unwrap();
+        assert_eq!((head.server_side_encryption(), head.ssekms_key_id(), head.bucket_key_enabled()), expected, "{key}");
+    }
+    let copy = client.copy_object().bucket(BUCKET).key("copy").copy_source(format!("{BUCKET}/kms"));
+    copy.server_side_encryption(ServerSideEncryption::Aes256).send().await.unwrap();
+    let upload = client.create_multipart_upload().bucket(BUCKET).key("parts");
+    let upload = upload.server_side_encryption(ServerSideEncryption::Aes256).send().await.unwrap();
+    let id = upload.upload_id().unwrap();
+    let part = client.upload_part().bucket(BUCKET).key("parts").upload_id(id).part_number(1);
+    let part = part.body(ByteStream::from_static(b"x")).send().await.unwrap();
+    let part = CompletedPart::builder().part_number(1).set_e_tag(part.e_tag).build();
+    let whole = CompletedMultipartUpload::builder().parts(part).build();
+    let complete = client.complete_multipart_upload().bucket(BUCKET).key("parts").upload_id(id);
+    complete.multipart_upload(whole).send().await.unwrap();
+    for key in ["copy", "parts"] {
+        let head = client.head_object().bucket(BUCKET).key(key).send().await.unwrap();
+        let said = (head.server_side_encryption(), head.ssekms_key_id());
+        assert_eq!(said, (Some(&ServerSideEncryption::Aes256), None), "{key}");
+    }
+    for wrong in [put("w").ssekms_key_id("k"), put("w").server_side_encryption("ROT13".into())] {
+        let error = wrong.send().await.unwrap_err();
+        assert_eq!(error.raw_response().map(|response| response.status().as_u16()), Some(400));
+    }
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use actors::ports::aws;
 use actors::warehouse::tables::Star;
+use actors::warehouse::views;
 use clap::{Args, ValueEnum};
 
 use super::CliError;
@@ -20,6 +21,8 @@ use crate::run::loading;
 pub enum DialectChoice {
     /// Amazon Redshift
     Redshift,
+    /// DuckDB, for readers of the lake itself: views over its files
+    Duckdb,
 }
 
 /// Prints the statements that make the warehouse's tables.
@@ -29,6 +32,7 @@ Examples:
   mangrove ddl --schema climate --dialect redshift
   mangrove ddl --schema schemas/climate.toml
   mangrove ddl --diff --config mangrove.toml        what the configured warehouse lacks
+  mangrove ddl --schema climate --dialect duckdb --lake s3://lake      views over the files, windows at their newest
 
 The loader makes and extends the tables by itself; this is for who wants to see the statements, or to run them.")]
 pub struct DdlArgs {
@@ -41,6 +45,9 @@ pub struct DdlArgs {
     /// The warehouse's schema that holds the tables [default: mangrove, or as configured]
     #[arg(long, value_name = "NAME")]
     pub namespace: Option<String>,
+    /// Where the lake is, for --dialect duckdb: s3://bucket, or a folder [default: the configured bucket]
+    #[arg(long, value_name = "URL")]
+    pub lake: Option<String>,
     /// Print what the configured warehouse lacks; nothing, if its tables are as they should be
     #[arg(long, requires = "config")]
     pub diff: bool,
@@ -64,6 +71,13 @@ pub async fn ddl(args: &DdlArgs) -> Result<(), CliError> {
             let sdk = aws::load(&config.aws).await;
             let (loading, _) = loading(&config, &sdk)?.ok_or_else(super::load::no_warehouse)?;
             loading.missing().await.map_err(super::load::failed)?
+        }
+        false if args.dialect == DialectChoice::Duckdb => {
+            let lake =
+                args.lake.clone().or_else(|| args.config.as_ref().map(|_| format!("s3://{}", config.bucket_name)));
+            let lake = lake
+                .ok_or_else(|| CliError::configuration("--dialect duckdb needs --lake, or --config with a bucket"))?;
+            views::duckdb(config.schema(), &lake).map_err(|e| CliError::configuration(e.to_string()))?
         }
         false => {
             let namespace = &config.warehouse_schema;

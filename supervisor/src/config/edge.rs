@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use actors::ports::aws::AwsSettings;
+use actors::ports::objects::Encryption;
 
 use super::section::{Found, GIB, MIB, Section, millis, seconds};
 use super::{LogConfig, LogFormat, addresses, names};
@@ -128,5 +129,24 @@ pub(super) fn log(s: &mut Section<'_>) -> LogConfig {
         level: s.text("level", names::log_level),
         format: s.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
         lines_max: s.count("lines_max", 1..=1_000_000),
+    }
+}
+
+/// What objects are encrypted with.
+pub(super) fn encryption(s: &mut Section<'_>) -> Encryption {
+    let kms = ("aws:kms", Some(true));
+    let algorithm = s.choice("encryption", &[("none", None), ("AES256", Some(false)), kms]);
+    let key = s.text("kms_key", |text| if text.is_empty() { Ok(()) } else { names::kms_key(text) });
+    let bucket_key = s.flag("kms_bucket_key");
+    if algorithm != Some(true) && !key.is_empty() {
+        s.problem("kms_key", "is for bucket.encryption = \"aws:kms\": set that as well, or empty this");
+    }
+    if algorithm != Some(true) && bucket_key {
+        s.problem("kms_bucket_key", "is for bucket.encryption = \"aws:kms\": set that as well, or false here");
+    }
+    match algorithm {
+        None => Encryption::Default,
+        Some(false) => Encryption::Aes256,
+        Some(true) => Encryption::Kms { key: (!key.is_empty()).then_some(key), bucket_key },
     }
 }

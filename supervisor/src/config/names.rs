@@ -101,6 +101,22 @@ pub(super) fn prefix(text: &str) -> Result<(), String> {
     }
 }
 
+/// A key of KMS: an id, an alias, or the ARN of either.
+pub(super) fn kms_key(text: &str) -> Result<(), String> {
+    let character = |c: char| plain(c) || c == '/' || c == ':';
+    let named = match text.strip_prefix("arn:") {
+        Some(_) => text.contains(":kms:"),
+        None => !text.contains(':'),
+    };
+    match named && (1..=2_048).contains(&text.len()) && text.chars().all(character) {
+        true => Ok(()),
+        false => Err(format!(
+            "must be a key of KMS, such as \"arn:aws:kms:eu-central-1:123456789012:key/...\", its id or an alias, not \
+             {text:?}"
+        )),
+    }
+}
+
 fn lower_or_dash(c: char) -> bool {
     c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
 }
@@ -168,6 +184,18 @@ mod tests {
         assert!(arn("arn:aws:iam::123456789012:role/x", "iam").is_ok());
         for bad in ["default", "arn:aws:iam::1:role/x", "arn:aws:iam::123456789012:role/x'", "arn:aws:s3:::b"] {
             assert!(arn(bad, "iam").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_of_kms() {
+        for good in
+            ["1234abcd-12ab-34cd-56ef-1234567890ab", "alias/lake", "arn:aws:kms:eu-central-1:123456789012:key/1234"]
+        {
+            assert!(kms_key(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a key", "arn:aws:s3:::bucket", "x:y", "alias/\"lake"] {
+            assert!(kms_key(bad).is_err(), "{bad}");
         }
     }
 

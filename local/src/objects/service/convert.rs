@@ -12,7 +12,7 @@ use s3s::dto::*;
 use s3s::{S3Result, s3_error};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use crate::objects::attributes::{Attributes, Checksums};
+use crate::objects::attributes::{Attributes, Checksums, Encryption};
 use crate::objects::list::Line;
 use crate::objects::store::{Condition, Found};
 
@@ -38,7 +38,36 @@ pub(super) fn attributes_of(input: PutObjectInput) -> Attributes {
             sha1: input.checksum_sha1,
             sha256: input.checksum_sha256,
         },
+        encryption: encryption(input.server_side_encryption, input.ssekms_key_id, input.bucket_key_enabled),
     }
+}
+
+pub(super) fn encryption(
+    algorithm: Option<ServerSideEncryption>,
+    kms_key: Option<String>,
+    bucket_key: Option<bool>,
+) -> Encryption {
+    Encryption { algorithm: algorithm.map(|algorithm| algorithm.as_str().to_owned()), kms_key, bucket_key }
+}
+
+/// The service refuses what it does not know, and a key of KMS without KMS.
+pub(super) fn encryption_is_sound(algorithm: Option<&ServerSideEncryption>, kms_key: Option<&String>) -> S3Result<()> {
+    const KMS: [&str; 2] = [ServerSideEncryption::AWS_KMS, ServerSideEncryption::AWS_KMS_DSSE];
+    let algorithm = algorithm.map(ServerSideEncryption::as_str);
+    match algorithm {
+        Some(name) if name != ServerSideEncryption::AES256 && !KMS.contains(&name) => {
+            Err(s3_error!(InvalidArgument, "The encryption method specified is not supported"))
+        }
+        name if kms_key.is_some() && name.is_none_or(|name| !KMS.contains(&name)) => Err(s3_error!(
+            InvalidArgument,
+            "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms"
+        )),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn algorithm(encryption: &Encryption) -> Option<ServerSideEncryption> {
+    encryption.algorithm.clone().map(ServerSideEncryption::from)
 }
 
 pub(super) fn upload_attributes(input: CreateMultipartUploadInput) -> Attributes {
@@ -49,6 +78,7 @@ pub(super) fn upload_attributes(input: CreateMultipartUploadInput) -> Attributes
         content_language: input.content_language,
         cache_control: input.cache_control,
         metadata: input.metadata,
+        encryption: encryption(input.server_side_encryption, input.ssekms_key_id, input.bucket_key_enabled),
         ..Attributes::default()
     }
 }

@@ -10,7 +10,7 @@ use rustyline::history::FileHistory;
 use tokio::sync::watch;
 
 use super::print::Form;
-use super::{CliError, run, split};
+use super::{CliError, run, shorthand, split};
 
 const HISTORY_LINES_MAX: usize = 1_000;
 
@@ -25,7 +25,7 @@ pub(super) async fn start(warehouse: &Warehouse, form: Form) -> Result<(), CliEr
     {
         eprintln!("no history: {}: {error}", path.display());
     }
-    eprintln!("{}; a statement ends with ;, Ctrl-C cancels it, Ctrl-D leaves", warehouse.target());
+    eprintln!("{}; a statement ends with ;, \\d lists tables, Ctrl-C cancels, Ctrl-D leaves", warehouse.target());
     let mut text = String::new();
     loop {
         let prompt = if text.is_empty() { "mangrove> " } else { "      ... " };
@@ -37,6 +37,9 @@ pub(super) async fn start(warehouse: &Warehouse, form: Form) -> Result<(), CliEr
         let (back, line) = reading.await.map_err(CliError::internal)?;
         editor = back;
         match line {
+            Ok(line) if text.is_empty() && shorthand::is_one(&line) => {
+                text = format!("{};\n", line.trim_end_matches(';'))
+            }
             Ok(line) => text.push_str(&format!("{line}\n")),
             Err(ReadlineError::Interrupted) => text.clear(),
             Err(ReadlineError::Eof) => break,
