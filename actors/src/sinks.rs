@@ -41,7 +41,7 @@ use tokio::time::Instant;
 use tracing::field::display;
 use tracing::{error, warn};
 
-pub use self::epoch::{Encoding, EpochContext, encode_epoch};
+pub use self::epoch::{Codec, Encoding, Encodings, EpochContext, encode_epoch};
 pub use self::error::EncodeError;
 pub use self::keys::{
     KEY_BYTES_MAX, dated_names_of, manifest_of_state, manifests_of, manifests_of_stream, raw_of_hour,

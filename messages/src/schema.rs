@@ -91,6 +91,9 @@ impl std::fmt::Display for FieldPath {
     }
 }
 
+/// The longest that `sensor_id.bytes_max` can be set to.
+pub const SENSOR_ID_BYTES_MAX: usize = 1_024;
+
 /// Where the sensor id is found and what it may look like.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IdSpec {

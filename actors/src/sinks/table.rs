@@ -16,19 +16,19 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
-use super::columns::{DATA, EVENT_ID, SEQUENCE};
+use super::columns::{DATA, EVENT_ID, EVENT_TIME, SEQUENCE};
 use super::digest::{Digest, hex};
-use super::epoch::Job;
+use super::epoch::{Codec, Encodings, Job};
 use super::error::EncodeError;
 
 /// Rows gathered at a time: few enough to stay in the cache until they are encoded, many enough to pay for the call.
 pub(super) const CHUNK_ROWS: usize = 16_384;
 
 /// Columns whose values hardly ever repeat: a dictionary of them would be built only to be thrown away.
-const UNREPEATED: [&str; 3] = [EVENT_ID, SEQUENCE, DATA];
+const UNREPEATED: [&str; 4] = [EVENT_ID, EVENT_TIME, SEQUENCE, DATA];
 
 /// An open Parquet object.
 pub(super) struct Table {
@@ -79,18 +79,24 @@ fn properties(job: &Job<'_>, schema: &SchemaRef, n_sorted: usize) -> Result<Writ
     let encoding = &job.context.encoding;
     let sorted =
         (0..n_sorted as i32).map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: false });
+    let compression = match encoding.codec {
+        Codec::Snappy => Compression::SNAPPY,
+        Codec::Zstd => Compression::ZSTD(ZstdLevel::try_new(encoding.zstd_level)?),
+    };
+    // Version 1 in every case: data pages of version 2 are what fewest readers know.
     let mut builder = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(encoding.zstd_level)?))
+        .set_writer_version(WriterVersion::PARQUET_1_0)
+        .set_compression(compression)
         .set_max_row_group_row_count(Some(encoding.row_group_rows.max(1)))
         .set_sorting_columns((n_sorted > 0).then(|| sorted.collect()))
         .set_key_value_metadata(Some(metadata(job)));
     for field in schema.fields() {
         let column = ColumnPath::from(field.name().as_str());
-        let time = matches!(field.data_type(), DataType::Timestamp(..));
-        if time {
+        let delta = matches!(field.data_type(), DataType::Timestamp(..)) && encoding.encodings == Encodings::V2;
+        if delta {
             builder = builder.set_column_encoding(column.clone(), Encoding::DELTA_BINARY_PACKED);
         }
-        if time || UNREPEATED.contains(&field.name().as_str()) {
+        if delta || UNREPEATED.contains(&field.name().as_str()) {
             builder = builder.set_column_dictionary_enabled(column, false);
         }
     }

@@ -1,7 +1,8 @@
 //! What existing tables lack, and what in them cannot be kept.
 //!
 //! **Promises** every change only adds: a table, a column that may be empty, room in a text column. What would lose or
-//! change data is refused, with what to do. Applied twice, the second time finds nothing to do.
+//! change data is refused, with what to do, and so is room in a column of a key, which Redshift never alters. Applied twice,
+//! the second time finds nothing to do.
 //! **Not here**: applying.
 
 use std::collections::BTreeMap;
@@ -114,6 +115,7 @@ fn table_changes(
         };
         match fit(column, known) {
             Fit::Same => {}
+            Fit::Widen(_) if table.is_key(&column.name) => problems.push(narrow_key(star, table, column, found)?),
             Fit::Widen(bytes) => {
                 statements.push(format!("ALTER TABLE {at} ALTER COLUMN {name} TYPE VARCHAR({bytes})"));
             }
@@ -140,6 +142,29 @@ fn table_changes(
         ));
     }
     Ok(())
+}
+
+/// A table from before keys were as wide as they can be: it has to be made anew, by forms that Redshift documents.
+fn narrow_key(
+    star: &Star,
+    table: &Table,
+    column: &Column,
+    found: &BTreeMap<String, FoundColumn>,
+) -> Result<String, Unquotable> {
+    let has = found.get(&column.name).and_then(|known| known.bytes).unwrap_or(0);
+    let needs = column.needs.unwrap_or(0);
+    let (at, old) = (qualified(&star.namespace, table.name)?, format!("{}_old", table.name));
+    let old = qualified(&star.namespace, &old)?;
+    let columns: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+    let columns: Vec<&str> = columns.into_iter().filter(|name| found.contains_key(*name)).collect();
+    let columns = super::tables::names(&columns)?;
+    Ok(format!(
+        "{}.{}.{} holds {has} bytes and would have to hold {needs}, and Redshift alters no column of a key. Make the table \
+         anew while no worker loads, and give its grants again: CREATE TABLE {old} AS SELECT * FROM {at}; DROP TABLE {at}; \
+         then what `mangrove ddl` says of {at}; INSERT INTO {at} ({columns}) SELECT {columns} FROM {old}; DROP TABLE {old}. \
+         Or load into another schema (warehouse.schema)",
+        star.namespace, table.name, column.name
+    ))
 }
 
 /// A warehouse from before `sensor_versions` has what sensors said in `dim_sensors` alone, which is made anew from the
@@ -172,7 +197,9 @@ fn fit(column: &Column, known: &FoundColumn) -> Fit {
     };
     match (column.kind, known.bytes) {
         _ if !names.contains(&bare) => Fit::Not,
-        (Kind::Text(bytes), Some(room)) if room < bytes => Fit::Widen(bytes),
+        (Kind::Text(bytes), Some(room)) if room < column.needs.unwrap_or(bytes) => {
+            Fit::Widen(column.needs.unwrap_or(bytes))
+        }
         _ => Fit::Same,
     }
 }

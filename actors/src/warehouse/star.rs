@@ -63,6 +63,10 @@ pub(super) const ORDINAL: &str = "ordinal";
 const PLACE: [(&str, FieldKind); 3] =
     [(SITE, FieldKind::Text), ("latitude", FieldKind::Float), ("longitude", FieldKind::Float)];
 
+/// As long as an event schema may let a sensor's id be.
+const SENSOR_ID_BYTES_MAX: u32 = messages::schema::SENSOR_ID_BYTES_MAX as u32;
+/// The longest site that places can be told apart by: it is in keys, and those never get wider.
+pub const SITE_BYTES_MAX: u32 = 1_024;
 /// Kinesis names shards in 128 bytes at most.
 const SHARD_BYTES: u32 = 128;
 /// As long as its documentation lets a sequence number be.
@@ -106,7 +110,7 @@ impl Star {
             schema.tracked().any(|(_, spec)| spec.name == *name && spec.kind == *kind).then(|| (*name).to_owned())
         };
         let place: Vec<String> = PLACE.iter().filter_map(tracked).collect();
-        let tables = vec![
+        let mut tables = vec![
             readings(schema),
             said(schema),
             sensors(schema, declared),
@@ -126,6 +130,10 @@ impl Star {
             metadata_versions(),
             metadata_refused(),
         ];
+        for table in &mut tables {
+            table.widen_key(columns::SENSOR_ID, SENSOR_ID_BYTES_MAX);
+            table.widen_key(SITE, SITE_BYTES_MAX);
+        }
         let attributes = schema.tracked().map(|(_, spec)| spec.name.clone()).collect();
         let (namespace, fingerprint) = (namespace.to_owned(), schema.fingerprint.clone());
         Ok(Self { namespace, tables, place, attributes, declared: declared.clone(), fingerprint })

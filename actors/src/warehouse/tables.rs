@@ -65,12 +65,15 @@ pub struct Column {
     pub comment: &'static str,
     /// Stored as it is: the first column of a sort key is scanned block by block.
     pub raw: bool,
+    /// The bytes that a text in a key has to have room for today: the column is as wide as it can ever have to be,
+    /// because Redshift alters no column of a key. None if it is no such column.
+    pub needs: Option<u32>,
 }
 
 impl Column {
     /// A column that every row has.
     pub fn required(name: &str, kind: Kind) -> Self {
-        Self { name: name.to_owned(), kind, required: true, comment: "", raw: false }
+        Self { name: name.to_owned(), kind, required: true, comment: "", raw: false, needs: None }
     }
 
     /// A column that may be empty.
@@ -140,6 +143,24 @@ impl Table {
             statements.push(format!("COMMENT ON COLUMN {table}.{name} IS {comment}"));
         }
         Ok(statements)
+    }
+
+    /// Whether Redshift refuses to alter this column.
+    pub fn is_key(&self, column: &str) -> bool {
+        let of = |names: &[&str]| names.contains(&column);
+        of(&self.key) || of(&self.sorted_by) || matches!(self.spread, Spread::By(by) if by == column)
+    }
+
+    /// A text in a key gets the room that it can ever need.
+    pub(super) fn widen_key(&mut self, name: &str, bytes_max: u32) {
+        if !self.is_key(name) {
+            return;
+        }
+        for column in self.columns.iter_mut().filter(|column| column.name == name) {
+            if let Kind::Text(bytes) = column.kind {
+                (column.kind, column.needs) = (Kind::Text(bytes.max(bytes_max)), Some(bytes));
+            }
+        }
     }
 
     /// The column of this name.

@@ -7,6 +7,7 @@
 //! **Not here**: prefixes. FROM names one object or one manifest.
 
 mod json;
+pub(crate) mod layout;
 mod manifest;
 mod parquet;
 

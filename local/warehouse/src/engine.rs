@@ -133,6 +133,9 @@ fn catalog() -> String {
          CREATE TABLE IF NOT EXISTS {CATALOG}.texts (
              schema_name VARCHAR NOT NULL, table_name VARCHAR NOT NULL, column_name VARCHAR NOT NULL,
              type_name VARCHAR NOT NULL, n_bytes_max INTEGER NOT NULL);
+         CREATE TABLE IF NOT EXISTS {CATALOG}.pinned (
+             schema_name VARCHAR NOT NULL, table_name VARCHAR NOT NULL, column_name VARCHAR NOT NULL,
+             why VARCHAR NOT NULL);
          CREATE OR REPLACE VIEW {CATALOG}.columns AS
              SELECT 'warehouse' AS table_catalog, {schema} AS table_schema, c.table_name, c.column_name,
                     c.column_index AS ordinal_position, c.column_default,

@@ -79,6 +79,15 @@ impl WarehouseOptions {
     }
 }
 
+/// Statements that fail on demand, with somebody else's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fails {
+    /// What a statement contains.
+    pub matching: String,
+    /// What is said of it.
+    pub error: String,
+}
+
 /// What all batches share.
 struct Shared {
     options: WarehouseOptions,
@@ -87,6 +96,7 @@ struct Shared {
     locks: Arc<Locks>,
     statements: Statements,
     paused: AtomicBool,
+    fails: Mutex<Vec<Fails>>,
 }
 
 /// An open warehouse.
@@ -101,7 +111,8 @@ impl Warehouse {
         let engine = Engine::open(&options)?;
         let (running_max, statements) = (options.running_max.max(1), Statements::new(&options));
         let locks = Arc::new(Locks::default());
-        let shared = Arc::new(Shared { options, engine, objects, locks, statements, paused: AtomicBool::new(false) });
+        let (paused, fails) = (AtomicBool::new(false), Mutex::default());
+        let shared = Arc::new(Shared { options, engine, objects, locks, statements, paused, fails });
         let warehouse = Warehouse { shared, threads: Mutex::new(Vec::new()) };
         for number in 0..running_max {
             let shared = Arc::clone(&warehouse.shared);
@@ -131,6 +142,11 @@ impl Warehouse {
     /// Whether it is paused.
     pub fn is_paused(&self) -> bool {
         self.shared.paused.load(Ordering::SeqCst)
+    }
+
+    /// From now on these statements fail, and no others do but for what is wrong with them.
+    pub fn fail(&self, fails: Vec<Fails>) {
+        *self.shared.fails.lock().unwrap_or_else(PoisonError::into_inner) = fails;
     }
 
     /// Ends what runs, by rolling back, and writes everything into the file. The first call does it.

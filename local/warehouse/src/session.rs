@@ -11,6 +11,7 @@ mod define;
 mod external;
 
 use std::collections::HashMap;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 
 use duckdb::{Connection, params};
@@ -73,6 +74,10 @@ impl<'a> Session<'a> {
 
     /// Runs one statement of the batch.
     pub(crate) fn run(&mut self, text: &str) -> Result<Outcome, SqlError> {
+        let fails = self.shared.fails.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(fails) = fails.into_iter().find(|fails| text.contains(&fails.matching)) {
+            return Err(SqlError(fails.error));
+        }
         let plan = dialect::plan(text)?;
         if self.n_statements > 1
             && let Some(what) = plan.must_be_alone()

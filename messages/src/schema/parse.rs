@@ -9,8 +9,8 @@ use toml::Table;
 
 use super::table::Section;
 use super::{
-    Detectors, EventSchema, FieldKind, FieldPath, FieldSpec, Flat, IdSpec, PartitionBy, Score, TimeFormat, TimeSpec,
-    Tracked,
+    Detectors, EventSchema, FieldKind, FieldPath, FieldSpec, Flat, IdSpec, PartitionBy, SENSOR_ID_BYTES_MAX, Score,
+    TimeFormat, TimeSpec, Tracked,
 };
 
 const FIELDS_MAX: usize = 256;
@@ -84,8 +84,9 @@ fn path_of(section: &mut Section<'_>) -> Option<FieldPath> {
 fn id_spec(section: &mut Section<'_>) -> Option<IdSpec> {
     let path = path_of(section);
     let bytes_max = section.count("bytes_max", 1).unwrap_or(128) as usize;
-    if bytes_max > 1024 {
-        section.problem("bytes_max", "must be at most 1024: ids are held in memory and stored in every row");
+    if bytes_max > SENSOR_ID_BYTES_MAX {
+        let problem = format!("must be at most {SENSOR_ID_BYTES_MAX}: ids are held in memory and stored in every row");
+        section.problem("bytes_max", &problem);
     }
     let extra_characters = section.text("extra_characters").unwrap_or_default();
     if extra_characters.chars().any(|c| c.is_control() || matches!(c, '"' | '\'' | '\\' | '`' | '<' | '>' | '&')) {

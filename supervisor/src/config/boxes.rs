@@ -12,7 +12,7 @@ use actors::ports::receivers::ReceiversConfig;
 use actors::reader::ReaderConfig;
 use actors::reader::decode::DecodeLimits;
 use actors::sensors::SensorsConfig;
-use actors::sinks::{Encoding, SinksConfig};
+use actors::sinks::{Codec, Encoding, Encodings, SinksConfig};
 
 use super::addresses;
 use super::section::{GIB, KIB, MIB, Reading, Section, millis, seconds};
@@ -32,11 +32,12 @@ pub(super) fn shard(reading: &mut Reading<'_>) -> ShardConfig {
     let skip_trimmed = on_trimmed(&mut reading.section("stream"));
     let committer = committer(&mut reading.section("epoch"));
     let decode = decode(&mut reading.section("decode"));
+    let parquet = parquet(&mut reading.section("parquet"));
     ShardConfig {
         reader: reader(&mut reading.section("reader"), decode, &committer),
         sensors: sensors(&mut reading.section("sensors")),
         aggregator: aggregator(&mut reading.section("aggregator")),
-        sinks: sinks(&mut reading.section("sinks")),
+        sinks: sinks(&mut reading.section("sinks"), parquet),
         committer,
         skip_trimmed,
     }
@@ -128,10 +129,17 @@ fn committer(s: &mut Section<'_>) -> CommitterConfig {
     }
 }
 
-fn sinks(s: &mut Section<'_>) -> SinksConfig {
+fn parquet(s: &mut Section<'_>) -> (Codec, Encodings) {
+    let codec = s.choice("compression", &[("snappy", Codec::Snappy), ("zstd", Codec::Zstd)]);
+    (codec, s.choice("encodings", &[("v1", Encodings::V1), ("v2", Encodings::V2)]))
+}
+
+fn sinks(s: &mut Section<'_>, (codec, encodings): (Codec, Encodings)) -> SinksConfig {
     let encoding = Encoding {
         gzip_level: s.count("gzip_level", 0..=9),
         zstd_level: s.count("zstd_level", 1..=22),
+        codec,
+        encodings,
         row_group_rows: s.count("row_group_rows", 1_024..=16 << 20),
     };
     SinksConfig {

@@ -2,7 +2,7 @@ use messages::{Anomalies, Assessment, EpochPlan, Reason, Verdict, Zone};
 use proptest::prelude::*;
 
 use super::fixture::{Event, HOUR_MS, NOW_MS, Part, Reading, batches, clean, content, context, event};
-use crate::sinks::{Encoding, encode_epoch};
+use crate::sinks::{Codec, Encoding, Encodings, encode_epoch};
 
 fn digests(plan: &EpochPlan) -> Vec<(Zone, &str)> {
     plan.objects.iter().map(|o| (o.zone, o.digest.as_str())).collect()
@@ -67,10 +67,11 @@ proptest! {
 
     /// A worker with another configuration may redo an epoch.
     #[test]
-    fn compression_and_row_groups_change_no_digest(events in events()) {
+    fn compression_encodings_and_row_groups_change_no_digest(events in events()) {
         let one = encode_epoch(&context(), &batches(&events, 5), &content()).unwrap();
         let mut context = context();
-        context.encoding = Encoding { gzip_level: 9, zstd_level: 3, row_group_rows: 2 };
+        let (codec, encodings) = (Codec::Zstd, Encodings::V2);
+        context.encoding = Encoding { gzip_level: 9, zstd_level: 3, codec, encodings, row_group_rows: 2 };
         let other = encode_epoch(&context, &batches(&events, 5), &content()).unwrap();
         prop_assert_eq!(digests(&one.plan), digests(&other.plan));
         prop_assert_eq!(one.plan, other.plan);

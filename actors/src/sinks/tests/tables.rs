@@ -1,16 +1,19 @@
+use std::collections::BTreeSet;
+
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{
     Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
 };
 use messages::{AggregateRow, Reason, SensorId, Verdict, WindowKind, Zone};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::{ParquetMetaDataOptions, ParquetMetaDataReader};
 
 use super::fixture::{
     Event, HOUR_MS, NOW_MS, Part, Reading, batches, clean, content, context, event, keys, objects, read_table,
 };
 use messages::EncodedEpoch;
 
-use crate::sinks::{EpochContext, columns, encode_epoch};
+use crate::sinks::{Codec, Encoding, Encodings, EpochContext, columns, encode_epoch};
 
 const NOW_US: i64 = NOW_MS * 1000;
 const HOUR_US: i64 = HOUR_MS * 1000;
@@ -133,6 +136,64 @@ fn row_groups_are_as_large_as_configured() {
     let reader = ParquetRecordBatchReaderBuilder::try_new(object).unwrap();
     let rows: Vec<i64> = reader.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
     assert_eq!(rows, [4, 4, 2]);
+}
+
+/// Version of the file, compressions, kinds of pages, encodings.
+fn layout(bytes: bytes::Bytes) -> (i32, BTreeSet<String>, BTreeSet<String>, BTreeSet<String>) {
+    let options = ParquetMetaDataOptions::new().with_encoding_stats_as_mask(false);
+    let reader = ParquetMetaDataReader::new().with_metadata_options(Some(options));
+    let metadata = reader.parse_and_finish(&bytes).unwrap();
+    let chunks = || metadata.row_groups().iter().flat_map(|group| group.columns());
+    let pages = chunks().flat_map(|chunk| chunk.page_encoding_stats().expect("footers tell").clone());
+    (
+        metadata.file_metadata().version(),
+        chunks().map(|chunk| chunk.compression().to_string()).collect(),
+        pages.map(|page| page.page_type.to_string()).collect(),
+        chunks().flat_map(|chunk| chunk.encodings().map(|encoding| encoding.to_string())).collect(),
+    )
+}
+
+/// What Redshift documents, every other reader knows as well.
+#[test]
+fn files_are_of_version_1_in_every_zone_and_newer_encodings_are_asked_for() {
+    let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+    let refused = Verdict::Quarantined { reason: Reason::OutOfRange, detail: "hot".to_owned() };
+    let again = Reading { verdict: Verdict::Duplicate, ..clean("a", NOW_US, 1.0) };
+    let changed = Reading { change: true, ..clean("a", NOW_US, 1.0) };
+    let parts = [clean("a", NOW_US, 1.0), Reading { verdict: refused, ..clean("a", NOW_US, 1.0) }, again, changed];
+    let events = [event(9, parts.into_iter().map(Part::Reading).collect())];
+    let mut content = content();
+    content.aggregates = vec![aggregate(WindowKind::Hourly, NOW_US, 0), aggregate(WindowKind::Daily, NOW_US, 0)];
+    let newer = Encoding { codec: Codec::Zstd, encodings: Encodings::V2, ..Encoding::RECOMMENDED };
+    let mut digests = Vec::new();
+    for (encoding, codec, delta) in [(Encoding::RECOMMENDED, "SNAPPY", false), (newer, "ZSTD(ZstdLevel(1))", true)] {
+        let context = EpochContext { encoding, ..context() };
+        let epoch = encode_epoch(&context, &batches(&events, 3), &content).unwrap();
+        let zones = [
+            Zone::Cleansed,
+            Zone::Quarantine,
+            Zone::Duplicates,
+            Zone::Dimensions,
+            Zone::AggregatesHourly,
+            Zone::AggregatesDaily,
+        ];
+        for zone in zones {
+            let [object] = objects(&epoch, zone).try_into().expect("one object");
+            let (version, codecs, pages, encodings) = layout(object);
+            assert_eq!(version, 1, "{zone:?}");
+            assert!(
+                codecs.iter().all(|found| found.starts_with(codec.split('(').next().unwrap())),
+                "{zone:?}: {codecs:?}"
+            );
+            assert!(pages.is_subset(&set(&["DATA_PAGE", "DICTIONARY_PAGE"])), "{zone:?}: {pages:?}");
+            let mut known = set(&["PLAIN", "RLE", "RLE_DICTIONARY"]);
+            known.extend(delta.then(|| "DELTA_BINARY_PACKED".to_owned()));
+            assert!(encodings.is_subset(&known), "{zone:?}: {encodings:?}");
+            assert_eq!(encodings.contains("DELTA_BINARY_PACKED"), delta, "{zone:?}");
+        }
+        digests.push(epoch.plan);
+    }
+    assert_eq!(digests[0], digests[1], "an epoch is what is in it, however it is written");
 }
 
 #[test]

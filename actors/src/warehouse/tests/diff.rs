@@ -108,3 +108,51 @@ fn what_sensors_said_is_kept_when_it_gets_a_table_of_its_own() {
     assert!(create < keep && keep < source, "{all:?}");
     assert!(all[keep].ends_with("WHERE NOT EXISTS (SELECT 1 FROM \"mangrove\".\"sensor_versions\")"));
 }
+
+/// What the table had before its keys were as wide as they can be.
+fn narrowed(mut found: Found, table: &str, column: &str, bytes: u32) -> Found {
+    found.0.get_mut(table).unwrap().get_mut(column).unwrap().bytes = Some(bytes);
+    found
+}
+
+#[test]
+fn no_column_of_a_key_is_ever_altered() {
+    let with = |id: u32, site: u32| {
+        let text = SMALL.replace("path = \"id\"", &format!("path = \"id\"\nbytes_max = {id}"));
+        let fields = format!("[[fields]]\nname = \"site\"\ntype = \"text\"\nbytes_max = {site}\n[fields.tracked]\n");
+        Star::new(&EventSchema::parse(&format!("{text}{fields}")).unwrap(), "mangrove", &MetadataColumns::default())
+            .unwrap()
+    };
+    let (old, new) = (with(16, 16), with(1_024, 1_024));
+    let statements = changes(&new, &made(&old)).unwrap();
+    for sql in &statements {
+        assert!(sql.contains("ALTER COLUMN \"site\" TYPE VARCHAR(1024)"), "{sql}");
+        let table = new.tables.iter().find(|table| sql.contains(&format!(".\"{}\" ", table.name))).unwrap();
+        assert!(!table.is_key("site"), "{sql}");
+    }
+    assert_eq!(statements.len(), 4, "{statements:?}");
+    // Every text of a key that follows the schema is as wide as the schema can make it.
+    for table in &new.tables {
+        let keys = |star: &Star| {
+            let table = star.tables.iter().find(|other| other.name == table.name).unwrap();
+            let keys = table.columns.iter().filter(|column| table.is_key(&column.name));
+            keys.map(|column| (column.name.clone(), column.kind)).collect::<Vec<_>>()
+        };
+        assert_eq!(keys(&old), keys(&new), "{}", table.name);
+    }
+}
+
+#[test]
+fn a_key_that_is_narrower_and_wide_enough_stays_and_one_that_is_not_is_refused_with_what_to_do() {
+    let star = star("");
+    let found = made(&star);
+    assert_eq!(changes(&star, &narrowed(found.clone(), "dim_sensors", "sensor_id", 128)), Ok(vec![]));
+    let Err(DiffError::Incompatible(problems)) = changes(&star, &narrowed(found, "dim_sensors", "sensor_id", 64))
+    else {
+        panic!()
+    };
+    let anew =
+        "CREATE TABLE \"mangrove\".\"dim_sensors_old\" AS SELECT * FROM \"mangrove\".\"dim_sensors\"; DROP TABLE";
+    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    assert!(problem.contains("holds 64 bytes") && problem.contains(anew), "{problem}");
+}

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use duckdb::Connection;
 
-use super::{File, Links, Target};
+use super::{File, Links, Target, layout};
 use crate::dialect::literal;
 use crate::error::SqlError;
 use crate::session::{Outcome, Session, StoredColumn, TextLimit, list, places};
@@ -15,6 +15,9 @@ pub(super) fn load(session: &mut Session<'_>, target: &Target<'_>, files: &[File
     for (file, path) in files.iter().zip(&links.paths) {
         let shape = shape(&session.connection, path).map_err(|error| scan_error(file, &links.hide(&error.0)))?;
         compatible(file, &shape, &target.columns)?;
+        if let Some(why) = layout::problem(path) {
+            return Err(scan_error(file, &why));
+        }
         // Files are read together while they look the same: DuckDB goes by names, and COPY by places.
         match groups.last_mut() {
             Some((last, paths)) if *last == shape => paths.push(path.clone()),

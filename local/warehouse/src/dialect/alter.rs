@@ -1,6 +1,6 @@
 //! ALTER TABLE, as far as a loader needs it.
 
-use sqlparser::ast::{AlterColumnOperation, AlterTable, AlterTableOperation};
+use sqlparser::ast::{AlterColumnOperation, AlterTable, AlterTableOperation, RenameTableNameKind};
 
 use super::create;
 use super::names::{self, TableName};
@@ -36,6 +36,10 @@ pub(super) fn plan(alter: AlterTable) -> Result<Plan, SqlError> {
         AlterTableOperation::DropColumn { column_names, if_exists: false, .. } => match column_names.as_slice() {
             [column] => Ok(Plan::DropColumn { table, column: names::checked(column)? }),
             _ => Err(SqlError::unsupported("dropping several columns at once")),
+        },
+        AlterTableOperation::RenameTable { table_name: RenameTableNameKind::To(to) } => match to.0.as_slice() {
+            [name] => Ok(Plan::RenameTable { table, to: names::checked(names::part(name)?)? }),
+            _ => Err(SqlError::new("a new name has no schema: the table stays where it is")),
         },
         _ => Err(SqlError::unsupported("This form of ALTER TABLE")),
     }

@@ -16,6 +16,8 @@ struct Options {
     format: Option<Format>,
     manifest: bool,
     gzip: bool,
+    region: bool,
+    compupdate: bool,
     time: Option<TimeFormat>,
     n_errors_max: Option<u64>,
     truncate: bool,
@@ -96,11 +98,13 @@ impl Options {
                 self.replace_invalid = Some(replacement(parser)?);
             }
             "statupdate" | "compupdate" => {
+                self.compupdate |= word == "compupdate";
                 let _ = ["on", "off", "true", "false", "preset"].iter().any(|word| tokens::accept(parser, word));
             }
             "region" => {
                 tokens::accept(parser, "as");
                 tokens::literal(parser)?;
+                self.region = true;
             }
             other => return Err(SqlError::unsupported(&format!("the COPY option {}", other.to_uppercase()))),
         }
@@ -111,6 +115,12 @@ impl Options {
         match self.format {
             None => Err(SqlError::unsupported("COPY of anything but FORMAT PARQUET and FORMAT JSON")),
             Some(Format::Parquet) => {
+                if self.region {
+                    return Err(SqlError::new("REGION argument is not supported for PARQUET based COPY"));
+                }
+                if self.compupdate {
+                    return Err(SqlError::new("COMPUPDATE argument is not supported for PARQUET based COPY"));
+                }
                 let text_only = self.gzip || self.time.is_some() || self.truncate || self.replace_invalid.is_some();
                 if text_only || self.n_errors_max.is_some_and(|n| n > 0) {
                     return Err(SqlError::new(

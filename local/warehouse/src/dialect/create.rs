@@ -1,6 +1,7 @@
 //! CREATE SCHEMA, TABLE and VIEW.
 //!
-//! Keys, distribution and sort order are read and forgotten: Redshift enforces no key, and one file has no nodes.
+//! Keys, distribution and sort order matter for one thing: Redshift alters no column that is part of them. It enforces no
+//! key, and one file has no nodes.
 
 use sqlparser::ast::{
     ColumnDef, ColumnOption, CreateTable as Tree, CreateTableLikeDefaults, CreateTableLikeKind, CreateTableOptions,
@@ -9,7 +10,7 @@ use sqlparser::ast::{
 
 use super::judge::rewritten;
 use super::names::{self, TableName, quoted};
-use super::plan::{Column, CreateTable, Plan, Shape};
+use super::plan::{Column, CreateTable, Pin, Plan, Shape};
 use super::types::Type;
 use crate::error::SqlError;
 
@@ -68,7 +69,10 @@ pub(super) fn table(mut tree: Tree) -> Result<Plan, SqlError> {
         }
         Shape::Like(TableName::of(&like.name)?)
     } else {
-        Shape::Columns(columns(tree.columns, &tree.constraints)?)
+        let mut columns = columns(tree.columns, &tree.constraints)?;
+        pin(&mut columns, tree.distkey.as_slice(), Pin::DistKey)?;
+        pin(&mut columns, tree.sortkey.as_deref().unwrap_or_default(), Pin::SortKey)?;
+        Shape::Columns(columns)
     };
     Ok(Plan::CreateTable(CreateTable { name, temporary: tree.temporary, if_not_exists: tree.if_not_exists, shape }))
 }
@@ -101,6 +105,19 @@ fn plain(tree: &Tree) -> Result<(), SqlError> {
     if plain { Ok(()) } else { Err(SqlError::unsupported("This form of CREATE TABLE")) }
 }
 
+/// The columns that a key names.
+fn pin(columns: &mut [Column], named: &[Expr], pin: Pin) -> Result<(), SqlError> {
+    for expr in named {
+        let Expr::Identifier(ident) = expr else {
+            return Err(SqlError::unsupported("an expression in a key"));
+        };
+        let name = names::checked(ident)?;
+        let column = columns.iter_mut().find(|column| column.name == name);
+        column.ok_or_else(|| SqlError(format!("column \"{name}\" named in key does not exist")))?.pinned = Some(pin);
+    }
+    Ok(())
+}
+
 fn columns(definitions: Vec<ColumnDef>, constraints: &[TableConstraint]) -> Result<Vec<Column>, SqlError> {
     if definitions.is_empty() || definitions.len() > COLUMNS_MAX {
         return Err(SqlError(format!("tables can have 1 to {COLUMNS_MAX} columns")));
@@ -117,10 +134,18 @@ fn columns(definitions: Vec<ColumnDef>, constraints: &[TableConstraint]) -> Resu
                     let name = names::checked(ident)?;
                     let column = columns.iter_mut().find(|column| column.name == name);
                     let missing = || SqlError(format!("column \"{name}\" named in key does not exist"));
-                    column.ok_or_else(missing)?.not_null = true;
+                    let column = column.ok_or_else(missing)?;
+                    (column.not_null, column.pinned) = (true, Some(Pin::Constraint));
                 }
             }
-            TableConstraint::Unique(_) | TableConstraint::ForeignKey(_) => {}
+            TableConstraint::Unique(key) => {
+                let named: Vec<Expr> = key.columns.iter().map(|part| part.column.expr.clone()).collect();
+                pin(&mut columns, &named, Pin::Constraint)?;
+            }
+            TableConstraint::ForeignKey(key) => {
+                let named: Vec<Expr> = key.columns.iter().cloned().map(Expr::Identifier).collect();
+                pin(&mut columns, &named, Pin::Constraint)?;
+            }
             _ => return Err(SqlError::unsupported("This constraint")),
         }
     }
@@ -139,14 +164,24 @@ pub(super) fn column(definition: ColumnDef) -> Result<Column, SqlError> {
         ty: Type::of(&definition.data_type)?,
         not_null: false,
         default: None,
+        pinned: None,
     };
     for option in definition.options {
         match option.option {
-            ColumnOption::Null | ColumnOption::Unique(_) | ColumnOption::ForeignKey(_) => {}
-            ColumnOption::NotNull | ColumnOption::PrimaryKey(_) => column.not_null = true,
-            ColumnOption::Default(mut default) => column.default = Some(rewritten(&mut default)?),
+            ColumnOption::Null => {}
+            ColumnOption::Unique(_) | ColumnOption::ForeignKey(_) => column.pinned = Some(Pin::Constraint),
+            ColumnOption::NotNull => column.not_null = true,
+            ColumnOption::PrimaryKey(_) => (column.not_null, column.pinned) = (true, Some(Pin::Constraint)),
+            ColumnOption::Default(mut default) => {
+                column.default = Some(rewritten(&mut default)?);
+                column.pinned.get_or_insert(Pin::Default);
+            }
             ColumnOption::DialectSpecific(tokens)
-                if tokens.iter().all(|t| ["SORTKEY", "DISTKEY"].contains(&t.to_string().to_uppercase().as_str())) => {}
+                if tokens.iter().all(|t| ["SORTKEY", "DISTKEY"].contains(&t.to_string().to_uppercase().as_str())) =>
+            {
+                let sorted = tokens.iter().any(|token| token.to_string().eq_ignore_ascii_case("sortkey"));
+                column.pinned = Some(if sorted { Pin::SortKey } else { Pin::DistKey });
+            }
             other => return Err(SqlError::unsupported(&format!("the column option {other}"))),
         }
     }

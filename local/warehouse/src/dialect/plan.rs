@@ -45,6 +45,10 @@ pub(crate) enum Plan {
         column: String,
         to: Type,
     },
+    RenameTable {
+        table: TableName,
+        to: String,
+    },
     DropTables {
         names: Vec<TableName>,
         if_exists: bool,
@@ -92,6 +96,33 @@ pub(crate) struct Column {
     pub(crate) ty: Type,
     pub(crate) not_null: bool,
     pub(crate) default: Option<String>,
+    /// What keeps its type as it is, if anything does.
+    pub(crate) pinned: Option<Pin>,
+}
+
+/// What Redshift alters no column of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pin {
+    /// A primary, unique or foreign key.
+    Constraint,
+    /// A default value.
+    Default,
+    /// The distribution key.
+    DistKey,
+    /// The sort key.
+    SortKey,
+}
+
+impl Pin {
+    /// The name in our notes.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Pin::Constraint => "constraint",
+            Pin::Default => "default",
+            Pin::DistKey => "distkey",
+            Pin::SortKey => "sortkey",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -1,4 +1,4 @@
-//! CREATE, ALTER, DROP and COMMENT, with our notes about the length of texts.
+//! CREATE, ALTER, DROP and COMMENT, with our notes about the length of texts and about columns that stay as they are.
 
 use duckdb::params;
 
@@ -27,13 +27,18 @@ impl Session<'_> {
             }
             Plan::AddColumn { table, column } => {
                 self.execute(&format!("ALTER TABLE {table} ADD COLUMN {}", definition(&column)))?;
+                self.pin(&table, std::slice::from_ref(&column))?;
                 self.note(&table, &limits(&[column]))
             }
             Plan::DropColumn { table, column } => {
+                if let Some(key @ ("distkey" | "sortkey")) = self.pinned(&table, &column)?.as_deref() {
+                    return Err(SqlError(format!("cannot drop {key} column \"{column}\"")));
+                }
                 self.execute(&format!("ALTER TABLE {table} DROP COLUMN {}", quoted(&column)))?;
                 self.forget(&table, Some(&column))
             }
             Plan::AlterType { table, column, to } => self.widen(&table, &column, &to),
+            Plan::RenameTable { table, to } => self.rename(&table, &to),
             Plan::DropTables { names, if_exists } => {
                 for table in &names {
                     if self.drop_external(table)? {
@@ -88,10 +93,13 @@ impl Session<'_> {
         {
             return Err(SqlError(format!("cannot create a local table in the external schema \"{schema}\"")));
         }
+        let mut pinned = Vec::new();
         let (body, texts) = match shape {
             Shape::Columns(columns) => {
                 let definitions: Vec<String> = columns.iter().map(definition).collect();
-                (format!("({})", definitions.join(", ")), limits(&columns))
+                let texts = limits(&columns);
+                pinned = columns;
+                (format!("({})", definitions.join(", ")), texts)
             }
             Shape::Like(other) => {
                 let columns = self.columns(&other)?.into_iter().map(|column| {
@@ -108,6 +116,7 @@ impl Session<'_> {
             return Ok(());
         }
         self.execute(&format!("CREATE TABLE {name} {body}"))?;
+        self.pin(&name, &pinned)?;
         self.note(&name, &texts)
     }
 
@@ -125,8 +134,56 @@ impl Session<'_> {
         if limit.type_name != to.name || n_bytes_max < limit.n_bytes_max {
             return Err(SqlError(format!("cannot alter \"{column}\" to a shorter or another type")));
         }
+        match self.pinned(table, column)?.as_deref() {
+            None => {}
+            // What its documentation says of these, and what it has been seen to say of those.
+            Some("constraint") => {
+                let why = "ALTER COLUMN TYPE is not supported for columns with UNIQUE, PRIMARY KEY or FOREIGN KEY";
+                return Err(SqlError(format!("{why}: column \"{column}\" of relation \"{}\"", table.shown())));
+            }
+            Some("default") => {
+                let why = "ALTER COLUMN TYPE is not supported for columns with default values";
+                return Err(SqlError(format!("{why}: column \"{column}\" of relation \"{}\"", table.shown())));
+            }
+            Some(_) => return Err(SqlError::new("found unexpected dependency for column")),
+        }
+        // The note about what pins it is not there, or we would not be here.
         self.forget(table, Some(column))?;
         self.note(table, &[TextLimit { n_bytes_max, ..limit }])
+    }
+
+    fn rename(&mut self, table: &TableName, to: &str) -> Result<(), SqlError> {
+        if table.schema.is_none() && self.temporary.contains_key(&table.name) {
+            return Err(SqlError::unsupported("renaming a temporary table"));
+        }
+        self.execute(&format!("ALTER TABLE {table} RENAME TO {}", quoted(to)))?;
+        for notes in ["texts", "pinned"] {
+            let sql = format!("UPDATE {CATALOG}.{notes} SET table_name = ? WHERE (schema_name, table_name) = (?, ?)");
+            self.connection.execute(&sql, params![to, table.schema_or_default(), table.name])?;
+        }
+        Ok(())
+    }
+
+    /// Notes the columns that stay as they are. Temporary tables live too short to be altered.
+    fn pin(&self, table: &TableName, columns: &[Column]) -> Result<(), SqlError> {
+        let sql = format!("INSERT INTO {CATALOG}.pinned VALUES (?, ?, ?, ?)");
+        for column in columns {
+            if let Some(pin) = column.pinned {
+                let row = params![table.schema_or_default(), table.name, column.name, pin.as_str()];
+                self.connection.execute(&sql, row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What keeps a column as it is.
+    fn pinned(&self, table: &TableName, column: &str) -> Result<Option<String>, SqlError> {
+        let sql = format!(
+            "SELECT why FROM {CATALOG}.pinned WHERE (schema_name, table_name, column_name) = (?, ?, ?) LIMIT 1"
+        );
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut rows = statement.query(params![table.schema_or_default(), table.name, column])?;
+        Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
     }
 
     fn note(&mut self, table: &TableName, texts: &[TextLimit]) -> Result<(), SqlError> {
@@ -151,10 +208,12 @@ impl Session<'_> {
             }
             return Ok(());
         }
-        let sql = format!(
-            "DELETE FROM {CATALOG}.texts WHERE (schema_name, table_name) = (?, ?) AND column_name = coalesce(?, column_name)"
-        );
-        self.connection.execute(&sql, params![table.schema_or_default(), table.name, column])?;
+        for notes in ["texts", "pinned"] {
+            let sql = format!(
+                "DELETE FROM {CATALOG}.{notes} WHERE (schema_name, table_name) = (?, ?) AND column_name = coalesce(?, column_name)"
+            );
+            self.connection.execute(&sql, params![table.schema_or_default(), table.name, column])?;
+        }
         Ok(())
     }
 

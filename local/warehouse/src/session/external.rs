@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use duckdb::{Connection, params};
 
 use super::Session;
+use crate::copy::layout;
 use crate::dialect::{CATALOG, CreateExternal, Partition, TableName, literal, quoted};
 use crate::error::SqlError;
 use crate::object::{Object, ObjectSource};
@@ -262,6 +263,9 @@ fn link(objects: &dyn ObjectSource, folder: &Path, location: &str) -> Result<(),
     for (name, object) in found.iter().filter(|(name, _)| !is_hidden(name)) {
         let path = folder.join(format!("{:016x}.parquet", identity(name, object)));
         if !path.exists() {
+            if let Some(why) = layout::problem(&object.path) {
+                return Err(SqlError(format!("Spectrum Scan Error: File '{location}{name}' {why}")));
+            }
             std::fs::hard_link(&object.path, &path).map_err(|error| failed(&error))?;
         }
         wanted.insert(path);

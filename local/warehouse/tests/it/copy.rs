@@ -3,7 +3,13 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray, TimestampMillisecondArray};
+use ::parquet::arrow::ArrowWriter;
+use ::parquet::basic::{Compression, Encoding, ZstdLevel};
+use ::parquet::file::properties::{WriterProperties, WriterVersion};
+use arrow::array::{
+    ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, TimestampMillisecondArray,
+    TimestampNanosecondArray,
+};
 use serde_json::json;
 
 use crate::{World, parquet};
@@ -42,10 +48,7 @@ fn parquet_goes_by_place() {
     ];
     let [a, b, c] = [&urls[0], &urls[1], &urls[2]].map(String::as_str);
     let manifest = world.manifest("m", &[a, b, c, a]);
-    world.all(&[
-        &copy(&manifest, "FORMAT AS PARQUET MANIFEST"),
-        &copy(a, "PARQUET STATUPDATE OFF COMPUPDATE OFF REGION 'eu-west-1'"),
-    ]);
+    world.all(&[&copy(&manifest, "FORMAT AS PARQUET MANIFEST"), &copy(a, "PARQUET STATUPDATE OFF")]);
     assert_eq!(world.rows("SELECT id, name FROM t ORDER BY id"), ["1,a", "1,a", "2,b", "3,c"]);
 }
 
@@ -101,6 +104,59 @@ fn what_is_wrong_with_a_file_is_told() {
     assert_eq!(world.rows("SELECT COUNT(*) FROM t"), ["0"]);
     let links = std::fs::read_dir(world.dir.path().join("warehouse.links")).unwrap().count();
     assert_eq!(links, 0, "no link is left");
+}
+
+/// A file with two columns, written so.
+fn written(properties: WriterProperties, at: ArrayRef) -> Vec<u8> {
+    let id: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    let batch = RecordBatch::try_from_iter([("id", id), ("at", at)]).unwrap();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+#[test]
+fn what_the_documentation_does_not_promise_is_refused_by_copy_and_by_external_tables() {
+    let world = furnished();
+    world.all(&[
+        "CREATE EXTERNAL SCHEMA lake FROM DATA CATALOG DATABASE 'd' IAM_ROLE DEFAULT",
+        "CREATE EXTERNAL TABLE lake.t (\"id\" BIGINT, \"at\" TIMESTAMP) PARTITIONED BY (\"day\" INTEGER) \
+         STORED AS PARQUET LOCATION 's3://lake/t/'",
+    ]);
+    let micros = || -> ArrayRef { Arc::new(TimestampMicrosecondArray::from(vec![1, 2]).with_timezone("UTC")) };
+    let nanos: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1_000, 2_000]));
+    let plain = || WriterProperties::builder().set_writer_version(WriterVersion::PARQUET_1_0);
+    let delta = plain().set_dictionary_enabled(false).set_column_encoding("at".into(), Encoding::DELTA_BINARY_PACKED);
+    let zstd = plain().set_compression(Compression::ZSTD(ZstdLevel::default()));
+    let version2 = WriterProperties::builder().set_writer_version(WriterVersion::PARQUET_2_0).build();
+    let refused = [
+        (written(plain().build(), nanos), "incompatible Parquet schema for column at"),
+        (written(delta.build(), micros()), "unsupported encoding in column at: DELTA_BINARY_PACKED"),
+        (written(zstd.build(), micros()), "unsupported compression for column id: ZSTD"),
+        (written(version2, micros()), "invalid version number: 2"),
+    ];
+    for (day, (bytes, words)) in refused.iter().enumerate() {
+        let url = world.put(&format!("t/day={day}/a.parquet"), bytes);
+        let error = world.error(&format!("COPY t (id, at) FROM '{url}' IAM_ROLE DEFAULT PARQUET"));
+        assert!(error.contains("Spectrum Scan Error: File") && error.contains(words), "{words}: {error}");
+        world.all(&[&format!("ALTER TABLE lake.t ADD PARTITION (\"day\"={day}) LOCATION 's3://lake/t/day={day}/'")]);
+        let error = world.error("SELECT COUNT(*) FROM lake.t");
+        assert!(error.contains(&format!("'s3://lake/t/day={day}/a.parquet'")) && error.contains(words), "{error}");
+        std::fs::remove_file(world.objects().join(format!("lake/t/day={day}/a.parquet"))).unwrap();
+    }
+    for properties in
+        [plain().build(), plain().set_compression(Compression::SNAPPY).set_dictionary_enabled(false).build()]
+    {
+        let url = world.put("t/day=0/a.parquet", &written(properties, micros()));
+        world.all(&[&format!("COPY t (id, at) FROM '{url}' IAM_ROLE DEFAULT PARQUET")]);
+        assert_eq!(world.rows("SELECT COUNT(*) FROM lake.t"), ["2"]);
+    }
+    for option in ["REGION 'eu-west-1'", "COMPUPDATE OFF"] {
+        let error = world.error(&copy("s3://lake/t/day=0/a.parquet", &format!("PARQUET {option}")));
+        assert!(error.contains("not supported for PARQUET based COPY"), "{error}");
+    }
 }
 
 #[test]

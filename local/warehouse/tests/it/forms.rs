@@ -31,6 +31,43 @@ fn keys_are_not_enforced_and_lengths_and_not_null_are() {
     assert_eq!(world.rows("SELECT COUNT(*) FROM t"), ["5"]);
 }
 
+/// What its documentation refuses, and what it has been seen to refuse of sort and distribution keys.
+#[test]
+fn columns_of_keys_and_with_defaults_stay_as_they_are() {
+    let world = World::new();
+    world.all(&[
+        "CREATE SCHEMA m",
+        "CREATE TABLE m.t (k VARCHAR(3), d VARCHAR(3), s VARCHAR(3), v VARCHAR(3) DEFAULT 'x', u VARCHAR(3) UNIQUE, a VARCHAR(3), \
+         PRIMARY KEY (k)) DISTSTYLE KEY DISTKEY (d) COMPOUND SORTKEY (s, k)",
+        "CREATE TABLE m.w (k VARCHAR(3) PRIMARY KEY)",
+        "ALTER TABLE m.t ADD COLUMN w VARCHAR(3) DEFAULT 'x'",
+    ]);
+    let widen = |column: &str| format!("ALTER TABLE m.{column} TYPE VARCHAR(4)").replacen('/', " ALTER COLUMN ", 1);
+    for column in ["t/d", "t/s", "t/k"] {
+        let error = world.error(&widen(column));
+        assert!(error.contains("unexpected dependency for column"), "{column}: {error}");
+    }
+    for (column, words) in
+        [("w/k", "PRIMARY KEY"), ("t/u", "UNIQUE"), ("t/v", "default values"), ("t/w", "default values")]
+    {
+        let error = world.error(&widen(column));
+        assert!(error.contains("not supported") && error.contains(words), "{column}: {error}");
+    }
+    for (column, key) in [("d", "distkey"), ("s", "sortkey")] {
+        assert!(world.error(&format!("ALTER TABLE m.t DROP COLUMN {column}")).contains(&format!("cannot drop {key}")));
+    }
+    world.all(&[&widen("t/a"), "INSERT INTO m.t (k, a) VALUES ('k', 'four')"]);
+    // The notes go with the table, and do not outlive it.
+    world.all(&["ALTER TABLE m.t RENAME TO t2"]);
+    assert!(world.error("ALTER TABLE m.t2 ALTER COLUMN d TYPE VARCHAR(4)").contains("unexpected dependency"));
+    world.all(&[
+        "CREATE TABLE m.t AS SELECT * FROM m.t2",
+        "DROP TABLE m.t2",
+        "CREATE TABLE m.t2 (d VARCHAR(3))",
+        "ALTER TABLE m.t2 ALTER COLUMN d TYPE VARCHAR(4)",
+    ]);
+}
+
 #[test]
 fn tables_change_and_say_what_they_are() {
     let world = World::new();
