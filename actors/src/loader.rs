@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::loading::{LoadError, Loading, Turn, Watch};
+use crate::loading::{LoadError, Loading, PAUSE_MIN, Turn, Watch, pause_after};
 use crate::metrics;
 use crate::node::{Address, Node};
 use crate::panics::panic_text;
@@ -29,7 +29,6 @@ use crate::ports::leases::{LeaseError, LeaseTable, LoaderLease, LoaderRow};
 use crate::ports::warehouse::Trouble;
 use crate::warehouse::pace::Pace;
 
-const BACKOFF_MIN: Duration = Duration::from_millis(250);
 /// Standing still is looked for this often in the time after which it counts.
 const BEATS: u32 = 4;
 
@@ -297,21 +296,23 @@ impl LoaderState {
         };
         (self.pace, self.watch) = (ended.pace, ended.watch);
         match ended.result {
+            // A cause that passes is given the time to.
+            Ok(Turn::Refused { tries }) => {
+                self.fits = true;
+                self.next(self.args.chance.spread(pause_after(tries, self.config.backoff_max)));
+            }
             Ok(turn) => {
                 (self.failures, self.fits) = (0, true);
                 self.args.loading.figures().went_well();
                 let rest = self.config.load_interval.saturating_sub(began.elapsed());
-                self.next(match turn {
-                    Turn::Loaded { more: true } | Turn::Refused => Duration::ZERO,
-                    Turn::Loaded { more: false } | Turn::Idle => rest.max(BACKOFF_MIN),
-                });
+                self.next(if turn == (Turn::Loaded { more: true }) { Duration::ZERO } else { rest.max(PAUSE_MIN) });
             }
             Err(error) => {
                 let Some(trouble) = ended.trouble else { return Err(LoaderError::Panicked(error)) };
                 self.args.loading.failed(trouble, &error);
                 // Somebody may have changed the tables.
                 self.fits &= trouble != Trouble::Denied;
-                let pause = (BACKOFF_MIN * 2_u32.saturating_pow(self.failures.min(16))).min(self.config.backoff_max);
+                let pause = pause_after(self.failures, self.config.backoff_max);
                 self.failures = self.failures.saturating_add(1);
                 warn!(%error, trouble = trouble.as_str(), failures = self.failures, ?pause, "load failed, trying again");
                 self.next(self.args.chance.spread(pause));

@@ -17,6 +17,7 @@ mod error;
 mod figures;
 mod lake;
 mod metadata;
+mod refusals;
 mod spectrum;
 
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 use messages::EventSchema;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::info;
 
 pub use self::backfill::Backfilled;
 pub use self::error::LoadError;
@@ -39,10 +40,15 @@ use crate::ports::warehouse::{Trouble, Warehouse};
 use crate::warehouse::batch::{Batch, CopyManifest, Feed};
 use crate::warehouse::external::{SpectrumMode, Taken};
 use crate::warehouse::ledger::{self, RefusedEpoch, RowCounts, ShardStatus, Tips};
-use crate::warehouse::pace::{Pace, Step};
+use crate::warehouse::pace::Pace;
+pub use crate::warehouse::pace::Patience;
 use crate::warehouse::tables::Star;
 use crate::warehouse::{AGES_MAX, Load, Mode, Unquotable, age_ms, diff};
 
+/// The shortest pause after a failure, and before an epoch that was refused is tried again.
+pub(crate) const PAUSE_MIN: Duration = Duration::from_millis(250);
+/// The longest pause of a load by hand.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Shards that a stream may have had; a bound on the ledger's answer.
 const SHARDS_MAX: usize = 100_000;
 /// Columns of all tables in the warehouse's schema.
@@ -61,8 +67,8 @@ pub struct LoadingConfig {
     pub epochs_max: usize,
     /// Bytes of files in one transaction; an epoch that is larger goes alone.
     pub bytes_max: u64,
-    /// Tries of an epoch that the warehouse refuses, before it is put aside.
-    pub attempts_max: u32,
+    /// When an epoch counts as refused.
+    pub patience: Patience,
     /// What people know of sensors and places.
     pub metadata: MetadataConfig,
     /// Whether the cleansed zone is asked where it lies.
@@ -117,7 +123,10 @@ pub enum Turn {
         more: bool,
     },
     /// The warehouse refused a batch. What follows from it has been done.
-    Refused,
+    Refused {
+        /// How often the epoch at fault was tried; 0 while it is looked for, and when it was put aside.
+        tries: u32,
+    },
 }
 
 /// What became of a batch.
@@ -145,7 +154,7 @@ impl Loading {
 
     /// A pace to begin with.
     pub fn pace(&self) -> Pace {
-        Pace::new(self.config.epochs_max, self.config.attempts_max)
+        Pace::new(self.config.epochs_max, self.config.patience)
     }
 
     /// What loads are counted in.
@@ -204,13 +213,17 @@ impl Loading {
             let waiting = self.backlog(tips, 1).await?.waiting();
             self.ports.figures.waits(waiting);
             if waiting == 0 {
+                self.look_back(pace).await;
                 return Ok(Turn::Idle);
             }
         }
         let tips = self.tips().await?;
         let next = self.batch_after(&tips, pace.epochs()).await?;
         pace.asked(tips, now_ms);
-        let Some((batch, left)) = next else { return Ok(Turn::Idle) };
+        let Some((batch, left)) = next else {
+            self.look_back(pace).await;
+            return Ok(Turn::Idle);
+        };
         self.ports.faults.reach("loader.listed", "").await;
         match self.load(&batch, Mode::New).await {
             Ok(loaded) => {
@@ -219,13 +232,10 @@ impl Loading {
                     pace.reached(&batch);
                     self.ports.figures.waits(left);
                 }
+                self.look_back(pace).await;
                 Ok(Turn::Loaded { more: left > 0 })
             }
-            Err(error) if error.trouble() == Trouble::Refused => {
-                self.refused(&batch, pace, &error).await?;
-                Ok(Turn::Refused)
-            }
-            Err(error) => Err(error),
+            Err(error) => self.not_loaded(&batch, pace, error).await,
         }
     }
 
@@ -240,24 +250,6 @@ impl Loading {
         let chosen = self.choose(&backlog, epochs_max).await?;
         let left = backlog.waiting() - chosen.len() as u64;
         Ok((!chosen.is_empty()).then(|| (Batch::new(&self.stream, chosen), left)))
-    }
-
-    async fn refused(&self, batch: &Batch, pace: &mut Pace, error: &LoadError) -> Result<(), LoadError> {
-        self.ports.figures.refused();
-        match pace.refused(batch) {
-            Step::Smaller => warn!(epochs = batch.epochs.len(), %error, "batch refused, trying fewer epochs"),
-            Step::Again => warn!(epoch = %batch.epochs[0].epoch, %error, "epoch refused, trying again"),
-            Step::PutAside(attempts) => {
-                self.put_aside(batch, attempts, &error.to_string()).await?;
-                let epoch = &batch.epochs[0];
-                error!(
-                    shard = %epoch.shard, epoch = %epoch.epoch, attempts, %error,
-                    "epoch put aside: see load_refused, and load it with mangrove load --retry"
-                );
-                pace.loaded();
-            }
-        }
-        Ok(())
     }
 
     /// Loads a batch, all of it or nothing.
@@ -313,14 +305,6 @@ impl Loading {
         }
     }
 
-    async fn put_aside(&self, batch: &Batch, attempts: u32, error: &str) -> Result<(), LoadError> {
-        self.ports.faults.reach("loader.refusing", "").await;
-        let statements = self.load_of(batch, &[], Mode::New, 0).refusal(attempts, error)?;
-        self.ports.warehouse.batch(&statements, &format!("mangrove: put aside {}", batch.id)).await?;
-        self.ports.figures.put_aside(self.ports.clock.now_ms());
-        Ok(())
-    }
-
     fn load_of<'a>(&'a self, batch: &'a Batch, manifests: &'a [CopyManifest], mode: Mode, now_ms: i64) -> Load<'a> {
         Load {
             star: &self.star,
@@ -372,11 +356,20 @@ impl Loading {
         let deadline = Instant::now() + patience;
         let mut pace = self.pace();
         self.refresh(&mut Watch::default()).await;
-        while self.turn(&mut pace).await? != Turn::Idle {
+        loop {
+            match self.turn(&mut pace).await? {
+                Turn::Idle => return Ok(()),
+                Turn::Loaded { .. } => {}
+                Turn::Refused { tries } => tokio::time::sleep(pause_after(tries, PAUSE_MAX)).await,
+            }
             if Instant::now() > deadline {
                 return Err(LoadError::OutOfTime(patience));
             }
         }
-        Ok(())
     }
+}
+
+/// How long to wait after the n-th failure in a row, from 0.
+pub(crate) fn pause_after(n: u32, most: Duration) -> Duration {
+    (PAUSE_MIN * 2_u32.saturating_pow(n.min(16))).min(most)
 }

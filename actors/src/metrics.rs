@@ -16,7 +16,7 @@ use metrics::{Histogram, counter, gauge, histogram};
 pub use self::families::{Family, Kind, describe, families};
 pub use self::warehouse::{
     warehouse_active, warehouse_begins, warehouse_failed, warehouse_loaded, warehouse_metadata_failed,
-    warehouse_metadata_refused, warehouse_put_aside, warehouse_refused, warehouse_waiting,
+    warehouse_metadata_refused, warehouse_put_aside, warehouse_refused, warehouse_taken_back, warehouse_waiting,
 };
 use crate::ports::aws::Failure;
 

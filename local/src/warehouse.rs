@@ -1,7 +1,8 @@
-//! The embedded warehouse behind the gateway: Redshift's Data API, and a pause on demand.
+//! The embedded warehouse behind the gateway: Redshift's Data API, a pause and failing statements on demand.
 //!
 //! ```text
 //! POST /_mangrove/warehouse   {"paused": true}    only with LocalOptions::faults
+//! POST /_mangrove/warehouse   {"fails": [{"match": "COPY", "error": "Disk Full"}]}    [] ends it
 //! GET  /_mangrove/warehouse
 //! ```
 //!
@@ -17,8 +18,8 @@ use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use bytes::Bytes;
-use local_warehouse::{Object, ObjectError, ObjectSource, Warehouse as Inner, WarehouseOptions};
-use serde::Deserialize;
+use local_warehouse::{Fails, Object, ObjectError, ObjectSource, Warehouse as Inner, WarehouseOptions};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::LocalOptions;
@@ -28,6 +29,8 @@ use crate::reply;
 
 const FILE: &str = "warehouse.duckdb";
 const WAY_ON: &str = "restore it, or delete the data folder to start empty";
+/// Kinds of statements that fail at a time.
+const FAILS_MAX: usize = 16;
 
 /// The warehouse of one data folder.
 pub(crate) struct Warehouse {
@@ -41,7 +44,27 @@ pub(crate) struct Warehouse {
 struct State {
     open: Option<Arc<Inner>>,
     paused: bool,
+    fails: Vec<Fail>,
     closed: bool,
+}
+
+/// Statements that fail on demand, as a client writes them.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Fail {
+    #[serde(rename = "match")]
+    matching: String,
+    error: String,
+}
+
+impl State {
+    fn apply(&self) {
+        if let Some(open) = &self.open {
+            open.pause(self.paused);
+            let fails = self.fails.iter().cloned().map(|Fail { matching, error }| Fails { matching, error });
+            open.fail(fails.collect());
+        }
+    }
 }
 
 impl Warehouse {
@@ -83,23 +106,35 @@ impl Warehouse {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Wanted {
-            paused: bool,
+            paused: Option<bool>,
+            fails: Option<Vec<Fail>>,
         }
         let mut state = lock(&self.state);
         match *method {
             Method::GET => {}
             Method::POST => match serde_json::from_slice::<Wanted>(body) {
+                Ok(Wanted { paused: None, fails: None }) => {
+                    return told(
+                        StatusCode::BAD_REQUEST,
+                        json!({ "error": "the body: says neither paused nor fails" }),
+                    );
+                }
+                Ok(Wanted { fails: Some(fails), .. }) if fails.len() > FAILS_MAX => {
+                    let error = format!("fails: at most {FAILS_MAX} are allowed");
+                    return told(StatusCode::BAD_REQUEST, json!({ "error": error }));
+                }
                 Ok(wanted) => {
-                    state.paused = wanted.paused;
-                    if let Some(open) = &state.open {
-                        open.pause(wanted.paused);
+                    state.paused = wanted.paused.unwrap_or(state.paused);
+                    if let Some(fails) = wanted.fails {
+                        state.fails = fails;
                     }
+                    state.apply();
                 }
                 Err(error) => return told(StatusCode::BAD_REQUEST, json!({ "error": format!("the body: {error}") })),
             },
             _ => return told(StatusCode::METHOD_NOT_ALLOWED, json!({ "error": "use POST or GET" })),
         }
-        told(StatusCode::OK, json!({ "paused": state.paused }))
+        told(StatusCode::OK, json!({ "paused": state.paused, "fails": state.fails }))
     }
 
     /// Ends what runs and writes everything into the file; nothing is taken afterwards.
@@ -132,8 +167,9 @@ fn opened(
     let open = Inner::open(options, Arc::new(Buckets(buckets)))
         .map_err(|error| format!("{} cannot be opened ({error}): {WAY_ON}", path.display()))?;
     contents.note(&path).map_err(|error| error.to_string())?;
-    open.pause(state.paused);
-    Ok(Arc::clone(state.open.insert(Arc::new(open))))
+    let open = Arc::clone(state.open.insert(Arc::new(open)));
+    state.apply();
+    Ok(open)
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {

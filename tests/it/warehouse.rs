@@ -149,7 +149,7 @@ async fn a_file_that_is_refused_is_put_aside_and_loaded_later() {
     let files = world.lake().files("cleansed", ".parquet");
     let (broken, missing) = (&files[0], files.last().unwrap());
     let (was, gone) = (fs::read(broken).unwrap(), fs::read(missing).unwrap());
-    fs::write(broken, vec![0; was.len()]).unwrap();
+    world.replace(broken, vec![0; was.len()]).await;
     fs::remove_file(missing).unwrap();
     let epoch_of = |file: &PathBuf| file.file_name().unwrap().to_str().unwrap().split('-').nth(2).unwrap().to_owned();
     let shard_of = |file: &PathBuf| file.file_name().unwrap().to_str().unwrap().split('-').nth(1).unwrap().to_owned();
@@ -161,8 +161,8 @@ async fn a_file_that_is_refused_is_put_aside_and_loaded_later() {
     let refusals = loading.refusals().await.unwrap();
     assert!(refusals.iter().all(|epoch| !epoch.error.is_empty()), "{refusals:?}");
 
-    fs::write(broken, was).unwrap();
-    fs::write(missing, gone).unwrap();
+    world.replace(broken, was).await;
+    world.replace(missing, gone).await;
     for epoch in refusals {
         assert!(loading.load_again(&epoch.manifest).await.unwrap().fresh);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use messages::EpochNumber;
+use messages::{EpochNumber, ShardId};
 
 use crate::ports::aws::{CallError, Failure};
 use crate::ports::warehouse::{Trouble, WarehouseError};
@@ -50,29 +50,70 @@ pub enum LoadError {
     /// A name cannot be quoted.
     #[error(transparent)]
     Unquotable(#[from] Unquotable),
+    /// Epoch after epoch is refused with the same words: none of them is at fault.
+    #[error(
+        "{epochs} epochs in a row are refused with the same words, so no epoch is at fault and none is put aside any more: \
+         {error}"
+    )]
+    SameWords {
+        /// How many, this one included.
+        epochs: usize,
+        /// What was said last.
+        error: String,
+    },
+    /// The warehouse does not take one epoch, in words that do not speak of its data.
+    #[error("shard {shard} waits with epoch {epoch}: {error}")]
+    Waits {
+        /// The shard.
+        shard: ShardId,
+        /// The epoch.
+        epoch: EpochNumber,
+        /// Why.
+        #[source]
+        error: Box<LoadError>,
+    },
+    /// Only the next epoch of a shard can be put aside.
+    #[error("epoch {epoch} of {shard} is not the one that waits: that is {}", .next.map_or("none".to_owned(), |next| next.to_string()))]
+    NotNext {
+        /// The shard.
+        shard: ShardId,
+        /// The epoch that was named.
+        epoch: EpochNumber,
+        /// The epoch that comes next; none if nothing waits.
+        next: Option<EpochNumber>,
+    },
     /// There was more to load than time.
     #[error("not all was loaded within {0:?}")]
     OutOfTime(Duration),
 }
 
 impl LoadError {
+    /// Whether the warehouse ran the load, and said that it failed.
+    pub(super) fn ran(&self) -> bool {
+        matches!(self, Self::Warehouse(error) if error.ran)
+    }
+
     /// What can be said after it. The only place that decides.
     pub fn trouble(&self) -> Trouble {
         match self {
             Self::Warehouse(error) => error.trouble,
             // No epoch is at fault: none is put aside for it.
-            Self::External(error) if error.trouble == Trouble::Refused => Trouble::Denied,
+            Self::External(error) if matches!(error.trouble, Trouble::Refused | Trouble::TooLarge) => Trouble::Denied,
             Self::External(error) => error.trouble,
             Self::Call(error) => match error.failure {
                 Failure::Throttled | Failure::Transient => Trouble::Unavailable,
                 Failure::NotFound | Failure::Condition | Failure::Refused => Trouble::Denied,
             },
             // Fewer epochs make shorter statements.
-            Self::Statements(_) => Trouble::Refused,
-            Self::Lake { .. } | Self::Gap { .. } | Self::Tables(_) | Self::Ledger(_) | Self::Unquotable(_) => {
-                Trouble::Denied
-            }
-            Self::OutOfTime(_) => Trouble::Unavailable,
+            Self::Statements(_) => Trouble::TooLarge,
+            Self::Waits { error, .. } => error.trouble(),
+            Self::NotNext { .. }
+            | Self::Lake { .. }
+            | Self::Gap { .. }
+            | Self::Tables(_)
+            | Self::Ledger(_)
+            | Self::Unquotable(_) => Trouble::Denied,
+            Self::SameWords { .. } | Self::OutOfTime(_) => Trouble::Unavailable,
         }
     }
 }

@@ -26,7 +26,7 @@ pub struct LoaderFigures {
 #[derive(Clone, Debug, Default)]
 struct Last {
     lag_ms: Option<u64>,
-    put_aside_ms: Option<i64>,
+    put_aside: Option<(i64, String)>,
     failing: Option<Failing>,
 }
 
@@ -54,6 +54,8 @@ pub struct LoaderLook {
     pub lag_ms: Option<u64>,
     /// When an epoch was put aside last, milliseconds since 1970.
     pub put_aside_ms: Option<i64>,
+    /// What the warehouse said of it.
+    pub put_aside_error: Option<String>,
     /// None while loads succeed.
     pub failing: Option<Failing>,
 }
@@ -67,7 +69,8 @@ impl LoaderFigures {
             readings: self.readings(),
             waiting: self.waiting(),
             lag_ms: last.lag_ms,
-            put_aside_ms: last.put_aside_ms,
+            put_aside_ms: last.put_aside.as_ref().map(|(at_ms, _)| *at_ms),
+            put_aside_error: last.put_aside.map(|(_, error)| error),
             failing: last.failing,
         }
     }
@@ -138,10 +141,17 @@ impl LoaderFigures {
         metrics::warehouse_refused();
     }
 
-    pub(super) fn put_aside(&self, now_ms: i64) {
+    pub(super) fn put_aside(&self, error: &str, now_ms: i64) {
         self.put_aside.fetch_add(1, Ordering::Relaxed);
-        self.note(|last| last.put_aside_ms = Some(now_ms));
+        let error = error.chars().take(ERROR_CHARS_MAX).collect();
+        self.note(|last| last.put_aside = Some((now_ms, error)));
         metrics::warehouse_put_aside();
+    }
+
+    /// Epochs that had been put aside are loaded.
+    pub(super) fn taken_back(&self, epochs: u64) {
+        self.note(|last| last.put_aside = None);
+        metrics::warehouse_taken_back(epochs);
     }
 
     /// A batch is visible. `ages` are milliseconds since arrival, and how many readings are so old.

@@ -24,6 +24,8 @@ const EPOCHS_AT_ONCE: usize = 4;
 /// A page of a listing: further manifests are seen when these are loaded.
 const PAGE_KEYS: usize = 1_000;
 const MANIFEST_BYTES_MAX: usize = 64 << 20;
+/// Files in one batch: the manifests for COPY name each of them.
+const FILES_MAX: usize = 20_000;
 
 /// What waits.
 #[derive(Clone, Debug, Default)]
@@ -68,12 +70,13 @@ impl Loading {
     /// Reads epochs, in this order, until they have so many bytes; at least one.
     pub(super) async fn read(&self, manifests: &[String], bytes_max: u64) -> Result<Vec<LoadEpoch>, LoadError> {
         let mut epochs = Vec::new();
-        let mut bytes = 0_u64;
+        let (mut bytes, mut files) = (0_u64, 0);
         let calls: Vec<BoxFuture<'_, _>> = manifests.iter().map(|key| self.epoch(key).boxed()).collect();
         let mut read = stream::iter(calls).buffered(EPOCHS_AT_ONCE);
         while let Some(epoch) = read.try_next().await? {
             bytes = bytes.saturating_add(epoch.bytes());
-            if bytes > bytes_max && !epochs.is_empty() {
+            files += epoch.files.len();
+            if (bytes > bytes_max || files > FILES_MAX) && !epochs.is_empty() {
                 break;
             }
             epochs.push(epoch);
@@ -100,10 +103,20 @@ impl Loading {
             .ok_or_else(|| bad("names a file twice under different names".to_owned()))
     }
 
+    /// The next epoch of a shard behind a tip, and its manifest; none if nothing waits.
+    pub(super) async fn next_manifest(
+        &self,
+        prefix: &str,
+        tip: EpochNumber,
+    ) -> Result<Option<(EpochNumber, String)>, LoadError> {
+        let place = backlog::after(prefix, tip);
+        let keys = self.ports.objects.list_after(prefix, &place.after, 1).await?;
+        Ok(keys.into_iter().find_map(|key| Some((backlog::epoch_of(&key)?, key))))
+    }
+
     /// The manifest of one epoch of a shard; none if it is not there.
     pub(super) async fn manifest_of(&self, prefix: &str, epoch: EpochNumber) -> Result<Option<String>, LoadError> {
-        let place = backlog::after(prefix, EpochNumber(epoch.0.saturating_sub(1)));
-        let keys = self.ports.objects.list_after(prefix, &place.after, 1).await?;
-        Ok(keys.into_iter().find(|key| backlog::epoch_of(key) == Some(epoch)))
+        let next = self.next_manifest(prefix, EpochNumber(epoch.0.saturating_sub(1))).await?;
+        Ok(next.filter(|(number, _)| *number == epoch).map(|(_, key)| key))
     }
 }

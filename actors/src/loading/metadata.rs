@@ -139,7 +139,7 @@ impl Loading {
             true
         } else {
             match self.put_in_force(&content, &before).await {
-                Err(error) if matches!(error.trouble(), Trouble::Refused | Trouble::Unknown) => {
+                Err(error) if matches!(error.trouble(), Trouble::Refused | Trouble::TooLarge | Trouble::Unknown) => {
                     watch.not_taken(objects, self.config.metadata.refresh);
                     return Err(error);
                 }

@@ -11,7 +11,7 @@ use crate::warehouse::batch::Batch;
 /// Samples of one batch's freshness: the histogram keeps each until it is scraped.
 const SAMPLES_MAX: u64 = 1_000;
 
-pub(super) const FAMILIES: [Family; 15] = [
+pub(super) const FAMILIES: [Family; 16] = [
     Family::gauge("mangrove_warehouse_active", &[], "1 in the worker that loads the warehouse"),
     Family::gauge(
         "mangrove_warehouse_epochs_pending",
@@ -32,6 +32,11 @@ pub(super) const FAMILIES: [Family; 15] = [
     ),
     Family::counter("mangrove_warehouse_refused_total", &[], "batches that the warehouse refused"),
     Family::counter("mangrove_warehouse_put_aside_total", &[], "epochs put aside in load_refused"),
+    Family::counter(
+        "mangrove_warehouse_taken_back_total",
+        &[],
+        "epochs put aside that were loaded after all, because what they were refused for had passed",
+    ),
     Family::counter(
         "mangrove_warehouse_failures_total",
         &["trouble"],
@@ -71,6 +76,11 @@ pub fn warehouse_refused() {
 /// An epoch was put aside.
 pub fn warehouse_put_aside() {
     counter!("mangrove_warehouse_put_aside_total").increment(1);
+}
+
+/// Epochs that had been put aside are loaded.
+pub fn warehouse_taken_back(epochs: u64) {
+    counter!("mangrove_warehouse_taken_back_total").increment(epochs);
 }
 
 /// A turn failed.

@@ -16,7 +16,7 @@ use aws_sdk_redshiftdata::types::StatusString;
 use tokio::time::Instant;
 
 pub use self::result::{Cell, Column, Page, Pages};
-pub use self::trouble::{Trouble, WarehouseError};
+pub use self::trouble::{Trouble, WarehouseError, alike};
 use super::aws::{Failure, classify};
 use super::chance::Chance;
 
@@ -246,8 +246,7 @@ fn ended(action: impl Fn() -> String, described: DescribeStatementOutput) -> Opt
             let failed = parts.iter().position(|part| part.error().is_some_and(|error| !error.is_empty()));
             let own = failed.and_then(|n| parts[n].error());
             let message = own.or(described.error()).unwrap_or("the statement failed, and nothing says why");
-            let error = WarehouseError::new(action(), Trouble::of_sql(message), message);
-            Some(Err(WarehouseError { statement: failed, ..error }))
+            Some(Err(WarehouseError { statement: failed, ..WarehouseError::of_statement(action(), message) }))
         }
         Some(StatusString::Aborted) => {
             let message = described.error().unwrap_or("the statement was aborted");

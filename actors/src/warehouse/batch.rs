@@ -62,7 +62,7 @@ impl Feed {
 pub struct LoadFile {
     /// Its key.
     pub key: String,
-    /// Its length; COPY refuses a file of another one.
+    /// Its length; COPY refuses a file of another one. 0 if it is not there.
     pub bytes: u64,
     /// Its rows.
     pub rows: u64,
@@ -158,6 +158,12 @@ impl Batch {
     /// Bytes of its files.
     pub fn bytes(&self) -> u64 {
         self.epochs.iter().map(LoadEpoch::bytes).sum()
+    }
+
+    /// A file that is named and is not in the lake.
+    pub fn lost(&self) -> Option<&str> {
+        let mut files = self.epochs.iter().flat_map(|epoch| &epoch.files);
+        files.find(|(_, file)| file.bytes == 0).map(|(_, file)| file.key.as_str())
     }
 
     /// Epochs that follow each other, by shard: first and last.

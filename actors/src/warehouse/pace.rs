@@ -1,13 +1,18 @@
 //! How much is loaded at once, and what becomes of epochs that the warehouse refuses.
 //!
 //! **Promises** a refused batch is halved down to the epoch that is at fault; that one is tried `attempts_max` times and
-//! then put aside, so that the rest goes on; what is remembered is one epoch.
+//! then put aside, so that the rest goes on. Words that `alike_max` different epochs in a row are refused with are nobody's
+//! fault: no more of them are put aside, and those that were are looked at again when loads succeed. What is remembered is
+//! `alike_max` epochs.
 //! **Not here**: waiting.
+
+use std::collections::BTreeMap;
 
 use messages::{EpochNumber, Position, ShardId};
 
 use super::batch::Batch;
-use super::ledger::{Tip, Tips};
+use super::ledger::{RefusedEpoch, Tip, Tips};
+use crate::ports::warehouse::alike;
 
 /// What the ledger said is believed for this long. Only people take something out of it.
 pub const TIPS_AGE_MAX_MS: i64 = 3_600_000;
@@ -17,28 +22,55 @@ pub const TIPS_AGE_MAX_MS: i64 = 3_600_000;
 pub enum Step {
     /// Try fewer epochs.
     Smaller,
-    /// Try the same epoch again.
-    Again,
+    /// Try the same epoch again: it was tried this often.
+    Again(u32),
     /// Put it aside: it was tried this often.
     PutAside(u32),
+    /// So many epochs in a row say the same: wait.
+    Wait(usize),
 }
+
+/// When an epoch counts as refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Tries of one epoch, before it is put aside.
+    pub attempts_max: u32,
+    /// Different epochs in a row that are refused with the same words, from which on none is at fault.
+    pub alike_max: usize,
+}
+
+/// Epochs that were put aside one after the other, with the same words.
+#[derive(Clone, Debug, Default)]
+struct Run {
+    words: String,
+    epochs: Vec<(ShardId, EpochNumber)>,
+}
+
+/// Looks at what was put aside; some may fail before the next load that succeeds.
+const LOOKS_MAX: u32 = 8;
+/// Different words of which one epoch is tried again in one look.
+const WORDS_MAX: usize = 8;
 
 /// The pace of one loader.
 #[derive(Clone, Debug)]
 pub struct Pace {
     epochs_max: usize,
-    attempts_max: u32,
+    patience: Patience,
     epochs: usize,
     tried: Option<(ShardId, EpochNumber, u32)>,
+    run: Run,
+    /// Looks that are left, and the words that still hold.
+    look: (u32, Vec<String>),
     /// When the ledger was asked (milliseconds since 1970), and how far it has come.
     tips: Option<(i64, Tips)>,
 }
 
 impl Pace {
-    /// Begins with batches of `epochs_max`.
-    pub fn new(epochs_max: usize, attempts_max: u32) -> Self {
+    /// Begins with batches of `epochs_max`, and with a look at what was put aside before.
+    pub fn new(epochs_max: usize, patience: Patience) -> Self {
         let epochs_max = epochs_max.max(1);
-        Self { epochs_max, attempts_max: attempts_max.max(1), epochs: epochs_max, tried: None, tips: None }
+        let look = (LOOKS_MAX, Vec::new());
+        Self { epochs_max, patience, epochs: epochs_max, tried: None, run: Run::default(), look, tips: None }
     }
 
     /// The most epochs that the next batch may have.
@@ -67,28 +99,91 @@ impl Pace {
         }
     }
 
-    /// A batch was loaded: the next may be larger.
+    /// A batch was loaded: the next may be larger, and what several epochs were refused for may have passed.
     pub fn loaded(&mut self) {
+        if self.run.epochs.len() > 1 {
+            self.look = (LOOKS_MAX, Vec::new());
+        }
+        self.run = Run::default();
+        self.goes_on();
+    }
+
+    /// An epoch was put aside: the next may be loaded.
+    pub fn goes_on(&mut self) {
         self.epochs = (self.epochs * 2).min(self.epochs_max);
         self.tried = None;
     }
 
-    /// The warehouse refused a batch.
-    pub fn refused(&mut self, batch: &Batch) -> Step {
+    /// A batch could not be loaded, for whatever reason: fewer epochs need less, and show which one it is.
+    pub fn smaller(&mut self, batch: &Batch) {
+        self.epochs = (batch.epochs.len() / 2).max(1);
+    }
+
+    /// The warehouse refused a batch with these words. A fault that is `proven` to be the epoch's is nobody else's,
+    /// however many have it.
+    pub fn refused(&mut self, batch: &Batch, words: &str, proven: bool) -> Step {
         let [epoch] = batch.epochs.as_slice() else {
-            self.epochs = (batch.epochs.len() / 2).max(1);
+            self.smaller(batch);
             return Step::Smaller;
         };
         self.epochs = 1;
+        let me = (epoch.shard.clone(), epoch.epoch);
+        if !proven && let Some(n) = self.in_a_row(&me, words) {
+            return Step::Wait(n);
+        }
         let tried = match &self.tried {
             Some((shard, number, tried)) if (shard, *number) == (&epoch.shard, epoch.epoch) => tried + 1,
             _ => 1,
         };
-        if tried >= self.attempts_max {
-            self.tried = None;
-            return Step::PutAside(tried);
+        if tried < self.patience.attempts_max {
+            self.tried = Some((me.0, me.1, tried));
+            return Step::Again(tried);
         }
-        self.tried = Some((epoch.shard.clone(), epoch.epoch, tried));
-        Step::Again
+        self.tried = None;
+        if !proven {
+            let words = alike(words);
+            if self.run.words != words {
+                self.run = Run { words, epochs: Vec::new() };
+            }
+            self.run.epochs.push(me);
+        }
+        Step::PutAside(tried)
+    }
+
+    /// How many epochs in a row are refused so with this one, if that is too many.
+    fn in_a_row(&self, me: &(ShardId, EpochNumber), words: &str) -> Option<usize> {
+        let others = self.run.epochs.iter().filter(|epoch| *epoch != me).count();
+        (others + 1 >= self.patience.alike_max && alike(words) == self.run.words).then_some(others + 1)
+    }
+
+    /// Whether what was put aside is to be looked at.
+    pub fn looks_back(&self) -> bool {
+        self.look.0 > 0
+    }
+
+    /// The epochs to load again next: put aside with words that they share, and that have not been seen to hold still.
+    /// None ends the look.
+    pub fn suspects<'a>(&mut self, refusals: &'a [RefusedEpoch]) -> Vec<&'a RefusedEpoch> {
+        let mut kinds: BTreeMap<String, Vec<&RefusedEpoch>> = BTreeMap::new();
+        for epoch in refusals {
+            kinds.entry(alike(&epoch.error)).or_default().push(epoch);
+        }
+        let holds = &self.look.1;
+        kinds.retain(|words, epochs| epochs.len() > 1 && !holds.contains(words));
+        let most = kinds.into_values().max_by_key(Vec::len).filter(|_| holds.len() < WORDS_MAX);
+        if most.is_none() {
+            self.look = (0, Vec::new());
+        }
+        most.unwrap_or_default()
+    }
+
+    /// One of the suspects was refused again: what they were refused for holds still.
+    pub fn holds_still(&mut self, suspect: &RefusedEpoch) {
+        self.look.1.push(alike(&suspect.error));
+    }
+
+    /// A look failed.
+    pub fn looked_in_vain(&mut self) {
+        self.look.0 = self.look.0.saturating_sub(1);
     }
 }

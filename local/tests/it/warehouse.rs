@@ -165,14 +165,32 @@ async fn a_paused_warehouse_refuses_until_it_is_resumed() {
     let world = furnished().await;
     let client = Client::new(&once(&world));
     let path = "/_mangrove/warehouse";
-    assert_eq!(control_at(&world.cloud, path, "POST", r#"{"paused": true}"#).await, (200, json!({ "paused": true })));
+    assert_eq!(
+        control_at(&world.cloud, path, "POST", r#"{"paused": true}"#).await,
+        (200, json!({ "paused": true, "fails": [] }))
+    );
     let refused = client.execute_statement().workgroup_name("w").database("d").sql("SELECT 1").send().await;
     let refused = refused.unwrap_err();
     assert_eq!(refused.code(), Some("ValidationException"));
     assert!(refused.message().unwrap().contains("PAUSED"));
     assert_eq!(control_at(&world.cloud, path, "POST", r#"{"pause": true}"#).await.0, 400);
     assert_eq!(control_at(&world.cloud, path, "POST", r#"{"paused": false}"#).await.0, 200);
-    assert_eq!(control_at(&world.cloud, path, "GET", "").await, (200, json!({ "paused": false })));
+    assert_eq!(control_at(&world.cloud, path, "GET", "").await, (200, json!({ "paused": false, "fails": [] })));
     assert_eq!(rows(&client, "SELECT 1").await, ["1"]);
     assert_eq!(control(&world.cloud, "GET", "").await.0, 200);
+}
+
+#[tokio::test]
+async fn statements_fail_on_demand_with_the_words_of_a_client() {
+    let world = furnished().await;
+    let client = Client::new(&once(&world));
+    let path = "/_mangrove/warehouse";
+    let full = r#"{"fails": [{"match": "SELECT 1", "error": "Disk Full"}]}"#;
+    assert_eq!(control_at(&world.cloud, path, "POST", full).await.0, 200);
+    let failed = batch(&client, &["SELECT 2".to_owned(), "SELECT 1".to_owned()]).await;
+    assert_eq!((failed.status(), failed.error()), (Some(&StatusString::Failed), Some("ERROR: Disk Full")));
+    assert_eq!(rows(&client, "SELECT 2").await, ["2"]);
+    assert_eq!(control_at(&world.cloud, path, "POST", "{}").await.0, 400);
+    assert_eq!(control_at(&world.cloud, path, "POST", r#"{"fails": []}"#).await.0, 200);
+    assert_eq!(rows(&client, "SELECT 1").await, ["1"]);
 }

@@ -13,6 +13,7 @@ use actors::ports::leases::LeaseTable;
 use actors::ports::warehouse::Trouble;
 use clap::{ArgGroup, Args};
 use comfy_table::{Table, presets};
+use messages::{EpochNumber, ShardId};
 use serde::Serialize;
 
 use super::CliError;
@@ -29,15 +30,17 @@ const HOUR_US: i64 = 3_600_000_000;
 
 /// Shows what the warehouse has, or loads by hand.
 #[derive(Clone, Debug, Args)]
-#[command(group(ArgGroup::new("what").required(true).args(["status", "once", "retry", "backfill"])))]
+#[command(group(ArgGroup::new("what").required(true).args(["status", "once", "retry", "put_aside", "backfill"])))]
 #[command(after_help = "\
 Examples:
   mangrove load --status --config mangrove.toml
   mangrove load --once --config mangrove.toml                    load all that waits, then end
   mangrove load --retry --config mangrove.toml                   load what the warehouse had refused
+  mangrove load --put-aside shardId-000000000003:42 --config mangrove.toml    let the shard go on without it
   mangrove load --backfill 2026-01-01T00..2026-01-02T00 --config mangrove.toml
 
-A backfill loads what the ledger lacks of the epochs whose records arrived in these hours (UTC): after rows of the
+An epoch waits until the warehouse takes it, unless the warehouse says that its data is wrong. One that will never be
+taken, for a reason that only you know, is put aside by --put-aside and loaded after all by --retry. A backfill loads what the ledger lacks of the epochs whose records arrived in these hours (UTC): after rows of the
 tables and of load_ledger were deleted. Every load is safe beside a running loader, and is told on stderr.")]
 pub struct LoadArgs {
     /// Show per shard what is loaded and what was refused, and who loads
@@ -49,6 +52,9 @@ pub struct LoadArgs {
     /// Load what the warehouse had refused
     #[arg(long)]
     pub retry: bool,
+    /// Put the epoch aside that a shard waits with, so that later ones are loaded
+    #[arg(long, value_name = "SHARD:EPOCH", value_parser = place)]
+    pub put_aside: Option<Place>,
     /// Load what the ledger lacks of these hours of arrival
     #[arg(long, value_name = "FROM..TO", value_parser = interval)]
     pub backfill: Option<Interval>,
@@ -58,6 +64,13 @@ pub struct LoadArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// An epoch of a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    shard: ShardId,
+    epoch: EpochNumber,
 }
 
 /// Hours of arrival, `[from, to)`, microseconds since 1970.
@@ -126,6 +139,13 @@ pub async fn load(args: &LoadArgs, config: &Config) -> Result<(), CliError> {
             false => format!(
                 "epochs of these hours: {found}; known to the ledger: {known}; loaded now: {loaded}; left to the loader: {left}\n"
             ),
+        });
+    }
+    if let Some(Place { shard, epoch }) = &args.put_aside {
+        loading.put_aside_by_hand(shard, *epoch).await.map_err(failed)?;
+        return print(&match args.json {
+            true => json(&serde_json::json!({ "shard": shard.as_str(), "epoch": epoch.0 }))?,
+            false => format!("put aside: {shard} epoch {epoch}\n"),
         });
     }
     if args.retry {
@@ -219,13 +239,20 @@ pub(super) fn no_warehouse() -> CliError {
 pub(super) fn failed(error: LoadError) -> CliError {
     match error.trouble() {
         Trouble::Unavailable | Trouble::Unknown | Trouble::Denied => CliError::environment(error.to_string()),
-        Trouble::Refused => CliError::internal(error.to_string()),
+        Trouble::Refused | Trouble::TooLarge => CliError::internal(error.to_string()),
     }
 }
 
 fn json(value: &impl Serialize) -> Result<String, CliError> {
     // The same value, whoever reads it.
     Ok(format!("{}\n", inert_json(&serde_json::to_string(value).map_err(CliError::internal)?)))
+}
+
+/// `shardId-000000000003:42`
+fn place(text: &str) -> Result<Place, String> {
+    let place = text.rsplit_once(':').and_then(|(shard, epoch)| Some((shard, epoch.parse().ok()?)));
+    let (shard, epoch) = place.ok_or_else(|| "write SHARD:EPOCH, such as shardId-000000000003:42".to_owned())?;
+    Ok(Place { shard: ShardId::new(shard), epoch: EpochNumber(epoch) })
 }
 
 /// `2026-01-01T00..2026-01-02T00`; an hour, a day, or a full time on either side.
@@ -256,6 +283,13 @@ fn time(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn epochs_are_named_by_shard_and_number() {
+        let named = Place { shard: ShardId::new("shardId-000000000003"), epoch: EpochNumber(42) };
+        assert_eq!(place("shardId-000000000003:42"), Ok(named));
+        assert!(["shardId-000000000003", "a:", "a:x", ":"].iter().all(|bad| place(bad).is_err()));
+    }
 
     #[test]
     fn intervals_are_read() {

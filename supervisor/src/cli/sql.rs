@@ -7,6 +7,7 @@
 
 mod print;
 mod prompt;
+mod shorthand;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -41,7 +42,8 @@ Examples:
   mangrove sql --csv --file questions.sql > answers.csv
   echo 'SELECT 1; SELECT 2' | mangrove sql --json
 
-At the prompt a statement ends with a semicolon, and Ctrl-C cancels the one that runs.")]
+At the prompt a statement ends with a semicolon, and Ctrl-C cancels the one that runs. \\d lists the tables, \\d TABLE its
+columns, there and anywhere else.")]
 pub struct SqlArgs {
     /// The statement; several are separated by semicolons, and each is a transaction of its own
     #[arg(value_name = "SQL", conflicts_with = "file")]
@@ -152,7 +154,8 @@ async fn run(
     form: Form,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), CliError> {
-    let id = warehouse.submit(statement, NAME).await.map_err(failed)?;
+    let statement = shorthand::statement(statement)?;
+    let id = warehouse.submit(&statement, NAME).await.map_err(failed)?;
     let done = tokio::select! {
         done = warehouse.end(&id, NAME) => done.map_err(failed)?,
         _ = stop.wait_for(|stop| *stop) => {
@@ -174,7 +177,9 @@ async fn run(
 
 fn failed(error: WarehouseError) -> CliError {
     match error.trouble {
-        Trouble::Refused | Trouble::Denied => CliError::configuration(error.message),
+        // What the warehouse says of a statement is for whoever wrote it.
+        _ if error.ran => CliError::configuration(error.message),
+        Trouble::Refused | Trouble::TooLarge | Trouble::Denied => CliError::configuration(error.message),
         Trouble::Unavailable | Trouble::Unknown => CliError::environment(error.message),
     }
 }

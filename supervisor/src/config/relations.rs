@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use actors::budget::EVENT_BYTES_MIN;
+use actors::sinks::{Codec, Encodings};
 
 use super::Config;
 use super::layers::{Source, Values};
@@ -53,9 +54,29 @@ pub(super) fn check(config: &Config, values: &Values, problems: &mut Problems) {
     times(config, &mut relations);
     sensors(config, &mut relations);
     restarts(config, &mut relations);
+    warehouse(config, &mut relations);
     for (source, key, what) in relations.found {
         problems.add(&source, key, what);
     }
+}
+
+/// What could never be loaded is refused before it is stored.
+fn warehouse(config: &Config, relations: &mut Relations<'_>) {
+    if config.warehouse.is_none() {
+        return;
+    }
+    let record = config.worker.shard.reader.decode.record_bytes_max;
+    let problem = super::warehouse::too_large(config.schema(), record);
+    let keys = ["schema.file", "schema.use", "decode.record_bytes_max"];
+    relations.must(problem.is_none(), &keys, || problem.clone().unwrap_or_default());
+    let encoding = config.worker.shard.sinks.encoding;
+    let promised = "with warehouse.enabled it must be";
+    relations.must(encoding.codec == Codec::Snappy, &["parquet.compression", "warehouse.enabled"], || {
+        format!("{promised} \"snappy\": Redshift's documentation promises gzip and Snappy, and no other compression")
+    });
+    relations.must(encoding.encodings == Encodings::V1, &["parquet.encodings", "warehouse.enabled"], || {
+        format!("{promised} \"v1\": Redshift's documentation promises Parquet of version 1, and no later encoding")
+    });
 }
 
 fn memory(config: &Config, relations: &mut Relations<'_>) {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
+use actors::ports::objects::Encryption;
+
 use super::{Config, ConfigProblems, DEFAULTS, Effective, LogFormat, Sources};
 
 const COMPLETE: &str = "stream.name = \"events\"\nbucket.name = \"lake\"\nschema.use = \"climate\"\n";
@@ -400,4 +402,59 @@ fn a_schema_that_believes_any_time_is_warned_of() {
     assert!(world.load().config.warnings.iter().any(|line| line.contains("past_max")));
     world.file("own.toml", &own.replace("future_max", "past_max = \"7d\"\nfuture_max"));
     assert!(world.load().config.warnings.is_empty());
+}
+
+#[test]
+fn what_the_warehouse_could_never_load_is_refused_with_what_fits() {
+    let text = |n: usize, bytes: u32| format!("[[fields]]\nname = \"t{n}\"\ntype = \"text\"\nbytes_max = {bytes}\n");
+    let schema = |fields: &str| {
+        format!("name = \"s\"\n[sensor_id]\npath = \"id\"\n[time]\npath = \"t\"\nformat = \"rfc3339\"\n{fields}")
+    };
+    let loads = "[warehouse]\nenabled = true\nworkgroup = \"lake\"\n";
+    let with = |fields: String, more: &str| {
+        let head = "stream.name = \"events\"\nbucket.name = \"lake\"\nschema.file = \"s.toml\"\n";
+        let world = World::new(&format!("{head}{more}"));
+        world.file("s.toml", &schema(&fields));
+        world
+    };
+    let long = || text(0, 70_000);
+    with(long(), loads).has_problem(&["schema.file", "t0 may have 70000 bytes", "65535 or less"]);
+    with(long(), "").load();
+    let site = |bytes| format!("{}[fields.tracked]\n", text(0, bytes).replace("t0", "site"));
+    with(site(1_025), loads).has_problem(&["site may have 1025 bytes", "1024 or less"]);
+    with(site(1_024), loads).load();
+    let many = || (0..100).map(|n| text(n, 65_535)).collect::<String>();
+    with(many(), loads).load();
+    let records = format!("decode.record_bytes_max = \"10MiB\"\n{loads}");
+    with(many(), &records).has_problem(&["6553500 bytes of text", "decode.record_bytes_max to 3934464 or less"]);
+}
+
+#[test]
+fn the_lake_of_a_warehouse_is_what_it_documents_that_it_reads() {
+    let newer = "[parquet]\ncompression = \"zstd\"\nencodings = \"v2\"\n";
+    World::complete(newer).load();
+    let world = World::complete(&format!("{newer}[warehouse]\nenabled = true\nworkgroup = \"lake\"\n"));
+    world.has_problem(&["parquet.compression: with warehouse.enabled it must be \"snappy\""]);
+    world.has_problem(&["parquet.encodings: with warehouse.enabled it must be \"v1\""]);
+    assert_eq!(world.problems().len(), 2, "{:#?}", world.problems());
+}
+
+#[test]
+fn encryption_is_asked_for_as_configured() {
+    let complete = |text: &str| {
+        let head = COMPLETE.replace("bucket.name = \"lake\"\n", "");
+        World::new(&format!("{head}[bucket]\nname = \"lake\"\n{text}"))
+    };
+    let of = |text: &str| complete(text).load().config.encryption;
+    let key = "arn:aws:kms:eu-central-1:123456789012:key/1234";
+    assert_eq!(of(""), Encryption::Default);
+    assert_eq!(of("encryption = \"AES256\"\n"), Encryption::Aes256);
+    assert_eq!(of("encryption = \"aws:kms\"\n"), Encryption::Kms { key: None, bucket_key: false });
+    let kms = format!("encryption = \"aws:kms\"\nkms_key = \"{key}\"\nkms_bucket_key = true\n");
+    assert_eq!(of(&kms), Encryption::Kms { key: Some(key.to_owned()), bucket_key: true });
+    complete("encryption = \"sse\"\n").has_problem(&["bucket.encryption", "\"none\", \"AES256\", \"aws:kms\""]);
+    complete("kms_key = \"not one\"\n").has_problem(&["bucket.kms_key", "must be a key of KMS"]);
+    let without = complete(&format!("kms_key = \"{key}\"\nkms_bucket_key = true\n"));
+    without.has_problem(&["bucket.kms_key", "is for bucket.encryption = \"aws:kms\""]);
+    without.has_problem(&["bucket.kms_bucket_key", "is for bucket.encryption"]);
 }

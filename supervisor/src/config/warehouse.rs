@@ -6,11 +6,13 @@
 use std::time::Duration;
 
 use actors::loader::LoaderConfig;
-use actors::loading::{LoadingConfig, MetadataConfig, SpectrumConfig};
+use actors::loading::{LoadingConfig, MetadataConfig, Patience, SpectrumConfig};
 use actors::ports::warehouse::{Place, WarehouseTarget};
+use actors::warehouse::SITE_BYTES_MAX;
 use actors::warehouse::external::SpectrumMode;
 use actors::warehouse::metadata::{Attribute, COLUMNS_MAX, Limits, MetadataColumns};
 use messages::EventSchema;
+use messages::schema::FieldKind;
 
 use super::names;
 use super::section::{GIB, MIB, Section, millis, seconds};
@@ -18,6 +20,38 @@ use super::section::{GIB, MIB, Section, millis, seconds};
 const HOUR: Duration = seconds(3_600);
 /// As many rows of the ledger as fit into one statement.
 const EPOCHS_MAX: u64 = 200;
+
+/// The longest VARCHAR.
+const TEXT_BYTES_MAX: usize = 65_535;
+/// The largest row that COPY takes, 4 MB, less what is in it beside the event's own values.
+const ROW_BYTES_MAX: usize = 4_000_000 - 64 * 1024;
+
+/// What the tables of an event schema could never hold, or COPY never take, with what would fit.
+pub(super) fn too_large(schema: &EventSchema, record_bytes_max: usize) -> Option<String> {
+    let texts = || schema.fields.iter().filter(|field| field.kind == FieldKind::Text);
+    if let Some(field) = texts().find(|field| field.text_bytes_max > TEXT_BYTES_MAX) {
+        let (name, bytes) = (&field.name, field.text_bytes_max);
+        return Some(format!(
+            "field {name} may have {bytes} bytes, and no text in the warehouse more than {TEXT_BYTES_MAX}: set its \
+             bytes_max to {TEXT_BYTES_MAX} or less"
+        ));
+    }
+    let site = texts().find(|field| field.name == "site" && field.tracked.is_some());
+    if let Some(field) = site.filter(|field| field.text_bytes_max > SITE_BYTES_MAX as usize) {
+        return Some(format!(
+            "field site may have {} bytes, and the keys of the warehouse's places never hold more than {SITE_BYTES_MAX}: \
+             set its bytes_max to {SITE_BYTES_MAX} or less",
+            field.text_bytes_max
+        ));
+    }
+    let row: usize = texts().map(|field| field.text_bytes_max).sum();
+    (row.min(record_bytes_max) > ROW_BYTES_MAX).then(|| {
+        format!(
+            "a reading may have {row} bytes of text, and COPY takes no row of more than 4 MB: set \
+             decode.record_bytes_max to {ROW_BYTES_MAX} or less, or shorten texts by their bytes_max"
+        )
+    })
+}
 
 /// The warehouse, and how it is loaded.
 #[derive(Clone, Debug)]
@@ -84,7 +118,10 @@ pub(super) fn read(s: &mut Section<'_>, namespace: &str, metadata: &MetadataConf
         iam_role: iam_role.unwrap_or_default(),
         epochs_max: s.count("epochs_max", 1..=EPOCHS_MAX),
         bytes_max: s.bytes("bytes_max", MIB..=1024 * GIB),
-        attempts_max: s.count("attempts_max", 1..=1_000),
+        patience: Patience {
+            attempts_max: s.count("attempts_max", 1..=1_000),
+            alike_max: s.count("alike_max", 2..=1_000),
+        },
         metadata: metadata.clone(),
         spectrum: spectrum(s, namespace),
     };

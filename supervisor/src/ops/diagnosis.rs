@@ -244,7 +244,8 @@ impl Evidence<'_> {
             add(what, failing.since_ms, "MangroveWarehouseLagging");
         }
         if let Some(at_ms) = loader.put_aside_ms.filter(|at_ms| self.look.at_ms - at_ms < PUT_ASIDE_MS) {
-            let what = "The warehouse has refused an epoch, which was put aside in load_refused.".to_owned();
+            let words = loader.put_aside_error.as_deref().unwrap_or("see there");
+            let what = format!("The warehouse has refused an epoch, which was put aside in load_refused: {words}.");
             add(what, at_ms, "MangroveWarehouseRefused");
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use actors::loading::LoadError;
 use actors::loading::Loading;
 use actors::ports::warehouse::Trouble;
 use mangrove_tests::warehouse::until_loaded;
@@ -35,9 +36,9 @@ async fn only_epochs_with_a_file_that_is_refused_are_put_aside_and_they_are_load
         (world.lake().files("cleansed", ".parquet"), world.lake().files("aggregates/hourly", ".parquet"));
     let broken = [readings[0].clone(), readings.last().unwrap().clone(), windows[windows.len() / 2].clone()];
     let was = broken.clone().map(|file| fs::read(file).unwrap());
-    fs::write(&broken[0], vec![0; was[0].len()]).unwrap();
+    world.replace(&broken[0], vec![0; was[0].len()]).await;
     fs::remove_file(&broken[1]).unwrap();
-    fs::write(&broken[2], &was[2][..was[2].len() / 2]).unwrap();
+    world.replace(&broken[2], was[2][..was[2].len() / 2].to_vec()).await;
     let at_fault: BTreeSet<_> = broken.iter().map(|file| place(file)).collect();
 
     // It dies when it puts the first one aside, and in the first load after that.
@@ -62,7 +63,7 @@ async fn only_epochs_with_a_file_that_is_refused_are_put_aside_and_they_are_load
     }
     assert_eq!(put_aside(&loading).await, at_fault);
     for (file, was) in broken.iter().zip(was) {
-        fs::write(file, was).unwrap();
+        world.replace(file, was).await;
     }
     for epoch in loading.refusals().await.unwrap() {
         assert!(loading.load_again(&epoch.manifest).await.unwrap().fresh);
@@ -112,5 +113,99 @@ async fn a_warehouse_that_is_away_is_waited_for() {
     assert_eq!(restarts_of_loader(&worker), 0);
     finish(worker).await;
     loading(&world).load_all(PATIENCE).await.unwrap();
+    assert_whole(&world).await;
+}
+
+/// What a warehouse says when it is not the data: some of it known, some never heard before.
+const OF_ITSELF: [&str; 8] = [
+    "FATAL: connection limit \"500\" exceeded for non-bootstrap users",
+    "could not complete because of conflict with concurrent transaction",
+    "1023",
+    "Disk Full Detail: code: 1016 context: node: 0",
+    "permission denied for relation sensor_readings",
+    "Query (1) cancelled by WLM abort action of Query Monitoring Rule",
+    "Spectrum Scan Error: S3 internal error, retries exceeded",
+    "words that nobody has heard before",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_warehouse_says_of_itself_puts_no_epoch_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = copy_of(&stock(dir.path()).await, "of-itself").await;
+    let (loading, faults) = (loading(&world), world.faults());
+    faults.fail_statements("COPY", Some(OF_ITSELF[0])).await;
+    let worker = world.worker(&loader("worker-a", "")).await;
+    let failing = || worker.loader_figures().unwrap().look().failing;
+    for words in OF_ITSELF {
+        faults.fail_statements("COPY", Some(words)).await;
+        // More tries than would have been enough to put it aside.
+        until(words, || async { failing().is_some_and(|failing| failing.error.contains(words)) }).await;
+        let before = failing().unwrap().failures;
+        until(words, || async { failing().is_some_and(|failing| failing.failures > before + 2) }).await;
+        assert!(failing().unwrap().error.contains(words), "{words}: {:?}", failing());
+        assert_eq!(put_aside(&loading).await, BTreeSet::new(), "{words}");
+    }
+    faults.fail_statements("COPY", None).await;
+    assert_whole(&world).await;
+    assert_eq!((restarts_of_loader(&worker), failing()), (0, None));
+    finish(worker).await;
+    assert_whole(&world).await;
+}
+
+/// Even what speaks of data: what every epoch is refused for is no epoch's fault.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_refusal_of_every_epoch_is_nobodys_fault_and_is_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = copy_of(&stock(dir.path()).await, "all-alike").await;
+    let (loading, faults) = (loading(&world), world.faults());
+    let words = "Load into table 'stg_readings' failed. Check 'stl_load_errors' system table for details.";
+    faults.fail_statements("COPY", Some(words)).await;
+    let worker = world.worker(&loader("worker-a", "")).await;
+    let look = || worker.loader_figures().unwrap().look();
+    let told = || look().failing.is_some_and(|failing| failing.error.starts_with("3 epochs in a row are refused"));
+    until("the third epoch", || async { told() }).await;
+    let aside = put_aside(&loading).await;
+    assert_eq!(aside.len(), 2, "{aside:?}");
+    assert!(look().put_aside_error.unwrap().contains("stl_load_errors"));
+    let before = look().failing.unwrap().failures;
+    until("further tries", || async { look().failing.is_some_and(|failing| failing.failures > before + 2) }).await;
+    assert_eq!(put_aside(&loading).await, aside, "no more are put aside");
+
+    faults.fail_statements("COPY", None).await;
+    until_loaded(&loading).await;
+    until("what was put aside", || async { put_aside(&loading).await.is_empty() }).await;
+    assert_whole(&world).await;
+    assert_eq!(look().put_aside_error, None);
+    assert_eq!((worker.loader_figures().unwrap().epochs_put_aside(), restarts_of_loader(&worker)), (2, 0));
+    finish(worker).await;
+    assert_whole(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_epoch_that_waits_is_named_and_can_be_put_aside_by_hand() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = copy_of(&stock(dir.path()).await, "by-hand").await;
+    let (loading, faults) = (loading(&world), world.faults());
+    loading.ensure_tables().await.unwrap();
+    faults.fail_statements("COPY", Some("never heard before")).await;
+    let mut pace = loading.pace();
+    let (shard, epoch) = loop {
+        match loading.turn(&mut pace).await.unwrap_err() {
+            LoadError::Waits { shard, epoch, error } => {
+                assert!(error.to_string().contains("never heard before"), "{error}");
+                break (shard, epoch);
+            }
+            // Fewer are tried until it is one.
+            error => assert_eq!(error.trouble(), Trouble::Unavailable, "{error}"),
+        }
+    };
+    let other = loading.put_aside_by_hand(&shard, epoch.next()).await.unwrap_err();
+    assert!(other.to_string().ends_with(&format!("that is {epoch}")), "{other}");
+    loading.put_aside_by_hand(&shard, epoch).await.unwrap();
+    assert_eq!(put_aside(&loading).await, BTreeSet::from([(shard.to_string(), epoch.0)]));
+    faults.fail_statements("COPY", None).await;
+    loading.load_all(PATIENCE).await.unwrap();
+    let [refused] = loading.refusals().await.unwrap().try_into().unwrap();
+    assert!(loading.load_again(&refused.manifest).await.unwrap().fresh);
     assert_whole(&world).await;
 }

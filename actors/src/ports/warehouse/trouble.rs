@@ -8,19 +8,22 @@ const MESSAGE_CHARS_MAX: usize = 2_000;
 /// What can be said after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// Nothing was changed, and it is not the statement's fault: paused, busy, restarting, cancelled. Wait.
+    /// Nothing was changed, and nothing says that the data is at fault: paused, busy, full, or words that nobody has seen
+    /// before. Wait.
     Unavailable,
     /// Nothing was changed, and it will not work until somebody changes the configuration: permissions, roles, names.
     Denied,
-    /// Nothing was changed: the warehouse refuses this statement or this data, however often it is tried.
+    /// Nothing was changed: the warehouse says that this data is wrong, however often it is tried.
     Refused,
+    /// Nothing was changed: the service takes no request of this size. A smaller one may pass.
+    TooLarge,
     /// No answer, or none that tells: it may have been applied, or be applied later.
     Unknown,
 }
 
 impl Trouble {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Unavailable, Self::Denied, Self::Refused, Self::Unknown];
+    pub const ALL: [Self; 5] = [Self::Unavailable, Self::Denied, Self::Refused, Self::TooLarge, Self::Unknown];
 
     /// The stable name, for metrics.
     pub fn as_str(self) -> &'static str {
@@ -28,61 +31,106 @@ impl Trouble {
             Self::Unavailable => "unavailable",
             Self::Denied => "denied",
             Self::Refused => "refused",
+            Self::TooLarge => "too_large",
             Self::Unknown => "unknown",
         }
     }
 
     /// What the error of a failed statement means. Its transaction is rolled back in any case.
     pub(super) fn of_sql(message: &str) -> Self {
-        // Refusals by data are many and differ by version; the others are known. So these are the ones that are listed:
-        // an epoch must not be put aside because a role lacks a permission.
-        const UNAVAILABLE: [&str; 22] = [
-            "serializable isolation violation",
-            "could not serialize",
-            "deadlock",
-            "write-write conflict",
-            "lock timeout",
-            "canceling statement",
-            "cancelled",
-            "canceled",
-            "terminating connection",
-            "connection reset",
-            "connection refused",
-            "starting up",
-            "shutting down",
-            "restarting",
-            "paused",
-            "resuming",
-            "resizing",
-            "disk full",
-            "out of memory",
-            "slowdown",
-            "serviceunavailable",
-            "internalerror",
-        ];
-        const DENIED: [&str; 9] = [
-            "permission denied",
-            "access denied",
-            "accessdenied",
-            "not authorized",
-            "unauthorized",
-            "must be owner",
-            "assume",
-            "authentication failed",
-            "no such bucket",
-        ];
-        let message = message.to_lowercase();
-        let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-        let no_table = message.contains("does not exist")
-            && ["relation", "schema", "table"].iter().any(|word| message.contains(word));
-        if says(&UNAVAILABLE) {
-            Self::Unavailable
-        } else if says(&DENIED) || no_table {
+        // What can go wrong around a statement is without end, and differs by version; what the warehouse says of data is
+        // known. So that is listed: an epoch must not be put aside for a cause that passes.
+        let told = told(message, |name| name);
+        let says = |words: &[&str]| words.iter().any(|word| told.contains(word));
+        let missing = |of: &[&str]| says(of) && says(&["does not exist", "not found"]);
+        if says(&OF_DATA) || missing(&["specified key", "s3 prefix"]) {
+            Self::Refused
+        } else if says(&DENIED) || missing(&["relation", "schema", "table", "column"]) {
             Self::Denied
         } else {
-            Self::Refused
+            Self::Unavailable
         }
     }
+}
+
+/// What COPY and INSERT say of data, in lower case. They are looked for before the first quoted value: what a device
+/// sends cannot speak for the warehouse.
+const OF_DATA: [&str; 26] = [
+    "incompatible parquet schema",
+    "unmatched number of columns",
+    "longer than the length defined",
+    "value too long",
+    "null value into column",
+    "missing data for not-null",
+    "stl_load_errors",
+    "sys_load_error_detail",
+    "invalid input syntax",
+    "invalid digit",
+    "invalid timestamp",
+    "invalid date",
+    "out of range",
+    "data overflow",
+    "overflow for ",
+    "invalid version number",
+    "not a parquet file",
+    "not a valid parquet",
+    "too small to be a parquet",
+    "magic bytes",
+    "magic number",
+    "invalid utf",
+    "invalid or unsupported utf",
+    "invalid byte sequence",
+    "nosuchkey",
+    "its manifest says",
+];
+
+/// What is wrong until somebody changes a permission or a name.
+const DENIED: [&str; 9] = [
+    "permission denied",
+    "access denied",
+    "accessdenied",
+    "not authorized",
+    "unauthorized",
+    "must be owner",
+    "assume",
+    "authentication failed",
+    "no such bucket",
+];
+
+/// Quoted texts that may be a name or a key have at most this length.
+const NAME_BYTES_MAX: usize = 1_200;
+/// Words are compared up to this length.
+const ALIKE_CHARS_MAX: usize = 200;
+
+/// The words of an error without what differs from one epoch to the next: names, keys, numbers, values. Equal words are
+/// one cause.
+pub fn alike(message: &str) -> String {
+    let told = told(message, |_| "?");
+    let bare = |word: &str| match word.contains("://") || word.chars().any(|c| c.is_ascii_digit()) {
+        true => "#".to_owned(),
+        false => word.to_owned(),
+    };
+    let words = told.split_whitespace().map(bare).collect::<Vec<_>>().join(" ");
+    words.chars().take(ALIKE_CHARS_MAX).collect()
+}
+
+/// What the warehouse itself says, in lower case: up to the first quoted text that is no name. Quoted names are what
+/// `show` makes of them.
+fn told(message: &str, show: impl Fn(&str) -> &str) -> String {
+    let name = |text: &str| {
+        let part = |c: char| c.is_ascii_alphanumeric() || "_-./:=%+,@$#".contains(c);
+        text.len() <= NAME_BYTES_MAX && text.chars().all(part)
+    };
+    let (mut told, mut rest) = (String::new(), message);
+    while let Some((before, quoted)) = rest.split_once(['\'', '"', '`']) {
+        told.push_str(before);
+        let quote = rest[before.len()..].chars().next().unwrap_or_default();
+        match quoted.split_once(quote).filter(|(inner, _)| name(inner)) {
+            Some((inner, after)) => (told, rest) = (told + show(inner), after),
+            None => return told.to_lowercase(),
+        }
+    }
+    (told + rest).to_lowercase()
 }
 
 /// A statement did not end well.
@@ -97,12 +145,19 @@ pub struct WarehouseError {
     pub message: String,
     /// Which statement of a batch failed, from 0.
     pub statement: Option<usize>,
+    /// Whether the statement ran, and these are the warehouse's words about it.
+    pub ran: bool,
 }
 
 impl WarehouseError {
     pub(super) fn new(action: impl Into<String>, trouble: Trouble, message: impl AsRef<str>) -> Self {
         let message = message.as_ref().chars().take(MESSAGE_CHARS_MAX).collect();
-        Self { action: action.into(), trouble, message, statement: None }
+        Self { action: action.into(), trouble, message, statement: None, ran: false }
+    }
+
+    /// The warehouse ran the statement, and says this of it.
+    pub(super) fn of_statement(action: impl Into<String>, message: &str) -> Self {
+        Self { ran: true, ..Self::new(action, Trouble::of_sql(message), message) }
     }
 
     /// A call of the Data API failed.
@@ -116,7 +171,7 @@ impl WarehouseError {
                 Trouble::Unavailable
             }
             (Failure::NotFound, _) => Trouble::Denied,
-            (Failure::Refused, Some("ValidationException")) => Trouble::Refused,
+            (Failure::Refused, Some("ValidationException")) => Trouble::TooLarge,
             (Failure::Refused | Failure::Condition, _) => Trouble::Denied,
             (Failure::Transient, _) => Trouble::Unknown,
         };
@@ -129,28 +184,77 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_is_refused_and_nothing_else_is() {
+    fn what_speaks_of_data_is_refused() {
         let cases = [
-            (
-                "ERROR: Spectrum Scan Error: file has an incompatible Parquet schema for column s3://b/k",
-                Trouble::Refused,
-            ),
-            (
-                "ERROR: Load into table 'stg' failed. Check 'stl_load_errors' system table for details.",
-                Trouble::Refused,
-            ),
-            ("ERROR: value too long for character type", Trouble::Refused),
-            ("ERROR: 1023 Detail: Serializable isolation violation on table - 1", Trouble::Unavailable),
-            ("ERROR: deadlock detected", Trouble::Unavailable),
-            ("ERROR: canceling statement due to user request", Trouble::Unavailable),
-            ("S3ServiceException:Please reduce your request rate.,Status 503,Error SlowDown", Trouble::Unavailable),
-            ("S3ServiceException:Access Denied,Status 403,Error AccessDenied", Trouble::Denied),
-            ("ERROR: User is not authorized to assume IAM Role arn:aws:iam::1:role/x", Trouble::Denied),
-            ("ERROR: relation \"mangrove.load_ledger\" does not exist", Trouble::Denied),
+            "ERROR: Spectrum Scan Error: file has an incompatible Parquet schema for column s3://b/k",
+            "Spectrum Scan Error code: 15001 context: File 'https://s3.eu-west-1.amazonaws.com/lake/cleansed/year=2026/a.parquet' \
+             has an incompatible Parquet schema for column 's3://lake/cleansed.sensor_id'. Column type: VARCHAR",
+            "context: The length of the data column site is longer than the length defined in the table. Table: 16, Data: 17",
+            "ERROR: Load into table 'stg' failed. Check 'stl_load_errors' system table for details.",
+            "ERROR: Load into table 'stg' failed. Check 'sys_load_error_detail' system table for details.",
+            "ERROR: value too long for character type",
+            "ERROR: Cannot insert a NULL value into column sensor_id",
+            "File 'https://s3.eu-west-1.amazonaws.com/lake/a.parquet' has an invalid version number: ,\"a\"",
+            "ERROR: invalid input syntax for type double precision: \"connection limit exceeded\"",
+            "ERROR: invalid input syntax for integer: \"x' permission denied, access denied\"",
+            "S3ServiceException:The specified key does not exist.,Status 404,Error NoSuchKey,Rid 1,CanRetry 1",
+            "ERROR: The specified S3 prefix 'cleansed/a.parquet' does not exist",
         ];
-        for (message, trouble) in cases {
-            assert_eq!(Trouble::of_sql(message), trouble, "{message}");
+        for message in cases {
+            assert_eq!(Trouble::of_sql(message), Trouble::Refused, "{message}");
         }
+    }
+
+    #[test]
+    fn what_nobody_has_said_of_data_is_waited_for() {
+        let cases = [
+            "FATAL: connection limit \"500\" exceeded for non-bootstrap users",
+            "ERROR: 1023 Detail: Serializable isolation violation on table - 1",
+            "ERROR: 1023",
+            "ERROR: could not complete because of conflict with concurrent transaction",
+            "ERROR: could not open relation with OID 1234",
+            "ERROR: deadlock detected",
+            "ERROR: canceling statement due to user request",
+            "Query cancelled on user's request",
+            "S3ServiceException:Please reduce your request rate.,Status 503,Error SlowDown",
+            "ERROR: Spectrum Scan Error: S3 internal error, retries exceeded",
+            "ERROR: Query reached usage limit of workgroup",
+            "ERROR: Disk Full Detail: error: Disk Full code: 1016 context: node: 0",
+            "ERROR: Internal error while executing query",
+            "ERROR: Assert code: 1000 context: status == 0",
+            "ERROR: Timed out waiting for a worker",
+            "a word that nobody has heard before",
+            "",
+            // A value is no word of the warehouse's.
+            "ERROR: usage limit reached by \"a' value too long\"",
+        ];
+        for message in cases {
+            assert_eq!(Trouble::of_sql(message), Trouble::Unavailable, "{message}");
+        }
+        let denied = [
+            "S3ServiceException:Access Denied,Status 403,Error AccessDenied",
+            "ERROR: User is not authorized to assume IAM Role arn:aws:iam::1:role/x",
+            "ERROR: permission denied for relation sensor_readings",
+            "ERROR: relation \"mangrove.load_ledger\" does not exist",
+            "ERROR: column \"hum\" does not exist",
+        ];
+        for message in denied {
+            assert_eq!(Trouble::of_sql(message), Trouble::Denied, "{message}");
+        }
+    }
+
+    #[test]
+    fn words_are_alike_whatever_the_epoch() {
+        let of = |batch: &str, key: &str, value: &str| {
+            let error = "ERROR: Spectrum Scan Error: File";
+            alike(&format!(
+                "run mangrove: load {batch}: statement 5: {error} '{key}' has a bad page, s3://b/{key} \"{value}\""
+            ))
+        };
+        let one = of("ab12", "cleansed/a-1.parquet", "x y");
+        assert_eq!(one, of("cd34", "cleansed/b-2.parquet", "z\nq"));
+        assert_eq!(one, "run mangrove: load # statement # error: spectrum scan error: file ? has a bad page, #");
+        assert_ne!(alike("ERROR: value too long"), alike("ERROR: out of range"));
     }
 
     #[test]
@@ -160,7 +264,7 @@ mod tests {
             WarehouseError::of_call(CallError { action, failure, code, message }).trouble
         };
         assert_eq!(error(Failure::Refused, "ValidationException", "Cluster is paused"), Trouble::Unavailable);
-        assert_eq!(error(Failure::Refused, "ValidationException", "sqls too long"), Trouble::Refused);
+        assert_eq!(error(Failure::Refused, "ValidationException", "sqls too long"), Trouble::TooLarge);
         assert_eq!(error(Failure::Transient, "DatabaseConnectionException", "no"), Trouble::Unavailable);
         assert_eq!(error(Failure::Transient, "BatchExecuteStatementException", "HTTP 500"), Trouble::Unknown);
         assert_eq!(error(Failure::Refused, "AccessDeniedException", "no"), Trouble::Denied);

@@ -1,0 +1,145 @@
+//! What follows from a load that was not made, and what becomes of epochs that were put aside.
+//!
+//! **Promises** an epoch is put aside only for what the warehouse says of its data, or for a file that is not there;
+//! everything else is waited for. What was put aside with words that other epochs share is loaded again, by itself, when
+//! loads succeed.
+//! **Not here**: the counting (`warehouse/pace.rs`).
+
+use tracing::{error, info, warn};
+
+use super::{LoadError, Loading, Turn};
+use crate::ports::warehouse::Trouble;
+use crate::sinks::manifests_of;
+use crate::warehouse::Mode;
+use crate::warehouse::batch::Batch;
+use crate::warehouse::ledger::RefusedEpoch;
+use crate::warehouse::pace::{Pace, Step};
+use messages::{EpochNumber, ShardId};
+
+impl Loading {
+    /// What follows from a batch that was not loaded: a step that was taken, or the error, after which to wait.
+    pub(super) async fn not_loaded(&self, batch: &Batch, pace: &mut Pace, error: LoadError) -> Result<Turn, LoadError> {
+        let lost = batch.lost().is_some() && error.ran();
+        let several = batch.epochs.len() > 1;
+        match error.trouble() {
+            Trouble::Refused => self.refused(batch, pace, &error, lost).await,
+            _ if lost => self.refused(batch, pace, &error, lost).await,
+            Trouble::TooLarge if several => self.refused(batch, pace, &error, lost).await,
+            _ => {
+                if error.ran() {
+                    pace.smaller(batch);
+                }
+                Err(match batch.epochs.as_slice() {
+                    [epoch] if error.ran() => {
+                        LoadError::Waits { shard: epoch.shard.clone(), epoch: epoch.epoch, error: Box::new(error) }
+                    }
+                    _ => error,
+                })
+            }
+        }
+    }
+
+    async fn refused(
+        &self,
+        batch: &Batch,
+        pace: &mut Pace,
+        error: &LoadError,
+        proven: bool,
+    ) -> Result<Turn, LoadError> {
+        self.ports.figures.refused();
+        let words = error.to_string();
+        let tries = match pace.refused(batch, &words, proven) {
+            Step::Smaller => {
+                warn!(epochs = batch.epochs.len(), %error, "batch refused, trying fewer epochs");
+                0
+            }
+            Step::Again(tries) => {
+                warn!(epoch = %batch.epochs[0].epoch, %error, "epoch refused, trying again");
+                tries
+            }
+            Step::PutAside(attempts) => {
+                self.put_aside(batch, attempts, &words).await?;
+                let epoch = &batch.epochs[0];
+                error!(
+                    shard = %epoch.shard, epoch = %epoch.epoch, attempts, %error,
+                    "epoch put aside: see load_refused, and load it with mangrove load --retry"
+                );
+                pace.goes_on();
+                0
+            }
+            Step::Wait(epochs) => return Err(LoadError::SameWords { epochs, error: words }),
+        };
+        Ok(Turn::Refused { tries })
+    }
+
+    async fn put_aside(&self, batch: &Batch, attempts: u32, error: &str) -> Result<(), LoadError> {
+        self.ports.faults.reach("loader.refusing", "").await;
+        let statements = self.load_of(batch, &[], Mode::New, 0).refusal(attempts, error)?;
+        self.ports.warehouse.batch(&statements, &format!("mangrove: put aside {}", batch.id)).await?;
+        self.ports.figures.put_aside(error, self.ports.clock.now_ms());
+        Ok(())
+    }
+
+    /// Puts the next epoch of a shard aside because a person says so. Another one than the next is refused: those before
+    /// it would be hidden.
+    pub async fn put_aside_by_hand(&self, shard: &ShardId, epoch: EpochNumber) -> Result<(), LoadError> {
+        let prefix = manifests_of(&self.stream, shard);
+        let tip = self.tips().await?.0.get(shard).map_or(EpochNumber(0), |tip| tip.epoch);
+        let manifest = match self.next_manifest(&prefix, tip).await? {
+            Some((next, manifest)) if next == epoch => manifest,
+            next => {
+                let next = next.map(|(next, _)| next);
+                return Err(LoadError::NotNext { shard: shard.clone(), epoch, next });
+            }
+        };
+        let batch = Batch::new(&self.stream, self.read(&[manifest], u64::MAX).await?);
+        self.put_aside(&batch, 0, "put aside by hand (mangrove load --put-aside)").await
+    }
+
+    /// Takes a step in looking at what was put aside. It never fails a turn: what waits goes on.
+    pub(super) async fn look_back(&self, pace: &mut Pace) {
+        if !pace.looks_back() {
+            return;
+        }
+        if let Err(error) = self.take_back(pace).await {
+            pace.looked_in_vain();
+            warn!(%error, "what was put aside cannot be looked at, trying again");
+        }
+    }
+
+    /// One epoch first: if it is refused as before, so will be those that were put aside with the same words.
+    async fn take_back(&self, pace: &mut Pace) -> Result<(), LoadError> {
+        let refusals = self.refusals().await?;
+        let suspects = pace.suspects(&refusals);
+        let Some((first, rest)) = suspects.split_first() else { return Ok(()) };
+        match self.again(&[first]).await {
+            Ok(epochs) => info!(epochs, was = first.error, "loaded after all"),
+            Err(error) if matches!(error.trouble(), Trouble::Refused | Trouble::TooLarge) => {
+                info!(epochs = suspects.len(), %error, "still refused");
+                pace.holds_still(first);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        if let Err(error) = self.again(rest).await {
+            // Each of them stays where it is, or is found by the next look.
+            warn!(epochs = rest.len(), %error, "not all that was put aside could be loaded");
+            pace.looked_in_vain();
+        }
+        Ok(())
+    }
+
+    /// Loads epochs that were put aside, as many as make a batch.
+    async fn again(&self, epochs: &[&RefusedEpoch]) -> Result<u64, LoadError> {
+        let manifests: Vec<String> =
+            epochs.iter().take(self.config.epochs_max).map(|epoch| epoch.manifest.clone()).collect();
+        if manifests.is_empty() {
+            return Ok(0);
+        }
+        let batch = Batch::new(&self.stream, self.read(&manifests, self.config.bytes_max).await?);
+        self.load(&batch, Mode::Again).await?;
+        let n = batch.epochs.len() as u64;
+        self.ports.figures.taken_back(n);
+        Ok(n)
+    }
+}
