@@ -354,7 +354,7 @@ impl CommitterState {
         self.context.figures.epochs().traced(plan.cut.epoch.0, self.context.traces.id(plan.cut.epoch));
         if self.context.faults.lacks(Mechanism::CommitLast) {
             let alerts_through = self.alerts_through(plan.cut.epoch);
-            self.lease.commit(&plan, alerts_through).await?;
+            self.lease.commit(&plan, alerts_through, self.context.figures.sample()).await?;
         }
         let epoch = plan.cut.epoch;
         self.stage = Stage::Uploading { plan, receipts, since: Instant::now() };
@@ -375,7 +375,7 @@ impl CommitterState {
         let alerts_through = self.alerts_through(epoch);
         if !self.context.faults.lacks(Mechanism::CommitLast) {
             let span = self.context.traces.begin(epoch, "commit").of_kind(SpanKind::Client);
-            let committed = self.lease.commit(&plan, alerts_through).await;
+            let committed = self.lease.commit(&plan, alerts_through, self.context.figures.sample()).await;
             span.end_with(&committed);
             committed?;
         }

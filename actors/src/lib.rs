@@ -5,6 +5,7 @@ pub mod alerts;
 pub mod budget;
 pub mod committer;
 mod hash_key;
+pub mod keys;
 pub mod loader;
 pub mod loading;
 pub mod metrics;

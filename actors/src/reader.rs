@@ -55,6 +55,8 @@ pub struct ReaderConfig {
     pub rows_max: u64,
     /// Limits on what one record may ask of the decoder.
     pub decode: DecodeLimits,
+    /// Whether aggregates are taken whole also where keys decide on the shard.
+    pub whole_aggregates: bool,
     /// Longest pause after failed reads.
     pub backoff_max: Duration,
     /// Failed reads in a row before the shard is restarted.
@@ -104,6 +106,12 @@ pub struct ReaderState {
     stream: Stream,
     budget: Budget,
     decoder: Decoder,
+    /// Whether aggregates are always taken whole.
+    always_whole: bool,
+    /// Whether those of the open epoch are: the same from its beginning to its end.
+    whole_aggregates: bool,
+    /// Whether sensors are known to be on several shards; the same holds of it.
+    spread: bool,
     sensors: Address<SensorsMsg>,
     committer: Address<CommitterMsg>,
     myself: Address<ReaderMsg>,
@@ -179,8 +187,13 @@ impl Actor for ReaderActor {
         let decoder = Decoder::new(args.context.schema.clone(), self.config.decode.clone(), args.context.hash_range);
         args.committer.send(CommitterMsg::Attach(myself.clone()))?;
         let ended = args.checkpoint == Position::ShardEnd;
-        let state = ReaderState {
+        let always_whole = self.config.whole_aggregates;
+        let pinned = args.pinned.as_ref().map(|plan| (plan.cut.whole_aggregates, plan.cut.spread));
+        let mut state = ReaderState {
             decoder,
+            always_whole,
+            whole_aggregates: false,
+            spread: false,
             stream: args.stream,
             budget: args.budget,
             sensors: args.sensors,
@@ -205,6 +218,8 @@ impl Actor for ReaderActor {
             at_end: ended,
             context: args.context,
         };
+        let pinned = pinned.filter(|_| !state.context.faults.lacks(Mechanism::PinnedKeys));
+        state.open_epoch(pinned);
         state.context.figures.rewound();
         if ended {
             // It is kept for its last alerts only.
@@ -360,6 +375,10 @@ impl ReaderState {
                 }
             }
             let poisoned = strict && self.try_with_care(&records[0]).await?;
+            if self.phase == Phase::Open && self.position == self.epoch_from {
+                // It begins now, and not when the one before ended: that may be long ago.
+                self.open_epoch(None);
+            }
             let decoding_us = self.context.traces.now_us();
             let mut builder = self.decoder.batch();
             let mut pinned_end = false;
@@ -472,7 +491,17 @@ impl ReaderState {
         let reason = if self.at_end { CutReason::ShardEnd } else { reason };
         let to = if self.at_end { Position::ShardEnd } else { self.position.clone() };
         let full_state = full_state || self.at_end;
-        self.cut(Cut { epoch, from: self.epoch_from.clone(), to, reason, full_state })
+        let (from, whole_aggregates, spread) = (self.epoch_from.clone(), self.whole_aggregates, self.spread);
+        self.cut(Cut { epoch, from, to, reason, full_state, whole_aggregates, spread })
+    }
+
+    /// What is known of keys when an epoch begins holds to its end, whatever they come to mean meanwhile; for one that was
+    /// pinned it stands in its plan.
+    fn open_epoch(&mut self, pinned: Option<(bool, bool)>) {
+        let keys = &self.context.keys;
+        let now = || (self.always_whole || !keys.are_heeded(), !keys.silence_tells());
+        (self.whole_aggregates, self.spread) = pinned.unwrap_or_else(now);
+        self.decoder.take_whole_aggregates(self.whole_aggregates);
     }
 
     fn cut(&mut self, cut: Cut) -> Result<(), ReaderError> {
@@ -484,6 +513,7 @@ impl ReaderState {
             self.caution = (caution.lasts > 0).then_some(*caution);
         }
         self.epoch_records = 0;
+        self.open_epoch(None);
         self.context.traces.cut(cut.epoch);
         self.sensors.send(SensorsMsg::Cut(cut))?;
         // Behind all progress of this epoch and before any of the next one.

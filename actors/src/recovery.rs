@@ -69,7 +69,7 @@ impl Reads {
 pub struct Recovered {
     /// One entry per sensor.
     pub sensors: Vec<StateEntry>,
-    /// One entry per sensor with open windows.
+    /// One entry per sensor with open windows of this shard.
     pub windows: Vec<StateEntry>,
     /// The event-time watermark, microseconds since 1970; the beginning of time for a fresh shard.
     pub watermark_us: Option<i64>,
@@ -78,26 +78,19 @@ pub struct Recovered {
 impl Recovered {
     /// Takes in what a parent has left to a shard of this hash range.
     ///
+    /// Windows stay behind: the parent has written what it counted of them when it ended, and whoever reads them adds up
+    /// what each shard says. So a sensor may be on any number of shards.
+    ///
     /// A sensor whose hash key is not even in the parent's range was placed there by its producer, with an explicit
     /// hash key that the stream does not give back. Nobody knows where it goes, so every child gets its state.
     pub fn unite(&mut self, parent: Self, from: HashRange, range: HashRange) {
         let mine = |entry: &StateEntry| range.contains(entry.hash_key) || !from.contains(entry.hash_key);
-        // Windows go where their sensor goes: they only know the key of the record that opened them, which is not the
-        // sensor's if it came in an aggregate.
-        let homes: BTreeMap<_, _> = parent.sensors.iter().map(|entry| (entry.sensor.clone(), entry.hash_key)).collect();
-        let windows = parent.windows.into_iter().map(|entry| {
-            let hash_key = homes.get(&entry.sensor).copied().unwrap_or(entry.hash_key);
-            StateEntry { hash_key, ..entry }
-        });
-        self.windows.extend(windows.filter(mine));
         self.sensors.extend(parent.sensors.into_iter().filter(mine));
         // The later of both: a window that one parent has closed for good must stay closed.
         self.watermark_us = self.watermark_us.max(parent.watermark_us);
         // A sensor that both parents know (a producer that moved it) keeps the state of the one named later.
-        for states in [&mut self.sensors, &mut self.windows] {
-            let newest: BTreeMap<_, _> = states.drain(..).map(|entry| (entry.sensor.clone(), entry)).collect();
-            states.extend(newest.into_values());
-        }
+        let newest: BTreeMap<_, _> = self.sensors.drain(..).map(|entry| (entry.sensor.clone(), entry)).collect();
+        self.sensors.extend(newest.into_values());
     }
 }
 
@@ -219,10 +212,9 @@ mod tests {
     }
 
     #[test]
-    fn windows_go_where_their_sensor_goes() {
+    fn a_split_takes_its_sensors_and_leaves_the_windows() {
         let parent = || Recovered {
             sensors: [("low", 10), ("high", 60)].map(|(id, key)| entry(StateKind::Sensor, id, key)).into(),
-            // Both came in aggregates, under the key of another.
             windows: [("low", 60), ("high", 10)].map(|(id, key)| entry(StateKind::Windows, id, key)).into(),
             watermark_us: Some(1),
         };
@@ -230,10 +222,9 @@ mod tests {
         for (range, sensor, hash_key) in [(("0", "49"), "low", 10), (("50", "99"), "high", 60)] {
             let mut child = Recovered::default();
             child.unite(parent(), from, HashRange::parse(range.0, range.1).unwrap());
-            let found = [child.sensors, child.windows].map(|entries| {
-                entries.iter().map(|entry| (entry.sensor.as_str().to_owned(), entry.hash_key)).collect::<Vec<_>>()
-            });
-            assert_eq!(found, [[(sensor.to_owned(), hash_key)], [(sensor.to_owned(), hash_key)]]);
+            let sensors: Vec<_> = child.sensors.iter().map(|entry| (entry.sensor.as_str(), entry.hash_key)).collect();
+            assert_eq!(sensors, [(sensor, hash_key)]);
+            assert_eq!((child.windows.len(), child.watermark_us), (0, Some(1)));
         }
     }
 }

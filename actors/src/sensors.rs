@@ -46,6 +46,7 @@ use self::share::Share;
 use self::silence::Silence;
 use self::slot::{Life, Slot};
 use self::taps::Taps;
+use crate::keys::Sample;
 use crate::node::{Address, Gone, Node};
 use crate::sensor::{InHand, RETIRED, SensorActor, SensorArgs, SensorCore, SensorRules, StateError};
 use crate::shard::ShardContext;
@@ -140,6 +141,10 @@ pub struct SensorsState {
     idle: Idle<Instant>,
     /// Sensors that say nothing any more.
     silence: Silence,
+    /// Some of those of the last minutes, for other shards to look for.
+    sample: Sample,
+    /// The latest arrival, milliseconds since 1970.
+    arrived_ms: i64,
     /// Sensors that have rows and wait for an actor, because as many live as may.
     parked: VecDeque<SensorId>,
     /// How many sensors are retiring.
@@ -224,6 +229,8 @@ impl Actor for SensorsActor {
             share: args.live.join(),
             idle: Idle::default(),
             silence,
+            sample: Sample::default(),
+            arrived_ms: 0,
             parked: VecDeque::new(),
             retiring: 0,
             stream_ms: None,
@@ -323,6 +330,8 @@ impl SensorsActor {
             if slot.has_been_valid() {
                 state.silence.touched(sensor, slot);
             }
+            slot.roams |= slot.hash_key != members.hash_key;
+            state.arrived_ms = state.arrived_ms.max(slot.touched_ms);
             state.touched.insert(sensor.clone());
             // Whoever is parked has this batch in the journal.
             let parked = slot.parked;

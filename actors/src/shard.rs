@@ -14,6 +14,7 @@ use tokio::time::Instant;
 pub use self::epochs::{EPOCHS_MAX, EpochLine, EpochLog, EpochStep, OpenEpoch};
 use self::holds::{FALLS_MAX, HoldsNow, is_throttled};
 pub use self::holds::{Held, Hold, Holds, SensorFall};
+use crate::keys::{Keys, Sample};
 use crate::ports::aws::CallError;
 use crate::ports::chance::Chance;
 use crate::ports::clock::Clock;
@@ -31,6 +32,8 @@ pub struct ShardContext {
     pub hash_range: HashRange,
     /// The stream's name.
     pub stream: Arc<str>,
+    /// What is known of its keys.
+    pub keys: Keys,
     /// What a reading looks like.
     pub schema: Arc<EventSchema>,
     /// The wall clock.
@@ -72,6 +75,7 @@ pub struct ShardFigures {
     epochs: EpochLog,
     holds: HoldsNow,
     falls: Ring<SensorFall>,
+    sample: Mutex<Option<Sample>>,
 }
 
 impl Default for ShardFigures {
@@ -97,6 +101,7 @@ impl Default for ShardFigures {
             epochs: EpochLog::default(),
             holds: HoldsNow::default(),
             falls: Ring::new(FALLS_MAX),
+            sample: Mutex::default(),
         }
     }
 }
@@ -245,6 +250,16 @@ impl ShardFigures {
     /// The last failures of single sensors, newest first.
     pub fn sensor_falls(&self) -> Vec<SensorFall> {
         self.falls.all()
+    }
+
+    /// The sensors that the shard has seen lately, sampled: told to other shards with the next commit.
+    pub fn sampled(&self, sample: Sample) {
+        *self.sample.lock().unwrap_or_else(PoisonError::into_inner) = Some(sample);
+    }
+
+    /// The last sample of the shard's sensors.
+    pub fn sample(&self) -> Option<Sample> {
+        self.sample.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The last committed epoch.

@@ -26,6 +26,7 @@ pub mod tables;
 mod tests;
 mod versions;
 pub mod views;
+mod windows;
 
 pub use self::freshness::{AGES_MAX, age_ms};
 pub use self::literal::Unquotable;

@@ -166,6 +166,14 @@ impl Cloud {
         (shard, sequence)
     }
 
+    /// From now on records are spread over the shards, or go by their keys again.
+    pub fn spread(&self, now_ms: i64, spread: bool) {
+        let mut state = self.state();
+        state.settle(now_ms);
+        state.stream.spread = spread;
+        state.trace.feed(format_args!("{now_ms} spread {spread}"));
+    }
+
     /// Splits an open shard in the middle, and gives its children.
     pub fn split(&self, now_ms: i64, shard: &str) -> [String; 2] {
         let mut state = self.state();

@@ -42,7 +42,7 @@ mod windows;
 
 mod load;
 
-pub use self::evidence::{Evidence, LeaseWrite, Limits, ObjectWrite, Record, Row, ShardNode};
+pub use self::evidence::{Evidence, LeaseWrite, Limits, ObjectWrite, Places, Record, Row, ShardNode};
 pub use self::load::{LedgerFacts, LoadError, collect, ledger};
 pub use self::replay::reference_states;
 pub use self::restart::nothing_new;

@@ -15,6 +15,7 @@
 pub mod crash_points;
 mod evidence;
 mod host;
+mod keys;
 mod manifests;
 mod producer;
 mod reads;
@@ -27,7 +28,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-pub use self::schedule::{Event, Schedule};
+pub use self::schedule::{Event, Habit, Schedule};
 use self::world::World;
 use crate::oracle::{Violation, judge, nothing_new};
 

@@ -85,7 +85,7 @@ fn compare(ledger: &[Entry], stream: &HashMap<String, Vec<Record>>) {
             let place = (shard.as_str(), record.sequence_number());
             let entry = lines.remove(&place).unwrap_or_else(|| panic!("no line for {place:?}"));
             assert_eq!(entry.sha256, sha256(record.data().as_ref()), "{entry:?}");
-            assert_eq!(entry.sensor, record.partition_key());
+            assert_eq!(Some(&*entry.sensor), record.partition_key());
             if entry.kind != Kind::Duplicate {
                 let before = last.insert(&entry.sensor, entry.n);
                 assert_eq!(before.map_or(0, |n| n + 1), entry.n, "{entry:?}");

@@ -18,9 +18,11 @@ mod reshard;
 mod restore;
 mod scale;
 mod shards;
+mod strategy;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -62,6 +64,12 @@ pub(crate) struct Kinesis {
     /// lands in a shard that just closed, or in a stream the next start would not know.
     saved: RwLock<HashSet<String>>,
     journals: std::sync::Mutex<HashMap<String, Arc<Mutex<Journal>>>>,
+    /// The streams that spread their records over their shards, whatever the keys are.
+    auto: std::sync::Mutex<HashSet<String>>,
+    /// How many records were spread.
+    spread_so_far: AtomicU64,
+    /// Whether there are records without a key.
+    keyless: AtomicBool,
 }
 
 fn store_options(enforce_limits: bool) -> StoreOptions {
@@ -84,6 +92,7 @@ impl Kinesis {
             "PutRecord" | "PutRecords" => self.put(&operation, &parts, &body).await,
             "SplitShard" | "MergeShards" => self.reshard(&operation, parts, body).await,
             "UpdateShardCount" => self.scale(parts, body).await,
+            "UpdateStreamRecordDistributionStrategy" => self.update_strategy(parts, body).await,
             read if is_read(read) => {
                 // A shape that is not saved yet could be undone by a kill: a reader would have seen a shard end that
                 // then goes on.
@@ -91,6 +100,7 @@ impl Kinesis {
                 match read {
                     "GetRecords" => self.get_records(parts, body).await,
                     "ListShards" => self.list_shards(&parts, &body).await,
+                    "DescribeStreamSummary" => self.describe_summary(parts, body).await,
                     _ => self.pass(parts, body).await,
                 }
             }

@@ -41,6 +41,14 @@ pub struct Cut {
     pub reason: CutReason,
     /// Whether the state object holds every sensor, not only the touched ones.
     pub full_state: bool,
+    /// Whether its aggregates were taken whole, whatever hash range their user records belong to. It can change while a
+    /// stream runs, so that whoever writes the epoch again must be told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole_aggregates: bool,
+    /// Whether sensors were known to be on several shards at once: then nobody's silence here is told. The same holds of
+    /// it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spread: bool,
 }
 
 /// Whose state an entry holds.
@@ -169,7 +177,7 @@ impl WindowKind {
     }
 }
 
-/// One window of one field of one sensor, at one revision.
+/// What one shard has counted of one window of one field of one sensor, at one revision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AggregateRow {
     /// Which length.
@@ -198,6 +206,10 @@ pub struct AggregateRow {
     pub first: f64,
     /// Value with the latest event time; the last in stream order among equals.
     pub last: f64,
+    /// The earliest event time, microseconds since 1970: what several shards have counted is put in order by it.
+    pub first_us: i64,
+    /// The latest event time.
+    pub last_us: i64,
 }
 
 /// The parts of the lake.

@@ -183,6 +183,7 @@ impl Config {
             address: String::new(),
             leases,
             handover_timeout,
+            keys: boxes::keys(&mut reading.section("stream")),
             schema: schema.unwrap_or_else(stand_in),
             event_ids_max: boxes::event_ids_max(&mut reading.section("sensors")),
             memory_budget,

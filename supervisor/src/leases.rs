@@ -29,6 +29,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actors::keys::Keys;
 use actors::node::{Address, Node};
 use actors::ports::aws::CallError;
 use actors::ports::clock::Clock;
@@ -100,6 +101,8 @@ pub struct LeasesArgs {
     pub stream: Stream,
     /// The bucket.
     pub objects: Objects,
+    /// What is known of the stream's keys.
+    pub keys: Keys,
     /// The wall clock.
     pub clock: Clock,
     /// Mutants; none outside tests.
@@ -175,6 +178,8 @@ pub struct LeasesState {
     leaving: bool,
     /// When the last listing of shards that succeeded had begun.
     listed_at: Option<Instant>,
+    /// When the shards' samples were last compared.
+    compared_at: Option<Instant>,
     /// When a shard was last found to have ended: its children may not be listed yet.
     finished_at: Option<Instant>,
     /// Looks that began before this are out of date.
@@ -254,6 +259,7 @@ impl Actor for LeasesActor {
             fenced: false,
             leaving: false,
             listed_at: None,
+            compared_at: None,
             finished_at: None,
             changed_at: now,
             reported: BTreeMap::new(),
@@ -416,6 +422,7 @@ impl LeasesState {
         };
         self.args.figures.retain(|trouble| !matches!(trouble, Trouble::GivenUp(shard) if !given_up(shard)));
         self.list_again_for_new_rows();
+        self.compare_samples(config);
         self.watch_progress(config);
         self.assign(began, config);
     }

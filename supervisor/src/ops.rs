@@ -28,6 +28,7 @@ mod flow;
 mod guard;
 mod health;
 mod history;
+mod keys;
 mod metrics;
 mod pace;
 mod page;

@@ -363,6 +363,9 @@ impl Shard {
             let states = recovery::states(&self.reads(), parent.state_key.as_deref(), fields).await?;
             let (start, end) = &parent.hash_range;
             let from = HashRange::parse(start, end).unwrap_or(HashRange::FULL);
+            if faults.lacks(Mechanism::WindowsStay) {
+                inherited.windows.extend(states.windows.iter().cloned());
+            }
             inherited.unite(states, from, self.context.hash_range);
         }
         Ok(inherited)

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use actors::alerts::{AlertsActor, AlertsArgs, AlertsConfig, RecentAlerts};
 use actors::budget::Budget;
+use actors::keys::{Expected, Keys};
 use actors::loader::{LoaderActor, LoaderArgs, LoaderConfig, LoaderMsg};
 use actors::loading::{LoaderFigures, Loading};
 use actors::metrics::AlertFigures;
@@ -62,6 +63,8 @@ pub struct WorkerConfig {
     pub worker_id: String,
     /// Where the others find the worker's ops endpoint; empty if they cannot.
     pub address: String,
+    /// What is expected of the stream's keys.
+    pub keys: Expected,
     /// What a reading looks like.
     pub schema: Arc<EventSchema>,
     /// Event ids remembered per sensor.
@@ -123,6 +126,7 @@ pub struct Worker {
     loader_figures: Option<Arc<LoaderFigures>>,
     budget: Budget,
     clock: Clock,
+    keys: Keys,
     sight: WorkerSight,
     controls: WorkerControls,
 }
@@ -164,14 +168,14 @@ impl Worker {
         let tree = Tree::new(config.nodes_max);
         let budget = Budget::new(config.memory_budget);
         let (owned, leases, alert_figures, recent) = (Owned::default(), Arc::default(), Arc::default(), Arc::default());
-        let leases_address = LeasesAddress::default();
+        let (leases_address, keys) = (LeasesAddress::default(), Keys::new(config.keys));
         let chance = ports.chance.clone();
         let surroundings =
             Surroundings { tree: tree.clone(), clock: ports.clock.clone(), jitter: Arc::new(move || chance.unit()) };
         let mut children = vec![
             alerts(&config, &ports, &alert_figures, &recent),
-            leases_box(&config, &ports, &owned, &leases, &leases_address, heartbeat),
-            shards_box(&config, &ports, &owned, &budget, surroundings.clone()),
+            leases_box(&config, &ports, (&owned, &leases, &keys), &leases_address, heartbeat),
+            shards_box(&config, &ports, (&owned, &budget, &keys), surroundings.clone()),
         ];
         // Last, although downstream of all: it takes what lies in the lake, nobody sends to it, and its failure must
         // restart nobody.
@@ -190,6 +194,7 @@ impl Worker {
             loader: loader_figures.clone(),
             clock: clock.clone(),
             memory_limit: config.memory_limit,
+            keys: keys.clone(),
             limits: EpochLimits {
                 age_max: committer.age_max,
                 bytes_max: committer.bytes_max,
@@ -213,6 +218,7 @@ impl Worker {
             loader_figures,
             budget,
             clock,
+            keys,
             sight,
             controls,
         })
@@ -249,6 +255,11 @@ impl Worker {
     /// The worker's part in the cluster.
     pub fn leases(&self) -> &LeaseFigures {
         &self.leases
+    }
+
+    /// What is known of the stream's keys.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// Alerts handed over so far.
@@ -400,18 +411,17 @@ async fn claim_name(config: &WorkerConfig, ports: &WorkerPorts, mine: Option<&st
 fn leases_box(
     config: &WorkerConfig,
     ports: &WorkerPorts,
-    owned: &Owned,
-    figures: &Arc<LeaseFigures>,
+    (owned, figures, keys): (&Owned, &Arc<LeaseFigures>, &Keys),
     address: &LeasesAddress,
     heartbeat: Heartbeat,
 ) -> ChildSpec {
-    let (config, ports) = (config.clone(), ports.clone());
+    let (config, ports, keys) = (config.clone(), ports.clone(), keys.clone());
     let (owned, figures, address) = (owned.clone(), figures.clone(), address.clone());
     // The first incarnation has what was claimed at the start; the others claim again.
     let incarnation = heartbeat.row().incarnation.clone();
     let names = Arc::new(Mutex::new((Some(heartbeat), incarnation)));
     let start = move |context: StartContext| {
-        let (config, ports, names) = (config.clone(), ports.clone(), names.clone());
+        let (config, ports, names, keys) = (config.clone(), ports.clone(), names.clone(), keys.clone());
         let (owned, figures, address) = (owned.clone(), figures.clone(), address.clone());
         async move {
             let (claimed, mine) = {
@@ -432,6 +442,7 @@ fn leases_box(
                 table: ports.leases.clone(),
                 stream: ports.stream.clone(),
                 objects: ports.objects.clone(),
+                keys,
                 clock: ports.clock.clone(),
                 faults: ports.faults.clone(),
                 owned,
@@ -454,15 +465,14 @@ async fn say_goodbye(leases: ActorCell, within: Duration) {
 fn shards_box(
     config: &WorkerConfig,
     ports: &WorkerPorts,
-    owned: &Owned,
-    budget: &Budget,
+    (owned, budget, keys): (&Owned, &Budget, &Keys),
     surroundings: Surroundings,
 ) -> ChildSpec {
     let rules = Arc::new(SensorRules::new(config.schema.clone(), config.event_ids_max));
     let make: Arc<dyn Fn(ShardInfo, u64) -> Shard + Send + Sync> = {
-        let (config, ports) = (config.clone(), ports.clone());
+        let (config, ports, keys) = (config.clone(), ports.clone(), keys.clone());
         let share = (budget.clone(), LiveSensors::new(config.shard.sensors.live_max));
-        Arc::new(move |info, counter| shard(info, counter, &config, &ports, &share, &rules))
+        Arc::new(move |info, counter| shard((info, counter), &config, &ports, (&share, &keys), &rules))
     };
     let (owned, config) = (owned.clone(), config.clone());
     // Its shards are killed, not waited for.
@@ -481,11 +491,10 @@ fn shards_box(
 }
 
 fn shard(
-    info: ShardInfo,
-    counter: u64,
+    (info, counter): (ShardInfo, u64),
     config: &WorkerConfig,
     ports: &WorkerPorts,
-    (budget, live): &(Budget, LiveSensors),
+    ((budget, live), keys): (&(Budget, LiveSensors), &Keys),
     rules: &Arc<SensorRules>,
 ) -> Shard {
     let context = ShardContext {
@@ -493,6 +502,7 @@ fn shard(
         shard: info.shard.clone(),
         hash_range: hash_range(&info),
         stream: ports.stream.name().into(),
+        keys: keys.clone(),
         schema: config.schema.clone(),
         clock: ports.clock.clone(),
         chance: ports.chance.clone(),

@@ -15,13 +15,13 @@ use serde_json::Value;
 
 /// What arrived, as (path, body), refused or not.
 #[derive(Clone, Default)]
-struct Inbox {
+pub(crate) struct Inbox {
     arrived: Arc<Mutex<Vec<(String, Value)>>>,
     refuse: Arc<Mutex<u32>>,
 }
 
 impl Inbox {
-    async fn open(refuse: u32) -> (Self, String) {
+    pub(crate) async fn open(refuse: u32) -> (Self, String) {
         let inbox = Self { refuse: Arc::new(Mutex::new(refuse)), ..Self::default() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -30,7 +30,7 @@ impl Inbox {
         (inbox, address)
     }
 
-    fn bodies(&self, path: &str) -> Vec<Value> {
+    pub(crate) fn bodies(&self, path: &str) -> Vec<Value> {
         let arrived = self.arrived.lock().unwrap();
         arrived.iter().filter(|(at, _)| at == path).map(|(_, body)| body.clone()).collect()
     }

@@ -22,7 +22,7 @@ fn block(field: u8, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// An aggregate as the library would write it.
-fn aggregate(users: &[Record]) -> Vec<u8> {
+pub(crate) fn aggregate(users: &[Record]) -> Vec<u8> {
     let keys = users.iter().flat_map(|(key, _)| block(1, key.as_bytes()));
     let record = |index: usize, data: &[u8]| block(3, &[&[1 << 3, index as u8], block(3, data).as_slice()].concat());
     let records = users.iter().enumerate().flat_map(|(index, (_, data))| record(index, data));

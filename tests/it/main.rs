@@ -20,6 +20,7 @@ mod readers;
 mod reshard;
 mod sensor_panic;
 mod spectrum;
+mod spread;
 mod star;
 mod tidy;
 mod warehouse;

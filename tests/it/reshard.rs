@@ -1,5 +1,5 @@
 //! GOAL    Sensor state, windows and order follow a shard through splits and merges, while it is read and by any worker
-//!         (LINEAGE, STATE, ORDER): duplicates are still recognised, versions go on counting, windows stay whole.
+//!         (LINEAGE, STATE, ORDER): duplicates are still recognised, versions go on counting, windows add up.
 //! METHOD  A wave of readings between every two reshards, with repeats of the wave before; one worker, then a new one for
 //!         every step. What is compared was computed from what was put.
 
@@ -78,24 +78,26 @@ fn assert_followed(lake: &Lake, put: &[Record]) {
         found.sort_unstable();
         assert_eq!(found, (1..=2 * WAVES as i64).collect::<Vec<_>>(), "versions of {sensor}");
     }
-    // All readings lie within one hour: its window has been handed from shard to shard, open.
+    // All readings lie within one hour: each shard has counted its own of them.
     let latest = latest_counts(lake);
     assert_eq!(latest.len() as u64, SENSORS);
     assert!(latest.values().all(|count| *count == 2 * WAVES as i64), "{latest:?}");
 }
 
-/// The count of the hourly window of the temperature, at its highest revision, by sensor.
+/// What all shards have counted of the hourly window of the temperature, each at its highest revision, by sensor.
 fn latest_counts(lake: &Lake) -> BTreeMap<String, i64> {
-    let mut latest: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+    let mut latest: BTreeMap<(String, String), (i64, i64)> = BTreeMap::new();
     for row in lake.rows("aggregates/hourly") {
         if text(&row, "field") == "temperature" {
-            let entry = latest.entry(text(&row, "sensor_id")).or_default();
+            let entry = latest.entry((text(&row, "sensor_id"), text(&row, "shard"))).or_default();
             let (revision, count) = (integer(&row, "revision"), integer(&row, "count"));
-            assert_ne!(entry.0, revision, "two rows of one window have one revision");
+            assert_ne!(entry.0, revision, "two rows of one part have one revision");
             *entry = (*entry).max((revision, count));
         }
     }
-    latest.into_iter().map(|(sensor, (_, count))| (sensor, count)).collect()
+    let mut counts = BTreeMap::new();
+    latest.into_iter().for_each(|((sensor, _), (_, count))| *counts.entry(sensor).or_default() += count);
+    counts
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -88,13 +88,14 @@ impl Lake {
         self.manifests().iter().map(|manifest| manifest[count].as_u64().unwrap()).sum()
     }
 
-    /// The highest revision of every window, as text and without what says who wrote it, by its identity.
-    pub fn latest_aggregates(&self) -> BTreeMap<(String, String, String, i64), String> {
+    /// The highest revision of what every shard has counted of every window, as text and without what says who wrote it,
+    /// by its identity.
+    pub fn latest_aggregates(&self) -> BTreeMap<(String, String, String, i64, String), String> {
         let mut latest: BTreeMap<_, (i64, String)> = BTreeMap::new();
         for zone in ["aggregates/hourly", "aggregates/daily"] {
             for mut row in self.rows(zone) {
-                let window =
-                    (zone.to_owned(), text(&row, "sensor_id"), text(&row, "field"), integer(&row, "window_start"));
+                let (sensor, field) = (text(&row, "sensor_id"), text(&row, "field"));
+                let window = (zone.to_owned(), sensor, field, integer(&row, "window_start"), text(&row, "shard"));
                 let revision = integer(&row, "revision");
                 row.retain(|column, _| column != "revision" && column != "epoch");
                 let entry = latest.entry(window).or_default();

@@ -30,7 +30,9 @@ use actors::traces::Traces;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard};
+use aws_sdk_kinesis::types::{
+    PutRecordsRequestEntry, RecordDistributionStrategy, Shard, StreamMode, StreamModeDetails,
+};
 use local::{LocalCloud, LocalOptions};
 use messages::EventSchema;
 use supervisor::leases::{LeasesConfig, Patience, Rules};
@@ -70,6 +72,8 @@ pub struct Setup {
     pub full_state_every: u64,
     pub faults: String,
     pub sensors: SensorsConfig,
+    /// Whether aggregates are taken whole where keys decide.
+    pub whole_aggregates: bool,
     pub memory_budget: u64,
     pub transports: Vec<Transport>,
     pub alerts_queue_max: usize,
@@ -100,6 +104,7 @@ impl Default for Setup {
             full_state_every: 4,
             faults: String::new(),
             sensors,
+            whole_aggregates: false,
             memory_budget: 128 << 20,
             transports: Vec::new(),
             alerts_queue_max: 10_000,
@@ -136,6 +141,32 @@ impl World {
                 self.kinesis.put_records().stream_name(STREAM).set_records(Some(entries)).send().await.unwrap();
             assert_eq!(answer.failed_record_count(), Some(0));
             rest = after;
+        }
+    }
+
+    /// From now on the stream spreads records over its shards, or goes by their keys again.
+    pub async fn spread(&self, spread: bool) {
+        let stream = self.kinesis.describe_stream_summary().stream_name(STREAM).send().await.unwrap();
+        let arn = stream.stream_description_summary.unwrap().stream_arn;
+        let mode = StreamModeDetails::builder().stream_mode(StreamMode::OnDemand).build().unwrap();
+        self.kinesis.update_stream_mode().stream_arn(&arn).stream_mode_details(mode).send().await.unwrap();
+        let strategy = match spread {
+            true => RecordDistributionStrategy::Auto,
+            false => RecordDistributionStrategy::UserPartitionKey,
+        };
+        let update = self.kinesis.update_stream_record_distribution_strategy().stream_arn(arn);
+        update.record_distribution_strategy(strategy).send().await.unwrap();
+    }
+
+    /// Puts records without keys: the stream has to spread them.
+    pub async fn put_keyless(&self, records: &[Record]) {
+        for chunk in records.chunks(100) {
+            let entry =
+                |(_, data): &Record| PutRecordsRequestEntry::builder().data(Blob::new(data.clone())).build().unwrap();
+            let entries = chunk.iter().map(entry).collect();
+            let answer =
+                self.kinesis.put_records().stream_name(STREAM).set_records(Some(entries)).send().await.unwrap();
+            assert_eq!(answer.failed_record_count(), Some(0));
         }
     }
 
@@ -343,6 +374,7 @@ fn config(setup: &Setup) -> WorkerConfig {
             },
         },
         handover_timeout: Duration::from_secs(20),
+        keys: actors::keys::Expected::Detect,
         schema: Arc::new(setup.schema.clone()),
         event_ids_max: 32,
         memory_budget: setup.memory_budget,
@@ -354,6 +386,7 @@ fn config(setup: &Setup) -> WorkerConfig {
                 partitions_max: setup.partitions_max,
                 rows_max: setup.rows_max,
                 decode: DecodeLimits { record_bytes_max: 256 << 10, events_per_record_max: 1_000, depth_max: 64 },
+                whole_aggregates: setup.whole_aggregates,
                 backoff_max: Duration::from_secs(1),
                 failures_max: 10,
             },

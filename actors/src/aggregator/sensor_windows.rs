@@ -217,6 +217,8 @@ impl Window {
             stddev: stats.stddev(),
             first: stats.first(),
             last: stats.last(),
+            first_us: stats.first_us(),
+            last_us: stats.last_us(),
         }
     }
 }

@@ -110,6 +110,16 @@ impl Stats {
     pub(super) fn last(&self) -> f64 {
         self.last.value
     }
+
+    /// The earliest event time.
+    pub(super) fn first_us(&self) -> i64 {
+        self.first.event_time_us
+    }
+
+    /// The latest event time.
+    pub(super) fn last_us(&self) -> i64 {
+        self.last.event_time_us
+    }
 }
 
 #[cfg(test)]

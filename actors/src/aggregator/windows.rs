@@ -75,8 +75,8 @@ impl Windows {
         }
     }
 
-    /// Takes over stored windows of the same schema. A later entry of a sensor replaces an earlier one. May be called
-    /// once per parent shard; the watermark never goes back.
+    /// Takes over stored windows of the same shard and schema. A later entry of a sensor replaces an earlier one; the
+    /// watermark never goes back.
     pub fn restore(
         &mut self,
         watermark_us: i64,

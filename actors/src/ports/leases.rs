@@ -29,6 +29,7 @@ use super::aws::{CallError, Failure, classify};
 use super::chance::Chance;
 use super::faults::{Faults, Mechanism};
 use super::retries::RetryBudget;
+use crate::keys::Sample;
 
 /// Records that one shard remembers to have died on.
 const SUSPECTS_MAX: usize = 64;
@@ -306,8 +307,17 @@ impl Lease {
     }
 
     /// Moves the checkpoint to the end of the prepared epoch, all of which is durable.
-    pub async fn commit(&mut self, plan: &EpochPlan, alerts_through: EpochNumber) -> Result<(), LeaseError> {
+    /// Others are shown a sample of its sensors.
+    pub async fn commit(
+        &mut self,
+        plan: &EpochPlan,
+        alerts_through: EpochNumber,
+        sample: Option<Sample>,
+    ) -> Result<(), LeaseError> {
         let mut write = Write::default();
+        if let Some(sample) = sample {
+            write.set("mangroveSample", AttributeValue::B(Blob::new(sample.encode())));
+        }
         write.set("checkpoint", text(&plan.cut.to.to_string())).set("checkpointSubSequenceNumber", number(0));
         write.set("ownerSwitchesSinceCheckpoint", number(0));
         write.set("mangroveEpoch", number(plan.cut.epoch.0)).set("mangroveAlertsThrough", number(alerts_through.0));

@@ -45,13 +45,20 @@ pub struct Decoder {
     time: TimeLimits,
     /// What else is inside an aggregate belongs to other shards.
     hash_range: HashRange,
+    /// Unless nothing is: where keys do not decide on the shard, a hash range has nothing to say.
+    whole_aggregates: bool,
 }
 
 impl Decoder {
     /// A decoder of this schema, for the shard with this hash range.
     pub fn new(schema: Arc<EventSchema>, limits: DecodeLimits, hash_range: HashRange) -> Self {
         let paths = Arc::new(Paths::new(&schema));
-        Self { time: schema.time.limits(), schema, paths, limits, hash_range }
+        Self { time: schema.time.limits(), schema, paths, limits, hash_range, whole_aggregates: false }
+    }
+
+    /// Whether user records of other hash ranges are taken from now on.
+    pub fn take_whole_aggregates(&mut self, whole: bool) {
+        self.whole_aggregates = whole;
     }
 
     /// Starts a batch.
@@ -135,7 +142,7 @@ impl BatchBuilder<'_> {
         }
         let events_max = self.decoder.limits.events_per_record_max;
         let pieces = match kpl::has_magic(&data) {
-            true => kpl::pieces(&data, self.decoder.hash_range, events_max),
+            true => kpl::pieces(&data, self.decoder.aggregate_range(), events_max),
             false => event::split(&data, events_max).map(|spans| spans.into_iter().map(Piece::plain).collect()),
         };
         let pieces = match pieces {
@@ -257,6 +264,11 @@ impl BatchBuilder<'_> {
 }
 
 impl Decoder {
+    /// Where the user records of an aggregate have to belong.
+    fn aggregate_range(&self) -> HashRange {
+        if self.whole_aggregates { HashRange::FULL } else { self.hash_range }
+    }
+
     fn decode(&self, bytes: &[u8]) -> Result<Event, (Reason, String)> {
         event::decode(bytes, &self.schema, &self.paths, self.limits.depth_max)
     }

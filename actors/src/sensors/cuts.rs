@@ -12,12 +12,19 @@ use tokio::time::Instant;
 use super::journal::Entry;
 use super::slot::Life;
 use super::{SensorsError, SensorsState, breathe};
+use crate::keys::Sample;
 
 impl SensorsState {
     pub(super) async fn on_cut(&mut self, cut: Cut) -> Result<(), SensorsError> {
         self.context.faults.hit("sensors.cut", self.context.shard.short());
         let number = self.journal.next_number();
         let touched = std::mem::take(&mut self.touched);
+        // While the stream spreads them, that sensors are elsewhere too says nothing of their producers.
+        let (heeded, range) = (self.context.keys.are_heeded(), self.context.hash_range);
+        match heeded {
+            true => self.sample.keep_to(self.arrived_ms),
+            false => self.sample = Sample::of_time(self.arrived_ms),
+        }
         let mut states = BTreeMap::new();
         if cut.full_state {
             let untouched =
@@ -28,6 +35,9 @@ impl SensorsState {
         for (n, sensor) in touched.into_iter().enumerate() {
             breathe(n).await;
             let slot = self.slots.get_mut(&sensor).expect("whoever is touched has a slot");
+            if heeded {
+                self.sample.add(&sensor, slot.roams_from(range));
+            }
             match &slot.life {
                 Life::Live { actor, .. } => {
                     let _ = actor.send_message(SensorMsg::Snapshot(number));
@@ -48,6 +58,7 @@ impl SensorsState {
             }
             waiting.insert(sensor);
         }
+        self.context.figures.sampled(self.sample.clone());
         self.journal.push_cut(cut, states, waiting);
         unknown.iter().for_each(|sensor| self.forget(sensor));
         self.forward()
@@ -86,7 +97,7 @@ impl SensorsState {
                     self.aggregator.send(AggregatorMsg::Fold(batch))?;
                 }
                 Entry::Cut(mut cut) => {
-                    cut.silences = self.silences(&cut.receipts)?;
+                    cut.silences = self.silences(&cut.receipts, cut.cut.spread)?;
                     self.aggregator.send(AggregatorMsg::Cut(cut))?;
                 }
             }

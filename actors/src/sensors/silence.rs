@@ -91,8 +91,9 @@ impl Silence {
 }
 
 impl SensorsState {
-    /// The silences that the epoch ends with whose cut is complete.
-    pub(super) fn silences(&mut self, receipts: &Receipts) -> Result<Vec<Alert>, SensorsError> {
+    /// The silences that the epoch ends with whose cut is complete. Where sensors are on other shards too, their silence
+    /// here is none: it is passed over for good.
+    pub(super) fn silences(&mut self, receipts: &Receipts, spread: bool) -> Result<Vec<Alert>, SensorsError> {
         let Some(timeout) = self.context.schema.heartbeat else { return Ok(Vec::new()) };
         let timeout_ms = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
         let (slots, silence) = (&mut self.slots, &mut self.silence);
@@ -106,7 +107,7 @@ impl SensorsState {
         while let Some(sensor) = silence.by_cut.next(Some(until), |sensor| look(slots, sensor)) {
             let slot = slots.get_mut(&sensor).expect("it was looked at just now");
             slot.watched_by_cut = false;
-            if slot.cut_ms.saturating_add(timeout_ms) <= before_ms {
+            if spread || slot.cut_ms.saturating_add(timeout_ms) <= before_ms {
                 // An earlier epoch has ended with it.
                 continue;
             }
@@ -136,6 +137,7 @@ impl SensorsState {
         let (Some(timeout), Some(stream_ms)) = (self.context.schema.heartbeat, self.stream_ms) else { return };
         let timeout_ms = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
         let until = stream_ms.saturating_sub(timeout_ms).saturating_add(1);
+        let tells = self.context.keys.silence_tells();
         let (slots, silence) = (&mut self.slots, &mut self.silence);
         let look = |slots: &std::collections::HashMap<SensorId, Slot>, sensor: &SensorId| {
             slots.get(sensor).map_or(Found::Gone, |slot| Found::Touched(slot.touched_ms))
@@ -143,7 +145,10 @@ impl SensorsState {
         while let Some(sensor) = silence.by_touch.next(Some(until), |sensor| look(slots, sensor)) {
             let slot = slots.get_mut(&sensor).expect("it was looked at just now");
             slot.watched_by_touch = false;
-            if !slot.silent {
+            if !tells {
+                // Passed over until it speaks here again.
+                slot.silent = true;
+            } else if !slot.silent {
                 let key = Key { came_once: !slot.came_again, since_ms: slot.touched_ms, sensor };
                 silence.pending.entry(key).or_insert(None);
             }

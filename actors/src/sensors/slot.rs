@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use messages::{SensorId, SensorMsg, SensorSummary, StateEntry, StateKind};
+use messages::{HashRange, SensorId, SensorMsg, SensorSummary, StateEntry, StateKind};
 use ractor::{ActorId, ActorRef};
 use tokio::time::Instant;
 
@@ -37,6 +37,8 @@ pub(super) struct Slot {
     pub(super) counted: bool,
     /// Where its rows stand in the journal since its last report: line and group.
     pub(super) routed: Vec<(u64, usize)>,
+    /// Whether it came under another key than before.
+    pub(super) roams: bool,
     /// Whether its silence has been reported.
     pub(super) silent: bool,
     /// Whether it has come more than once.
@@ -106,6 +108,7 @@ impl Slot {
             queued: false,
             counted: true,
             routed: Vec::new(),
+            roams: false,
             silent: false,
             came_again: last_arrival_ms.is_some(),
             watched_by_cut: false,
@@ -127,6 +130,11 @@ impl Slot {
     /// Where to note what goes wrong with it.
     pub(super) fn trouble(&mut self) -> &mut Trouble {
         self.trouble.get_or_insert_default()
+    }
+
+    /// Whether its keys are not those of one place in this range: it may be on other shards too.
+    pub(super) fn roams_from(&self, range: HashRange) -> bool {
+        self.roams || !range.contains(self.hash_key)
     }
 
     pub(super) fn touch(&mut self, number: u64, group: usize, now: Instant, arrival_ms: i64) {

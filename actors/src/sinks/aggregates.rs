@@ -73,5 +73,7 @@ fn columns(job: &Job<'_>, chunk: &[&AggregateRow]) -> Result<Vec<ArrayRef>, Enco
         floats(|row| row.last),
         texts(std::iter::repeat_n(job.context.shard.as_str(), chunk.len())),
         Arc::new(Int64Array::from_iter_values(std::iter::repeat_n(job.cut.epoch.0 as i64, chunk.len()))),
+        times(chunk.iter().map(|row| row.first_us)),
+        times(chunk.iter().map(|row| row.last_us)),
     ])
 }

@@ -55,7 +55,7 @@ pub const CHANGED: &str = "changed";
 pub const FIELD: &str = "field";
 /// The window's first moment; microseconds.
 pub const WINDOW_START: &str = "window_start";
-/// A later revision of the same window replaces an earlier one.
+/// A later revision of the same window and shard replaces an earlier one.
 pub const REVISION: &str = "revision";
 /// Number of values in the window.
 pub const COUNT: &str = "count";
@@ -73,6 +73,10 @@ pub const STDDEV: &str = "stddev";
 pub const FIRST: &str = "first";
 /// The value with the latest event time.
 pub const LAST: &str = "last";
+/// The event time of `first`; microseconds.
+pub const FIRST_TIME: &str = "first_time";
+/// The event time of `last`; microseconds.
+pub const LAST_TIME: &str = "last_time";
 /// The number of the epoch that wrote the row.
 pub const EPOCH: &str = "epoch";
 
@@ -125,7 +129,7 @@ pub fn dimensions(schema: &EventSchema) -> SchemaRef {
     Arc::new(Schema::new(columns))
 }
 
-/// Windows, hourly or daily, ordered by window, sensor and field.
+/// Windows, hourly or daily, ordered by window, sensor and field: what one shard has counted of each.
 pub fn aggregates() -> SchemaRef {
     let mut columns = vec![
         required(SENSOR_ID, DataType::Utf8),
@@ -138,6 +142,7 @@ pub fn aggregates() -> SchemaRef {
     columns.push(optional(STDDEV, DataType::Float64));
     columns.extend([FIRST, LAST].map(|name| required(name, DataType::Float64)));
     columns.extend([required(SHARD, DataType::Utf8), required(EPOCH, DataType::Int64)]);
+    columns.extend([FIRST_TIME, LAST_TIME].map(|name| required(name, micros())));
     Arc::new(Schema::new(columns))
 }
 

@@ -30,7 +30,7 @@ fn plan(epoch: EpochNumber) -> EpochPlan {
     EpochPlan {
         format: EpochPlan::FORMAT,
         shard: ShardId::new("shardId-000000000000"),
-        cut: Cut { epoch, from, to, reason: CutReason::Age, full_state: false },
+        cut: Cut { epoch, from, to, reason: CutReason::Age, full_state: false, whole_aggregates: false, spread: false },
         schema: String::new(),
         records: 3,
         readings: 3,

@@ -80,7 +80,13 @@ pub fn changes(star: &Star, found: &Found) -> Result<Vec<String>, DiffError> {
             }
             Some(columns) => {
                 if table.name == star::SENSORS && !columns.contains_key(star::SOURCE) {
-                    statements.push(kept_versions(star, columns)?);
+                    statements.push(kept(star, (star::SENSORS, star::SAID), columns)?);
+                }
+                let parts = [(star::HOURLY, star::HOURLY_PARTS), (star::DAILY, star::DAILY_PARTS)];
+                if let Some(parts) = parts.into_iter().find(|(windows, _)| table.name == *windows)
+                    && !columns.contains_key(star::SHARDS)
+                {
+                    statements.push(kept(star, parts, columns)?);
                 }
                 table_changes(star, table, columns, &mut statements, &mut problems)?;
             }
@@ -167,14 +173,18 @@ fn narrow_key(
     ))
 }
 
-/// A warehouse from before `sensor_versions` has what sensors said in `dim_sensors` alone, which is made anew from the
-/// former. It comes before the column by which the latter is known to be new, and so again until that is there.
-fn kept_versions(star: &Star, found: &BTreeMap<String, FoundColumn>) -> Result<String, Unquotable> {
-    let columns = star.table(star::SAID).columns.iter().filter(|column| found.contains_key(&column.name));
+/// A warehouse from before the table that another is made of has its rows in that other one alone. They are copied
+/// before the column is added by which the latter is known to be new, and so again until that is there.
+fn kept(
+    star: &Star,
+    (table, source): (&str, &str),
+    found: &BTreeMap<String, FoundColumn>,
+) -> Result<String, Unquotable> {
+    let columns = star.table(source).columns.iter().filter(|column| found.contains_key(&column.name));
     let columns: Vec<&str> = columns.map(|column| column.name.as_str()).collect();
-    let (columns, said, sensors) = (super::tables::names(&columns)?, star.at(star::SAID)?, star.at(star::SENSORS)?);
+    let (columns, table, source) = (super::tables::names(&columns)?, star.at(table)?, star.at(source)?);
     Ok(format!(
-        "INSERT INTO {said} ({columns}) SELECT {columns} FROM {sensors} WHERE NOT EXISTS (SELECT 1 FROM {said})"
+        "INSERT INTO {source} ({columns}) SELECT {columns} FROM {table} WHERE NOT EXISTS (SELECT 1 FROM {source})"
     ))
 }
 

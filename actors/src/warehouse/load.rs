@@ -6,7 +6,7 @@
 //! - Every write is joined with `load_guard`, which is empty if the ledger knows one of the batch's epochs: a load that is
 //!   repeated, or comes late, changes nothing (CLEAN-ONCE).
 //!
-//! **Not here**: versions and intervals (`versions.rs`), sending.
+//! **Not here**: versions and intervals (`versions.rs`), windows over shards (`windows.rs`), sending.
 
 use super::batch::{Batch, CopyManifest, Feed};
 use super::freshness;
@@ -14,6 +14,7 @@ use super::literal::{self, Unquotable};
 use super::star::{self, Star};
 use super::tables::{Column, Kind, names};
 use super::versions;
+use super::windows;
 use crate::ports::warehouse::{BATCH_STATEMENTS_MAX, STATEMENT_BYTES_MAX};
 use crate::sinks::columns;
 
@@ -86,8 +87,8 @@ impl Load<'_> {
             match manifest.feed {
                 Feed::Readings => self.readings(manifest, &mut sql)?,
                 Feed::Dimensions => self.dimensions(manifest, &mut sql)?,
-                Feed::Hourly => self.windows(star::HOURLY, manifest, &mut sql)?,
-                Feed::Daily => self.windows(star::DAILY, manifest, &mut sql)?,
+                Feed::Hourly => self.windows((star::HOURLY, star::HOURLY_PARTS), manifest, &mut sql)?,
+                Feed::Daily => self.windows((star::DAILY, star::DAILY_PARTS), manifest, &mut sql)?,
                 Feed::Alerts => self.alerts(manifest, &mut sql)?,
             }
         }
@@ -191,30 +192,12 @@ impl Load<'_> {
         versions::places(self.star, sql)
     }
 
-    /// The latest revision of each window takes the place of an earlier one.
-    fn windows(&self, table: &str, manifest: &CopyManifest, sql: &mut Vec<String>) -> Result<(), Unquotable> {
+    /// The latest revision of what a shard has counted takes the place of an earlier one, and the windows concerned are
+    /// added up anew.
+    fn windows(&self, tables: (&str, &str), manifest: &CopyManifest, sql: &mut Vec<String>) -> Result<(), Unquotable> {
         let zone = star::of_zone(&columns::aggregates(), self.schema);
         self.copy(manifest, &zone, sql)?;
-        let (at, me, stage) = (self.star.at(table)?, literal::identifier(table)?, staged(manifest.feed));
-        let same = |left: &str, right: &str| {
-            let keys = ["sensor_id", "field", "window_start"];
-            keys.map(|key| format!("{left}.\"{key}\" = {right}.\"{key}\"")).join(" AND ")
-        };
-        sql.push(format!(
-            "DELETE FROM {at} USING {stage} \"s\", {GUARD} \"g\" WHERE {} AND ({me}.\"revision\" < \"s\".\"revision\" \
-             OR ({me}.\"revision\" = \"s\".\"revision\" AND {me}.\"epoch\" < \"s\".\"epoch\"))",
-            same(&me, "\"s\""),
-        ));
-        sql.push(format!(
-            "INSERT INTO {at} ({}) SELECT {} FROM (SELECT {}, ROW_NUMBER() OVER (PARTITION BY \"sensor_id\", \"field\", \"window_start\" \
-             ORDER BY \"revision\" DESC, \"epoch\" DESC) AS \"place\" FROM {stage}) \"t\" CROSS JOIN {GUARD} \"g\" \
-             LEFT JOIN {at} \"w\" ON {} WHERE \"t\".\"place\" = 1 AND \"w\".\"sensor_id\" IS NULL",
-            list("", &zone)?,
-            list("\"t\".", &zone)?,
-            list("", &zone)?,
-            same("\"w\"", "\"t\""),
-        ));
-        Ok(())
+        windows::merge(self.star, tables, &staged(manifest.feed), sql)
     }
 
     fn alerts(&self, manifest: &CopyManifest, sql: &mut Vec<String>) -> Result<(), Unquotable> {
@@ -325,7 +308,7 @@ fn kept(error: &str) -> String {
 }
 
 pub(super) fn checked(sql: Vec<String>) -> Result<Vec<String>, TooMuch> {
-    assert!(sql.len() <= BATCH_STATEMENTS_MAX, "a load has at most 35 statements, whatever is in it");
+    assert!(sql.len() <= BATCH_STATEMENTS_MAX, "a load has at most 39 statements, whatever is in it");
     match sql.iter().map(String::len).max() {
         Some(bytes) if bytes > STATEMENT_BYTES_MAX => Err(TooMuch::Statement { bytes }),
         _ => Ok(sql),

@@ -20,6 +20,8 @@ pub(super) const SENSORS: &str = "dim_sensors";
 pub(super) const LOCATIONS: &str = "dim_locations";
 pub(super) const HOURLY: &str = "sensor_hourly";
 pub(super) const DAILY: &str = "sensor_daily";
+pub(super) const HOURLY_PARTS: &str = "sensor_hourly_parts";
+pub(super) const DAILY_PARTS: &str = "sensor_daily_parts";
 pub(super) const ALERTS: &str = "alerts";
 pub(super) const LEDGER: &str = "load_ledger";
 pub(super) const REFUSED: &str = "load_refused";
@@ -58,6 +60,7 @@ pub(super) const FIRST_SEEN: &str = "first_seen";
 pub(super) const VALID_TO: &str = "valid_to";
 pub(super) const IS_CURRENT: &str = "is_current";
 pub(super) const ORDINAL: &str = "ordinal";
+pub(super) const SHARDS: &str = "shards";
 
 /// The attributes that make a place, when a schema tracks them.
 const PLACE: [(&str, FieldKind); 3] =
@@ -115,12 +118,11 @@ impl Star {
             said(schema),
             sensors(schema, declared),
             locations(schema, &place, declared),
-            windows(
-                HOURLY,
-                schema,
-                "One row for each hour (UTC), sensor and field: the latest revision of the window.",
-            ),
-            windows(DAILY, schema, "One row for each day (UTC), sensor and field: the latest revision of the window."),
+            // Before the tables that are made of them.
+            parts(HOURLY_PARTS, schema, "What each shard has counted of an hour: its latest revision."),
+            parts(DAILY_PARTS, schema, "What each shard has counted of a day: its latest revision."),
+            windows(HOURLY, schema, "One row for each hour (UTC), sensor and field, over all shards."),
+            windows(DAILY, schema, "One row for each day (UTC), sensor and field, over all shards."),
             alerts(schema),
             ledger(),
             refused(),
@@ -250,10 +252,47 @@ fn locations(schema: &EventSchema, place: &[String], declared: &MetadataColumns)
     }
 }
 
-fn windows(name: &'static str, schema: &EventSchema, comment: &'static str) -> Table {
+/// The columns of the zone; the times came later, and older rows have none.
+fn of_windows(schema: &EventSchema) -> Vec<Column> {
+    let mut columns = of_zone(&columns::aggregates(), schema);
+    let times = [columns::FIRST_TIME, columns::LAST_TIME];
+    columns
+        .iter_mut()
+        .filter(|column| times.contains(&column.name.as_str()))
+        .for_each(|column| column.required = false);
+    columns
+}
+
+/// A window as one shard knows it: the rows of the zone.
+fn parts(name: &'static str, schema: &EventSchema, comment: &'static str) -> Table {
     Table {
         name,
-        columns: raw(of_zone(&columns::aggregates(), schema), columns::WINDOW_START),
+        columns: raw(of_windows(schema), columns::WINDOW_START),
+        key: vec![columns::SENSOR_ID, columns::FIELD, columns::WINDOW_START, columns::SHARD],
+        spread: Spread::By(columns::SENSOR_ID),
+        sorted_by: vec![columns::WINDOW_START, columns::SENSOR_ID],
+        comment,
+    }
+}
+
+/// A window as all shards together know it.
+fn windows(name: &'static str, schema: &EventSchema, comment: &'static str) -> Table {
+    let mut columns = of_windows(schema);
+    for column in &mut columns {
+        column.comment = match column.name.as_str() {
+            columns::REVISION => "grows with every part that is written again",
+            columns::SHARD => "the first of the shards that have counted readings of it",
+            columns::EPOCH => "the highest of the epochs that wrote the parts",
+            _ => column.comment,
+        };
+    }
+    columns.push(Column {
+        comment: "the number of shards that have counted readings of it; 1 unless the sensor was on several",
+        ..Column::optional(SHARDS, Kind::BigInt)
+    });
+    Table {
+        name,
+        columns: raw(columns, columns::WINDOW_START),
         key: vec![columns::SENSOR_ID, columns::FIELD, columns::WINDOW_START],
         spread: Spread::By(columns::SENSOR_ID),
         sorted_by: vec![columns::WINDOW_START, columns::SENSOR_ID],

@@ -27,6 +27,11 @@ const PLACES: &str = "\"load_places\"";
 /// Places that nothing names any more, or that are described otherwise.
 const GONE: &str = "\"load_gone\"";
 
+/// How many versions of a sensor have one number, at most: more than one says that several shards count them.
+const SAME_NUMBER: &str = "same_number";
+/// The condition that this is so, of a version that an event told.
+const SPREAD: &str = "\"same_number\" > 1 AND \"source\" = 'event'";
+
 /// The identity of a reading, and of the version that it made.
 const IDENTITY: [&str; 3] = [columns::SHARD, columns::SEQUENCE, columns::SUB_SEQUENCE];
 
@@ -69,6 +74,7 @@ pub(super) fn rebuild(star: &Star, touched: &str, sql: &mut Vec<String>) -> Resu
         };
         values.push(format!("{value} AS {name}"));
     }
+    values.push(format!("\"{SAME_NUMBER}\""));
     sql.push(format!("CREATE TEMP TABLE {INTERVALS} AS SELECT {} FROM {SAID}", values.join(", ")));
     let (sensors, me) = (star.at(star::SENSORS)?, literal::identifier(star::SENSORS)?);
     sql.push(format!(
@@ -83,11 +89,10 @@ pub(super) fn rebuild(star: &Star, touched: &str, sql: &mut Vec<String>) -> Resu
 }
 
 /// Every version of the sensors in `touched`, with its place in the order of its sensor's: by the time from which they
-/// hold, metadata before events, then as they came. Numbers grow with arrival; a sensor that speaks in two shards at once
-/// has two rows of them.
+/// hold, metadata before events, then as they came. Numbers grow with arrival.
 fn said(star: &Star, touched: &str) -> Result<String, Unquotable> {
     let of_metadata = &star.table(star::DESCRIBED).columns;
-    let (mut events, mut metadata) = (Vec::new(), Vec::new());
+    let (mut events, mut metadata, mut all) = (Vec::new(), Vec::new(), Vec::new());
     for column in &star.table(star::SENSORS).columns {
         let name = literal::identifier(&column.name)?;
         let said = star.table(star::SAID).column(&column.name).is_some();
@@ -104,25 +109,92 @@ fn said(star: &Star, touched: &str) -> Result<String, Unquotable> {
         debug_assert!(described != name || of_metadata.iter().any(|known| known.name == column.name));
         events.push(format!("{event} AS {name}"));
         metadata.push(format!("{described} AS {name}"));
+        all.push(column.name.as_str());
     }
-    Ok(format!(
-        "CREATE TEMP TABLE {SAID} AS SELECT \"c\".*, ROW_NUMBER() OVER (PARTITION BY \"sensor_id\" ORDER BY \"valid_from\", \
+    let every = format!(
+        "SELECT \"c\".*, COUNT(*) OVER (PARTITION BY \"sensor_id\", \"source\", \"version\") AS \"namesakes\", \
+         ROW_NUMBER() OVER (PARTITION BY \"sensor_id\" ORDER BY \"valid_from\", \
          CASE WHEN \"source\" = 'metadata' THEN 0 ELSE 1 END, \"version\", \"arrival_time\", \"shard\", LEN(\"sequence\"), \
-         \"sequence\", \"sub_sequence\") AS \"ordinal\" FROM (\
+         \"sequence\", \"sub_sequence\") AS \"place\" FROM (\
          SELECT {} FROM {} WHERE \"sensor_id\" IN (SELECT \"sensor_id\" FROM {touched}) UNION ALL \
          SELECT {} FROM {} WHERE \"sensor_id\" IN (SELECT \"sensor_id\" FROM {touched})) \"c\"",
         events.join(", "),
         star.at(star::SAID)?,
         metadata.join(", "),
         star.at(star::DESCRIBED)?,
+    );
+    over_shards(star, &all, &every)
+}
+
+/// Of a sensor that several shards have counted versions of, each for itself, the versions as one would have counted
+/// them: what a shard says that another has said already is no version, what it says only because it has not heard the
+/// last of it is not said, and numbers follow the order. Versions of all other sensors are as they came.
+fn over_shards(star: &Star, all: &[&str], every: &str) -> Result<String, Unquotable> {
+    const BY_SOURCE: &str = "PARTITION BY \"sensor_id\", \"source\" ORDER BY \"place\"";
+    let (mut told, mut heard, mut known, mut news, mut names) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (n, attribute) in star.attributes.iter().enumerate() {
+        let column = star.table(star::SENSORS).column(attribute).expect("every tracked attribute is a column of its");
+        let (name, mark) = (literal::identifier(attribute)?, literal::plain_text(&format!(",{attribute},"))?);
+        told.push(format!(
+            "CASE WHEN {SPREAD} AND STRPOS(',' || \"e\".\"changed\" || ',', {mark}) = 0 THEN NULL ELSE \"e\".{name} END AS {name}"
+        ));
+        heard.push(format!(
+            ", LAST_VALUE({name}) IGNORE NULLS OVER ({BY_SOURCE} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS \"now_{n}\""
+        ));
+        known.push(format!(", LAG(\"now_{n}\") OVER ({BY_SOURCE}) AS \"was_{n}\""));
+        let same = equal(&format!("\"was_{n}\""), &format!("\"now_{n}\""), column.kind);
+        news.push(format!(" OR NOT ({same})"));
+        names.push(format!("CASE WHEN {same} THEN '' ELSE {} END", literal::plain_text(&format!(",{attribute}"))?));
+    }
+    let rest = |column: &&&str| !star.attributes.iter().any(|attribute| attribute == **column);
+    let rest = all.iter().filter(rest).map(|column| Ok(format!("\"e\".{}", literal::identifier(column)?)));
+    let rest = rest.collect::<Result<Vec<_>, Unquotable>>()?;
+    told.extend(rest);
+    let mut kept = Vec::new();
+    for column in all {
+        let name = literal::identifier(column)?;
+        kept.push(match *column {
+            columns::VERSION => format!(
+                "CASE WHEN {SPREAD} THEN CAST(ROW_NUMBER() OVER ({BY_SOURCE}) AS INTEGER) ELSE {name} END AS {name}"
+            ),
+            columns::CHANGED if !names.is_empty() => {
+                format!("CASE WHEN {SPREAD} THEN SUBSTRING({}, 2) ELSE {name} END AS {name}", names.join(" || "))
+            }
+            _ => name,
+        });
+    }
+    Ok(format!(
+        "CREATE TEMP TABLE {SAID} AS SELECT {}, \"{SAME_NUMBER}\", \
+         ROW_NUMBER() OVER (PARTITION BY \"sensor_id\" ORDER BY \"place\") AS \"ordinal\" FROM (\
+         SELECT \"h\".*{}, LAG(\"place\") OVER ({BY_SOURCE}) AS \"before\" FROM (\
+         SELECT \"t\".*{} FROM (\
+         SELECT {}, \"e\".\"place\", \"e\".\"{SAME_NUMBER}\" FROM (\
+         SELECT \"d\".*, MAX(\"namesakes\") OVER (PARTITION BY \"sensor_id\") AS \"{SAME_NUMBER}\" FROM ({every}) \"d\"\
+         ) \"e\") \"t\") \"h\") \"k\" WHERE NOT ({SPREAD}) OR \"before\" IS NULL{}",
+        kept.join(", "),
+        known.concat(),
+        heard.concat(),
+        told.join(", "),
+        news.concat(),
     ))
 }
 
+/// The condition that two values are equal, or both missing.
+fn equal(left: &str, right: &str, kind: Kind) -> String {
+    let none = none(kind);
+    format!("NVL({left}, {none}) = NVL({right}, {none}) AND NVL2({left}, 1, 0) = NVL2({right}, 1, 0)")
+}
+
 /// Gives the readings that are stored already the versions that hold since [`rebuild`]: in the intervals of the staged
-/// versions, because only there another one held before.
+/// versions, because only there another one held before; in all of a sensor that several shards count, because numbers
+/// of the others may have moved.
 pub(super) fn reassign_new(star: &Star, stage: &str, sql: &mut Vec<String>) -> Result<(), Unquotable> {
     let since = since("\"i\".\"ordinal\"", "\"i\".\"valid_from\"");
-    let fresh = format!("{INTERVALS} \"i\" JOIN {stage} \"s\" ON {}", same("\"i\"", "\"s\"", &IDENTITY));
+    let fresh = format!(
+        "{INTERVALS} \"i\" LEFT JOIN {stage} \"s\" ON {} WHERE (\"s\".\"shard\" IS NOT NULL OR \"i\".\"{SAME_NUMBER}\" > 1)",
+        same("\"i\"", "\"s\"", &IDENTITY)
+    );
     let intervals = format!(
         "SELECT \"i\".\"sensor_id\", \"i\".\"version\", {since} AS \"since\", NVL(\"i\".\"valid_to\", {END}) AS \"until\" FROM {fresh}"
     );
@@ -234,7 +306,7 @@ fn since(ordinal: &str, valid_from: &str) -> String {
 }
 
 /// The condition that rows agree in columns that are never empty.
-fn same(left: &str, right: &str, columns: &[&str]) -> String {
+pub(super) fn same(left: &str, right: &str, columns: &[&str]) -> String {
     let equal = |column: &&str| format!("{left}.\"{column}\" = {right}.\"{column}\"");
     columns.iter().map(equal).collect::<Vec<_>>().join(" AND ")
 }
@@ -242,13 +314,15 @@ fn same(left: &str, right: &str, columns: &[&str]) -> String {
 /// The condition that rows agree in a column that may be empty, without OR: so it can be a key of a hash join.
 fn alike(left: &str, right: &str, name: &str, kind: Kind) -> Result<String, Unquotable> {
     let name = literal::identifier(name)?;
-    let none = match kind {
+    Ok(equal(&format!("{left}.{name}"), &format!("{right}.{name}"), kind))
+}
+
+/// What stands for no value of this kind.
+fn none(kind: Kind) -> &'static str {
+    match kind {
         Kind::Text(_) => "''",
         Kind::Timestamp => BEGINNING,
         Kind::BigInt | Kind::Integer | Kind::Real | Kind::Double => "0",
         Kind::Boolean => "FALSE",
-    };
-    Ok(format!(
-        "NVL({left}.{name}, {none}) = NVL({right}.{name}, {none}) AND NVL2({left}.{name}, 1, 0) = NVL2({right}.{name}, 1, 0)"
-    ))
+    }
 }

@@ -1,6 +1,7 @@
 //! The zones of the lake as views, for readers that open the files themselves.
 //!
-//! **Promises** partition columns are numbers on every date, and windows are at their newest revision.
+//! **Promises** partition columns are numbers on every date, and windows are those of all shards, each at its
+//! newest revision.
 //! **Not here**: Redshift's tables (`star.rs`) and its external table (`external.rs`).
 
 use messages::schema::PartitionBy;
@@ -36,13 +37,26 @@ fn view(lake: &str, name: &str, zone: Zone, parts: &[&str]) -> Result<String, Un
         literal::plain_text(&files)?,
         types.join(", "),
     );
-    let newest = match zone {
-        Zone::AggregatesHourly | Zone::AggregatesDaily => NEWEST,
-        _ => "",
+    let rows = match zone {
+        Zone::AggregatesHourly | Zone::AggregatesDaily => {
+            let parts: Vec<String> = parts.iter().map(|part| format!(", any_value(p.{part}) AS {part}")).collect();
+            format!("WITH parts AS (\n{read}{NEWEST}\n), whole AS ({WHOLE})\n{SUM}{}{BY_WINDOW}", parts.concat())
+        }
+        _ => read,
     };
-    Ok(format!("CREATE OR REPLACE VIEW {} AS\n{read}{newest}", literal::identifier(name)?))
+    Ok(format!("CREATE OR REPLACE VIEW {} AS\n{rows}", literal::identifier(name)?))
 }
 
-/// A window has a row for each time that it was written; the highest revision holds.
-const NEWEST: &str =
-    "\nQUALIFY ROW_NUMBER() OVER (PARTITION BY sensor_id, field, window_start ORDER BY revision DESC, epoch DESC) = 1";
+/// What a shard has counted of a window has a row for each time that it was written; the highest revision holds.
+const NEWEST: &str = "\nQUALIFY ROW_NUMBER() OVER (PARTITION BY sensor_id, field, window_start, shard ORDER BY revision DESC, epoch DESC) = 1";
+const WHOLE: &str = "SELECT *, CASE WHEN count(*) OVER w = 1 THEN mean ELSE sum(count * mean) OVER w / sum(count) OVER w END AS whole_mean \
+    FROM parts WINDOW w AS (PARTITION BY sensor_id, field, window_start)";
+/// The shards add up. The squared deviations are those within each part, and of the parts' means from the mean of all
+/// (Chan, Golub and LeVeque 1979).
+const SUM: &str = "SELECT p.sensor_id, p.field, p.window_start, CAST(sum(p.revision) AS INTEGER) AS revision, \
+    CAST(sum(p.count) AS BIGINT) AS count, sum(p.sum) AS sum, min(p.min) AS min, max(p.max) AS max, any_value(p.whole_mean) AS mean, \
+    CASE WHEN count(*) = 1 THEN any_value(p.stddev) WHEN sum(p.count) > 1 THEN sqrt(sum(coalesce(p.stddev * p.stddev * (p.count - 1), 0) \
+    + p.count * (p.mean - p.whole_mean) * (p.mean - p.whole_mean)) / (sum(p.count) - 1)) END AS stddev, \
+    first(p.first ORDER BY p.first_time, p.shard) AS first, last(p.last ORDER BY p.last_time, p.shard) AS last, \
+    min(p.shard) AS shard, max(p.epoch) AS epoch, min(p.first_time) AS first_time, max(p.last_time) AS last_time, count(*) AS shards";
+const BY_WINDOW: &str = " FROM whole p GROUP BY p.sensor_id, p.field, p.window_start";

@@ -28,6 +28,8 @@ struct RecordOut<'a> {
     sequence_number: String,
     approximate_arrival_timestamp: f64,
     data: String,
+    /// A record that was put without a key has none.
+    #[serde(skip_serializing_if = "str::is_empty")]
     partition_key: &'a str,
 }
 
@@ -87,6 +89,7 @@ impl Stream {
             "StreamStatus": "ACTIVE",
             "RetentionPeriodHours": 24,
             "StreamCreationTimestamp": 0,
+            "RecordDistributionStrategy": if self.spread { "AUTO" } else { "USER_PARTITION_KEY" },
             "EnhancedMonitoring": [],
             "OpenShardCount": open,
         } })))

@@ -78,6 +78,8 @@ pub(super) struct Shard {
 pub(super) struct Stream {
     pub(super) name: Option<String>,
     pub(super) shards: Vec<Shard>,
+    /// Whether records are spread over the shards, whatever their keys are.
+    pub(super) spread: bool,
     dice: StdRng,
 }
 
@@ -99,7 +101,7 @@ impl Shard {
 
 impl Stream {
     pub(super) fn new(seed: u64) -> Self {
-        Self { name: None, shards: Vec::new(), dice: StdRng::seed_from_u64(seed) }
+        Self { name: None, shards: Vec::new(), spread: false, dice: StdRng::seed_from_u64(seed) }
     }
 
     /// False if there is one already.
@@ -138,6 +140,7 @@ impl Stream {
 
     pub(super) fn put(&mut self, now_ms: i64, partition_key: &str, hash: u128, data: Bytes) -> (String, String) {
         let step = self.dice.random_range(1..=SEQUENCE_STEP_MAX);
+        let hash = if self.spread { self.dice.random() } else { hash };
         let covers = |shard: &&mut Shard| shard.last.is_none() && (shard.range.0..=shard.range.1).contains(&hash);
         let shard = self.shards.iter_mut().find(covers).expect("a stream's open shards cover every key");
         let sequence = shard.tip() + step;

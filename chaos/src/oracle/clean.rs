@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use messages::{Reason, WindowKind};
 
+use super::evidence::Places;
 use super::lake::Lake;
 use super::place::Place;
 use super::rows::{Landed, Reading};
@@ -19,6 +20,7 @@ pub(super) fn check(lake: &Lake<'_>, findings: &mut Findings) {
     findings.checked("CLEAN-ONCE");
     within_epochs(lake, findings);
     poison_is_known(lake, findings);
+    aggregates_are_whole(lake, findings);
     let rows = &lake.rows;
     let same_place = |a: &u32, b: &u32| {
         let (a, b) = (rows.reading(*a), rows.reading(*b));
@@ -99,6 +101,17 @@ fn poison_is_known(lake: &Lake<'_>, findings: &mut Findings) {
     let known = |row: &&Reading| lake.evidence.deadly.contains(&row.place.to_string());
     for row in lake.rows.readings.iter().filter(|row| row.reason == Some(Reason::Poison) && !known(row)) {
         findings.add("CLEAN-ONCE", || format!("{} is put aside as poison, and is not known to be", shown(lake, row)));
+    }
+}
+
+/// Where the service says that keys decide nothing, no user record belongs elsewhere.
+fn aggregates_are_whole(lake: &Lake<'_>, findings: &mut Findings) {
+    let outside = |row: &&Reading| row.reason == Some(Reason::OutsideHashRange);
+    if lake.evidence.places != Places::AnySaid {
+        return;
+    }
+    for row in lake.rows.readings.iter().filter(outside) {
+        findings.add("CLEAN-ONCE", || format!("{} is said to belong to another shard", shown(lake, row)));
     }
 }
 

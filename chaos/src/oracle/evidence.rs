@@ -118,6 +118,18 @@ pub struct Limits {
     pub event_ids_max: usize,
 }
 
+/// Where the records of one sensor lay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Places {
+    /// In one shard, by the sensor's key, and after a reshard in a child of that.
+    #[default]
+    Sensor,
+    /// Anywhere.
+    Any,
+    /// Anywhere, and the service said so from the beginning.
+    AnySaid,
+}
+
 /// Everything that is known of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
@@ -146,6 +158,9 @@ pub struct Evidence {
     pub writes: Option<Vec<ObjectWrite>>,
     /// The lease table in the end.
     pub final_rows: Vec<Row>,
+    /// Where the records of one sensor lay. Anywhere: then there is no order between its readings, and no state to be
+    /// compared.
+    pub places: Places,
     /// Allows the replay, where all records are there with their bytes and arrivals.
     pub limits: Option<Limits>,
 }

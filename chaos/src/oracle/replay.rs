@@ -39,6 +39,14 @@ pub(super) struct Judged {
 /// Readings that were refused for what happened to the workers, not for what they say.
 pub(super) type Excused = BTreeMap<(u32, Place, u32), Reason>;
 
+/// What was decided on records and is not in them.
+#[derive(Default)]
+pub(super) struct Rulings<'a> {
+    pub(super) excused: Excused,
+    /// Whether the aggregate at a place of a shard was taken whole; none where none was.
+    pub(super) whole: Option<&'a dyn Fn(u32, Place) -> bool>,
+}
+
 /// A replay under way.
 pub(super) struct Replay<'a> {
     shards: &'a Shards,
@@ -68,7 +76,7 @@ pub fn reference_states(
     let mut stored: Vec<Stored> = records.iter().enumerate().filter(whole).filter_map(place).collect();
     stored.sort_unstable();
     let mut replay = Replay::new(&shards, schema, limits);
-    replay.run(&stored, records, &Excused::new(), &mut |_| {});
+    replay.run(&stored, records, &Rulings::default(), &mut |_| {});
     let known = |(sensor, (core, _)): &(&SensorId, &(SensorCore, u32))| {
         core.has_been_valid() && !replay.unordered.contains(*sensor)
     };
@@ -94,21 +102,24 @@ impl<'a> Replay<'a> {
         &mut self,
         stored: &[Stored],
         records: &[Record],
-        excused: &Excused,
+        rulings: &Rulings<'_>,
         tell: &mut dyn FnMut(&[Judged]),
     ) {
         for of_shard in stored.chunk_by(|a, b| a.shard == b.shard) {
             // A shard takes of an aggregate what belongs into its range.
             let (start, end) = self.shards.range(of_shard[0].shard);
             let range = HashRange::parse(&start.to_string(), &end.to_string()).unwrap_or(HashRange::FULL);
-            let decoder = Decoder::new(self.schema.clone(), self.decode.clone(), range);
-            for chunk in of_shard.chunks(BATCH_RECORDS) {
+            let mut decoder = Decoder::new(self.schema.clone(), self.decode.clone(), range);
+            let whole = |stored: &Stored| rulings.whole.is_some_and(|whole| whole(stored.shard, stored.place));
+            let alike = of_shard.chunk_by(|a, b| whole(a) == whole(b));
+            for chunk in alike.flat_map(|records| records.chunks(BATCH_RECORDS)) {
+                decoder.take_whole_aggregates(whole(&chunk[0]));
                 let mut builder = decoder.batch();
                 for record in chunk.iter().filter_map(|stored| raw(&records[stored.record as usize])) {
                     builder.push(record);
                 }
                 let batch = builder.finish(Credit::none());
-                let mut judged = self.judge(chunk, &batch, excused);
+                let mut judged = self.judge(chunk, &batch, &rulings.excused);
                 judged.sort_unstable_by_key(|j| (j.place, j.sub));
                 tell(&judged);
             }

@@ -12,6 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use messages::{Reason, WindowKind, Zone};
 
+use super::evidence::Places;
 use super::lake::{Lake, Object};
 use super::place::Place;
 use super::table::Table;
@@ -33,7 +34,7 @@ pub(super) struct Rows {
     pub(super) by_place: Vec<u32>,
     /// Cleansed rows by sensor, shard, place and sub-sequence.
     pub(super) by_sensor: Vec<u32>,
-    /// Sensors with cleansed rows on shards that do not descend from one another.
+    /// Sensors with cleansed rows on shards that do not descend from one another, or all where records lie anywhere.
     pub(super) unordered: BTreeSet<u32>,
 }
 
@@ -192,6 +193,9 @@ impl Rows {
             if a.sensor == b.sensor && !lake.shards.follows(b.shard, a.shard) {
                 self.unordered.insert(a.sensor);
             }
+        }
+        if lake.evidence.places != Places::Sensor {
+            self.unordered.extend(readings.iter().map(|row| row.sensor).filter(|sensor| *sensor != NOBODY));
         }
         let sensors = self.by_sensor.chunk_by(|a, b| readings[*a as usize].sensor == readings[*b as usize].sensor);
         findings.verdict.sensors = sensors.count() as u64;

@@ -13,9 +13,9 @@ use actors::sinks::decode_state;
 use messages::{Reason, SensorId, StateKind};
 
 use super::clean::shown;
-use super::evidence::Limits;
+use super::evidence::{Limits, Places};
 use super::lake::Lake;
-use super::replay::{Excused, Judged, Replay};
+use super::replay::{Excused, Judged, Replay, Rulings};
 use super::rows::Landed;
 use super::verdict::Findings;
 
@@ -34,7 +34,7 @@ pub(super) fn check(lake: &Lake<'_>, findings: &mut Findings) {
     let replay = compare_rows(lake, limits, findings);
     let states = last_states(lake, findings);
     for (sensor, (core, _)) in &replay.sensors {
-        if replay.unordered.contains(sensor) {
+        if replay.unordered.contains(sensor) || evidence.places != Places::Sensor {
             continue;
         }
         findings.verdict.states += 1;
@@ -60,7 +60,10 @@ fn compare_rows<'a>(lake: &'a Lake<'_>, limits: &Limits, findings: &mut Findings
     let excused: Excused = excused.filter_map(|row| Some(((row.shard, row.place, row.sub), row.reason?))).collect();
     let mut replay = Replay::new(&lake.shards, lake.schema, limits);
     let mut next = 0;
-    replay.run(&lake.stored, &lake.evidence.records, &excused, &mut |batch| {
+    let whole = |shard, place| lake.epoch_of(shard, place).is_some_and(|epoch| epoch.plan.cut.whole_aggregates);
+    let any = lake.chains.iter().flatten().any(|epoch| epoch.plan.cut.whole_aggregates);
+    let rulings = Rulings { excused, whole: any.then_some(&whole) };
+    replay.run(&lake.stored, &lake.evidence.records, &rulings, &mut |batch| {
         for judged in batch {
             next = compare(lake, judged, next, findings);
         }

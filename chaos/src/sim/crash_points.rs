@@ -7,7 +7,7 @@
 use actors::ports::faults::POINTS;
 use serde::Serialize;
 
-use super::schedule::{Event, Schedule, WORKERS};
+use super::schedule::{Event, Habit, Schedule, WORKERS};
 use super::{Report, SimOptions, run};
 use crate::cloud::{ClientId, OpMatcher, Service};
 
@@ -138,5 +138,6 @@ fn schedule(case: &Case) -> Schedule {
         plans,
         storm_ms: 24_000,
         lost_replies,
+        habit: Habit::Sensor,
     }
 }

@@ -5,10 +5,11 @@ use std::io::Read;
 
 use sha2::{Digest, Sha256};
 
+use super::schedule::Habit;
 use super::settings;
 use super::world::{World, violation};
 use crate::cloud::{Item, PutOutcome};
-use crate::oracle::{Evidence, LeaseWrite, ObjectWrite, Record, Row, ShardNode, Violation};
+use crate::oracle::{Evidence, LeaseWrite, ObjectWrite, Places, Record, Row, ShardNode, Violation};
 
 pub(super) fn collect(world: &World) -> Evidence {
     let cloud = &world.cloud;
@@ -48,6 +49,11 @@ pub(super) fn collect(world: &World) -> Evidence {
         writes: Some(cloud.object_history().into_iter().map(object_write).collect()),
         final_rows: cloud.rows().iter().filter_map(|(key, item)| row(key, item)).collect(),
         limits: Some(settings::limits()),
+        places: match world.habit() {
+            Habit::Sensor => Places::Sensor,
+            Habit::Random | Habit::Switching => Places::Any,
+            Habit::Spread => Places::AnySaid,
+        },
         ..Evidence::default()
     }
 }

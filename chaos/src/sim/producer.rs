@@ -3,9 +3,11 @@
 //! **Promises** a sensor's own counter (`seq`) grows by one with every new event; an event that is sent twice carries its
 //! id twice. All content follows from the dice.
 
+use md5::{Digest, Md5};
 use rand::Rng;
 use rand::rngs::StdRng;
 
+use super::schedule::Habit;
 use crate::cloud::Cloud;
 
 const SENSORS: usize = 24;
@@ -16,6 +18,7 @@ pub(super) struct Producer {
     dice: StdRng,
     sent: Vec<Sent>,
     due_ms: i64,
+    habit: Habit,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -26,8 +29,8 @@ struct Sent {
 }
 
 impl Producer {
-    pub(super) fn new(dice: StdRng, now_ms: i64) -> Self {
-        Self { dice, sent: vec![Sent::default(); SENSORS], due_ms: now_ms }
+    pub(super) fn new(dice: StdRng, now_ms: i64, habit: Habit) -> Self {
+        Self { dice, sent: vec![Sent::default(); SENSORS], due_ms: now_ms, habit }
     }
 
     /// Sends what is due.
@@ -35,10 +38,38 @@ impl Producer {
         while self.due_ms <= now_ms {
             self.due_ms += self.dice.random_range(5..60);
             let sensor = self.dice.random_range(0..SENSORS);
-            let key = format!("s-{sensor:03}");
+            let key = match self.habit {
+                Habit::Sensor => format!("s-{sensor:03}"),
+                Habit::Spread if self.dice.random() => String::new(),
+                Habit::Spread | Habit::Switching if self.dice.random_ratio(1, 8) => {
+                    let data = self.aggregate(now_ms);
+                    cloud.put(now_ms, "a", data);
+                    continue;
+                }
+                Habit::Switching => format!("s-{sensor:03}"),
+                Habit::Random | Habit::Spread => format!("{:032x}", self.dice.random::<u128>()),
+            };
             let data = self.record(sensor, now_ms);
             cloud.put(now_ms, &key, data);
         }
+    }
+
+    /// Events of several sensors in one record, each under its sensor's key, as the Kinesis Producer Library packs them.
+    fn aggregate(&mut self, now_ms: i64) -> Vec<u8> {
+        let block = |field: u8, bytes: &[u8]| {
+            // A length takes two bytes here, also where one would do.
+            let length = [bytes.len() as u8 | 0x80, (bytes.len() >> 7) as u8];
+            [&[field << 3 | 2], length.as_slice(), bytes].concat()
+        };
+        let (mut keys, mut records) = (Vec::new(), Vec::new());
+        for index in 0..3 {
+            let sensor = self.dice.random_range(0..SENSORS);
+            keys.extend(block(1, format!("s-{sensor:03}").as_bytes()));
+            let event = block(3, &self.event(sensor, now_ms));
+            records.extend(block(3, &[&[1 << 3, index], event.as_slice()].concat()));
+        }
+        let message = [keys, records].concat();
+        [b"\xf3\x89\x9a\xc2", message.as_slice(), &Md5::digest(&message)].concat()
     }
 
     fn record(&mut self, sensor: usize, now_ms: i64) -> Vec<u8> {

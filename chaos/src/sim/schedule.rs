@@ -12,6 +12,20 @@ pub(super) const WORKERS: usize = 3;
 /// For how long faults befall.
 const STORM_MS: u64 = 30_000;
 
+/// Under which keys the producer sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Habit {
+    /// Each sensor under its own.
+    #[default]
+    Sensor,
+    /// Each record under one that nobody has used before.
+    Random,
+    /// With and without keys, into a stream that spreads records from the beginning.
+    Spread,
+    /// The same, into a stream that begins to spread them in the middle, and stops, and begins again.
+    Switching,
+}
+
 /// Something that befalls.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -29,6 +43,8 @@ pub enum Event {
     Merge(u64),
     /// Services are faulty for this long.
     Weather(Box<Faults>, u64),
+    /// The stream spreads its records from now on, or goes by their keys again.
+    Spread(bool),
 }
 
 /// A run's script.
@@ -48,6 +64,8 @@ pub struct Schedule {
     pub storm_ms: u64,
     /// Requests that are applied and whose replies are lost.
     pub lost_replies: Vec<OpMatcher>,
+    /// Under which keys records are put.
+    pub habit: Habit,
 }
 
 impl Schedule {
@@ -71,6 +89,12 @@ impl Schedule {
             };
             events.push((at, event));
         }
+        let habit = habit(seed);
+        if habit == Habit::Switching {
+            let spread = [(6_000, true), (14_000, false), (20_000, true)];
+            events.extend(spread.map(|(at, spread)| (at, Event::Spread(spread))));
+            events.sort_by_key(|(at, _)| *at);
+        }
         let skew = |dice: &mut StdRng| if dice.random_bool(0.3) { dice.random_range(-3_600_000..3_600_000) } else { 0 };
         Self {
             shards: dice.random_range(1..5),
@@ -80,7 +104,18 @@ impl Schedule {
             plans: (0..24).map(|_| plan(dice)).collect(),
             storm_ms: STORM_MS,
             lost_replies: Vec::new(),
+            habit,
         }
+    }
+}
+
+/// By a die of its own: a seed's other faults are what they were before there were habits.
+fn habit(seed: u64) -> Habit {
+    match StdRng::seed_from_u64(seed ^ 0x0068_6162_6974).random_range(0..10) {
+        0..6 => Habit::Sensor,
+        6..8 => Habit::Random,
+        8 => Habit::Spread,
+        _ => Habit::Switching,
     }
 }
 

@@ -51,6 +51,7 @@ pub(super) fn worker(worker_id: &str) -> WorkerConfig {
     WorkerConfig {
         worker_id: worker_id.to_owned(),
         address: String::new(),
+        keys: actors::keys::Expected::Detect,
         schema: Arc::new(schema()),
         event_ids_max: EVENT_IDS_MAX,
         memory_budget: 128 << 20,
@@ -79,6 +80,7 @@ pub(super) fn worker(worker_id: &str) -> WorkerConfig {
                 partitions_max: 512,
                 rows_max: 250_000,
                 decode: decode(),
+                whole_aggregates: false,
                 backoff_max: seconds(5),
                 failures_max: 20,
             },

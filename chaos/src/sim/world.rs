@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 
 use super::host::Host;
 use super::producer::Producer;
-use super::schedule::{Event, Schedule, WORKERS};
+use super::schedule::{Event, Habit, Schedule, WORKERS};
 use super::settings::{BUCKET, STREAM};
 use crate::cloud::{ClientId, Cloud, Faults, ShardView};
 use crate::oracle::Violation;
@@ -59,11 +59,14 @@ impl World {
     pub(super) fn new(seed: u64, schedule: Schedule, mutant: Option<String>) -> Self {
         let cloud = Cloud::new(seed);
         cloud.create_stream(STREAM, schedule.shards);
+        if schedule.habit == Habit::Spread {
+            cloud.spread(BEGINNING_MS, true);
+        }
         cloud.create_bucket(BUCKET);
         cloud.create_topic("alerts");
         schedule.lost_replies.iter().for_each(|matcher| cloud.lose_reply_once(matcher.clone()));
         let mut dice = StdRng::seed_from_u64(seed ^ 0x0077_0c1d);
-        let producer = Producer::new(StdRng::seed_from_u64(dice.random()), BEGINNING_MS);
+        let producer = Producer::new(StdRng::seed_from_u64(dice.random()), BEGINNING_MS, schedule.habit);
         let boot_at_ms = |n: usize| BEGINNING_MS + schedule.boot_gap_ms * n as i64;
         let hosts = std::array::from_fn(|n| Seat { boot_at_ms: boot_at_ms(n), ..Seat::default() });
         Self {
@@ -83,6 +86,10 @@ impl World {
             refused: Vec::new(),
             armed: Vec::new(),
         }
+    }
+
+    pub(super) fn habit(&self) -> Habit {
+        self.schedule.habit
     }
 
     pub(super) fn elapsed_ms(&self) -> u64 {
@@ -176,7 +183,9 @@ impl World {
             }
             self.step();
         }
-        self.drain_all()
+        let mut violations = super::keys::check(self);
+        violations.extend(self.drain_all());
+        violations
     }
 
     /// Whether all workers are there, and everything that was put is committed. The cloud knows; a worker could miss
@@ -336,6 +345,7 @@ impl World {
             Event::Split(_) => "split",
             Event::Merge(_) => "merge",
             Event::Weather(..) => "weather",
+            Event::Spread(_) => "spread",
         };
         if self.happens(event) {
             *self.faults.entry(name.to_owned()).or_default() += 1;
@@ -391,6 +401,10 @@ impl World {
                 }
                 let at = pick as usize % (open.len() - 1);
                 self.cloud.merge(now_ms, &open[at].id, &open[at + 1].id);
+                true
+            }
+            Event::Spread(spread) => {
+                self.cloud.spread(now_ms, spread);
                 true
             }
             Event::Weather(faults, for_ms) => {

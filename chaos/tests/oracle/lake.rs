@@ -38,7 +38,6 @@ pub(crate) struct Shard {
     pub(crate) node: ShardNode,
     sensors: BTreeMap<SensorId, (SensorCore, u128)>,
     windows: Windows,
-    windows_states: BTreeMap<SensorId, (u128, Arc<[u8]>)>,
     watermark_us: i64,
     row: Row,
     client: u32,
@@ -83,16 +82,14 @@ impl Builder {
         for parent in parents {
             let own = parent.sensors.iter().filter(|(_, (_, hash))| inside(*hash));
             sensors.extend(own.map(|(sensor, state)| (sensor.clone(), state.clone())));
-            let own = parent.windows_states.iter().filter(|(_, (hash, _))| inside(*hash));
-            let entries = own.map(|(sensor, (hash, bytes))| (sensor.clone(), *hash, bytes.clone()));
-            windows.restore(parent.watermark_us, entries).unwrap();
+            // Windows stay with whoever has counted them.
+            windows.restore(parent.watermark_us, []).unwrap();
         }
         let row = Row { key: name, checkpoint: "TRIM_HORIZON".into(), parents: parent_names, ..Row::default() };
         let mut shard = Shard {
             node,
             sensors,
             windows,
-            windows_states: BTreeMap::new(),
             watermark_us: 0,
             row,
             client,
@@ -168,11 +165,16 @@ impl Builder {
         let full_state = ended || shard.epoch % 3 == 2;
         shard.epoch += 1;
         let to = if ended { Position::ShardEnd } else { last.unwrap_or_else(|| shard.from.clone()) };
-        let cut = Cut { epoch: EpochNumber(shard.epoch), from: shard.from.clone(), to: to.clone(), reason, full_state };
+        let cut = Cut {
+            epoch: EpochNumber(shard.epoch),
+            from: shard.from.clone(),
+            to: to.clone(),
+            reason,
+            full_state,
+            whole_aggregates: false,
+            spread: false,
+        };
         let windows = shard.windows.cut(&cut);
-        for state in &windows.states {
-            shard.windows_states.insert(state.sensor.clone(), (state.hash_key, state.bytes.clone()));
-        }
         shard.watermark_us = windows.watermark_us;
         let own = shard.sensors.iter().filter(|(sensor, _)| full_state || touched.contains(*sensor));
         let own = own.map(|(sensor, (core, hash_key))| StateEntry {

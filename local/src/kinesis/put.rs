@@ -5,6 +5,7 @@
 //! **Fails** before anything is shown; a number that was taken then stays unused.
 //! **Not here**: `SequenceNumberForOrdering`; one writer after the other is ordered without it.
 
+use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
@@ -18,7 +19,7 @@ use ferrokinesis::types::StoredRecordRef;
 use serde_json::{Value, json};
 
 use super::journal::Entry;
-use super::{Kinesis, encoded, error_response, is_cbor, parsed, validated};
+use super::{Kinesis, encoded, error_response, is_cbor, parsed, strategy, validated};
 
 /// The real service's bound on one PutRecords call when ferrokinesis was written.
 const PAYLOAD_BYTES_MAX: usize = 5 * 1024 * 1024;
@@ -48,8 +49,20 @@ impl Kinesis {
     async fn try_put(&self, operation: &str, cbor: bool, body: &[u8]) -> Result<Value, KinesisErrorResponse> {
         let operation: Operation =
             operation.parse().map_err(|_| KinesisErrorResponse::client_error("UnknownOperationException", None))?;
-        let request = validated(operation, &parsed(cbor, body)?)?;
+        let mut request = parsed(cbor, body)?;
+        let auto = self.store.resolve_stream_name(&request).is_ok_and(|stream| self.is_auto(&stream));
+        if auto {
+            strategy::allow_missing_keys(&mut request);
+        }
+        let request = validated(operation, &request)?;
         let stream = self.store.resolve_stream_name(&request)?;
+        let sent = |record| match (sent(record), auto) {
+            (Ok(sent), true) => {
+                let partition_key = if sent.partition_key == strategy::NO_KEY { "" } else { sent.partition_key };
+                Ok(Sent { partition_key, hash_key: self.anywhere(), ..sent })
+            }
+            (sent, _) => sent,
+        };
 
         let Some(records) = request["Records"].as_array() else {
             let sent = [sent(&request)?];
@@ -109,10 +122,20 @@ impl Kinesis {
             .collect();
         if !entries.is_empty() {
             journal.append(&entries).map_err(journal_error)?;
+            self.note_keys(&entries);
             let shown: Vec<(String, StoredRecordRef<'_>)> = entries.iter().map(|entry| shown(*entry)).collect();
             self.store.put_records_batch(stream, &shown).await?;
         }
         Ok(placed)
+    }
+}
+
+impl Kinesis {
+    /// Records without a key are shown without one.
+    pub(super) fn note_keys(&self, entries: &[Entry<'_>]) {
+        if entries.iter().any(|entry| entry.partition_key.is_empty()) {
+            self.keyless.store(true, Ordering::Relaxed);
+        }
     }
 }
 

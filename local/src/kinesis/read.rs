@@ -6,6 +6,8 @@
 //! **Fails** as ferrokinesis does.
 //! **Not here**: the real service's limits on reads per second.
 
+use std::sync::atomic::Ordering;
+
 use axum::body::Body;
 use axum::http::Response;
 use axum::http::header::CONTENT_LENGTH;
@@ -58,7 +60,12 @@ impl Kinesis {
         let behind_ms = self.behind_ms(cbor, &content).await;
         // The length changes with the number of digits.
         head.headers.remove(CONTENT_LENGTH);
-        Response::from_parts(head, Body::from(told(cbor, content, behind_ms)))
+        let content = told(cbor, content, behind_ms);
+        let content = match self.keyless.load(Ordering::Relaxed) {
+            true => without_empty_keys(content),
+            false => content,
+        };
+        Response::from_parts(head, Body::from(content))
     }
 
     /// The request with the limit that the records it asks for allow; `None` when it is ferrokinesis' to refuse.
@@ -148,6 +155,18 @@ fn told(cbor: bool, content: Bytes, behind_ms: Option<u64>) -> Bytes {
     };
     told.extend_from_slice(content.get(rest..).unwrap_or_default());
     Bytes::from(told)
+}
+
+/// A record that was put without a key has none, and not an empty one. In the text form only: the service's own clients
+/// that ask for the binary one take both.
+fn without_empty_keys(content: Bytes) -> Bytes {
+    const EMPTY: &str = r#""PartitionKey":"""#;
+    match std::str::from_utf8(&content) {
+        Ok(text) if text.contains(EMPTY) => {
+            text.replace(&format!("{EMPTY},"), "").replace(&format!(",{EMPTY}"), "").into()
+        }
+        Ok(_) | Err(_) => content,
+    }
 }
 
 /// The length of an unsigned number that begins with this byte.

@@ -42,6 +42,9 @@ struct Shape {
     /// Journals that are about to go: their streams were deleted.
     #[serde(default)]
     deleted: Vec<PathBuf>,
+    /// Those that spread their records.
+    #[serde(default)]
+    auto: Vec<String>,
 }
 
 impl Shape {
@@ -74,6 +77,9 @@ impl Kinesis {
             dir: dir.clone(),
             contents,
             journals: Default::default(),
+            auto: std::sync::Mutex::new(shape.auto.iter().cloned().collect()),
+            spread_so_far: Default::default(),
+            keyless: Default::default(),
         };
         for persisted in shape.streams {
             let path = journal::path(&dir, &persisted.name);
@@ -112,6 +118,7 @@ impl Kinesis {
             shape.streams.push(PersistentStream::from_stream(name, &stream, counters));
         }
         shape.consumers.retain(|consumer| consumer.consumer_status != ConsumerStatus::Deleting);
+        shape.auto = self.auto_of(&shape.names());
 
         self.write_shape(shape).map_err(|error| error.to_string())
     }
@@ -171,6 +178,7 @@ impl Kinesis {
             }
             let records: Vec<_> =
                 entries.iter().filter(|entry| entry.arrived_ms >= oldest_ms).map(|entry| shown(*entry)).collect();
+            self.note_keys(&entries);
             self.store.put_records_batch(stream, &records).await.map_err(LocalError::damaged(path))?;
         }
         Ok(last)

@@ -10,6 +10,7 @@ mod objects;
 mod reshard;
 mod restart;
 mod scale;
+mod strategy;
 mod tables;
 mod topics;
 #[cfg(feature = "warehouse")]

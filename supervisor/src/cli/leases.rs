@@ -220,6 +220,7 @@ mod tests {
             epoch: EpochNumber(3),
             alerts_through: EpochNumber(3),
             given_up_by: Some("w-2".into()),
+            sample: None,
         };
         rows.leases.insert(shard, lease);
         for (id, beat) in [("w-1", beat), ("w-2", 5)] {

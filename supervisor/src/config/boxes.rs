@@ -8,6 +8,7 @@ use std::time::Duration;
 use actors::aggregator::WindowsConfig;
 use actors::alerts::AlertsConfig;
 use actors::committer::CommitterConfig;
+use actors::keys::Expected;
 use actors::ports::receivers::ReceiversConfig;
 use actors::reader::ReaderConfig;
 use actors::reader::decode::DecodeLimits;
@@ -31,7 +32,7 @@ const RECEIVERS_MAX: usize = 16;
 pub(super) fn shard(reading: &mut Reading<'_>) -> ShardConfig {
     let skip_trimmed = on_trimmed(&mut reading.section("stream"));
     let committer = committer(&mut reading.section("epoch"));
-    let decode = decode(&mut reading.section("decode"));
+    let decode = (decode(&mut reading.section("decode")), kpl_hash_range(&mut reading.section("decode")));
     let parquet = parquet(&mut reading.section("parquet"));
     ShardConfig {
         reader: reader(&mut reading.section("reader"), decode, &committer),
@@ -46,6 +47,16 @@ pub(super) fn shard(reading: &mut Reading<'_>) -> ShardConfig {
 /// What becomes of the children of a shard that the stream has forgotten.
 fn on_trimmed(s: &mut Section<'_>) -> bool {
     s.choice("on_trimmed", &[("halt", false), ("continue", true)])
+}
+
+/// What is expected of a sensor's place.
+pub(super) fn keys(s: &mut Section<'_>) -> Expected {
+    s.choice("keys", &[("detect", Expected::Detect), ("sensor", Expected::Sensor), ("spread", Expected::Spread)])
+}
+
+/// Whether aggregates are taken whole also where keys decide on the shard.
+fn kpl_hash_range(s: &mut Section<'_>) -> bool {
+    s.choice("kpl_hash_range", &[("check", false), ("ignore", true)])
 }
 
 /// The worker's part in the cluster, and how long a hand-over may take.
@@ -74,13 +85,18 @@ pub(super) fn leases(s: &mut Section<'_>, skip_trimmed: bool) -> (LeasesConfig, 
     (config, s.duration("handover_timeout", millis(500)..=HOUR))
 }
 
-fn reader(s: &mut Section<'_>, decode: DecodeLimits, epoch: &CommitterConfig) -> ReaderConfig {
+fn reader(
+    s: &mut Section<'_>,
+    (decode, whole_aggregates): (DecodeLimits, bool),
+    epoch: &CommitterConfig,
+) -> ReaderConfig {
     ReaderConfig {
         poll_interval: s.duration("poll_interval", millis(5)..=seconds(60)),
         records_max: s.count("records_max", 1..=10_000),
         partitions_max: epoch.partitions_max,
         rows_max: epoch.rows_max,
         decode,
+        whole_aggregates,
         backoff_max: s.duration("backoff_max", millis(10)..=seconds(300)),
         failures_max: s.count("failures_max", 1..=10_000),
     }

@@ -5,15 +5,18 @@
 
 use std::collections::BTreeSet;
 
+use actors::ports::aws::CallError;
 use actors::ports::leases::{LeaseError, LeaseRow, LeaseTable};
 use actors::ports::objects::Objects;
-use actors::ports::stream::{ShardInfo, Stream};
+use actors::ports::stream::{Description, ShardInfo, Stream};
 use actors::sinks::manifests_of;
 use messages::ShardId;
 
 /// What a listing found.
 #[derive(Debug)]
 pub struct Discovered {
+    /// What the service says of the stream. That it says nothing must not keep shards from being found.
+    pub(super) description: Result<Description, CallError>,
     /// All shards, open and closed.
     pub(super) shards: Vec<ShardInfo>,
     /// Those that had a row before.
@@ -31,7 +34,8 @@ pub(super) async fn discover(
     known: BTreeSet<ShardId>,
 ) -> Result<Discovered, LeaseError> {
     // Ordered by id, and a child's id is higher than its parents'.
-    let shards = stream.shards().await?;
+    let (description, shards) = tokio::join!(stream.describe(), stream.shards());
+    let shards = shards?;
     let mut with_new_children: BTreeSet<&ShardId> = BTreeSet::new();
     let (mut created, mut orphans) = (Vec::new(), Vec::new());
     for info in shards.iter().filter(|info| !known.contains(&info.shard)) {
@@ -56,5 +60,5 @@ pub(super) async fn discover(
         let children = shards.iter().filter(|info| info.parents.contains(parent)).map(|info| info.shard.clone());
         table.note_children(parent, &children.collect::<Vec<_>>()).await?;
     }
-    Ok(Discovered { shards, known, created, orphans })
+    Ok(Discovered { description, shards, known, created, orphans })
 }

@@ -5,10 +5,14 @@
 
 use std::collections::BTreeSet;
 
+use actors::keys::shared;
+use actors::ports::aws::CallError;
+use actors::ports::faults::Mechanism;
 use actors::ports::leases::LeaseError;
-use messages::ShardId;
+use actors::ports::stream::{Description, Distribution};
+use messages::{Position, ShardId};
 use tokio::time::Instant;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::discovery::Discovered;
 use super::figures::Trouble;
@@ -34,6 +38,15 @@ impl LeasesState {
                 return;
             }
         };
+        let nothing_known = self.listed.is_none();
+        if let Err(error) = self.hear_of_keys(discovered.description)
+            && nothing_known
+            && error.may_pass()
+        {
+            // What is read before may be judged wrongly: nothing begins until the service has said something.
+            self.discovery.ended(Instant::now() + config.scan_interval);
+            return;
+        }
         if !discovered.created.is_empty() {
             info!(shards = ?discovered.created, "new shards");
             self.look_again();
@@ -61,6 +74,49 @@ impl LeasesState {
         self.listed = Some(listed);
         self.listed_at = Some(began);
         self.look_again();
+    }
+
+    /// Whether the stream heeds keys can change at any time.
+    fn hear_of_keys(&self, description: Result<Description, CallError>) -> Result<(), CallError> {
+        let keys = &self.args.keys;
+        let description = description.inspect_err(|error| {
+            let error = LeaseError::Call(error.clone());
+            self.args.figures.call_failed("describe", &error);
+            keys.not_heard(error.to_string());
+        })?;
+        // A strategy that this build does not know is not the one by keys.
+        let by_key = description.distribution == Distribution::ByKey;
+        let heeded = by_key || self.args.faults.lacks(Mechanism::StrategyAsked);
+        if keys.heard(heeded, self.args.clock.now_ms()) {
+            match heeded {
+                true => info!("the stream places records by their keys again"),
+                false => warn!(
+                    "the stream spreads records over its shards whatever their keys are (RecordDistributionStrategy): \
+                     what needs one place for each sensor is combined over shards, or switched off"
+                ),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a sensor comes in two shards that are both open; as often as shards are listed.
+    pub(super) fn compare_samples(&mut self, config: &LeasesConfig) {
+        let now = Instant::now();
+        if self.rows.leases.is_empty() || self.compared_at.is_some_and(|at| now - at < config.discover_interval) {
+            return;
+        }
+        self.compared_at = Some(now);
+        let open = self.rows.leases.values().filter(|lease| lease.checkpoint != Position::ShardEnd);
+        let samples = open.filter_map(|lease| Some((&lease.shard, lease.sample.as_ref()?)));
+        let now_ms = self.args.clock.now_ms();
+        let heeded = self.args.keys.are_heeded();
+        let found = shared(samples).filter(|_| heeded && !self.args.faults.lacks(Mechanism::SamplesCompared));
+        if self.args.keys.compared(found, now_ms)
+            && let Some(seen) = self.args.keys.seen()
+        {
+            let [one, other] = &seen.shards;
+            warn!(%one, %other, sensors = seen.sensors, "sensors come in two open shards at once");
+        }
     }
 
     /// A shard that was trimmed by retention before all of it was read: data is lost, whatever is done now.

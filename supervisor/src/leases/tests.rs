@@ -34,6 +34,7 @@ fn lease(n: u32, owner: Option<&str>) -> LeaseView {
         epoch: EpochNumber(0),
         alerts_through: EpochNumber(0),
         given_up_by: None,
+        sample: None,
     }
 }
 

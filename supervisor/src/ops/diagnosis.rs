@@ -81,6 +81,7 @@ pub(super) struct Evidence<'a> {
 pub(super) fn diagnosis(evidence: &Evidence<'_>) -> Diagnosis {
     let mut findings = Vec::new();
     evidence.of_leases(&mut findings);
+    findings.extend(super::keys::findings(&evidence.look.keys, || evidence.since("keys")));
     evidence.of_boxes(&mut findings);
     evidence.of_shards(&mut findings);
     evidence.of_workers(&mut findings);

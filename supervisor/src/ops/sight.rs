@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::alerts::AlertLine;
+use actors::keys::Keys;
 use actors::loading::LoaderLook;
 use actors::shard::{EpochLine, Holds, OpenEpoch, SensorFall};
 use messages::ShardId;
@@ -42,6 +43,8 @@ pub struct Look {
     pub alert_latency_ms: [Option<u64>; 2],
     /// The loader of the warehouse; none without one.
     pub loader: Option<LoaderLook>,
+    /// What is known of the stream's keys.
+    pub keys: Keys,
     /// When epochs end.
     pub limits: EpochLimits,
     /// Bytes of memory that the process uses, and how many it may; none if nobody knows.

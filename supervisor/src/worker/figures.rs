@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actors::keys::{Expected, Keys};
 use actors::metrics::Family;
 use actors::node::NodeState;
 use actors::shard::ShardFigures;
@@ -22,6 +23,7 @@ impl Worker {
     pub fn scraped(&self) -> Scraped {
         let (owned, leases, budget) = (self.owned.clone(), self.leases.clone(), self.budget.clone());
         let (tree, clock, limit) = (self.tree.clone(), self.clock.clone(), self.sight.memory_limit);
+        let keys = self.keys.clone();
         Arc::new(move |scrape| {
             boxes(scrape, &tree);
             shards(scrape, &owned.all(), clock.now_ms());
@@ -33,8 +35,19 @@ impl Worker {
             let mut troubles = BTreeMap::from(Trouble::KINDS.map(|kind| (kind, 0.0)));
             leases.troubles().iter().for_each(|(trouble, _)| *troubles.entry(trouble.kind()).or_default() += 1.0);
             scrape.samples(&TROUBLES, troubles.into_iter().map(|(kind, n)| ([kind], n)));
+            scrape.samples(&KEY_TROUBLES, key_troubles(&keys).into_iter().map(|(kind, n)| ([kind], n)));
         })
     }
+}
+
+fn key_troubles(keys: &Keys) -> [(&'static str, f64); 3] {
+    let told = |value: f64| if keys.expected() == Expected::Spread { 0.0 } else { value };
+    let one_if = |trouble: bool| f64::from(u8::from(trouble));
+    [
+        ("ignored", told(one_if(keys.is_spread_by_service()))),
+        ("shared", told(keys.seen().map_or(0, |seen| seen.sensors) as f64)),
+        ("unknown", told(one_if(keys.unknown().is_some()))),
+    ]
 }
 
 /// Boxes of one kind, all of them together.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actors::alerts::RecentAlerts;
 use actors::budget::Budget;
+use actors::keys::Keys;
 use actors::loading::LoaderFigures;
 use actors::metrics::AlertFigures;
 use actors::ports::clock::Clock;
@@ -23,6 +24,7 @@ pub(super) struct WorkerSight {
     pub(super) alert_figures: Arc<AlertFigures>,
     pub(super) loader: Option<Arc<LoaderFigures>>,
     pub(super) clock: Clock,
+    pub(super) keys: Keys,
     pub(super) limits: EpochLimits,
     pub(super) memory_limit: Option<u64>,
 }
@@ -40,6 +42,7 @@ impl Sight for WorkerSight {
             alerts_raised: self.recent.raised(),
             alert_latency_ms: [0.5, 0.99].map(|share| self.alert_figures.quantile_ms(share)),
             loader: self.loader.as_ref().map(|loader| loader.look()),
+            keys: self.keys.clone(),
             limits: self.limits,
             memory: crate::memory::used().zip(self.memory_limit),
         }

@@ -14,7 +14,7 @@ use arrow::datatypes::SchemaRef;
 use mangrove_tests::world::BUCKET;
 use messages::{EpochNumber, EventSchema, Position, SequenceNumber, ShardId};
 
-use super::reference::{Epoch, Known, number_of, shown};
+use super::reference::{Epoch, Known, Version, number_of, shown};
 
 /// Second 0, in microseconds.
 const START_US: i64 = 1_767_225_600_000_000;
@@ -116,10 +116,16 @@ impl Files {
             (columns::VALID_FROM, time(rows.iter().map(|version| micros(version.from)).collect())),
             ("firmware", Arc::new(StringArray::from_iter(rows.iter().map(|v| name("f", v.firmware)))) as ArrayRef),
             ("site", Arc::new(StringArray::from_iter(rows.iter().map(|v| name("p", v.site))))),
-            (columns::CHANGED, text(vec![String::new(); rows.len()])),
+            (columns::CHANGED, text(rows.iter().map(changed).collect())),
         ];
         batch(columns::dimensions(&self.schema), epoch, columns, rows.len())
     }
+}
+
+/// The attributes that a version says something of.
+fn changed(version: &Version) -> String {
+    let said = [("firmware", version.firmware.is_some()), ("site", version.site.is_some())];
+    said.into_iter().filter(|(_, said)| *said).map(|(name, _)| name).collect::<Vec<_>>().join(",")
 }
 
 /// A batch of a zone: these columns, where the rows come from, and nothing in all others.

@@ -1,6 +1,6 @@
 //! The star in plain Rust: sorted lists and loops, nothing of the product's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A version, as a sensor said it.
 #[derive(Clone, Debug)]
@@ -56,6 +56,9 @@ struct Interval {
     source: &'static str,
 }
 
+/// Beginning, metadata before events, then as they came.
+type Order = (i64, u8, i64, i64, usize, u64);
+
 /// Who said something, and what.
 #[derive(Clone, Debug)]
 struct Saying {
@@ -109,8 +112,6 @@ pub(super) fn number_of(epoch: &Epoch, n: usize) -> i64 {
 
 impl Star {
     pub(super) fn of(epochs: &[Epoch], known: &Known) -> Self {
-        // Beginning, metadata before events, then as they came.
-        type Order = (i64, u8, i64, i64, usize, u64);
         let mut said: BTreeMap<u8, Vec<(Order, Saying)>> = BTreeMap::new();
         for epoch in epochs {
             for (n, Version { sensor, from, firmware, site }) in epoch.versions.iter().enumerate() {
@@ -133,6 +134,7 @@ impl Star {
         let mut intervals: BTreeMap<u8, Vec<Interval>> = BTreeMap::new();
         for (sensor, mut said) in said {
             said.sort_by_key(|(order, _)| *order);
+            over_shards(&mut said);
             let (mut firmware, mut site, mut owner) = (Last::default(), Last::default(), Last::default());
             for (n, ((from, _, number, ..), saying)) in said.iter().enumerate() {
                 firmware.hear(saying.source, saying.firmware);
@@ -222,6 +224,29 @@ impl Star {
         let region = |site: &u8| shown("r", self.regions.get(site).copied().flatten());
         first.into_iter().map(|(site, from)| format!("p{site} {from} {}", region(&site))).collect()
     }
+}
+
+/// Two versions of one number were counted by two shards. Then what has been said is not said again, and the numbers
+/// follow the order.
+fn over_shards(said: &mut Vec<(Order, Saying)>) {
+    let mut numbers = BTreeSet::new();
+    let several = said.iter().filter(|(_, saying)| saying.source == "event").any(|(order, _)| !numbers.insert(order.2));
+    if !several {
+        return;
+    }
+    let (mut known, mut number) = (None, 0);
+    said.retain_mut(|(order, saying)| {
+        if saying.source != "event" {
+            return true;
+        }
+        let (firmware, site) = known.unwrap_or((None, None));
+        let now = (saying.firmware.or(firmware), saying.site.or(site));
+        let is_news = known != Some(now);
+        known = Some(now);
+        number += i64::from(is_news);
+        order.2 = number;
+        is_news
+    });
 }
 
 impl Last {

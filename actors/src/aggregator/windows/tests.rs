@@ -86,7 +86,15 @@ fn in_flight(rows: &[Row]) -> InFlight {
 }
 
 fn cut(reason: CutReason, full_state: bool) -> Cut {
-    Cut { epoch: EpochNumber(1), from: Position::TrimHorizon, to: Position::TrimHorizon, reason, full_state }
+    Cut {
+        epoch: EpochNumber(1),
+        from: Position::TrimHorizon,
+        to: Position::TrimHorizon,
+        reason,
+        full_state,
+        whole_aggregates: false,
+        spread: false,
+    }
 }
 
 /// Kind, hours since midnight, sensor, field, revision, count, sum of each row.

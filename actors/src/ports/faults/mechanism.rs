@@ -53,6 +53,8 @@ mechanisms! {
     AllParents = "child-after-one-parent",
     /// A child shard begins with its parents' states.
     ParentStates = "child-without-states",
+    /// A child shard counts windows anew, and leaves to its parents what they have counted.
+    WindowsStay = "child-takes-windows-over",
     /// A merged shard begins with the states of both parents.
     BothParentStates = "child-with-one-parents-states",
     /// A shard without records has an end too.
@@ -69,6 +71,12 @@ mechanisms! {
     SelfFence = "no-self-fence",
     /// A shard that makes no progress is given up.
     ProgressWatch = "hung-shard-kept",
+    /// The stream is asked whether it heeds keys.
+    StrategyAsked = "strategy-not-asked",
+    /// Sensors that come in two open shards are looked for.
+    SamplesCompared = "samples-not-compared",
+    /// What was known of keys when a pinned epoch began is pinned with it.
+    PinnedKeys = "pinned-keys-judged-anew",
     /// The state object is part of the epoch.
     StateWithEpoch = "state-chain-stale",
 }

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use messages::{EpochNumber, EpochPlan, Position, SequenceNumber, ShardId, Suspect};
 
+use crate::keys::Sample;
+
 /// DynamoDB refuses items above 400 KB; the rest of the row needs little.
 const PLAN_BYTES_MAX: usize = 380 * 1024;
 
@@ -87,12 +89,14 @@ pub struct LeaseView {
     pub alerts_through: EpochNumber,
     /// The worker that could make no progress on it.
     pub given_up_by: Option<String>,
+    /// Some of the sensors that its last epochs held.
+    pub sample: Option<Sample>,
 }
 
 impl LeaseView {
     /// What a scan has to ask for.
     pub(super) const ATTRIBUTES: &str = "leaseKey, entityType, leaseOwner, checkpointOwner, leaseCounter, checkpoint, \
-        parentShardId, pendingCheckpoint, mangroveEpoch, mangroveAlertsThrough, mangroveGivenUpBy, \
+        parentShardId, pendingCheckpoint, mangroveEpoch, mangroveAlertsThrough, mangroveGivenUpBy, mangroveSample, \
         mangroveIncarnation, mangroveBeat, mangroveAddress, mangroveLeaving";
 
     pub(super) fn read(item: &Item) -> Result<Self, BadRow> {
@@ -107,6 +111,10 @@ impl LeaseView {
             epoch: EpochNumber(attributes.whole("mangroveEpoch")?),
             alerts_through: EpochNumber(attributes.whole("mangroveAlertsThrough")?),
             given_up_by: text_of(item, "mangroveGivenUpBy"),
+            sample: match item.get("mangroveSample") {
+                Some(AttributeValue::B(bytes)) => Sample::decode(bytes.as_ref()),
+                _ => None,
+            },
             shard: ShardId::new(attributes.key),
         })
     }

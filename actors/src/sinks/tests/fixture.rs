@@ -87,7 +87,15 @@ pub(super) fn context() -> EpochContext {
 }
 
 pub(super) fn cut(to: Position) -> Cut {
-    Cut { epoch: EpochNumber(7), from: Position::At(sequence(10)), to, reason: CutReason::Age, full_state: false }
+    Cut {
+        epoch: EpochNumber(7),
+        from: Position::At(sequence(10)),
+        to,
+        reason: CutReason::Age,
+        full_state: false,
+        whole_aggregates: false,
+        spread: false,
+    }
 }
 
 pub(super) fn content() -> EpochContent {

@@ -101,6 +101,7 @@ proptest! {
     ) {
         let cut = Cut {
             epoch: EpochNumber(epoch), from: Position::TrimHorizon, to, reason: CutReason::Age, full_state: false,
+            whole_aggregates: false, spread: false,
         };
         let names = Names::new(&stream, &ShardId::new(&shard), &cut);
         for zone in ZONES {

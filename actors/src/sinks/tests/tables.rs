@@ -267,6 +267,8 @@ fn aggregate(window: WindowKind, start_us: i64, field: u16) -> AggregateRow {
         stddev: None,
         first: 6.0,
         last: 7.0,
+        first_us: start_us,
+        last_us: start_us + 1,
     }
 }
 

@@ -52,7 +52,7 @@ fn what_is_there_needs_nothing() {
 #[test]
 fn an_empty_warehouse_gets_every_table() {
     let all = changes(&star(""), &Found::default()).unwrap();
-    assert_eq!(all.iter().filter(|sql| sql.starts_with("CREATE TABLE IF NOT EXISTS")).count(), 14);
+    assert_eq!(all.iter().filter(|sql| sql.starts_with("CREATE TABLE IF NOT EXISTS")).count(), 16);
 }
 
 #[test]
@@ -155,4 +155,25 @@ fn a_key_that_is_narrower_and_wide_enough_stays_and_one_that_is_not_is_refused_w
         "CREATE TABLE \"mangrove\".\"dim_sensors_old\" AS SELECT * FROM \"mangrove\".\"dim_sensors\"; DROP TABLE";
     let [problem] = problems.as_slice() else { panic!("{problems:?}") };
     assert!(problem.contains("holds 64 bytes") && problem.contains(anew), "{problem}");
+}
+
+#[test]
+fn windows_are_kept_when_their_parts_get_tables_of_their_own() {
+    let star = star("");
+    let mut before = made(&star);
+    for (table, parts) in [("sensor_hourly", "sensor_hourly_parts"), ("sensor_daily", "sensor_daily_parts")] {
+        before.0.remove(parts);
+        let windows = before.0.get_mut(table).unwrap();
+        ["shards", "first_time", "last_time"].map(|column| windows.remove(column));
+        let all = changes(&star, &before).unwrap();
+        let at = |begin: String| {
+            all.iter().position(|sql| sql.starts_with(&begin)).unwrap_or_else(|| panic!("{begin}: {all:?}"))
+        };
+        let create = at(format!("CREATE TABLE IF NOT EXISTS \"mangrove\".\"{parts}\""));
+        let keep = at(format!("INSERT INTO \"mangrove\".\"{parts}\" (\"sensor_id\", \"field\", \"window_start\""));
+        let shards = at(format!("ALTER TABLE \"mangrove\".\"{table}\" ADD COLUMN \"shards\""));
+        assert!(create < keep && keep < shards, "{all:?}");
+        assert!(!all[keep].contains("first_time"), "older rows have none: {}", all[keep]);
+        assert!(!star.tables.iter().find(|t| t.name == parts).unwrap().column("first_time").unwrap().required);
+    }
 }

@@ -34,6 +34,8 @@ pub(super) fn plan(shard: &str, epoch: u64) -> EpochPlan {
             to: at(epoch),
             reason: CutReason::Age,
             full_state: false,
+            whole_aggregates: false,
+            spread: false,
         },
         schema: "f".repeat(16),
         records: 10,

@@ -4,6 +4,8 @@
 //! **Promises** a version that is missing, there twice, of nothing, or that says something else is found, in
 //! `sensor_versions` and in `dim_sensors`.
 //! **Fails** never.
+//! **Owns too** what may become of a version of a sensor that several shards count: it may be said by another already. Then
+//! numbers are those of `dim_sensors`, without a hole.
 //! **Not here**: attributes that metadata fills in. Where it says something of a sensor, attributes of its intervals are
 //! not compared; nor for sensors in two shards at once, whose versions fill in one another.
 
@@ -38,6 +40,15 @@ impl<'a> Holding<'a> {
             if let Some(sensor) = rows.sensors.find(sensor) {
                 // The first is -1.
                 versions.entry(sensor).or_default().push((*from_us, 0, -version));
+            }
+        }
+        // The numbers that several shards have given are nobody's.
+        let several = several(lake);
+        versions.retain(|sensor, _| !several.contains(sensor));
+        for interval in &tables.intervals {
+            if let Some(sensor) = rows.sensors.find(&interval.sensor).filter(|sensor| several.contains(sensor)) {
+                let (source, number) = if interval.described { (0, -interval.version) } else { (1, interval.version) };
+                versions.entry(sensor).or_default().push((interval.from_us, source, number));
             }
         }
         for versions in versions.values_mut() {
@@ -106,19 +117,20 @@ impl<'t> Check<'t, '_> {
             }
         }
         let described: BTreeSet<&str> = tables.described.iter().map(|row| row.sensor.as_str()).collect();
-        let versions = versions(lake);
+        let (versions, several) = (versions(lake), several(lake));
         for (at, version) in &versions {
             let sensor = lake.rows.sensors.text(version.sensor);
             let filled_in = described.contains(sensor) || lake.rows.unordered.contains(&version.sensor);
             match found.get(at) {
                 Some(row) => {
+                    let number = if several.contains(&version.sensor) { row.version } else { version.version };
                     let said = (row.sensor.as_str(), row.version, row.from_us);
-                    let same = said == (sensor, version.version, version.valid_from_us);
+                    let same = said == (sensor, number, version.valid_from_us);
                     if !same || (row.content != version.content && !filled_in) {
                         self.altered(INTERVAL, || format!("{} says something else than in the lake", shown(row)));
                     }
                 }
-                None if is_aside(version, &self.aside) => {}
+                None if is_aside(version, &self.aside) || several.contains(&version.sensor) => {}
                 None => self.missing(INTERVAL, || format!("version {} of sensor {sensor}", version.version)),
             }
         }
@@ -131,7 +143,21 @@ impl<'t> Check<'t, '_> {
             sensors.entry(&interval.sensor).or_default().push(interval);
         }
         for (sensor, own) in sensors {
+            if lake.rows.sensors.find(sensor).is_some_and(|number| several.contains(&number)) {
+                self.numbered(sensor, &own);
+            }
             self.chain(sensor, own);
+        }
+    }
+
+    /// The numbers of events are 1, 2, 3, in the order of time.
+    fn numbered(&mut self, sensor: &str, own: &[&Interval]) {
+        let mut events: Vec<(i64, i64)> =
+            own.iter().filter(|row| !row.described).map(|row| (row.version, row.from_us)).collect();
+        events.sort_unstable();
+        let numbers = events.iter().map(|(number, _)| *number);
+        if !numbers.eq(1..=events.len() as i64) || !events.is_sorted_by_key(|(_, from_us)| *from_us) {
+            self.altered(INTERVAL, || format!("the versions of sensor {sensor} are numbered {events:?}"));
         }
     }
 
@@ -175,6 +201,13 @@ impl<'t> Check<'t, '_> {
             }
         }
     }
+}
+
+/// The sensors of which several shards have counted versions, each for itself.
+fn several(lake: &Lake<'_>) -> BTreeSet<u32> {
+    let mut numbers = BTreeSet::new();
+    let again = |version: &&Version| !numbers.insert((version.sensor, version.version));
+    lake.rows.versions.iter().filter(again).map(|version| version.sensor).collect()
 }
 
 /// The versions of the lake, by the readings that brought them.

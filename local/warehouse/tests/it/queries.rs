@@ -13,7 +13,7 @@ fn every_question_has_its_answer() {
         world.all(&[statement]);
     }
     let blocks: Vec<&str> = PAGE.split("```sql\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    let answers: [&[&str]; 11] = [
+    let answers: [&[&str]; 12] = [
         &["2026-01-01 00:00:00,4,2,0,1", "2026-01-02 00:00:00,2,1,1,0"],
         &["a,2026-01-02 11:00:00,22.0,77.0", "b,2026-01-01 10:15:00,5.0,20.0"],
         &["b,cellar,2026-01-01 10:15:00,25"],
@@ -34,6 +34,7 @@ fn every_question_has_its_answer() {
         &["b,cellar,20.0,19.0,1"],
         &["climate,s0,2,0,0,4,2026-01-02 11:01:08", "climate,s1,2,0,1,2,2026-01-02 12:01:00"],
         &["south,1,2,1", "nobody,1,2,0", "north,1,2,0"],
+        &["a,2026-01-01 10:00:00,2,1"],
     ];
     assert_eq!(blocks.len(), answers.len());
     for (block, answer) in blocks.iter().zip(answers) {

@@ -34,13 +34,13 @@ INSERT INTO "mangrove"."dim_sensors" VALUES
   ('a', 2, '2026-01-02 00:00:00', NULL, TRUE, '1.1', 'roof', 52.5, 13.4, 'firmware', 's0', '2', 0, '2026-01-02 00:00:01', 2, 'event', 'south'),
   ('b', 1, '2026-01-01 00:00:00', NULL, TRUE, '1.0', 'cellar', 52.5, 13.5, 'firmware', 's1', '1', 0, '2026-01-01 00:00:01', 1, 'event', NULL);
 INSERT INTO "mangrove"."sensor_readings"
-  ("sensor_id", "event_time", "temperature", "battery", "shard", "sequence", "sub_sequence", "arrival_time", "anomaly_score", "anomalies", "sensor_version", "late", "quality") VALUES
-  ('a', '2026-01-01 10:00:00', 10, 80, 's0', '10', 0, '2026-01-01 10:00:02', 0.1, 0, 1, FALSE, 'good'),
-  ('a', '2026-01-01 10:30:00', 12, 79, 's0', '11', 0, '2026-01-01 10:30:04', 0.1, 0, 1, FALSE, 'good'),
-  ('a', '2026-01-02 10:00:00', 20, 78, 's0', '12', 0, '2026-01-02 10:00:06', 9.5, 2, 2, FALSE, 'suspect'),
-  ('a', '2026-01-02 11:00:00', 22, 77, 's0', '13', 0, '2026-01-02 11:00:08', 0.1, 0, 2, FALSE, 'good'),
-  ('b', '2026-01-01 10:15:00', 5, 20, 's1', '10', 0, '2026-01-01 10:15:02', 0.1, 0, 1, FALSE, 'good'),
-  ('b', '2026-01-01 09:00:00', 4, 19, 's1', '11', 0, '2026-01-01 12:00:00', 0.1, 0, 1, TRUE, 'late');
+  ("sensor_id", "event_time", "temperature", "battery", "event_id", "shard", "sequence", "sub_sequence", "arrival_time", "anomaly_score", "anomalies", "sensor_version", "late", "quality") VALUES
+  ('a', '2026-01-01 10:00:00', 10, 80, 'e1', 's0', '10', 0, '2026-01-01 10:00:02', 0.1, 0, 1, FALSE, 'good'),
+  ('a', '2026-01-01 10:30:00', 12, 79, 'e1', 's0', '11', 0, '2026-01-01 10:30:04', 0.1, 0, 1, FALSE, 'good'),
+  ('a', '2026-01-02 10:00:00', 20, 78, NULL, 's0', '12', 0, '2026-01-02 10:00:06', 9.5, 2, 2, FALSE, 'suspect'),
+  ('a', '2026-01-02 11:00:00', 22, 77, NULL, 's0', '13', 0, '2026-01-02 11:00:08', 0.1, 0, 2, FALSE, 'good'),
+  ('b', '2026-01-01 10:15:00', 5, 20, NULL, 's1', '10', 0, '2026-01-01 10:15:02', 0.1, 0, 1, FALSE, 'good'),
+  ('b', '2026-01-01 09:00:00', 4, 19, NULL, 's1', '11', 0, '2026-01-01 12:00:00', 0.1, 0, 1, TRUE, 'late');
 INSERT INTO "mangrove"."sensor_hourly" VALUES
   ('a', 'temperature', '2026-01-01 10:00:00', 1, 2, 22, 10, 12, 11, 1.4, 10, 12, 's0', 1),
   ('a', 'temperature', '2026-01-02 10:00:00', 1, 1, 20, 20, 20, 20, NULL, 20, 20, 's0', 2),

@@ -38,7 +38,7 @@ pub(super) const RECORDED: &[Family] = &[
 ];
 
 /// What the calls of the lease table are for.
-const LEASE_CALLS: [&str; 3] = ["heartbeat", "scan", "list"];
+const LEASE_CALLS: [&str; 4] = ["heartbeat", "scan", "list", "describe"];
 
 pub(super) const BUILD_INFO: Family = Family::gauge("mangrove_build_info", &["version"], "1, with the version");
 pub(super) const RUNTIME_THREADS: Family =
@@ -92,6 +92,14 @@ pub mod family {
         "mangrove_lease_troubles",
         &["trouble"],
         "what keeps shards from being read, now: fenced, given_up, trimmed, orphan",
+    );
+    /// What is not as it should be with the stream's keys.
+    pub const KEY_TROUBLES: Family = Family::gauge(
+        "mangrove_key_troubles",
+        &["trouble"],
+        "what keeps sensors from having one place each, now: ignored (the stream spreads records whatever their keys \
+         are: 1), shared (sensors of the samples that come in two open shards), unknown (the stream cannot be asked: 1); \
+         0 where stream.keys is \"spread\"",
     );
     /// Lag.
     pub const SHARD_LAG_MS: Family = Family::gauge(
@@ -165,6 +173,7 @@ pub mod family {
         &SHARDS_OWNED,
         &SHARDS_UNOWNED,
         &TROUBLES,
+        &KEY_TROUBLES,
         &SHARD_LAG_MS,
         &SHARD_READING,
         &SHARD_STALLED,

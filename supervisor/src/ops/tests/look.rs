@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::alerts::{AlertLine, AlertOutcome};
+use actors::keys::Keys;
 use actors::loading::LoaderLook;
 use actors::shard::{Held, Holds, OpenEpoch, SensorFall};
 use messages::{Alert, AlertKind, EpochNumber, Position, SensorId, Severity, ShardId, TraceId};
@@ -39,6 +40,7 @@ pub(super) fn look() -> Look {
         alert_latency_ms: [Some(12), Some(40)],
         loader: Some(LoaderLook { active: true, readings: 800, lag_ms: Some(1_800), ..LoaderLook::default() }),
         memory: Some((100 << 20, 768 << 20)),
+        keys: Keys::default(),
         limits: EpochLimits {
             age_max: Duration::from_secs(10),
             bytes_max: 32 << 20,

@@ -63,10 +63,17 @@ fn aggregate(users: &[User]) -> Vec<u8> {
     sealed(&[table(1, &keys), table(2, &explicit_keys), records].concat())
 }
 
-fn batch_within(range: HashRange, events_per_record_max: usize, data: &[u8]) -> Batch {
+fn decoder(range: HashRange, events_per_record_max: usize) -> Decoder {
     let schema = Arc::new(EventSchema::built_in("climate").unwrap());
     let limits = DecodeLimits { record_bytes_max: 10 << 20, events_per_record_max, depth_max: 32 };
-    let decoder = Decoder::new(schema, limits, range);
+    Decoder::new(schema, limits, range)
+}
+
+fn batch_within(range: HashRange, events_per_record_max: usize, data: &[u8]) -> Batch {
+    batch_of(&decoder(range, events_per_record_max), data)
+}
+
+fn batch_of(decoder: &Decoder, data: &[u8]) -> Batch {
     let mut builder = decoder.batch();
     builder.push(RawRecord {
         sequence: SequenceNumber::parse("1").unwrap(),
@@ -347,4 +354,23 @@ proptest! {
             prop_assert!(sent.iter().any(|line| line.trim_ascii() == batch.bytes_of(row)));
         }
     }
+}
+
+#[test]
+fn where_keys_decide_nothing_an_aggregate_is_taken_whole() {
+    let users: Vec<User> = (0..20).map(|n| user(&format!("k{n}"), event(&format!("s{n}")))).collect();
+    let data = aggregate(&users);
+    let mut decoder = decoder(HashRange::parse("0", "10").unwrap(), 100);
+    let counts = |decoder: &Decoder| {
+        let batch = batch_of(decoder, &data);
+        (batch.rows.len(), batch.rejects.len())
+    };
+    assert_eq!(counts(&decoder), (0, 20));
+    decoder.take_whole_aggregates(true);
+    assert_eq!(counts(&decoder), (20, 0));
+    // Each keeps its place: its key may come to decide again.
+    let keys: Vec<u128> = batch_of(&decoder, &data).groups.iter().map(|group| group.hash_key).collect();
+    assert_eq!(keys, (0..20).map(|n| hash_key(&format!("k{n}"))).collect::<Vec<_>>());
+    decoder.take_whole_aggregates(false);
+    assert_eq!(counts(&decoder), (0, 20));
 }
