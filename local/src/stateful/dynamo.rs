@@ -15,6 +15,8 @@ mod checks;
 mod legacy;
 mod params;
 
+use std::collections::HashMap;
+
 use axum::http::StatusCode;
 use axum::http::header::HeaderName;
 use axum::http::request::Parts;
@@ -78,9 +80,7 @@ impl Call<'_> {
         }
         let mut sent = legacy::translated(sent).map_err(|message| invalid(&message))?;
         checks::placeholders(&sent).map_err(|message| invalid(&message))?;
-        if let Some(schema) = self.schema(&sent).await? {
-            checks::keys(self.operation, &sent, &schema).map_err(|message| invalid(&message))?;
-        }
+        self.check(&sent).await?;
         match self.operation {
             "UpdateItem" => self.update(sent).await,
             "PutItem" | "DeleteItem" => {
@@ -107,20 +107,29 @@ impl Call<'_> {
         self.service.handle(request(DynamoDbService::SCOPE, self.region, "POST", &headers, body)).await
     }
 
-    /// The table that the request is about, if it is about items of one; the error says that there is no such table.
-    async fn schema(&self, sent: &Map<String, Value>) -> Result<Option<Value>, MockResponse> {
-        let of_items = ["PutItem", "GetItem", "UpdateItem", "DeleteItem", "Query", "Scan"];
-        if !of_items.contains(&self.operation) {
-            return Ok(None);
+    /// Whether there are the tables that the request is about, and its keys are of them.
+    async fn check(&self, sent: &Map<String, Value>) -> Result<(), MockResponse> {
+        let mut tables: HashMap<String, Value> = HashMap::new();
+        for item in checks::items(self.operation, sent).map_err(|message| invalid(&message))? {
+            if !tables.contains_key(&item.table) {
+                tables.insert(item.table.clone(), self.table(&item.table).await?);
+            }
+            checks::keys(item.operation, &item.request, &tables[&item.table]).map_err(|message| invalid(&message))?;
         }
-        let Some(table) = sent.get("TableName").and_then(Value::as_str) else {
-            return Err(invalid("The parameter 'TableName' is required but was not present in the request"));
-        };
-        let described = self.ask("DescribeTable", &json!({ "TableName": table }).to_string()).await;
+        if let Some(arn) = sent.get("ResourceArn").and_then(Value::as_str) {
+            let table = arn.split_once(":table/").map_or(arn, |(_, table)| table);
+            self.table(table).await?;
+        }
+        Ok(())
+    }
+
+    /// A table as it is described; the error says that there is none.
+    async fn table(&self, name: &str) -> Result<Value, MockResponse> {
+        let described = self.ask("DescribeTable", &json!({ "TableName": name }).to_string()).await;
         if described.status != 200 {
             return Err(described);
         }
-        Ok(serde_json::from_slice::<Value>(&described.body).ok().map(|mut described| described["Table"].take()))
+        Ok(serde_json::from_slice::<Value>(&described.body).unwrap_or_default()["Table"].take())
     }
 
     /// UpdateItem with every `ReturnValues`; winterbaume knows the whole item afterwards only.

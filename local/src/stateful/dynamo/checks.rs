@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
-use winterbaume_dynamodb::expr;
+use winterbaume_dynamodb::expr::{self, CompOp, Expr, Operand};
 use winterbaume_dynamodb::types::{AttributeValue, PathSegment, UpdateAction};
 
 use super::legacy::EXPRESSIONS;
@@ -24,19 +24,90 @@ pub(super) fn placeholders(request: &Map<String, Value>) -> Result<(), String> {
             return Err(format!("Value provided in {name} unused in expressions: keys: {{{}}}", unused.join(", ")));
         }
     }
-    match request.get("KeyConditionExpression").and_then(Value::as_str) {
-        // winterbaume would go on with the half that it can read.
-        Some(condition) => match expr::parse_expression(condition, &names(request), &values(request)) {
-            Ok(_) => Ok(()),
-            Err(message) => Err(format!("Invalid KeyConditionExpression: {message}")),
-        },
-        None => Ok(()),
-    }
+    Ok(())
 }
 
-/// The key, or the item, has the table's key attributes, each of its type; a key has no others.
+/// What a request does with one item of one table, or with all.
+pub(super) struct Item {
+    pub(super) table: String,
+    /// The operation on a single item that it amounts to.
+    pub(super) operation: &'static str,
+    pub(super) request: Map<String, Value>,
+}
+
+const OF_ONE_TABLE: [&str; 8] =
+    ["PutItem", "GetItem", "UpdateItem", "DeleteItem", "Query", "Scan", "UpdateTimeToLive", "DescribeTimeToLive"];
+const BATCH_WRITES_MAX: usize = 25;
+const BATCH_READS_MAX: usize = 100;
+const TRANSACTION_MAX: usize = 100;
+
+/// Everything that the request is about.
+pub(super) fn items(operation: &str, sent: &Map<String, Value>) -> Result<Vec<Item>, String> {
+    if let Some(operation) = OF_ONE_TABLE.into_iter().find(|known| *known == operation) {
+        let table = sent.get("TableName").and_then(Value::as_str);
+        let table = table.ok_or("The parameter 'TableName' is required but was not present in the request")?.to_owned();
+        return Ok(vec![Item { table, operation, request: sent.clone() }]);
+    }
+    let (items, n_max) = match operation {
+        "BatchWriteItem" | "BatchGetItem" => {
+            let n_max = if operation == "BatchGetItem" { BATCH_READS_MAX } else { BATCH_WRITES_MAX };
+            (batch(operation, sent), n_max)
+        }
+        "TransactWriteItems" | "TransactGetItems" => (transaction(sent), TRANSACTION_MAX),
+        _ => return Ok(Vec::new()),
+    };
+    if items.is_empty() || items.len() > n_max {
+        return Err(format!("{operation} takes 1 to {n_max} items, not {}", items.len()));
+    }
+    Ok(items)
+}
+
+fn batch(operation: &str, sent: &Map<String, Value>) -> Vec<Item> {
+    let tables = sent.get("RequestItems").and_then(Value::as_object).into_iter().flatten();
+    let mut items = Vec::new();
+    for (table, asked) in tables {
+        let (list, is_read) = match operation {
+            "BatchGetItem" => (&asked["Keys"], true),
+            _ => (asked, false),
+        };
+        for asked in list.as_array().into_iter().flatten() {
+            let (operation, request) = match asked {
+                key if is_read => ("GetItem", Map::from_iter([("Key".to_owned(), key.clone())])),
+                asked if asked["PutRequest"].is_object() => ("PutItem", object(&asked["PutRequest"])),
+                asked => ("DeleteItem", object(&asked["DeleteRequest"])),
+            };
+            items.push(Item { table: table.clone(), operation, request });
+        }
+    }
+    items
+}
+
+fn transaction(sent: &Map<String, Value>) -> Vec<Item> {
+    let asked = sent.get("TransactItems").and_then(Value::as_array).into_iter().flatten();
+    let actions = asked.flat_map(|item| item.as_object().into_iter().flatten());
+    let item = |(name, request): (&String, &Value)| Item {
+        table: request["TableName"].as_str().unwrap_or("").to_owned(),
+        operation: match name.as_str() {
+            "Put" => "PutItem",
+            "Update" => "UpdateItem",
+            "Delete" => "DeleteItem",
+            // `ConditionCheck` has a key too.
+            _ => "GetItem",
+        },
+        request: object(request),
+    };
+    actions.map(item).collect()
+}
+
+fn object(value: &Value) -> Map<String, Value> {
+    value.as_object().cloned().unwrap_or_default()
+}
+
+/// The key, or the item, has the table's key attributes, each of its type; a key has no others. A query has conditions
+/// on the keys of the table, or of its index, and on nothing else.
 pub(super) fn keys(operation: &str, request: &Map<String, Value>, table: &Value) -> Result<(), String> {
     let (attributes, whole) = match operation {
+        "Query" => return query(request, table),
         "PutItem" => (request.get("Item"), false),
         "GetItem" | "UpdateItem" | "DeleteItem" => (request.get("Key"), true),
         _ => return Ok(()),
@@ -76,6 +147,60 @@ pub(super) fn keys(operation: &str, request: &Map<String, Value>, table: &Value)
         return Err(format!(
             "One or more parameter values were invalid: Cannot update attribute {name}. This attribute is part of the key"
         ));
+    }
+    Ok(())
+}
+
+/// winterbaume leaves out a condition that is on no key, or is none of those that a sort key can have.
+fn query(request: &Map<String, Value>, table: &Value) -> Result<(), String> {
+    let schema = match request.get("IndexName").and_then(Value::as_str) {
+        None => &table["KeySchema"],
+        Some(name) => {
+            let indexes = ["GlobalSecondaryIndexes", "LocalSecondaryIndexes"];
+            let mut indexes = indexes.into_iter().flat_map(|kind| table[kind].as_array().into_iter().flatten());
+            let index = indexes.find(|index| index["IndexName"] == name);
+            &index.ok_or_else(|| format!("The table does not have the specified index: {name}"))?["KeySchema"]
+        }
+    };
+    let Some(condition) = request.get("KeyConditionExpression").and_then(Value::as_str) else {
+        return Err("Either the KeyConditions or KeyConditionExpression parameter must be specified".to_owned());
+    };
+    let condition = expr::parse_expression(condition, &names(request), &values(request))
+        .map_err(|message| format!("Invalid KeyConditionExpression: {message}"))?;
+    let mut conditions = Vec::new();
+    key_conditions(&condition, &mut conditions)?;
+    let of_type = |kind: &str| {
+        let mut elements = schema.as_array().into_iter().flatten();
+        elements.find(|element| element["KeyType"] == kind).and_then(|element| element["AttributeName"].as_str())
+    };
+    let on = |name: Option<&str>| conditions.iter().filter(|(on, _)| Some(*on) == name).count();
+    let hash = conditions.iter().any(|(name, equal)| Some(*name) == of_type("HASH") && *equal);
+    let known = on(of_type("HASH")) + of_type("RANGE").map_or(0, |range| on(Some(range)));
+    if !hash || known != conditions.len() || conditions.len() > 2 || on(of_type("HASH")) > 1 {
+        return Err("Query condition missed key schema element, or has one too many".to_owned());
+    }
+    Ok(())
+}
+
+/// The attributes that the condition is on, each with whether it is for equality.
+fn key_conditions<'a>(condition: &'a Expr, found: &mut Vec<(&'a str, bool)>) -> Result<(), String> {
+    let name = |path: &'a [PathSegment]| match path {
+        [PathSegment::Attr(name)] => Ok(name.as_str()),
+        _ => Err("KeyConditionExpressions must only contain key attributes".to_owned()),
+    };
+    match condition {
+        Expr::And(one, other) => {
+            key_conditions(one, found)?;
+            key_conditions(other, found)?;
+        }
+        Expr::Comparison(Operand::Path(path), operator, Operand::Value(_)) if *operator != CompOp::Ne => {
+            found.push((name(path)?, *operator == CompOp::Eq));
+        }
+        Expr::Between(Operand::Path(path), Operand::Value(_), Operand::Value(_))
+        | Expr::BeginsWith(path, Operand::Value(_)) => {
+            found.push((name(path)?, false));
+        }
+        _ => return Err("Invalid operator used in KeyConditionExpression".to_owned()),
     }
     Ok(())
 }
