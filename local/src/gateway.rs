@@ -238,6 +238,9 @@ impl Gateway {
     }
 }
 
+/// Services that are named by their target; their scopes are of no use.
+const OF_TARGETS: [&str; 3] = ["kinesis", "dynamodb", "redshift-data"];
+
 fn service_of(method: &Method, headers: &HeaderMap) -> Service {
     if let Some(target) = headers.get("x-amz-target") {
         let prefix = target.to_str().unwrap_or("").split('.').next().unwrap_or("");
@@ -252,6 +255,8 @@ fn service_of(method: &Method, headers: &HeaderMap) -> Service {
     match Scope::of(headers).service() {
         Some("sns") => Service::Sns,
         Some("s3") => Service::S3,
+        // One that this is not, in whatever protocol.
+        Some(other) if !OF_TARGETS.contains(&other) && !is_form(headers) => Service::UnknownTarget,
         Some(_) | None if *method == Method::POST && is_form(headers) => Service::UnknownQuery,
         Some(_) | None => Service::S3,
     }

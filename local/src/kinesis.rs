@@ -54,6 +54,16 @@ const SHARDS_MAX: u32 = 10_000;
 const SETTLE_POLL: Duration = Duration::from_millis(1);
 const SETTLE_POLLS_MAX: usize = 5_000;
 
+/// Neither encryption nor permissions.
+const ABSENT: [&str; 6] = [
+    "StartStreamEncryption",
+    "StopStreamEncryption",
+    "PutResourcePolicy",
+    "GetResourcePolicy",
+    "DeleteResourcePolicy",
+    "UpdateAccountSettings",
+];
+
 /// The streams of the local cloud.
 pub(crate) struct Kinesis {
     store: Store,
@@ -89,6 +99,15 @@ impl Kinesis {
     pub(crate) async fn handle(&self, parts: Parts, body: Bytes) -> Response<Body> {
         let operation = operation(&parts).to_owned();
         match operation.as_str() {
+            // ferrokinesis says yes to these, and nothing comes of it.
+            absent if ABSENT.contains(&absent) => {
+                let message = format!("the local cloud does not have {absent}");
+                error_response(&KinesisErrorResponse::client_error("UnknownOperationException", Some(&message)))
+            }
+            "DeleteStream" => match self.in_use(&parts, &body).await {
+                Some(error) => error_response(&error),
+                None => self.change(parts, body).await,
+            },
             "PutRecord" | "PutRecords" => self.put(&operation, &parts, &body).await,
             "SplitShard" | "MergeShards" => self.reshard(&operation, parts, body).await,
             "UpdateShardCount" => self.scale(parts, body).await,
@@ -106,6 +125,17 @@ impl Kinesis {
             }
             _ => self.change(parts, body).await,
         }
+    }
+
+    /// A stream that somebody subscribes to is deleted only if its consumers are to go too.
+    async fn in_use(&self, parts: &Parts, body: &[u8]) -> Option<KinesisErrorResponse> {
+        let request = parsed(is_cbor(parts), body).ok()?;
+        let stream = self.store.get_stream(&self.store.resolve_stream_name(&request).ok()?).await.ok()?;
+        let consumers = self.store.list_consumers_for_stream(&stream.stream_arn).await;
+        (!consumers.is_empty() && request["EnforceConsumerDeletion"] != true).then(|| {
+            let message = "the stream has registered consumers: say EnforceConsumerDeletion";
+            KinesisErrorResponse::client_error("ResourceInUseException", Some(message))
+        })
     }
 
     async fn pass(&self, parts: Parts, body: Bytes) -> Response<Body> {
@@ -249,7 +279,7 @@ fn understood(operation: Operation, request: &Value) -> Result<(), KinesisErrorR
         let heeded = match (operation, name.as_str()) {
             // ferrokinesis puts the name in its place.
             (operation, "StreamARN") => operation != Operation::CreateStream,
-            (Operation::ListShards, "ShardFilter") => true,
+            (Operation::ListShards, "ShardFilter") | (Operation::DeleteStream, "EnforceConsumerDeletion") => true,
             (Operation::ListShards, "StreamCreationTimestamp") => false,
             (Operation::CreateStream, "StreamModeDetails") => value["StreamMode"] == "PROVISIONED",
             (_, name) => rules.iter().any(|(known, _)| *known == name),

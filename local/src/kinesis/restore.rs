@@ -5,7 +5,7 @@
 //! stream was deleted, and for no other reason: neither a shape that is missing nor one that is older makes orphans.
 //! **Fails** at start with the file that does not fit, and leaves all as it is; a torn last write is cut off and no
 //! failure (`journal`).
-//! **Not here**: resource policies, account settings and tags of consumers; they last as long as the process.
+//! **Not here**: tags of consumers; they last as long as the process.
 
 use std::collections::{HashMap, HashSet};
 use std::io;

@@ -155,8 +155,27 @@ async fn aws_kinesis() {
                 200,
                 r#""TargetShardCount":2"#,
             ),
+            json(
+                "Kinesis_20131202.PutResourcePolicy",
+                r#"{"ResourceARN":"arn:aws:kinesis:eu-west-1:123456789012:stream/nope","Policy":"{}"}"#,
+                400,
+                "UnknownOperationException",
+            ),
+            json(
+                "Kinesis_20131202.StartStreamEncryption",
+                r#"{"StreamName":"s","EncryptionType":"KMS","KeyId":"k"}"#,
+                400,
+                "UnknownOperationException",
+            ),
             json("Kinesis_20131202.Frobnicate", "{}", 400, "UnknownOperationException"),
-            json("Kinesis_20131202.DeleteStream", r#"{"StreamName":"s"}"#, 200, ""),
+            json(
+                "Kinesis_20131202.RegisterStreamConsumer",
+                r#"{"StreamARN":"arn:aws:kinesis:us-east-1:123456789012:stream/s","ConsumerName":"c"}"#,
+                200,
+                "CREATING",
+            ),
+            json("Kinesis_20131202.DeleteStream", r#"{"StreamName":"s"}"#, 400, "ResourceInUseException"),
+            json("Kinesis_20131202.DeleteStream", r#"{"StreamName":"s","EnforceConsumerDeletion":true}"#, 200, ""),
             json("Kinesis_20131202.DeleteStream", r#"{"StreamName":"s"}"#, 400, "ResourceNotFoundException"),
         ],
     )
@@ -350,6 +369,32 @@ async fn aws_dynamodb() {
         json("DynamoDB_20120810.DeleteTable", r#"{"TableName":"t"}"#, 200, ""),
         item(SCAN, r#""Limit":1"#, 400, "ResourceNotFoundException"),
     ])
+    .await;
+}
+
+#[tokio::test]
+async fn services_that_are_not_here_say_so() {
+    let world = World::new().await;
+    let call = |service, head: &str, contains| Call {
+        name: service,
+        service,
+        head: format!("{head}\r\n"),
+        body: String::new(),
+        status: 400,
+        contains,
+    };
+    check(
+        &world,
+        vec![
+            call("lambda", "GET /2015-03-31/functions/ HTTP/1.1", "UnknownOperationException"),
+            call("glue", "POST / HTTP/1.1\r\nX-Amz-Target: AWSGlue.GetTables", "UnknownOperationException"),
+            call(
+                "sts",
+                "POST / HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded; charset=utf-8",
+                "InvalidAction",
+            ),
+        ],
+    )
     .await;
 }
 
