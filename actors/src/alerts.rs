@@ -15,6 +15,7 @@ mod recent;
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -46,6 +47,8 @@ pub struct AlertsConfig {
     pub retry_for: Duration,
     /// Longest pause between two tries.
     pub backoff_max: Duration,
+    /// How long a drain waits for receivers.
+    pub drain_timeout: Duration,
 }
 
 /// Given afresh to every incarnation.
@@ -81,6 +84,8 @@ pub struct AlertsState {
     myself: Address<AlertsMsg>,
     queue: VecDeque<Waiting>,
     under_way: usize,
+    /// For each transport, what it has not taken yet.
+    left: Arc<[AtomicU64]>,
     /// What this actor started and must not outlive it.
     tasks: JoinSet<()>,
     flushes: Vec<RpcReplyPort<()>>,
@@ -109,9 +114,11 @@ impl Actor for AlertsActor {
     ) -> Result<AlertsState, ActorProcessingErr> {
         args.transports.iter().for_each(|transport| metrics::transport_begins(transport.kind()));
         let myself = Address::new(myself, args.node.clone());
+        let left = args.transports.iter().map(|_| AtomicU64::new(0)).collect();
         Ok(AlertsState {
             args,
             myself,
+            left,
             queue: VecDeque::new(),
             under_way: 0,
             tasks: JoinSet::new(),
@@ -135,6 +142,7 @@ impl Actor for AlertsActor {
             }
             AlertsMsg::Ended => state.under_way -= 1,
             AlertsMsg::Flush(reply) => state.flushes.push(reply),
+            AlertsMsg::Left(reply) => drop(reply.send(state.left())),
         }
         while state.tasks.try_join_next().is_some() {}
         state.start_waiting(&self.config);
@@ -164,7 +172,7 @@ impl AlertsState {
             return;
         }
         self.args.recent.raise(&alert, AlertOutcome::Waiting, now_ms, span.trace_id());
-        self.queue.push_back(Waiting { alert, receipt, span });
+        self.enqueue(Waiting { alert, receipt, span });
     }
 
     /// Takes alerts while there is room, and leaves half of it to those that nobody can keep for later.
@@ -174,9 +182,23 @@ impl AlertsState {
         for (alert, receipt) in alerts.by_ref().take(room) {
             let span = self.begin(&alert, None);
             self.args.recent.raise(&alert, AlertOutcome::Waiting, self.args.clock.now_ms(), span.trace_id());
-            self.queue.push_back(Waiting { alert, receipt, span });
+            self.enqueue(Waiting { alert, receipt, span });
         }
         alerts.collect()
+    }
+
+    fn enqueue(&mut self, waiting: Waiting) {
+        for left in self.left.iter() {
+            left.fetch_add(1, Ordering::Relaxed);
+        }
+        self.queue.push_back(waiting);
+    }
+
+    /// Who has not taken everything.
+    fn left(&self) -> Vec<(String, u64)> {
+        let left = self.left.iter().map(|left| left.load(Ordering::Relaxed));
+        let named = self.args.transports.iter().map(Transport::name).zip(left);
+        named.filter(|(_, left)| *left > 0).collect()
     }
 
     /// The span of an alert begins with the arrival of its record: it shows what the alert's latency counts.
@@ -194,6 +216,7 @@ impl AlertsState {
         while self.under_way < config.in_flight_max {
             let Some(Waiting { alert, receipt, span }) = self.queue.pop_front() else { break };
             let delivery = Delivery {
+                left: self.left.clone(),
                 transports: self.args.transports.clone(),
                 clock: self.args.clock.clone(),
                 chance: self.args.chance.clone(),
@@ -220,6 +243,7 @@ impl AlertsState {
 }
 
 struct Delivery {
+    left: Arc<[AtomicU64]>,
     transports: Arc<[Transport]>,
     clock: Clock,
     chance: Chance,
@@ -234,7 +258,13 @@ impl Delivery {
         let latency_ms = self.clock.now_ms().saturating_sub(alert.arrival_ms).max(0);
         self.figures.handed_over(alert.kind, latency_ms as u64);
         // Together: a receiver that is down must not keep an alert from the others.
-        let refused = join_all(self.transports.iter().map(|transport| self.hand_to(transport, alert, span.at()))).await;
+        let parent = span.at();
+        let handed = self.transports.iter().zip(self.left.iter()).map(|(transport, left)| async move {
+            let handed = self.hand_to(transport, alert, parent).await;
+            left.fetch_sub(1, Ordering::Relaxed);
+            handed
+        });
+        let refused = join_all(handed).await;
         let error = refused.into_iter().find_map(Result::err);
         self.recent.done(&alert.id, error.as_deref(), self.clock.now_ms());
         match error {

@@ -27,7 +27,7 @@ use crate::metrics;
 use crate::node::{Address, Node};
 use crate::ports::faults::Mechanism;
 use crate::ports::leases::{Lease, LeaseError};
-use crate::shard::ShardContext;
+use crate::shard::{Failing, ShardContext};
 use crate::traces::SpanKind;
 
 /// Fixed for the life of the process.
@@ -171,6 +171,16 @@ impl Actor for CommitterActor {
     ) -> Result<(), ActorProcessingErr> {
         let node = state.myself.node().clone();
         let _handling = node.handling();
+        let handled = self.act(message, state).await;
+        if let Err(error) = &handled {
+            state.note_failure(error);
+        }
+        handled
+    }
+}
+
+impl CommitterActor {
+    async fn act(&self, message: CommitterMsg, state: &mut CommitterState) -> Result<(), ActorProcessingErr> {
         match message {
             CommitterMsg::Attach(reader) => {
                 state.reader = Some(reader);
@@ -199,9 +209,7 @@ impl Actor for CommitterActor {
         }
         Ok(())
     }
-}
 
-impl CommitterActor {
     fn tick(&self) -> Duration {
         (self.config.age_max / 10).clamp(Duration::from_millis(10), Duration::from_secs(1))
     }
@@ -230,6 +238,11 @@ impl CommitterActor {
         } else if open.bytes >= self.config.bytes_max {
             CutReason::Bytes
         } else if open.since.is_some_and(|since| since.elapsed() >= self.config.age_max) {
+            CutReason::Age
+        } else if open.since.is_some()
+            && matches!(state.stage, Stage::Idle)
+            && state.context.figures.outcome().takes_hurry()
+        {
             CutReason::Age
         } else {
             return;
@@ -306,6 +319,17 @@ impl CommitterActor {
 }
 
 impl CommitterState {
+    /// A lost lease is no failure of the shard: it is in other hands.
+    fn note_failure(&self, error: &ActorProcessingErr) {
+        let lasting = match error.downcast_ref::<CommitError>() {
+            None | Some(CommitError::Lease(LeaseError::Lost(_))) => return,
+            Some(CommitError::Lease(LeaseError::Call(call))) => !call.may_pass(),
+            Some(_) => true,
+        };
+        let now_ms = self.context.clock.now_ms();
+        self.context.figures.outcome().failed(Failing::Storing, &error.to_string(), lasting, now_ms);
+    }
+
     async fn on_planned(
         &mut self,
         plan: Box<EpochPlan>,
@@ -382,8 +406,8 @@ impl CommitterState {
         self.context.traces.committed(&plan);
         self.context.figures.stopped_writing();
         self.context.faults.hit("committer.committed", shard.short());
-        self.context.figures.committed(epoch.0, plan.records);
         let now_ms = self.context.clock.now_ms();
+        self.context.figures.committed(epoch.0, plan.records, now_ms);
         self.context.figures.epochs().committed(epoch.0, now_ms);
         let latency = self.context.figures.take_sealed().map(|arrival_ms| now_ms - arrival_ms);
         let latency = latency.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);

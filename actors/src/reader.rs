@@ -76,6 +76,8 @@ pub struct ReaderArgs {
     pub checkpoint: Position,
     /// A record right after it that another application had stopped inside.
     pub begin_inside: Option<SequenceNumber>,
+    /// Where a shard without a checkpoint begins, in milliseconds since 1970; none is its oldest record.
+    pub start_at_ms: Option<i64>,
     /// The epoch that was prepared and must be finished first.
     pub pinned: Option<Box<EpochPlan>>,
     /// How carefully to read.
@@ -133,6 +135,8 @@ pub struct ReaderState {
     solitude: Option<Solitude>,
     /// A record that another application had stopped inside; nothing was read since.
     begin_inside: Option<SequenceNumber>,
+    /// Where it begins while it has no position.
+    start_at_ms: Option<i64>,
     /// Records that were fetched and belong to the epoch after the open one.
     held: VecDeque<RawRecord>,
     /// When the last page was asked for and came; only if epochs are traced.
@@ -210,6 +214,7 @@ impl Actor for ReaderActor {
             crashes_max: args.crashes_max,
             solitude: None,
             begin_inside: args.begin_inside,
+            start_at_ms: args.start_at_ms,
             held: VecDeque::new(),
             page: None,
             phase: args.pinned.map_or(Phase::Open, Phase::Pinned),
@@ -302,9 +307,10 @@ impl ReaderState {
         let shard = self.context.shard.clone();
         let iterator = match self.iterator.take() {
             Some(iterator) => Some(Ok(iterator)),
-            None => match &self.begin_inside {
-                Some(sequence) => self.unless_leaving(self.stream.iterator_at(&shard, sequence)).await,
-                None => self.unless_leaving(self.stream.iterator(&shard, &self.position)).await,
+            None => match (&self.begin_inside, self.start_at_ms.filter(|_| self.position == Position::TrimHorizon)) {
+                (Some(sequence), _) => self.unless_leaving(self.stream.iterator_at(&shard, sequence)).await,
+                (None, Some(at_ms)) => self.unless_leaving(self.stream.iterator_since(&shard, at_ms)).await,
+                (None, None) => self.unless_leaving(self.stream.iterator(&shard, &self.position)).await,
             },
         };
         let Some(iterator) = iterator.transpose()? else { return Ok(()) };

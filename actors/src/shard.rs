@@ -2,6 +2,7 @@
 
 mod epochs;
 mod holds;
+mod outcome;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 pub use self::epochs::{EPOCHS_MAX, EpochLine, EpochLog, EpochStep, OpenEpoch};
 use self::holds::{FALLS_MAX, HoldsNow, is_throttled};
 pub use self::holds::{Held, Hold, Holds, SensorFall};
+pub use self::outcome::{Failing, HEALS_WITHIN_MS, Ill, Outcome};
 use crate::keys::{Keys, Sample};
 use crate::ports::aws::CallError;
 use crate::ports::chance::Chance;
@@ -76,6 +78,7 @@ pub struct ShardFigures {
     holds: HoldsNow,
     falls: Ring<SensorFall>,
     sample: Mutex<Option<Sample>>,
+    outcome: Arc<Outcome>,
 }
 
 impl Default for ShardFigures {
@@ -102,6 +105,7 @@ impl Default for ShardFigures {
             holds: HoldsNow::default(),
             falls: Ring::new(FALLS_MAX),
             sample: Mutex::default(),
+            outcome: Arc::default(),
         }
     }
 }
@@ -122,6 +126,16 @@ impl Default for Progress {
 }
 
 impl ShardFigures {
+    /// Figures of a shard that this worker may have worked on before.
+    pub fn remembering(outcome: Arc<Outcome>) -> Self {
+        Self { outcome, ..Self::default() }
+    }
+
+    /// Whether what is read gets stored.
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
     /// The reader got a page (perhaps an empty one) that ended this far from the tip. True for the first one of an
     /// incarnation.
     pub fn read(&self, records: u64, millis_behind: i64, now_ms: i64) -> bool {
@@ -129,9 +143,12 @@ impl ShardFigures {
         self.millis_behind.store(millis_behind, Ordering::Relaxed);
         self.holds.passed(Hold::Reading);
         self.holds.budget(None);
-        if records == 0 && millis_behind == 0 {
+        let at_tip = records == 0 && millis_behind == 0;
+        if at_tip {
             self.at_tip_ms.store(now_ms, Ordering::Release);
         }
+        let (read, committed) = self.progress();
+        self.outcome.paged(records, at_tip && read == committed, now_ms);
         self.read_at_ms.swap(now_ms, Ordering::AcqRel) == 0
     }
 
@@ -192,9 +209,11 @@ impl ShardFigures {
     }
 
     /// An epoch was committed.
-    pub fn committed(&self, epoch: u64, records: u64) {
+    pub fn committed(&self, epoch: u64, records: u64, now_ms: i64) {
         self.epoch.store(epoch, Ordering::Relaxed);
         self.records_committed.fetch_add(records, Ordering::Release);
+        let (read, committed) = self.progress();
+        self.outcome.committed(read == committed, now_ms);
     }
 
     /// Records read and records committed by this worker: equal when nothing is under way.
@@ -210,6 +229,7 @@ impl ShardFigures {
         *self.moved() = Progress::default();
         self.epochs.rewound();
         self.holds.clear();
+        self.outcome.rewound();
     }
 
     /// The shard's last epochs.
@@ -225,11 +245,13 @@ impl ShardFigures {
     /// A call that the shard needs has failed, and is tried again.
     pub fn held(&self, hold: Hold, error: &CallError, now_ms: i64) {
         self.holds.failed(hold, &error.to_string(), is_throttled(error), now_ms);
+        self.outcome.failed(hold.into(), &error.to_string(), !error.may_pass(), now_ms);
     }
 
-    /// The shard cannot start yet, for this reason.
-    pub fn held_at_start(&self, cause: &str, now_ms: i64) {
+    /// The shard cannot start, for this reason. `lasting`: another try will not help.
+    pub fn held_at_start(&self, cause: &str, lasting: bool, now_ms: i64) {
         self.holds.failed(Hold::Starting, cause, false, now_ms);
+        self.outcome.failed(Failing::Starting, cause, lasting, now_ms);
     }
 
     /// What held the shard up has passed.

@@ -53,7 +53,7 @@ use crate::panics::panic_text;
 use crate::ports::aws::Failure;
 use crate::ports::faults::Mechanism;
 use crate::ports::objects::{Objects, Put};
-use crate::shard::{Hold, ShardContext};
+use crate::shard::{Failing, Hold, ShardContext};
 use crate::traces::UploadTrace;
 
 /// Fixed for the life of the process.
@@ -277,12 +277,13 @@ impl Upload {
                 }
                 Ok(Put::Different) => {
                     error!(shard = %self.context.shard, key = planned.key, "an object says something else than planned");
-                    return Err(format!(
-                        "{} exists with other content: a broken promise, look before going on",
-                        planned.key
-                    ));
+                    let cause =
+                        format!("{} exists with other content: a broken promise, look before going on", planned.key);
+                    self.context.figures.outcome().failed(Failing::Storing, &cause, true, self.context.clock.now_ms());
+                    return Err(cause);
                 }
                 Err(error) if error.failure == Failure::Refused || attempt >= self.config.attempts_max => {
+                    self.context.figures.held(Hold::Uploading, &error, self.context.clock.now_ms());
                     return Err(error.to_string());
                 }
                 Err(error) => {

@@ -11,6 +11,7 @@
 //! **Fails** a write whose journal cannot be written with `InternalFailure`; nothing of it can be read then.
 //! **Not here**: retention by deletion. Records past their retention are not read and not restored, but stay on disk.
 
+mod iterate;
 mod journal;
 mod put;
 mod read;
@@ -118,6 +119,7 @@ impl Kinesis {
                 let _saved = self.saved.read().await;
                 match read {
                     "GetRecords" => self.get_records(parts, body).await,
+                    "GetShardIterator" => self.get_shard_iterator(parts, body).await,
                     "ListShards" => self.list_shards(&parts, &body).await,
                     "DescribeStreamSummary" => self.describe_summary(parts, body).await,
                     _ => self.pass(parts, body).await,

@@ -26,4 +26,6 @@ pub enum AlertsMsg {
     Ended,
     /// Answer when nothing is queued or under way any more.
     Flush(ractor::RpcReplyPort<()>),
+    /// Answer with what is queued or under way: for each receiver that has not taken everything, how many.
+    Left(ractor::RpcReplyPort<Vec<(String, u64)>>),
 }

@@ -74,6 +74,8 @@ pub struct Config {
     pub aws: AwsSettings,
     /// The stream.
     pub stream_name: String,
+    /// Its ARN, if it is asked for by that: it may belong to another account.
+    pub stream_arn: Option<String>,
     /// The bucket of all zones.
     pub bucket_name: String,
     /// What its objects are encrypted with.
@@ -170,13 +172,13 @@ impl Config {
         let memory_budget = edge::memory_budget(worker);
         let memory_limit = edge::memory_limit(worker, sources.memory);
         let (drain_timeout, threads) = (edge::drain_timeout(worker), edge::threads(worker));
-        let stream_name = edge::name(&mut reading.section("stream"), "there is no default stream", names::stream);
+        let (stream_name, stream_arn) = edge::stream(&mut reading.section("stream"));
         let bucket_name = edge::name(&mut reading.section("bucket"), "there is no default bucket", names::bucket);
         let schema = schema::read(&mut reading.section("schema"));
         let (supervisor, watchdog) = boxes::restarts(&mut reading.section("restarts"));
         let hang_timeout = watchdog.hang_timeout;
         let shard = boxes::shard(&mut reading);
-        let (leases, handover_timeout) = boxes::leases(&mut reading.section("leases"), shard.skip_trimmed);
+        let (leases, handover_timeout) = boxes::leases(&mut reading.section("leases"), shard.skip_trimmed, shard.start);
         let worker = WorkerConfig {
             worker_id,
             // Known when the ops endpoint listens.
@@ -203,9 +205,10 @@ impl Config {
             traces,
             drain_timeout,
             threads,
-            aws: edge::aws(&mut reading.section("aws")),
+            aws: edge::aws(&mut reading.section("aws"), stream_arn.as_deref()),
             leases_table: edge::leases_table(&mut reading.section("leases"), &stream_name),
             stream_name,
+            stream_arn,
             bucket_name,
             encryption: edge::encryption(&mut reading.section("bucket")),
             receivers: boxes::receivers(&mut reading.section("alerts")),

@@ -7,6 +7,7 @@
 //!   time; whether it works out, the row's own condition decides.
 //! - A worker whose heartbeat cannot be written ends its shards before others may think it dead.
 //! - LIVE: a shard that makes no progress is given up, so that another worker tries.
+//! - A worker that has committed nothing takes one shard and no more until it has (`leases/trial.rs`).
 //! - BOUNDED: one heartbeat a second, looks at the table within `read_units_max`, hand-overs within a limit per minute.
 //!
 //! **Fails** by stopping, and all shards with it: they hold its address. Its restart takes them again.
@@ -14,16 +15,20 @@
 //! **Not here**: who is alive, who should own what, what may be read: plain Rust in `leases/`. Moving checkpoints.
 
 mod assignment;
+mod beating;
 mod claim;
 mod discovery;
+mod ending;
 mod figures;
 mod lineage;
 mod listing;
 mod observer;
 mod request;
 mod seen;
+mod start;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -37,21 +42,23 @@ use actors::ports::faults::{Faults, Mechanism};
 use actors::ports::leases::{Heartbeat, LeaseError, LeaseTable, Rows};
 use actors::ports::objects::Objects;
 use actors::ports::stream::{ShardInfo, Stream};
-use messages::ShardId;
+use messages::{Position, ShardId};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 pub use self::assignment::Rules;
 use self::assignment::{Situation, orders};
 pub use self::claim::claim;
-use self::discovery::{Discovered, discover};
+use self::discovery::{Begins, Discovered, discover};
 pub use self::figures::{LeaseFigures, Trouble};
 use self::lineage::Listed;
 use self::observer::Observer;
 pub use self::observer::Patience;
 pub use self::seen::{LeasesSeen, ShardSeen, WorkerSeen};
+pub use self::start::StreamStart;
+use self::trial::Trial;
 use crate::shards::{Ending, Owned, ShardsMsg};
 
 /// How often what is due is looked for.
@@ -77,8 +84,12 @@ pub struct LeasesConfig {
     pub stuck_after: Duration,
     /// Shards that this worker hands over in a minute to make the loads even.
     pub handovers_per_minute: usize,
+    /// The longest that a shard which failed here again and again is left to others.
+    pub give_up_pause_max: Duration,
     /// Who should own what.
     pub rules: Rules,
+    /// Where shards begin that nobody has read.
+    pub start: StreamStart,
 }
 
 impl LeasesConfig {
@@ -135,6 +146,8 @@ pub enum LeasesMsg {
     Scanned(Instant, Result<Rows, CallError>),
     /// From the box's own task: the stream's shards were listed, begun then.
     Discovered(Instant, Result<Discovered, LeaseError>),
+    /// From the box's own task: whether this worker could go on with what is there.
+    Rehearsed(Result<(), LeaseError>),
     /// A shard is no longer worked on here.
     Ended(ShardId, Ending),
     /// From the box's own task: the row of a shard that failed here was given back, or not.
@@ -166,6 +179,10 @@ pub struct LeasesState {
     handovers: VecDeque<Instant>,
     /// What was handed over on request, and when it was released.
     declined: BTreeMap<ShardId, Option<Instant>>,
+    /// Shards that failed here, how often, and until when they are left to others.
+    backing_off: BTreeMap<ShardId, (u32, Instant)>,
+    /// How far this process has come.
+    trial: Trial,
     skip_trimmed: bool,
     /// When what was seen was last copied for people.
     shown_at: Option<Instant>,
@@ -249,6 +266,8 @@ impl Actor for LeasesActor {
             leaving_shards: BTreeSet::new(),
             handovers: VecDeque::new(),
             declined: BTreeMap::new(),
+            backing_off: BTreeMap::new(),
+            trial: Trial::new(now),
             skip_trimmed: self.config.rules.skip_trimmed,
             shown_at: None,
             // The claim was the first.
@@ -282,7 +301,8 @@ impl Actor for LeasesActor {
             LeasesMsg::Beaten(began, result) => state.on_beaten(began, result, &self.config)?,
             LeasesMsg::Scanned(began, result) => state.on_scanned(began, result, &self.config),
             LeasesMsg::Discovered(began, result) => state.on_discovered(began, result, &self.config),
-            LeasesMsg::Ended(shard, ending) => state.on_ended(&shard, ending),
+            LeasesMsg::Rehearsed(result) => state.on_rehearsed(result),
+            LeasesMsg::Ended(shard, ending) => state.on_ended(&shard, ending, &self.config),
             LeasesMsg::GaveUp(shard, result) => state.on_gave_up(&shard, result),
             LeasesMsg::HandOver(shard, reply) => {
                 let _ = reply.send(state.on_hand_over(shard));
@@ -321,12 +341,18 @@ impl LeasesState {
             let (table, stream, objects) =
                 (self.args.table.clone(), self.args.stream.clone(), self.args.objects.clone());
             let known = self.rows.leases.keys().cloned().collect();
-            let work = async move { discover(&stream, &table, &objects, known).await };
+            let begins = Begins {
+                start: config.start,
+                begun: self.rows.leases.values().any(|row| row.epoch.0 > 0 || row.checkpoint != Position::TrimHorizon),
+                now_ms: self.args.clock.now_ms(),
+            };
+            let work = async move { discover(&stream, &table, &objects, known, begins).await };
             self.begin(config.discover_interval * 2, work, move |result| {
                 let late = || Err(LeaseError::Call(out_of_time("list the stream's shards")));
                 LeasesMsg::Discovered(now, result.unwrap_or_else(|_| late()))
             });
         }
+        self.rehearse_if_due(now);
         self.myself.send_after(TICK, LeasesMsg::Tick);
     }
 
@@ -344,64 +370,6 @@ impl LeasesState {
         });
     }
 
-    fn begin_beat(&mut self, now: Instant, config: &LeasesConfig) {
-        let (mut heartbeat, leaving) = (self.args.heartbeat.clone(), self.leaving);
-        // Short enough for another try before the worker has to be fenced.
-        let limit = config.fence_after() / 4;
-        let work = async move { heartbeat.beat(leaving).await.map(|()| heartbeat) };
-        self.begin(limit, work, move |result| {
-            let late = || Err(LeaseError::Call(out_of_time("write the heartbeat")));
-            LeasesMsg::Beaten(now, result.unwrap_or_else(|_| late()))
-        });
-    }
-
-    fn on_beaten(
-        &mut self,
-        began: Instant,
-        result: Result<Heartbeat, LeaseError>,
-        config: &LeasesConfig,
-    ) -> Result<(), LeaseError> {
-        // One that failed is tried again soon: two in a row must not fence a healthy worker.
-        let pause = if result.is_ok() { config.heartbeat_interval } else { config.heartbeat_interval / 4 };
-        self.beat.ended((began + pause).max(Instant::now()));
-        match result {
-            Ok(heartbeat) => {
-                self.args.heartbeat = heartbeat;
-                self.beaten_at = began;
-                self.args.figures.beaten(began);
-                if std::mem::take(&mut self.fenced) {
-                    info!("the heartbeat is written again, working on");
-                    self.args.figures.clear(Trouble::Fenced);
-                }
-            }
-            // Another process works under this name: two of them would end each other's shards for ever.
-            Err(error @ LeaseError::NameInUse(_)) => {
-                self.stop_all();
-                return Err(error);
-            }
-            Err(error) => self.args.figures.call_failed("heartbeat", &error),
-        }
-        Ok(())
-    }
-
-    fn fence_if_due(&mut self, now: Instant, config: &LeasesConfig) {
-        let silent = now.duration_since(self.beaten_at);
-        let overdue = silent > config.fence_after() && !self.args.faults.lacks(Mechanism::SelfFence);
-        if overdue && !self.fenced {
-            error!(?silent, "the heartbeat is not written: ending all shards before others take them");
-            self.fenced = true;
-            self.args.figures.fenced(silent);
-            self.stop_all();
-        }
-    }
-
-    fn stop_all(&mut self) {
-        if let Some(shards) = &self.shards {
-            // Shards that have ended need no end.
-            let _ = shards.send_message(ShardsMsg::StopAll);
-        }
-    }
-
     fn on_scanned(&mut self, began: Instant, result: Result<Rows, CallError>, config: &LeasesConfig) {
         let rows = match result {
             Ok(rows) => rows,
@@ -416,11 +384,9 @@ impl LeasesState {
         self.rows = rows;
         self.show(began);
         self.report_bad_rows();
-        let (rows, running, me) = (&self.rows.leases, &self.running, &*self.args.worker_id);
-        let given_up = |shard: &ShardId| {
-            running.contains(shard) || rows.get(shard).is_some_and(|row| row.given_up_by.as_deref() == Some(me))
-        };
-        self.args.figures.retain(|trouble| !matches!(trouble, Trouble::GivenUp(shard) if !given_up(shard)));
+        self.args.figures.call_passed("scan");
+        self.forget_what_has_passed();
+        self.watch_trial();
         self.list_again_for_new_rows();
         self.compare_samples(config);
         self.watch_progress(config);
@@ -448,6 +414,7 @@ impl LeasesState {
             rows: &self.rows,
             listed,
             observer: &self.observer,
+            standing: self.standing(began),
             running: &self.running,
             rules: config.rules,
             faults: &self.args.faults,
@@ -459,8 +426,11 @@ impl LeasesState {
         if self.leaving {
             return;
         }
+        // Alone it is as good as any: what it leaves nobody reads.
+        let alone = self.observer.candidates().count() < 2;
         for (shard, counter) in orders.take {
-            if shunned.contains(&shard) {
+            let backs_off = !alone && self.backing_off.get(&shard).is_some_and(|(_, until)| began < *until);
+            if shunned.contains(&shard) || backs_off {
                 continue;
             }
             let Some(row) = self.rows.leases.get(&shard) else { continue };
@@ -506,66 +476,19 @@ impl LeasesState {
         }
     }
 
-    fn on_ended(&mut self, shard: &ShardId, ending: Ending) {
-        // One that is given up runs, for this box, until the row says so: or it would be taken again at once.
-        if !matches!(ending, Ending::Failed(_)) {
-            self.running.remove(shard);
-        }
-        self.leaving_shards.remove(shard);
-        if ending != Ending::Released {
-            self.declined.remove(shard);
-        }
-        self.changed_at = Instant::now();
-        self.args.figures.unsettled();
-        match ending {
-            Ending::Finished => {
-                info!(%shard, "shard finished");
-                // Its children are most likely there already.
-                self.finished_at = Some(Instant::now());
-                self.discovery.soon();
-            }
-            Ending::Released => {
-                self.args.figures.handed_over();
-                self.decline(shard);
-            }
-            Ending::Stopped => {}
-            Ending::Lost => {
-                self.args.figures.lost();
-                warn!(%shard, "the lease was lost: another worker has the shard");
-            }
-            Ending::Failed(cause) => {
-                error!(%shard, cause, "shard given up");
-                self.args.figures.gave_up(shard, cause);
-                let (table, id, me) = (self.args.table.clone(), shard.clone(), self.args.worker_id.clone());
-                let shard = shard.clone();
-                self.begin(GIVING_UP_MAX, async move { table.give_up(&id, &me).await }, move |result| {
-                    let late = || Err(LeaseError::Call(out_of_time("give a shard up")));
-                    LeasesMsg::GaveUp(shard, result.unwrap_or_else(|_| late()))
-                });
-            }
-        }
-        self.look_again();
-    }
-
-    /// If it could not be written, the shard is taken again here: better than not at all.
-    fn on_gave_up(&mut self, shard: &ShardId, result: Result<(), LeaseError>) {
-        log_failure(result);
-        self.running.remove(shard);
-        self.changed_at = Instant::now();
-        self.look_again();
-    }
-
     fn look_again(&mut self) {
         self.scan.soon();
     }
 
     fn on_leave(&mut self) {
         self.leaving = true;
+        self.args.figures.leaves();
         self.beat.at = Instant::now();
     }
 
     async fn on_goodbye(&mut self, reply: RpcReplyPort<()>) {
         self.leaving = true;
+        self.args.figures.leaves();
         // No beat may come after the goodbye.
         self.tasks.shutdown().await;
         self.beat.under_way = true;

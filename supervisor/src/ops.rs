@@ -63,6 +63,7 @@ use self::sight::Sight;
 pub use self::tree::{Failure, RestartBudgetLine, ShardSensors, TreeNode, TreeReply};
 use crate::supervision::task::Task;
 use crate::supervision::tree::Tree;
+use crate::supervision::watchdog::Pulse;
 
 /// Limits and names.
 #[derive(Clone, Debug)]
@@ -92,6 +93,21 @@ pub struct Check {
     pub ok: bool,
     /// Why it does not hold; empty if it does.
     pub why: String,
+    /// Since when it does not hold, milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<i64>,
+}
+
+impl Check {
+    /// All is well.
+    pub fn holds(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ok: true, why: String::new(), since_ms: None }
+    }
+
+    /// It is not.
+    pub fn fails(name: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { name: name.into(), ok: false, why: why.into(), since_ms: None }
+    }
 }
 
 /// Asks everything that readiness depends on.
@@ -117,6 +133,8 @@ pub struct OpsState {
     pub worker_id: String,
     /// When the worker began.
     pub started: Instant,
+    /// Whether the worker's runtime still turns.
+    pub pulse: Pulse,
     /// Whether it is ready, and if not, why.
     pub readiness: Readiness,
     /// The sensors.

@@ -31,9 +31,10 @@ use crate::ops::admin::Admin;
 use crate::ops::{self, Listening, OpsState};
 use crate::worker::{Directory, Worker, WorkerConfig, WorkerPorts};
 
-/// A running worker, its ops endpoint and, if configured, its admin endpoint.
+/// A worker, its ops endpoint and, if configured, its admin endpoint.
 #[derive(Debug)]
 pub struct Running {
+    worker_id: String,
     worker: Worker,
     objects: Objects,
     loading: Option<Loading>,
@@ -49,8 +50,22 @@ pub struct Running {
 const OPS_STOP_MAX: Duration = Duration::from_secs(2);
 
 impl Running {
-    /// Starts everything, or says what is missing.
+    /// Opens everything, and begins.
     pub async fn start(effective: &Effective) -> Result<Self, CliError> {
+        let mut running = Self::open(effective).await?;
+        running.begin().await?;
+        Ok(running)
+    }
+
+    /// Waits for what the worker needs, and begins to work; fails for what will not heal by itself.
+    pub async fn begin(&mut self) -> Result<(), CliError> {
+        self.worker.begin().await.map_err(|e| CliError::environment(e.to_string()))?;
+        info!(ops_addr = %self.ops_addr, worker_id = self.worker_id, "worker started");
+        Ok(())
+    }
+
+    /// Puts everything together, and serves the endpoints: a worker that waits for its services says so there.
+    pub async fn open(effective: &Effective) -> Result<Self, CliError> {
         let config = &effective.config;
         // The ports first: nothing else has been touched when one is taken.
         let (listener, ops_addr) = listen("ops.bind", config.ops_bind).await?;
@@ -65,7 +80,7 @@ impl Running {
         let faults = config.faults.clone();
         let (traces, collector) = trace(config)?;
         let ports = WorkerPorts {
-            stream: Stream::new(&sdk, &config.stream_name).with(faults.clone()),
+            stream: Stream::new(&sdk, &config.stream_name).at(config.stream_arn.clone()).with(faults.clone()),
             objects: objects.clone().with(faults.clone()),
             leases: LeaseTable::new(&sdk, &config.leases_table).with(Chance::system(), faults),
             transports: config.transports(&sdk).map_err(CliError::configuration)?,
@@ -78,11 +93,13 @@ impl Running {
         };
         let loading = ports.loading.as_ref().map(|(loading, _)| loading.clone());
         let settings = WorkerConfig { address: config.advertised(ops_addr), ..config.worker() };
-        let worker = Worker::start(settings, ports).await.map_err(|e| CliError::environment(e.to_string()))?;
+        let worker_id = settings.worker_id.clone();
+        let worker = Worker::new(settings, ports);
         let state = Arc::new(OpsState {
             tree: worker.tree().clone(),
-            worker_id: config.worker().worker_id,
+            worker_id: worker_id.clone(),
             started: Instant::now(),
+            pulse: worker.pulse().clone(),
             readiness: worker.readiness(),
             sensors: Arc::new(Directory::new(worker.owned().clone())),
             sensor_id: config.schema().sensor_id.clone(),
@@ -103,8 +120,17 @@ impl Running {
         let listening = Listening { ops: (listener, state), admin };
         let endpoints = ops::serve_apart(listening, stopped)
             .map_err(|error| CliError::environment(format!("start the ops endpoint's thread: {error}")))?;
-        info!(%ops_addr, worker_id = config.worker().worker_id, "worker started");
-        Ok(Self { worker, objects, loading, ops_addr, admin_addr, ops_stop, endpoints: Some(endpoints), collector })
+        Ok(Self {
+            worker_id,
+            worker,
+            objects,
+            loading,
+            ops_addr,
+            admin_addr,
+            ops_stop,
+            endpoints: Some(endpoints),
+            collector,
+        })
     }
 
     /// The worker.
@@ -204,9 +230,22 @@ pub fn loading(config: &Config, sdk: &SdkConfig) -> Result<Option<(Loading, Load
 
 /// `mangrove run`: a worker until it is told to stop, or fails.
 pub async fn run(effective: Effective, mut stop: watch::Receiver<bool>) -> Result<(), CliError> {
-    let mut running = Running::start(&effective).await?;
+    let mut running = Running::open(&effective).await?;
     running.announce("");
     let mut asked = running.worker().drain_asked();
+    let begun = tokio::select! {
+        begun = running.begin() => Some(begun),
+        _ = stop.wait_for(|stop| *stop) => None,
+        _ = asked.wait_for(|asked| *asked) => None,
+    };
+    match begun {
+        Some(begun) => begun?,
+        None => {
+            info!("told to end before it could begin");
+            running.drain(effective.config.drain_timeout).await?;
+            return Ok(());
+        }
+    }
     tokio::select! {
         ended = running.ended() => return ended,
         _ = stop.wait_for(|stop| *stop) => {}

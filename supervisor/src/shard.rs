@@ -23,7 +23,7 @@ use actors::reader::{ReaderActor, ReaderArgs, ReaderConfig};
 use actors::recovery::{self, Reads, Recovered, RecoveryError};
 use actors::sensor::SensorRules;
 use actors::sensors::{LiveSensors, SensorsActor, SensorsArgs, SensorsConfig};
-use actors::shard::{Hold, ShardContext};
+use actors::shard::{Failing, Hold, ShardContext};
 use actors::sinks::{SinksActor, SinksArgs, SinksConfig};
 use messages::{
     AlertsMsg, Caution, EpochNumber, EpochPlan, HashRange, Position, ReaderMsg, Receipts, SensorsMsg, SequenceNumber,
@@ -34,6 +34,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::leases::StreamStart;
 use crate::supervision::task::Task;
 use crate::supervision::{ChildSpec, StartContext, StartError};
 
@@ -52,6 +53,8 @@ pub struct ShardConfig {
     pub committer: CommitterConfig,
     /// Whether a parent that the stream has forgotten before all of it was read counts as read.
     pub skip_trimmed: bool,
+    /// Where shards begin that nobody has read.
+    pub start: StreamStart,
 }
 
 /// What the boxes of every shard reach.
@@ -98,6 +101,7 @@ struct Incarnation {
     caution: Option<Caution>,
     suspects: Vec<Suspect>,
     begin_inside: Option<SequenceNumber>,
+    start_at_ms: Option<i64>,
     sensors: Option<Address<SensorsMsg>>,
     /// Sends again what the last owner may not have sent.
     _resending: Option<Task<()>>,
@@ -202,8 +206,9 @@ impl Shard {
         F: Fn(Shard, StartContext) -> R + Send + Sync + 'static,
         R: Future<Output = Result<ActorCell, StartError>> + Send + 'static,
     {
-        let shard = self.clone();
-        ChildSpec::new(name, name, move |context| start(shard.clone(), context))
+        let (shard, context) = (self.clone(), self.context.clone());
+        let told = move |cause: &str| context.figures.outcome().fell(cause, context.clock.now_ms());
+        ChildSpec::new(name, name, move |context| start(shard.clone(), context)).telling(told)
     }
 
     async fn start_committer(self, context: StartContext, alerts: Address<AlertsMsg>) -> Result<ActorCell, StartError> {
@@ -217,13 +222,18 @@ impl Shard {
             }
             Err(error @ ShardError::Lease(LeaseError::Lost(_))) => {
                 self.lost.store(true, Ordering::Release);
-                return Err(StartError::is_final(error));
+                return Err(StartError::yields(error));
             }
             Err(error @ ShardError::ReleasedAlready(_)) => {
                 self.released.send_replace(true);
-                return Err(StartError::is_final(error));
+                return Err(StartError::yields(error));
             }
-            Err(error) => return Err(StartError::failed(error)),
+            Err(error) => {
+                let now_ms = self.context.clock.now_ms();
+                let outcome = self.context.figures.outcome();
+                outcome.failed(Failing::Starting, &error.to_string(), !error.may_pass(), now_ms);
+                return Err(StartError::failed(error));
+            }
         };
         let (released, caution) = (self.released.clone(), self.incarnation().caution);
         let args = CommitterArgs {
@@ -245,7 +255,7 @@ impl Shard {
             match self.recover().await {
                 Err(error) if error.may_pass() && began.elapsed() < RECOVERY_PATIENCE => {
                     warn!(shard = %self.context.shard, %error, "recovery failed, trying again");
-                    self.context.figures.held_at_start(&error.to_string(), self.context.clock.now_ms());
+                    self.context.figures.held_at_start(&error.to_string(), false, self.context.clock.now_ms());
                     tokio::time::sleep(self.context.chance.spread(backoff)).await;
                     backoff = (backoff * 2).min(Duration::from_secs(3));
                 }
@@ -270,6 +280,7 @@ impl Shard {
             return Err(LeaseError::Lost(shard.clone()).into());
         }
         let parents = self.parents(&row).await?;
+        let row = self.config.start.pin(row, self.context.clock.now_ms());
         let lease = match self.ports.leases.take(row, &self.ports.worker_id).await {
             // A write of an earlier incarnation can arrive between the two. Who the owner is, the next look shows.
             Err(LeaseError::Lost(shard)) if ours => return Err(ShardError::OwnLateWrite(shard)),
@@ -298,6 +309,7 @@ impl Shard {
         incarnation.previous_state = row.state_key.clone();
         incarnation.caution = Caution::after(row.tries);
         incarnation.begin_inside = row.begin_inside.clone();
+        incarnation.start_at_ms = row.start_at_ms;
         // What has been prepared was judged; only the plan says now what of it is poison.
         let prepared = row.pending.as_ref().map_or(&row.checkpoint, |pending| &pending.to);
         let open = row.suspects.iter().filter(|suspect| Position::At(suspect.sequence.clone()) > *prepared);
@@ -419,6 +431,10 @@ impl Shard {
     }
 
     async fn start_reader(self, context: StartContext) -> Result<ActorCell, StartError> {
+        let (begin_inside, start_at_ms) = {
+            let mut incarnation = self.incarnation();
+            (incarnation.begin_inside.take(), incarnation.start_at_ms)
+        };
         let (checkpoint, pinned, caution, suspects) = {
             let mut incarnation = self.incarnation();
             let pinned = incarnation.pinned.take();
@@ -429,7 +445,8 @@ impl Shard {
             stream: self.ports.stream.clone(),
             budget: self.ports.budget.clone(),
             checkpoint: checkpoint.unwrap_or(Position::TrimHorizon),
-            begin_inside: self.incarnation().begin_inside.take(),
+            begin_inside,
+            start_at_ms,
             pinned,
             caution,
             suspects,

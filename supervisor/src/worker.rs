@@ -5,56 +5,50 @@
 //! the fix; a drain leaves nothing half done.
 //! **Not here**: the command line (`cli.rs`), how children restart (`supervision.rs`).
 
+mod boxes;
 mod controls;
 mod directory;
 mod figures;
+mod readiness;
 mod sight;
+mod start;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use actors::alerts::{AlertsActor, AlertsArgs, AlertsConfig, RecentAlerts};
+use actors::alerts::{AlertsConfig, RecentAlerts};
 use actors::budget::Budget;
 use actors::keys::{Expected, Keys};
-use actors::loader::{LoaderActor, LoaderArgs, LoaderConfig, LoaderMsg};
+use actors::loader::LoaderConfig;
 use actors::loading::{LoaderFigures, Loading};
 use actors::metrics::AlertFigures;
-use actors::node::NodeState;
-use actors::ports::aws::{CallError, Failure};
+use actors::ports::aws::CallError;
 use actors::ports::chance::Chance;
 use actors::ports::clock::Clock;
 use actors::ports::faults::Faults;
-use actors::ports::leases::{Heartbeat, LeaseError, LeaseTable};
+use actors::ports::leases::{LeaseError, LeaseTable};
 use actors::ports::objects::Objects;
-use actors::ports::stream::{ShardInfo, Stream};
+use actors::ports::stream::Stream;
 use actors::ports::transports::Transport;
 use actors::ports::work::Work;
-use actors::sensor::SensorRules;
-use actors::sensors::LiveSensors;
-use actors::shard::{ShardContext, ShardFigures};
 use actors::traces::Traces;
-use messages::{EventSchema, HashRange};
-use ractor::{ActorCell, ActorRef};
+use messages::EventSchema;
 use tokio::sync::watch;
-use tracing::warn;
 
 use self::controls::{LeasesAddress, WorkerControls};
 pub use self::directory::Directory;
+use self::readiness::Sources;
 use self::sight::WorkerSight;
-use crate::leases::{self, LeaseFigures, LeasesActor, LeasesArgs, LeasesConfig, LeasesMsg, Trouble};
+use self::start::Starting;
+use crate::leases::{LeaseFigures, LeasesConfig};
+use crate::ops::Readiness;
 use crate::ops::admin::Controls;
 use crate::ops::sight::{EpochLimits, Sight};
-use crate::ops::{Check, Readiness};
-use crate::shard::{Shard, ShardConfig, ShardPorts};
-use crate::shards::{Owned, ShardsActor, ShardsArgs, drain_shards};
+use crate::shard::{Shard, ShardConfig};
+use crate::shards::Owned;
 use crate::supervision::tree::Tree;
-use crate::supervision::watchdog::{Watchdog, WatchdogConfig};
-use crate::supervision::{
-    ChildSpec, Root, RootError, StartContext, StartError, SupervisorArgs, SupervisorConfig, Surroundings,
-};
-
-/// What has not worked for this long does not work.
-const SILENCE_MS_MAX: i64 = 30_000;
+use crate::supervision::watchdog::{Pulse, Watchdog, WatchdogConfig};
+use crate::supervision::{Root, RootError, StartError, SupervisorArgs, SupervisorConfig, Surroundings};
 
 /// Everything a worker needs to know.
 #[derive(Clone, Debug)]
@@ -114,11 +108,14 @@ pub struct WorkerPorts {
     pub traces: Traces,
 }
 
-/// A running worker.
+/// A worker: put together, and running once it has begun.
 #[derive(Debug)]
 pub struct Worker {
-    root: Root,
-    _watchdog: Watchdog,
+    config: WorkerConfig,
+    ports: WorkerPorts,
+    starting: Arc<Starting>,
+    running: Option<(Root, Watchdog)>,
+    pulse: Pulse,
     tree: Tree,
     owned: Owned,
     leases: Arc<LeaseFigures>,
@@ -158,39 +155,31 @@ pub enum WorkerError {
     Tree(#[from] StartError),
 }
 
+impl WorkerError {
+    /// Whether another try may help, without another configuration.
+    fn may_heal(&self) -> bool {
+        matches!(self, Self::Unreachable { error, .. } if error.may_heal())
+    }
+}
+
 impl Worker {
-    /// Checks that everything can be reached, and starts the tree. Shards are taken from then on.
-    pub async fn start(mut config: WorkerConfig, ports: WorkerPorts) -> Result<Self, WorkerError> {
+    /// Puts a worker together. It can be looked at; nothing is asked and nothing runs.
+    pub fn new(mut config: WorkerConfig, ports: WorkerPorts) -> Self {
         config.schema = Arc::new(config.schema.as_ref().clone().with_limits(&limits(&config)));
-        check(&ports).await?;
-        // Here, so that a name in use is told at once and not after all restarts.
-        let heartbeat = claim_name(&config, &ports, None).await?;
         let tree = Tree::new(config.nodes_max);
         let budget = Budget::new(config.memory_budget);
-        let (owned, leases, alert_figures, recent) = (Owned::default(), Arc::default(), Arc::default(), Arc::default());
-        let (leases_address, keys) = (LeasesAddress::default(), Keys::new(config.keys));
-        let chance = ports.chance.clone();
-        let surroundings =
-            Surroundings { tree: tree.clone(), clock: ports.clock.clone(), jitter: Arc::new(move || chance.unit()) };
-        let mut children = vec![
-            alerts(&config, &ports, &alert_figures, &recent),
-            leases_box(&config, &ports, (&owned, &leases, &keys), &leases_address, heartbeat),
-            shards_box(&config, &ports, (&owned, &budget, &keys), surroundings.clone()),
-        ];
-        // Last, although downstream of all: it takes what lies in the lake, nobody sends to it, and its failure must
-        // restart nobody.
-        children.extend(ports.loading.clone().map(|loading| loader(&config, &ports, loading)));
+        let (owned, leases) = (Owned::default(), Arc::<LeaseFigures>::default());
+        let (alert_figures, recent) = (Arc::<AlertFigures>::default(), Arc::<RecentAlerts>::default());
+        let keys = Keys::new(config.keys);
         let loader_figures = ports.loading.as_ref().map(|(loading, _)| loading.figures().clone());
-        let root = Root::spawn(SupervisorArgs::new("", children, config.supervisor.clone(), surroundings)).await?;
-        let watchdog = Watchdog::spawn(tree.clone(), config.watchdog);
-        let clock = ports.clock;
-        let committer = &config.shard.committer;
+        let (starting, clock, committer) = (Arc::<Starting>::default(), ports.clock.clone(), &config.shard.committer);
         let sight = WorkerSight {
+            starting: starting.clone(),
             owned: owned.clone(),
-            leases: Arc::clone(&leases),
+            leases: leases.clone(),
             budget: budget.clone(),
             recent,
-            alert_figures: Arc::clone(&alert_figures),
+            alert_figures: alert_figures.clone(),
             loader: loader_figures.clone(),
             clock: clock.clone(),
             memory_limit: config.memory_limit,
@@ -202,15 +191,19 @@ impl Worker {
                 rows_max: committer.rows_max,
             },
         };
+        let (stream, leases_address) = (ports.stream.clone(), LeasesAddress::default());
         let controls = WorkerControls {
-            stream: ports.stream,
+            stream,
             leases: leases_address,
             drain: Arc::default(),
             runtime: tokio::runtime::Handle::current(),
         };
-        Ok(Self {
-            root,
-            _watchdog: watchdog,
+        Self {
+            config,
+            ports,
+            starting,
+            running: None,
+            pulse: Pulse::default(),
             tree,
             owned,
             leases,
@@ -221,20 +214,58 @@ impl Worker {
             keys,
             sight,
             controls,
-        })
+        }
+    }
+
+    /// Reaches everything, and starts the tree. Shards are taken from then on. Waits for services that are away; fails
+    /// only if it could never begin.
+    pub async fn begin(&mut self) -> Result<(), WorkerError> {
+        let heartbeat = start::reach(&self.config, &self.ports, &self.starting).await?;
+        let (config, ports) = (&self.config, &self.ports);
+        let (chance, clock) = (ports.chance.clone(), ports.clock.clone());
+        let surroundings = Surroundings { tree: self.tree.clone(), clock, jitter: Arc::new(move || chance.unit()) };
+        let mut children = vec![
+            boxes::alerts(config, ports, &self.alert_figures, &self.sight.recent),
+            boxes::leases_box(config, ports, (&self.owned, &self.leases, &self.keys), &self.controls.leases, heartbeat),
+            boxes::shards_box(config, ports, (&self.owned, &self.budget, &self.keys), surroundings.clone()),
+        ];
+        // Last, although downstream of all: it takes what lies in the lake, nobody sends to it, and its failure must
+        // restart nobody.
+        children.extend(ports.loading.clone().map(|loading| boxes::loader(config, ports, loading)));
+        let root = Root::spawn(SupervisorArgs::new("", children, config.supervisor.clone(), surroundings)).await?;
+        let watchdog = Watchdog::spawn(self.tree.clone(), config.watchdog.clone(), self.pulse.clone());
+        self.running = Some((root, watchdog));
+        self.starting.begun();
+        Ok(())
+    }
+
+    /// Puts a worker together, and begins.
+    pub async fn start(config: WorkerConfig, ports: WorkerPorts) -> Result<Self, WorkerError> {
+        let mut worker = Self::new(config, ports);
+        worker.begin().await?;
+        Ok(worker)
     }
 
     /// Waits until the tree ends by itself: only when a child was given up.
     pub async fn ended(&mut self) -> Result<(), RootError> {
-        self.root.ended().await
+        match &mut self.running {
+            Some((root, _)) => root.ended().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Reads no more, commits what was read, releases the leases, sends what alerts are left. Returns the paths of
     /// what did not finish in time.
     pub async fn drain(&self, within: Duration) -> Result<Vec<String>, RootError> {
-        let mut late = self.root.drain(within).await?;
+        let Some((root, _)) = &self.running else { return Ok(Vec::new()) };
+        let mut late = root.drain(within).await?;
         late.extend(self.owned.unreleased());
         Ok(late)
+    }
+
+    /// Whether the runtime that the worker runs on still turns.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// The nodes of the tree.
@@ -294,20 +325,13 @@ impl Worker {
 
     /// Whether data flows, and if not, where it stands still. Asks no service: a probe must not cost a request each.
     pub fn readiness(&self) -> Readiness {
-        let (owned, tree, clock, leases) =
-            (self.owned.clone(), self.tree.clone(), self.clock.clone(), self.leases.clone());
-        Arc::new(move || {
-            let now_ms = clock.now_ms();
-            let mut checks: Vec<Check> = owned.all().iter().flat_map(|shard| shard_checks(shard, now_ms)).collect();
-            checks.push(table_check(leases.seen().at_ms, now_ms));
-            checks.extend(leases.troubles().into_iter().map(trouble_check));
-            let down = tree.nodes().into_iter().filter(|node| node.state() != NodeState::Running);
-            checks.extend(down.map(|node| Check {
-                name: node.path.clone(),
-                ok: false,
-                why: node.last_error().map_or_else(|| "starting".to_owned(), |error| error.message),
-            }));
-            Box::pin(async move { checks })
+        readiness::readiness(Sources {
+            starting: self.starting.clone(),
+            owned: self.owned.clone(),
+            tree: self.tree.clone(),
+            leases: self.leases.clone(),
+            clock: self.clock.clone(),
+            age_max: self.config.shard.committer.age_max,
         })
     }
 
@@ -341,239 +365,4 @@ fn limits(config: &WorkerConfig) -> String {
     let ShardConfig { reader, sensors, aggregator, .. } = &config.shard;
     let (known, crashes) = (sensors.known_max, sensors.crashes_max);
     format!("{:?} {aggregator:?} known {known} crashes {crashes} ids {}", reader.decode, config.event_ids_max)
-}
-
-fn shard_checks(shard: &Shard, now_ms: i64) -> [Check; 2] {
-    let (short, figures) = (shard.context.shard.short(), &shard.context.figures);
-    let holds = figures.holds();
-    let read_at_ms = figures.read_at_ms();
-    let silent_ms = now_ms.saturating_sub(read_at_ms);
-    let ok = figures::is_read(&shard.context.figures, now_ms);
-    let cause = holds.starting.or(holds.reading).map(|held| format!(": {}", held.cause)).unwrap_or_default();
-    let why = match (ok, read_at_ms) {
-        (true, _) => String::new(),
-        (false, 0) => format!("not read yet{cause}"),
-        (false, _) => format!("last read {} s ago{cause}", silent_ms / 1000),
-    };
-    let read = Check { name: format!("shard {short} is read"), ok, why };
-    let failing = holds.uploading.filter(|held| now_ms.saturating_sub(held.since_ms) > SILENCE_MS_MAX);
-    let why = failing.map(|held| format!("for {} s: {}", (now_ms - held.since_ms) / 1000, held.cause));
-    let stored = Check { name: format!("shard {short} is stored"), ok: why.is_none(), why: why.unwrap_or_default() };
-    [read, stored]
-}
-
-fn table_check(seen_ms: i64, now_ms: i64) -> Check {
-    // Before the first look the worker has not begun.
-    let silent_ms = if seen_ms == 0 { 0 } else { now_ms.saturating_sub(seen_ms) };
-    let ok = silent_ms < SILENCE_MS_MAX;
-    let why = if ok { String::new() } else { format!("last read {} s ago", silent_ms / 1000) };
-    Check { name: "the lease table is read".to_owned(), ok, why }
-}
-
-fn trouble_check((trouble, why): (Trouble, String)) -> Check {
-    let name = match trouble {
-        Trouble::Fenced => "the lease table can be written".to_owned(),
-        Trouble::GivenUp(shard) => format!("shard {} works here", shard.short()),
-        Trouble::Trimmed(shard) => format!("shard {} was read in time", shard.short()),
-        Trouble::Orphan(shard) => format!("shard {} has a lease", shard.short()),
-    };
-    Check { name, ok: false, why }
-}
-
-/// Finds out now what would else fail an hour later.
-async fn check(ports: &WorkerPorts) -> Result<(), WorkerError> {
-    ports.stream.shards().await.map_err(|error| match error.failure {
-        Failure::NotFound => WorkerError::NoStream(error),
-        _ => unreachable_service("stream.name", error),
-    })?;
-    ports.objects.check().await.map_err(|error| match error.failure {
-        Failure::NotFound => WorkerError::NoBucket(error),
-        _ => unreachable_service("bucket.name", error),
-    })?;
-    ports.leases.ensure().await.map_err(|error| unreachable_service("leases.table", error))
-}
-
-fn unreachable_service(key: &'static str, error: CallError) -> WorkerError {
-    const FIX: &str = "Check the network, the credentials, aws.region and aws.endpoint_url";
-    WorkerError::Unreachable { key, error, fix: FIX }
-}
-
-async fn claim_name(config: &WorkerConfig, ports: &WorkerPorts, mine: Option<&str>) -> Result<Heartbeat, WorkerError> {
-    // Time for a living namesake to beat.
-    let watch_for = config.leases.heartbeat_interval.mul_f64(1.5);
-    let claimed = leases::claim(&ports.leases, &config.worker_id, &config.address, mine, watch_for).await;
-    claimed.map_err(|error| match error {
-        LeaseError::Call(error) => unreachable_service("leases.table", error),
-        error => WorkerError::Name(error),
-    })
-}
-
-fn leases_box(
-    config: &WorkerConfig,
-    ports: &WorkerPorts,
-    (owned, figures, keys): (&Owned, &Arc<LeaseFigures>, &Keys),
-    address: &LeasesAddress,
-    heartbeat: Heartbeat,
-) -> ChildSpec {
-    let (config, ports, keys) = (config.clone(), ports.clone(), keys.clone());
-    let (owned, figures, address) = (owned.clone(), figures.clone(), address.clone());
-    // The first incarnation has what was claimed at the start; the others claim again.
-    let incarnation = heartbeat.row().incarnation.clone();
-    let names = Arc::new(Mutex::new((Some(heartbeat), incarnation)));
-    let start = move |context: StartContext| {
-        let (config, ports, names, keys) = (config.clone(), ports.clone(), names.clone(), keys.clone());
-        let (owned, figures, address) = (owned.clone(), figures.clone(), address.clone());
-        async move {
-            let (claimed, mine) = {
-                let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
-                (names.0.take(), names.1.clone())
-            };
-            let heartbeat = match claimed {
-                Some(heartbeat) => heartbeat,
-                None => claim_name(&config, &ports, Some(&mine)).await.map_err(|error| match error {
-                    error @ WorkerError::Name(_) => StartError::is_final(error),
-                    error => StartError::failed(error),
-                })?,
-            };
-            names.lock().unwrap_or_else(PoisonError::into_inner).1 = heartbeat.row().incarnation.clone();
-            let args = LeasesArgs {
-                worker_id: config.worker_id.as_str().into(),
-                heartbeat,
-                table: ports.leases.clone(),
-                stream: ports.stream.clone(),
-                objects: ports.objects.clone(),
-                keys,
-                clock: ports.clock.clone(),
-                faults: ports.faults.clone(),
-                owned,
-                figures,
-                node: context.node.clone(),
-            };
-            let leases = context.spawn(LeasesActor { config: config.leases.clone() }, args).await?;
-            address.set(ActorRef::from(leases.clone()));
-            Ok(leases)
-        }
-    };
-    ChildSpec::new("leases", "leases", start).draining_by(say_goodbye)
-}
-
-async fn say_goodbye(leases: ActorCell, within: Duration) {
-    // Out of time: the others find out by themselves.
-    let _ = ActorRef::<LeasesMsg>::from(leases).call(LeasesMsg::Goodbye, Some(within)).await;
-}
-
-fn shards_box(
-    config: &WorkerConfig,
-    ports: &WorkerPorts,
-    (owned, budget, keys): (&Owned, &Budget, &Keys),
-    surroundings: Surroundings,
-) -> ChildSpec {
-    let rules = Arc::new(SensorRules::new(config.schema.clone(), config.event_ids_max));
-    let make: Arc<dyn Fn(ShardInfo, u64) -> Shard + Send + Sync> = {
-        let (config, ports, keys) = (config.clone(), ports.clone(), keys.clone());
-        let share = (budget.clone(), LiveSensors::new(config.shard.sensors.live_max));
-        Arc::new(move |info, counter| shard((info, counter), &config, &ports, (&share, &keys), &rules))
-    };
-    let (owned, config) = (owned.clone(), config.clone());
-    // Its shards are killed, not waited for.
-    let stop_timeout = config.supervisor.stop_timeout;
-    let start = move |context: StartContext| {
-        let (make, owned, surroundings) = (make.clone(), owned.clone(), surroundings.clone());
-        let actor =
-            ShardsActor { config: config.supervisor.clone(), surroundings, handover_timeout: config.handover_timeout };
-        async move {
-            let (alerts, leases) = (context.address("alerts")?, context.address("leases")?);
-            let args = ShardsArgs { make, owned, alerts, leases, node: context.node.clone() };
-            context.spawn(actor, args).await
-        }
-    };
-    ChildSpec::new("shards", "shards", start).draining_by(drain_shards).stopping_within(stop_timeout)
-}
-
-fn shard(
-    (info, counter): (ShardInfo, u64),
-    config: &WorkerConfig,
-    ports: &WorkerPorts,
-    ((budget, live), keys): (&(Budget, LiveSensors), &Keys),
-    rules: &Arc<SensorRules>,
-) -> Shard {
-    let context = ShardContext {
-        leaving: Arc::default(),
-        shard: info.shard.clone(),
-        hash_range: hash_range(&info),
-        stream: ports.stream.name().into(),
-        keys: keys.clone(),
-        schema: config.schema.clone(),
-        clock: ports.clock.clone(),
-        chance: ports.chance.clone(),
-        work: ports.work,
-        faults: ports.faults.clone(),
-        figures: Arc::new(ShardFigures::default()),
-        traces: ports.traces.of_shard(ports.stream.name(), info.shard.as_str()),
-    };
-    let ports = ShardPorts {
-        stream: ports.stream.clone(),
-        objects: ports.objects.clone(),
-        leases: ports.leases.clone(),
-        budget: budget.clone(),
-        live: live.clone(),
-        rules: rules.clone(),
-        worker_id: config.worker_id.as_str().into(),
-    };
-    Shard::new(context, config.shard.clone(), ports, counter)
-}
-
-/// Without a range nothing is kept out: all of an aggregate is then read.
-fn hash_range(info: &ShardInfo) -> HashRange {
-    let (start, end) = &info.hash_range;
-    HashRange::parse(start, end).unwrap_or_else(|error| {
-        warn!(shard = %info.shard, %error, "the shard's hash range is unknown: aggregates are read whole");
-        HashRange::FULL
-    })
-}
-
-fn alerts(
-    config: &WorkerConfig,
-    ports: &WorkerPorts,
-    figures: &Arc<AlertFigures>,
-    recent: &Arc<RecentAlerts>,
-) -> ChildSpec {
-    let (config, transports, clock) = (config.alerts.clone(), ports.transports.clone(), ports.clock.clone());
-    let (figures, recent, chance) = (figures.clone(), recent.clone(), ports.chance.clone());
-    let traces = ports.traces.clone();
-    let start = move |context: StartContext| {
-        let args = AlertsArgs {
-            transports: transports.clone(),
-            clock: clock.clone(),
-            chance: chance.clone(),
-            figures: figures.clone(),
-            recent: recent.clone(),
-            traces: traces.clone(),
-            node: context.node.clone(),
-        };
-        let actor = AlertsActor { config: config.clone() };
-        async move { context.spawn(actor, args).await }
-    };
-    ChildSpec::new("alerts", "alerts", start).draining_by(directory::flush_alerts)
-}
-
-fn loader(config: &WorkerConfig, ports: &WorkerPorts, (loading, loader): (Loading, LoaderConfig)) -> ChildSpec {
-    let (leases, chance, worker_id) = (ports.leases.clone(), ports.chance.clone(), config.worker_id.clone());
-    let start = move |context: StartContext| {
-        let args = LoaderArgs {
-            worker_id: worker_id.as_str().into(),
-            loading: loading.clone(),
-            leases: leases.clone(),
-            chance: chance.clone(),
-            node: context.node.clone(),
-        };
-        let actor = LoaderActor { config: loader.clone() };
-        async move { context.spawn(actor, args).await }
-    };
-    ChildSpec::new("loader", "loader", start).draining_by(let_another_load)
-}
-
-async fn let_another_load(loader: ActorCell, within: Duration) {
-    // Out of time: the others find out by themselves.
-    let _ = ActorRef::<LoaderMsg>::from(loader).call(LoaderMsg::Goodbye, Some(within)).await;
 }

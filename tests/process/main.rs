@@ -15,6 +15,7 @@ mod operate;
 mod poison;
 mod run_against_local;
 mod traces;
+mod waiting;
 
 use mangrove_tests::process::Call;
 

@@ -35,7 +35,7 @@ use aws_sdk_kinesis::types::{
 };
 use local::{LocalCloud, LocalOptions};
 use messages::EventSchema;
-use supervisor::leases::{LeasesConfig, Patience, Rules};
+use supervisor::leases::{LeasesConfig, Patience, Rules, StreamStart};
 use supervisor::shard::ShardConfig;
 use supervisor::supervision::watchdog::WatchdogConfig;
 use supervisor::supervision::{RestartPolicy, Scope, SupervisorConfig};
@@ -63,6 +63,11 @@ pub struct World {
 #[derive(Clone)]
 pub struct Setup {
     pub worker_id: &'static str,
+    /// Where shards begin that nobody has read.
+    pub start: StreamStart,
+    /// Whether the stream is asked for by its ARN.
+    pub by_arn: bool,
+    pub bucket: &'static str,
     pub schema: EventSchema,
     pub records_max: i32,
     pub age_max: Duration,
@@ -77,6 +82,8 @@ pub struct Setup {
     pub memory_budget: u64,
     pub transports: Vec<Transport>,
     pub alerts_queue_max: usize,
+    /// How long a drain waits for receivers of alerts.
+    pub alerts_drain: Duration,
     /// When the worker loads the warehouse; none if it does not.
     pub loads: Option<LoaderConfig>,
     pub traces: Traces,
@@ -95,6 +102,9 @@ impl Default for Setup {
         };
         Self {
             worker_id: "worker-a",
+            start: StreamStart::Oldest,
+            by_arn: false,
+            bucket: BUCKET,
             schema: EventSchema::built_in("climate").unwrap(),
             records_max: 10_000,
             age_max: Duration::from_millis(500),
@@ -108,6 +118,7 @@ impl Default for Setup {
             memory_budget: 128 << 20,
             transports: Vec::new(),
             alerts_queue_max: 10_000,
+            alerts_drain: Duration::from_secs(10),
             loads: None,
             traces: Traces::off(),
             encryption: Encryption::Default,
@@ -170,11 +181,20 @@ impl World {
         }
     }
 
+    /// Makes another bucket.
+    pub async fn bucket(&self, name: &str) {
+        provision::bucket(&self.sdk, name).await.unwrap();
+    }
+
     /// The row of a shard in the lease table, as any DynamoDB client sees it.
     pub async fn lease_row(&self, shard: &str) -> HashMap<String, AttributeValue> {
+        self.find_row(shard).await.unwrap()
+    }
+
+    /// The same; none if there is no such row, or no table yet.
+    pub async fn find_row(&self, shard: &str) -> Option<HashMap<String, AttributeValue>> {
         let request = aws_sdk_dynamodb::Client::new(&self.sdk).get_item().table_name("leases").consistent_read(true);
-        let answer = request.key("leaseKey", AttributeValue::S(shard.to_owned())).send().await.unwrap();
-        answer.item.unwrap()
+        request.key("leaseKey", AttributeValue::S(shard.to_owned())).send().await.ok()?.item
     }
 
     /// Puts a row into the lease table, which is made if it is not there, as any DynamoDB client can.
@@ -303,9 +323,9 @@ pub async fn clients(endpoint_url: String) -> SdkConfig {
 /// Starts a worker with these clients.
 pub async fn start_worker(sdk: &SdkConfig, setup: &Setup) -> Result<Worker, WorkerError> {
     let faults = Faults::parse(&setup.faults).unwrap();
-    let objects = Objects::new(sdk, BUCKET).encrypted(setup.encryption.clone());
+    let objects = Objects::new(sdk, setup.bucket).encrypted(setup.encryption.clone());
     let ports = WorkerPorts {
-        stream: Stream::new(sdk, STREAM).with(faults.clone()),
+        stream: Stream::new(sdk, STREAM).at(setup.by_arn.then(stream_arn)).with(faults.clone()),
         objects: objects.clone().with(faults.clone()),
         leases: LeaseTable::new(sdk, "leases").with(Chance::system(), faults.clone()),
         loading: setup
@@ -320,6 +340,11 @@ pub async fn start_worker(sdk: &SdkConfig, setup: &Setup) -> Result<Worker, Work
         traces: setup.traces.clone(),
     };
     Worker::start(config(setup), ports).await
+}
+
+/// The stream's ARN, as the local cloud's account has it.
+fn stream_arn() -> String {
+    format!("arn:aws:kinesis:us-east-1:123456789012:stream/{STREAM}")
 }
 
 /// How many records the next call takes: 5 MiB and 500 records are the service's limits.
@@ -366,12 +391,14 @@ fn config(setup: &Setup) -> WorkerConfig {
             discover_interval: Duration::from_millis(500),
             stuck_after: Duration::from_secs(60),
             handovers_per_minute: 60,
+            give_up_pause_max: Duration::from_secs(30),
             rules: Rules {
                 shards_max: 1_000,
                 give_up_pause: Duration::from_secs(1),
                 claim_patience: Duration::from_secs(6),
                 skip_trimmed: false,
             },
+            start: setup.start,
         },
         handover_timeout: Duration::from_secs(20),
         keys: actors::keys::Expected::Detect,
@@ -406,12 +433,14 @@ fn config(setup: &Setup) -> WorkerConfig {
                 full_state_every: setup.full_state_every,
             },
             skip_trimmed: false,
+            start: setup.start,
         },
         alerts: AlertsConfig {
             queue_max: setup.alerts_queue_max,
             in_flight_max: 16,
             retry_for: Duration::from_secs(5),
             backoff_max: Duration::from_secs(1),
+            drain_timeout: setup.alerts_drain,
         },
         supervisor: SupervisorConfig {
             restart: RestartPolicy {

@@ -89,6 +89,22 @@ impl CallError {
         matches!(self.failure, Failure::Throttled | Failure::Transient)
     }
 
+    /// Whether the same call may succeed once somebody has put something right elsewhere: a permission, a key, a clock,
+    /// a network.
+    pub fn may_heal(&self) -> bool {
+        const OTHERS_DECIDE: [&str; 7] = [
+            "AccessDeniedException",
+            "AccessDenied",
+            "UnrecognizedClientException",
+            "InvalidSignatureException",
+            "SignatureDoesNotMatch",
+            "InvalidAccessKeyId",
+            "Forbidden",
+        ];
+        let decided = || self.code.as_deref().is_some_and(|code| OTHERS_DECIDE.contains(&code));
+        self.may_pass() || (self.failure == Failure::Refused && decided())
+    }
+
     /// What became of the write, if it was one.
     pub fn outcome(&self) -> Outcome {
         match self.failure {

@@ -21,9 +21,9 @@ use aws_sdk_dynamodb::types::{
 use messages::{EpochNumber, EpochPlan, Position, ShardId, Suspect};
 
 pub use self::loaders::{LoaderLease, LoaderRow};
-pub use self::row::{BadRow, LeaseRow, LeaseView, Pending};
+pub use self::row::{BadRow, LeaseRow, LeaseView, Pending, StartWord};
 use self::row::{Item, text_of};
-pub use self::workers::{Heartbeat, WorkerRow};
+pub use self::workers::{Heartbeat, Standing, WorkerRow};
 use self::write::{Write, Written, number, text};
 use super::aws::{CallError, Failure, classify};
 use super::chance::Chance;
@@ -117,7 +117,11 @@ impl LeaseTable {
                     return Ok(());
                 }
                 Ok(_) => {}
-                Err(error) if error.failure == Failure::NotFound => self.create().await?,
+                Err(error) if error.failure == Failure::NotFound => self.create().await.map_err(|error| {
+                    // Nobody who waits gets it made.
+                    let refused = error.failure == Failure::Refused;
+                    if refused { CallError { failure: Failure::NotFound, ..error } } else { error }
+                })?,
                 Err(error) if error.failure == Failure::Refused => return Err(error),
                 Err(error) if tokio::time::Instant::now() > deadline => return Err(error),
                 Err(_) => {}
@@ -230,7 +234,17 @@ impl LeaseTable {
             write.set("ownerSwitchesSinceCheckpoint", number(switches));
             lease.row.owner_switches = switches;
         }
-        write.remove("checkpointOwner").remove("mangroveGivenUpBy");
+        write.remove("checkpointOwner");
+        // That another one gave it up stays written: it is not given the shard back at once.
+        if lease.row.given_up_by.as_deref() == Some(owner) {
+            write.remove("mangroveGivenUpBy");
+            lease.row.given_up_by = None;
+        }
+        if let Some(ms) = lease.row.start_at_ms {
+            // Pinned before anything is read: what arrives from now on is not lost again by a restart.
+            write.set(row::START_AT, number(ms.max(0).unsigned_abs()));
+            lease.row.start_word = None;
+        }
         // Counted before anything is read: whoever dies cannot count.
         write.set("mangroveTries", number(u64::from(lease.row.tries) + 1));
         // The owner is not part of the condition here: the counter alone says that nobody moved.

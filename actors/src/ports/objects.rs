@@ -113,7 +113,14 @@ impl Objects {
                 let mut error = classify(action, error);
                 match status {
                     Some(404) => (error.failure, error.message) = (Failure::NotFound, "no such bucket".into()),
-                    Some(403) => (error.failure, error.message) = (Failure::Refused, "access denied".into()),
+                    Some(403) => {
+                        let (code, message) = (Some("AccessDenied".to_owned()), "access denied".to_owned());
+                        (error.failure, error.code, error.message) = (Failure::Refused, code, message);
+                    }
+                    Some(301) => {
+                        let message = "the bucket is in another region than aws.region".to_owned();
+                        (error.failure, error.message) = (Failure::Refused, message);
+                    }
                     _ => {}
                 }
                 Err(error)
@@ -159,6 +166,21 @@ impl Objects {
         match self.digest(key).await? {
             Some(found) if found == digest => Ok(Put::Same),
             _ => Ok(Put::Different),
+        }
+    }
+
+    /// Asks whether objects may be created, without creating one: one that is there, of at most this many bytes, is put
+    /// again, word for word, on condition that it is not there. A bucket that lets nobody write says so first.
+    pub async fn may_put(&self, key: &str, bytes_max: usize) -> Result<(), CallError> {
+        let body = self.get(key, bytes_max).await?;
+        let head = self.client.head_object().bucket(&self.bucket).key(key).send().await;
+        let metadata = head.map_err(|e| classify(format!("head {key:?}"), e))?.metadata;
+        let request = self.client.put_object().bucket(&self.bucket).key(key).if_none_match("*");
+        let request = request.set_metadata(metadata).body(ByteStream::from(body));
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if error.raw_response().is_some_and(|r| r.status().as_u16() == 412) => Ok(()),
+            Err(error) => Err(classify(format!("put {key:?} once more"), error)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The stream: Kinesis, as the reader sees it.
 
 use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{RecordDistributionStrategy, ShardIteratorType};
 use messages::{HashRange, Position, RawRecord, SequenceNumber, ShardId};
 
@@ -16,6 +17,8 @@ const SHARD_PAGES_MAX: usize = 100;
 pub struct Stream {
     client: Client,
     name: String,
+    /// By which it is asked for, if it is: it names the account too.
+    arn: Option<String>,
     faults: Faults,
     retries: RetryBudget,
 }
@@ -76,7 +79,17 @@ impl Stream {
     /// The stream of this name.
     pub fn new(config: &aws_config::SdkConfig, name: &str) -> Self {
         let (faults, retries) = (Faults::none(), RetryBudget::default());
-        Self { client: Client::new(config), name: name.to_owned(), faults, retries }
+        Self { client: Client::new(config), name: name.to_owned(), arn: None, faults, retries }
+    }
+
+    /// The same, asked for by its ARN: it may belong to another account.
+    pub fn at(self, arn: Option<String>) -> Self {
+        Self { arn, ..self }
+    }
+
+    /// Its name, where it is asked for by name.
+    fn by_name(&self) -> Option<String> {
+        self.arn.is_none().then(|| self.name.clone())
     }
 
     /// The same with other faults.
@@ -97,7 +110,13 @@ impl Stream {
     /// What the stream says of itself.
     pub async fn describe(&self) -> Result<Description, CallError> {
         let action = || format!("describe stream {:?}", self.name);
-        let answer = self.client.describe_stream_summary().stream_name(&self.name).send().await;
+        let answer = self
+            .client
+            .describe_stream_summary()
+            .set_stream_name(self.by_name())
+            .set_stream_arn(self.arn.clone())
+            .send()
+            .await;
         let summary = answer.map_err(|e| classify(action(), e))?.stream_description_summary;
         let summary = summary.ok_or_else(|| malformed(action(), "the answer has no summary"))?;
         Ok(Description {
@@ -122,7 +141,7 @@ impl Stream {
             // A page token stands for the stream too; naming both is refused.
             let request = match token.take() {
                 Some(token) => self.client.list_shards().next_token(token),
-                None => self.client.list_shards().stream_name(&self.name),
+                None => self.client.list_shards().set_stream_name(self.by_name()).set_stream_arn(self.arn.clone()),
             };
             let page = request.send().await.map_err(|e| classify(action(), e))?;
             shards.extend(page.shards().iter().map(shard_info));
@@ -143,9 +162,24 @@ impl Stream {
     /// An iterator that begins with this record.
     pub async fn iterator_at(&self, shard: &ShardId, sequence: &SequenceNumber) -> Result<String, CallError> {
         let action = || format!("get an iterator of {shard} at {sequence}");
-        let request = self.client.get_shard_iterator().stream_name(&self.name).shard_id(shard.as_str());
+        let request = self
+            .client
+            .get_shard_iterator()
+            .set_stream_name(self.by_name())
+            .set_stream_arn(self.arn.clone())
+            .shard_id(shard.as_str());
         let request = request.shard_iterator_type(ShardIteratorType::AtSequenceNumber);
         let answer = request.starting_sequence_number(sequence.as_str()).send().await;
+        let iterator = answer.map_err(|e| classify(action(), e))?.shard_iterator;
+        iterator.ok_or_else(|| malformed(action(), "the answer has no iterator"))
+    }
+
+    /// An iterator that begins with the first record that arrived at this time (milliseconds since 1970) or later.
+    pub async fn iterator_since(&self, shard: &ShardId, since_ms: i64) -> Result<String, CallError> {
+        let action = || format!("get an iterator of {shard} since {since_ms} ms");
+        let request = self.client.get_shard_iterator().set_stream_name(self.by_name()).set_stream_arn(self.arn.clone());
+        let request = request.shard_id(shard.as_str()).shard_iterator_type(ShardIteratorType::AtTimestamp);
+        let answer = request.timestamp(DateTime::from_millis(since_ms)).send().await;
         let iterator = answer.map_err(|e| classify(action(), e))?.shard_iterator;
         iterator.ok_or_else(|| malformed(action(), "the answer has no iterator"))
     }
@@ -157,7 +191,12 @@ impl Stream {
         let range = HashRange::parse(&open.hash_range.0, &open.hash_range.1);
         let range = range.map_err(|error| refused(action(), error.to_string()))?;
         let middle = range.middle().ok_or_else(|| refused(action(), "it has a single hash key"))?.to_string();
-        let request = self.client.split_shard().stream_name(&self.name).shard_to_split(shard.as_str());
+        let request = self
+            .client
+            .split_shard()
+            .set_stream_name(self.by_name())
+            .set_stream_arn(self.arn.clone())
+            .shard_to_split(shard.as_str());
         request.new_starting_hash_key(&middle).send().await.map_err(|e| classify(action(), e))?;
         Ok(middle)
     }
@@ -167,7 +206,12 @@ impl Stream {
         let action = || format!("merge {shard} with {with}");
         self.open_shard(shard, action()).await?;
         self.open_shard(with, action()).await?;
-        let request = self.client.merge_shards().stream_name(&self.name).shard_to_merge(shard.as_str());
+        let request = self
+            .client
+            .merge_shards()
+            .set_stream_name(self.by_name())
+            .set_stream_arn(self.arn.clone())
+            .shard_to_merge(shard.as_str());
         let answer = request.adjacent_shard_to_merge(with.as_str()).send().await;
         answer.map(|_| ()).map_err(|e| classify(action(), e))
     }
@@ -184,7 +228,12 @@ impl Stream {
     /// An iterator that begins after the position.
     pub async fn iterator(&self, shard: &ShardId, after: &Position) -> Result<String, CallError> {
         let action = || format!("get an iterator of {shard} after {after}");
-        let request = self.client.get_shard_iterator().stream_name(&self.name).shard_id(shard.as_str());
+        let request = self
+            .client
+            .get_shard_iterator()
+            .set_stream_name(self.by_name())
+            .set_stream_arn(self.arn.clone())
+            .shard_id(shard.as_str());
         let request = match after {
             Position::At(sequence) => request
                 .shard_iterator_type(match self.faults.lacks(Mechanism::AfterCheckpoint) {
@@ -208,7 +257,7 @@ impl Stream {
     /// The next page. An expired iterator fails with the code `ExpiredIteratorException`.
     pub async fn records(&self, shard: &ShardId, iterator: &str, limit: i32) -> Result<Page, CallError> {
         let action = || format!("read {shard}");
-        let request = self.client.get_records().shard_iterator(iterator).limit(limit);
+        let request = self.client.get_records().set_stream_arn(self.arn.clone()).shard_iterator(iterator).limit(limit);
         let answer = request.send().await.map_err(|e| classify(action(), e))?;
         self.retries.earn();
         let millis_behind = answer.millis_behind_latest.unwrap_or(0);

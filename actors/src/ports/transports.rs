@@ -60,6 +60,19 @@ impl Transport {
         }
     }
 
+    /// The destination, for people: an address may hold a token, so only its host is named.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Webhook { url, .. } | Self::Alertmanager { url, .. } => {
+                let url = reqwest::Url::parse(url).ok();
+                let host = url.as_ref().and_then(|url| url.host_str()).unwrap_or("an address that is none");
+                let port = url.as_ref().and_then(|url| url.port()).map(|port| format!(":{port}")).unwrap_or_default();
+                format!("{} {host}{port}", self.kind())
+            }
+            Self::Sns { topic_arn, .. } => format!("{} {topic_arn}", self.kind()),
+        }
+    }
+
     /// Hands one alert over.
     pub async fn send(&self, alert: &Alert) -> Result<(), CallError> {
         match self {

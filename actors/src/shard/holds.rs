@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::ports::aws::{CallError, Failure};
 
 /// Errors are shown as long as they last: bounded.
-const CAUSE_CHARS_MAX: usize = 400;
+pub(super) const CAUSE_CHARS_MAX: usize = 400;
 /// Restarts of single sensors that are remembered.
 pub(super) const FALLS_MAX: usize = 32;
 

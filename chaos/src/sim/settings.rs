@@ -11,7 +11,7 @@ use actors::reader::decode::DecodeLimits;
 use actors::sensors::SensorsConfig;
 use actors::sinks::{Encoding, SinksConfig};
 use messages::EventSchema;
-use supervisor::leases::{LeasesConfig, Patience, Rules};
+use supervisor::leases::{LeasesConfig, Patience, Rules, StreamStart};
 use supervisor::shard::ShardConfig;
 use supervisor::supervision::watchdog::WatchdogConfig;
 use supervisor::supervision::{RestartPolicy, Scope, SupervisorConfig};
@@ -65,12 +65,14 @@ pub(super) fn worker(worker_id: &str) -> WorkerConfig {
             // Shorter than the default, so that a run sees it; longer than any pause that services cause.
             stuck_after: seconds(20),
             handovers_per_minute: 60,
+            give_up_pause_max: seconds(30),
             rules: Rules {
                 shards_max: 1_000,
                 give_up_pause: seconds(5),
                 claim_patience: patience.worker * 3,
                 skip_trimmed: false,
             },
+            start: StreamStart::Oldest,
         },
         handover_timeout: seconds(20),
         shard: ShardConfig {
@@ -107,12 +109,14 @@ pub(super) fn worker(worker_id: &str) -> WorkerConfig {
                 full_state_every: 4,
             },
             skip_trimmed: false,
+            start: StreamStart::Oldest,
         },
         alerts: AlertsConfig {
             queue_max: 10_000,
             in_flight_max: 16,
             retry_for: seconds(300),
             backoff_max: seconds(10),
+            drain_timeout: seconds(30),
         },
         supervisor: SupervisorConfig {
             restart: RestartPolicy {

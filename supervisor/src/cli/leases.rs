@@ -202,6 +202,7 @@ fn shortened(checkpoint: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use actors::ports::leases::Standing;
     use messages::{EpochNumber, Position, ShardId};
 
     use super::*;
@@ -225,7 +226,14 @@ mod tests {
         rows.leases.insert(shard, lease);
         for (id, beat) in [("w-1", beat), ("w-2", 5)] {
             let (incarnation, address) = ("a".into(), format!("http://{id}"));
-            let row = WorkerRow { id: id.into(), incarnation, beat, address, leaving: id == "w-2" };
+            let row = WorkerRow {
+                id: id.into(),
+                incarnation,
+                beat,
+                address,
+                leaving: id == "w-2",
+                standing: Standing::Proven,
+            };
             rows.workers.insert(id.into(), row);
         }
         rows

@@ -17,7 +17,7 @@ use actors::sinks::{Codec, Encoding, Encodings, SinksConfig};
 
 use super::addresses;
 use super::section::{GIB, KIB, MIB, Reading, Section, millis, seconds};
-use crate::leases::{LeasesConfig, Patience, Rules};
+use crate::leases::{LeasesConfig, Patience, Rules, StreamStart};
 use crate::shard::ShardConfig;
 use crate::supervision::watchdog::WatchdogConfig;
 use crate::supervision::{RestartPolicy, Scope, SupervisorConfig};
@@ -31,6 +31,7 @@ const RECEIVERS_MAX: usize = 16;
 /// The boxes of every shard.
 pub(super) fn shard(reading: &mut Reading<'_>) -> ShardConfig {
     let skip_trimmed = on_trimmed(&mut reading.section("stream"));
+    let start = start(&mut reading.section("stream"));
     let committer = committer(&mut reading.section("epoch"));
     let decode = (decode(&mut reading.section("decode")), kpl_hash_range(&mut reading.section("decode")));
     let parquet = parquet(&mut reading.section("parquet"));
@@ -41,7 +42,21 @@ pub(super) fn shard(reading: &mut Reading<'_>) -> ShardConfig {
         sinks: sinks(&mut reading.section("sinks"), parquet),
         committer,
         skip_trimmed,
+        start,
     }
+}
+
+/// Where shards begin that nobody has read.
+fn start(s: &mut Section<'_>) -> StreamStart {
+    s.read("start", |found| match found.value.as_str() {
+        Some("oldest") => Ok(StreamStart::Oldest),
+        Some("latest") => Ok(StreamStart::Latest),
+        text => match text.and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok()) {
+            Some(time) if time > chrono::Utc::now() => found.wrong("a time that has passed, or \"latest\""),
+            Some(time) => Ok(StreamStart::At(time.timestamp_millis())),
+            None => found.wrong("\"oldest\", \"latest\", or a time such as \"2026-11-30T06:00:00Z\""),
+        },
+    })
 }
 
 /// What becomes of the children of a shard that the stream has forgotten.
@@ -60,7 +75,7 @@ fn kpl_hash_range(s: &mut Section<'_>) -> bool {
 }
 
 /// The worker's part in the cluster, and how long a hand-over may take.
-pub(super) fn leases(s: &mut Section<'_>, skip_trimmed: bool) -> (LeasesConfig, Duration) {
+pub(super) fn leases(s: &mut Section<'_>, skip_trimmed: bool, start: StreamStart) -> (LeasesConfig, Duration) {
     let patience = Patience {
         worker: s.duration("failover_after", millis(500)..=HOUR),
         foreign: s.duration("foreign_failover_after", seconds(1)..=HOUR),
@@ -80,7 +95,9 @@ pub(super) fn leases(s: &mut Section<'_>, skip_trimmed: bool) -> (LeasesConfig, 
         discover_interval: s.duration("discover_interval", millis(500)..=HOUR),
         stuck_after: s.duration("stuck_after", seconds(1)..=HOUR),
         handovers_per_minute: s.count("handovers_per_minute", 1..=10_000),
+        give_up_pause_max: s.duration("give_up_pause_max", millis(100)..=DAY),
         rules,
+        start,
     };
     (config, s.duration("handover_timeout", millis(500)..=HOUR))
 }
@@ -173,6 +190,7 @@ pub(super) fn alerts(s: &mut Section<'_>) -> AlertsConfig {
         in_flight_max: s.count("in_flight_max", 1..=4_096),
         retry_for: s.duration("retry_for", seconds(1)..=DAY),
         backoff_max: s.duration("backoff_max", millis(10)..=HOUR),
+        drain_timeout: s.duration("drain_timeout", Duration::ZERO..=HOUR),
     }
 }
 

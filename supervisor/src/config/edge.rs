@@ -56,7 +56,23 @@ pub(super) fn threads(s: &mut Section<'_>) -> Option<usize> {
     Some(s.count("threads", 0..=1_024)).filter(|threads| *threads > 0)
 }
 
-pub(super) fn aws(s: &mut Section<'_>) -> AwsSettings {
+/// The stream's name, and its ARN if it is named by that.
+pub(super) fn stream(s: &mut Section<'_>) -> (String, Option<String>) {
+    let named = name(s, "there is no default stream", names::stream);
+    match named.split_once(":stream/") {
+        Some((_, name)) => (name.to_owned(), Some(named.clone())),
+        None => (named, None),
+    }
+}
+
+pub(super) fn aws(s: &mut Section<'_>, stream_arn: Option<&str>) -> AwsSettings {
+    if let Some(region) = stream_arn.and_then(|arn| arn.split(':').nth(3)) {
+        if s.is_unset("region") {
+            s.derive("region", region, "the region in stream.name");
+        } else if s.text("region", names::region) != region {
+            s.problem("region", format!("must be {region:?}, where the stream in stream.name is, or \"\""));
+        }
+    }
     AwsSettings {
         region: optional(s.text("region", |text| if text.is_empty() { Ok(()) } else { names::region(text) })),
         endpoint_url: optional(

@@ -2,8 +2,30 @@
 //!
 //! **Not here**: whether what is named exists (`worker`).
 
-/// A Kinesis stream.
-pub(super) fn stream(name: &str) -> Result<(), String> {
+/// A Kinesis stream: its name, or its ARN if it belongs to another account.
+pub(super) fn stream(text: &str) -> Result<(), String> {
+    let Some(rest) = text.strip_prefix("arn:") else { return stream_name(text) };
+    let parts: Vec<&str> = rest.splitn(5, ':').collect();
+    let [partition, "kinesis", region, account, resource] = parts.as_slice() else {
+        return Err(format!("must be a name, or an ARN such as {STREAM_ARN:?}, not {text:?}"));
+    };
+    let sound = partition.starts_with("aws")
+        && region_name(region)
+        && account.len() == 12
+        && account.bytes().all(|b| b.is_ascii_digit());
+    match resource.strip_prefix("stream/").filter(|_| sound) {
+        Some(name) => stream_name(name),
+        None => Err(format!("must be a name, or an ARN such as {STREAM_ARN:?}, not {text:?}")),
+    }
+}
+
+const STREAM_ARN: &str = "arn:aws:kinesis:eu-central-1:123456789012:stream/events";
+
+fn region_name(text: &str) -> bool {
+    !text.is_empty() && region(text).is_ok()
+}
+
+fn stream_name(name: &str) -> Result<(), String> {
     let ok = (1..=128).contains(&name.len()) && name.chars().all(plain);
     ok.then_some(()).ok_or_else(|| format!("must be 1 to 128 letters, digits, _ . or -, not {name:?}"))
 }

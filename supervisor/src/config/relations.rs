@@ -190,6 +190,10 @@ fn times(config: &Config, relations: &mut Relations<'_>) {
                  one heartbeat may be lost"
         )
     });
+    let (pause, longest) = (leases.rules.give_up_pause, leases.give_up_pause_max);
+    relations.must(pause <= longest, &["leases.give_up_pause", "leases.give_up_pause_max"], || {
+        format!("leases.give_up_pause ({pause:?}) must not exceed leases.give_up_pause_max ({longest:?})")
+    });
     let scan = leases.scan_interval;
     relations.must(scan * 2 <= failover, &["leases.scan_interval", "leases.failover_after"], || {
         format!("leases.scan_interval ({scan:?}) must be at most half of leases.failover_after ({failover:?})")

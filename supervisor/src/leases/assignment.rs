@@ -6,13 +6,15 @@
 //! - A worker gives a shard up for balance only to one that has at least two fewer: every move makes the cluster more
 //!   even, so that moves come to an end (no ping-pong).
 //! - Never while a shard is without owner: what stands still comes first.
+//! - Who has proved nothing is given one shard, who cannot work none, and who does not do well nothing that others
+//!   could have (`trial.rs`).
 //! **Not here**: taking and handing over (`leases.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use actors::ports::faults::{Faults, Mechanism};
-use actors::ports::leases::{LeaseView, Rows};
+use actors::ports::leases::{LeaseView, Rows, Standing};
 use messages::ShardId;
 
 use super::lineage::{Listed, is_open, may_start};
@@ -25,11 +27,24 @@ pub(super) struct Situation<'a> {
     pub(super) rows: &'a Rows,
     pub(super) listed: &'a Listed,
     pub(super) observer: &'a Observer,
+    /// What this worker may be given; of others the observer knows it.
+    pub(super) standing: Standing,
     /// The shards that this worker works on.
     pub(super) running: &'a BTreeSet<ShardId>,
     pub(super) rules: Rules,
     /// Mutants; none outside tests.
     pub(super) faults: &'a Faults,
+}
+
+impl Situation<'_> {
+    fn standing(&self, id: &str) -> Standing {
+        match id == self.me {
+            // Whom nobody is beside can harm nobody, and what it leaves nobody reads.
+            true if self.standing == Standing::OnTrial && !self.observer.anybody_else() => Standing::Proven,
+            true => self.standing,
+            false => self.observer.standing(id),
+        }
+    }
 }
 
 /// What operators decide.
@@ -77,12 +92,20 @@ pub(super) fn orders(situation: &Situation<'_>) -> Orders {
         }
     }
     orders.unowned = claimable.len() + orders.take.len();
+    let proven = loads.keys().any(|id| situation.standing(id) == Standing::Proven);
     for lease in &claimable {
         let claimant = claimant(lease, &loads, situation);
         if let Some(load) = claimant.and_then(|id| loads.get_mut(id)) {
             load.push(&lease.shard);
         }
-        let room = loads.get(me).is_some_and(|load| load.len() <= rules.shards_max);
+        let room_max = match situation.standing(me) {
+            Standing::Proven | Standing::Unwell => rules.shards_max + 1,
+            Standing::OnTrial if proven => 1,
+            // Nobody is there whom it could harm.
+            Standing::OnTrial => rules.shards_max + 1,
+            Standing::Unfit => 0,
+        };
+        let room = loads.get(me).is_some_and(|load| load.len() < room_max);
         // Somebody else should have taken it long ago: perhaps it cannot.
         let overdue = observer.unmoved_for(&lease.shard) > rules.claim_patience && may_claim(lease, me, situation);
         if claimant == Some(*me) || (overdue && room) {
@@ -90,7 +113,7 @@ pub(super) fn orders(situation: &Situation<'_>) -> Orders {
         }
     }
     if orders.unowned == 0 {
-        orders.hand_over = surplus(me, loads);
+        orders.hand_over = surplus(me, loads, situation);
     }
     orders
 }
@@ -110,9 +133,14 @@ fn claimant<'a>(
     loads: &BTreeMap<&'a str, Vec<&ShardId>>,
     situation: &Situation<'_>,
 ) -> Option<&'a str> {
-    let fit =
-        loads.iter().filter(|(id, load)| load.len() < situation.rules.shards_max && may_claim(lease, id, situation));
-    fit.min_by_key(|(id, load)| (load.len(), **id)).map(|(id, _)| *id)
+    let has_room = |id: &str, n: usize| match situation.standing(id) {
+        Standing::Proven | Standing::Unwell => n < situation.rules.shards_max,
+        Standing::OnTrial => n < 1,
+        Standing::Unfit => false,
+    };
+    let fit = loads.iter().filter(|(id, load)| has_room(id, load.len()) && may_claim(lease, id, situation));
+    let unwell = |id: &str| situation.standing(id) == Standing::Unwell;
+    fit.min_by_key(|(id, load)| (unwell(id), load.len(), **id)).map(|(id, _)| *id)
 }
 
 /// Who gave a shard up waits, so that others can try; alone, it waits too, or it would spin.
@@ -122,16 +150,29 @@ fn may_claim(lease: &LeaseView, id: &str, situation: &Situation<'_>) -> bool {
 }
 
 /// The shards that this worker should give away to make the loads even.
-fn surplus(me: &str, mut loads: BTreeMap<&str, Vec<&ShardId>>) -> Vec<ShardId> {
+fn surplus(me: &str, mut loads: BTreeMap<&str, Vec<&ShardId>>, situation: &Situation<'_>) -> Vec<ShardId> {
+    let may_have = |id: &str, n: usize| match situation.standing(id) {
+        Standing::Proven => true,
+        Standing::OnTrial => n < 1,
+        Standing::Unfit | Standing::Unwell => false,
+    };
+    // Who has given a shard up is not given it back at once.
+    let wanted = |shard: &ShardId, taker: &str| {
+        situation.rows.leases.get(shard).is_none_or(|lease| may_claim(lease, taker, situation))
+    };
+
     let mut mine = Vec::new();
     loop {
         let most = loads.iter().max_by_key(|(id, load)| (load.len(), **id)).map(|(id, load)| (*id, load.len()));
-        let least = loads.iter().min_by_key(|(id, load)| (load.len(), **id)).map(|(id, load)| (*id, load.len()));
+        let takers = loads.iter().filter(|(id, load)| may_have(id, load.len()));
+        let least = takers.min_by_key(|(id, load)| (load.len(), **id)).map(|(id, load)| (*id, load.len()));
         let (Some((donor, most)), Some((taker, least))) = (most, least) else { return mine };
         if most < least + 2 {
             return mine;
         }
-        let Some(shard) = loads.get_mut(donor).and_then(Vec::pop) else { return mine };
+        let Some(from) = loads.get_mut(donor) else { return mine };
+        let Some(at) = from.iter().rposition(|shard| wanted(shard, taker)) else { return mine };
+        let shard = from.remove(at);
         if donor == me {
             mine.push(shard.clone());
         }

@@ -12,6 +12,8 @@ use actors::ports::stream::{Description, ShardInfo, Stream};
 use actors::sinks::manifests_of;
 use messages::ShardId;
 
+use super::start::StreamStart;
+
 /// What a listing found.
 #[derive(Debug)]
 pub struct Discovered {
@@ -27,11 +29,21 @@ pub struct Discovered {
     pub(super) orphans: Vec<ShardId>,
 }
 
+/// Where shards begin that get a row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begins {
+    pub(super) start: StreamStart,
+    /// Whether anything of the stream was read.
+    pub(super) begun: bool,
+    pub(super) now_ms: i64,
+}
+
 pub(super) async fn discover(
     stream: &Stream,
     table: &LeaseTable,
     objects: &Objects,
     known: BTreeSet<ShardId>,
+    begins: Begins,
 ) -> Result<Discovered, LeaseError> {
     // Ordered by id, and a child's id is higher than its parents'.
     let (description, shards) = tokio::join!(stream.describe(), stream.shards());
@@ -50,7 +62,8 @@ pub(super) async fn discover(
             orphans.push(info.shard.clone());
             continue;
         }
-        let fresh = LeaseRow::fresh(info.shard.clone(), info.parents.clone(), info.hash_range.clone());
+        let mut fresh = LeaseRow::fresh(info.shard.clone(), info.parents.clone(), info.hash_range.clone());
+        fresh.start_at_ms = begins.start.of_new(info, table, begins.begun, begins.now_ms).await?;
         if table.create_if_absent(&fresh).await? {
             created.push(info.shard.clone());
             with_new_children.extend(&info.parents);

@@ -11,7 +11,7 @@ use actors::ports::leases::LeaseError;
 use messages::ShardId;
 use metrics::counter;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::seen::LeasesSeen;
 
@@ -26,23 +26,54 @@ pub enum Trouble {
     Trimmed(ShardId),
     /// The shard has epochs but no row.
     Orphan(ShardId),
+    /// This worker has committed nothing yet.
+    Unproven,
 }
 
 impl Trouble {
     /// Every kind.
-    pub const KINDS: [&str; 4] = ["fenced", "given_up", "trimmed", "orphan"];
+    pub const KINDS: [&str; 5] = ["fenced", "given_up", "trimmed", "orphan", "unproven"];
 
     /// Which of them it is.
     pub fn kind(&self) -> &'static str {
-        let [fenced, given_up, trimmed, orphan] = Self::KINDS;
+        let [fenced, given_up, trimmed, orphan, unproven] = Self::KINDS;
         match self {
             Self::Fenced => fenced,
             Self::GivenUp(_) => given_up,
             Self::Trimmed(_) => trimmed,
             Self::Orphan(_) => orphan,
+            Self::Unproven => unproven,
         }
     }
 }
+
+/// A call that fails again and again is said less and less often.
+#[derive(Debug)]
+struct Failing {
+    since: Instant,
+    failures: u64,
+    said_at: Instant,
+    pause: Duration,
+}
+
+impl Failing {
+    fn first(now: Instant) -> Self {
+        Self { since: now, failures: 0, said_at: now, pause: Duration::ZERO }
+    }
+
+    /// Counts one more. True if it is worth a line.
+    fn failed(&mut self, now: Instant) -> bool {
+        self.failures += 1;
+        let says = now.duration_since(self.said_at) >= self.pause;
+        if says {
+            (self.said_at, self.pause) = (now, (self.pause * 2).clamp(SAY_AGAIN_MIN, SAY_AGAIN_MAX));
+        }
+        says
+    }
+}
+
+const SAY_AGAIN_MIN: Duration = Duration::from_secs(2);
+const SAY_AGAIN_MAX: Duration = Duration::from_secs(60);
 
 /// Figures of one worker's leases. Troubles are bounded by the number of shards.
 #[derive(Debug, Default)]
@@ -56,6 +87,7 @@ pub struct LeaseFigures {
     fences: AtomicU64,
     troubles: Mutex<BTreeMap<Trouble, String>>,
     seen: Mutex<Arc<LeasesSeen>>,
+    failing: Mutex<BTreeMap<&'static str, Failing>>,
 }
 
 impl LeaseFigures {
@@ -103,7 +135,22 @@ impl LeaseFigures {
             LeaseError::Row(_) => Failure::Refused,
         };
         counter!("mangrove_lease_failures_total", "call" => call, "failure" => failure_name(failure)).increment(1);
-        warn!(call, %error, "a call of the lease table failed, trying again");
+        let now = Instant::now();
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let failing = failing.entry(call).or_insert_with(|| Failing::first(now));
+        if failing.failed(now) {
+            let (failures, for_s) = (failing.failures, now.duration_since(failing.since).as_secs());
+            warn!(call, %error, failures, for_s, "a call of the lease table failed, trying again");
+        }
+    }
+
+    /// A call of the lease table has been answered.
+    pub(super) fn call_passed(&self, call: &'static str) {
+        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner).remove(call);
+        if let Some(Failing { since, failures, .. }) = failing.filter(|failing| failing.failures > 1) {
+            let for_s = since.elapsed().as_secs();
+            info!(call, failures, for_s, "a call of the lease table is answered again");
+        }
     }
 
     pub(super) fn saw_unowned(&self, unowned: usize) {
@@ -117,6 +164,12 @@ impl LeaseFigures {
 
     pub(super) fn saw(&self, seen: LeasesSeen) {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(seen);
+    }
+
+    /// This worker takes no more: what was seen of its own shards is no longer so.
+    pub(super) fn leaves(&self) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen = Arc::new(LeasesSeen { leaving: true, ..seen.as_ref().clone() });
     }
 
     pub(super) fn settled(&self, settled: bool, asked_ms: i64) {
@@ -158,9 +211,17 @@ impl LeaseFigures {
         let why = match &trouble {
             Trouble::Trimmed(_) => "the stream has forgotten it before all was read (stream.on_trimmed)",
             Trouble::Orphan(_) => "the bucket has its epochs, the lease table has no row of it",
-            Trouble::Fenced | Trouble::GivenUp(_) => "",
+            Trouble::Fenced | Trouble::GivenUp(_) | Trouble::Unproven => "",
         };
         self.lock().insert(trouble, why.to_owned());
+    }
+
+    /// The worker has not shown yet that it can commit, or has.
+    pub(super) fn proves(&self, lacks: Option<String>) {
+        match lacks {
+            Some(why) => drop(self.lock().insert(Trouble::Unproven, why)),
+            None => drop(self.lock().remove(&Trouble::Unproven)),
+        }
     }
 
     /// A trouble has passed.
@@ -176,5 +237,20 @@ impl LeaseFigures {
     // A panic while the lock was held leaves whole values behind.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Trouble, String>> {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_is_cut_off_for_an_hour_says_so_a_few_dozen_times() {
+        let began = Instant::now();
+        let mut failing = Failing::first(began);
+        let said = (0..4 * 3_600).filter(|n| failing.failed(began + Duration::from_millis(250) * *n)).count();
+        assert_eq!(failing.failures, 14_400);
+        assert!((30..100).contains(&said), "{said} lines");
+        assert!(Failing::first(began).failed(began), "the first time at once");
     }
 }

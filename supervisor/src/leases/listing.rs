@@ -38,6 +38,7 @@ impl LeasesState {
                 return;
             }
         };
+        self.args.figures.call_passed("list");
         let nothing_known = self.listed.is_none();
         if let Err(error) = self.hear_of_keys(discovered.description)
             && nothing_known
@@ -67,7 +68,7 @@ impl LeasesState {
         self.args.figures.retain(|trouble| match trouble {
             Trouble::Orphan(shard) => orphans.contains(shard),
             Trouble::Trimmed(shard) => trimmed.contains(shard),
-            Trouble::Fenced | Trouble::GivenUp(_) => true,
+            Trouble::Fenced | Trouble::GivenUp(_) | Trouble::Unproven => true,
         });
         self.tidy(&listed);
         self.unlisted = known.into_iter().filter(|shard| !listed.contains_key(shard)).collect();

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use actors::ports::leases::{LeaseView, Rows, WorkerRow};
+use actors::ports::leases::{LeaseView, Rows, Standing, WorkerRow};
 use messages::ShardId;
 
 /// When silence means death.
@@ -121,6 +121,22 @@ impl Observer {
         let others = self.workers.iter().filter(|(id, seen)| **id != self.me && seen.moved && !seen.value.leaving);
         let alive = others.map(|(id, _)| id.as_str()).filter(|id| self.is_alive(id));
         alive.chain([self.me.as_str()])
+    }
+
+    /// What another worker says that it may be given.
+    pub(super) fn standing(&self, worker: &str) -> Standing {
+        self.workers.get(worker).map_or(Standing::Proven, |seen| seen.value.standing)
+    }
+
+    /// Whether another worker may live that takes shards.
+    pub(super) fn anybody_else(&self) -> bool {
+        let others = self.workers.iter().filter(|(id, seen)| **id != self.me && !seen.gone && !seen.value.leaving);
+        others.map(|(id, _)| id).any(|id| self.is_alive(id))
+    }
+
+    /// Whether another worker lives that has proved itself.
+    pub(super) fn any_proven(&self) -> bool {
+        self.candidates().any(|id| id != self.me && self.standing(id) == Standing::Proven)
     }
 
     /// Whether whoever works on a lease may still do so.

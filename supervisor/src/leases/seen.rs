@@ -24,6 +24,8 @@ pub struct LeasesSeen {
     pub workers: Vec<WorkerSeen>,
     /// The shards, by id.
     pub shards: Vec<ShardSeen>,
+    /// Whether this worker takes no more, and perhaps no longer looks.
+    pub leaving: bool,
 }
 
 /// A worker as its heartbeat shows it.
@@ -90,7 +92,7 @@ impl LeasesState {
         };
         let workers = self.observer.workers().map(worker).collect();
         let shards = self.rows.leases.values().map(|lease| self.shard_seen(lease)).collect();
-        self.args.figures.saw(LeasesSeen { at_ms: self.args.clock.now_ms(), workers, shards });
+        self.args.figures.saw(LeasesSeen { at_ms: self.args.clock.now_ms(), workers, shards, leaving: self.leaving });
     }
 
     fn shard_seen(&self, lease: &LeaseView) -> ShardSeen {

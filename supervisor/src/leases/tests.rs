@@ -1,8 +1,8 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use actors::ports::faults::Faults;
-use actors::ports::leases::{LeaseView, Rows, WorkerRow};
+use actors::ports::leases::{LeaseView, Rows, Standing, WorkerRow};
 use actors::ports::stream::ShardInfo;
 use messages::{EpochNumber, Position, ShardId};
 
@@ -46,6 +46,7 @@ struct World {
     running: BTreeSet<ShardId>,
     seconds: u64,
     beating: Vec<&'static str>,
+    standings: BTreeMap<&'static str, Standing>,
 }
 
 impl World {
@@ -60,8 +61,15 @@ impl World {
         let mut rows = Rows::default();
         rows.leases = leases.into_iter().map(|lease| (lease.shard.clone(), lease)).collect();
         let observer = Observer::new("a", PATIENCE);
-        let mut world =
-            Self { rows, listed, observer, running: BTreeSet::new(), seconds: 0, beating: beating.to_vec() };
+        let mut world = Self {
+            rows,
+            listed,
+            observer,
+            running: BTreeSet::new(),
+            seconds: 0,
+            beating: beating.to_vec(),
+            standings: BTreeMap::new(),
+        };
         world.pass(2);
         world
     }
@@ -77,6 +85,7 @@ impl World {
                     beat: self.seconds,
                     address: String::new(),
                     leaving: false,
+                    standing: self.standings.get(name).copied().unwrap_or_default(),
                 };
                 self.rows.workers.insert((*name).to_owned(), row);
             }
@@ -90,6 +99,7 @@ impl World {
             rows: &self.rows,
             listed: &self.listed,
             observer: &self.observer,
+            standing: self.standings.get("a").copied().unwrap_or_default(),
             running: &self.running,
             rules: RULES,
             faults: &Faults::none(),
@@ -294,4 +304,96 @@ fn rows_go_when_the_stream_has_forgotten_them_and_no_child_needs_them() {
     assert_eq!(disposable(&world.listed, &world.rows).len(), 0, "the child still begins from it");
     world.rows.leases.get_mut(&id(1)).unwrap().epoch = EpochNumber(1);
     assert_eq!(disposable(&world.listed, &world.rows).len(), 1);
+}
+
+#[test]
+fn who_has_proved_nothing_is_given_one_shard_and_no_more() {
+    let mut world = World::new((0..4).map(|n| lease(n, None)).collect(), &["a", "b"]);
+    world.standings = [("a", Standing::OnTrial)].into();
+    world.pass(1);
+    assert_eq!(world.takes(), [id(0)], "the others are b's");
+    // Alone with its like, it takes no more either.
+    world.standings = [("a", Standing::OnTrial), ("b", Standing::OnTrial)].into();
+    world.pass(1);
+    assert_eq!(world.takes(), [id(0)]);
+    world.rows.leases.get_mut(&id(0)).unwrap().owner = Some("a".to_owned());
+    world.running = [id(0)].into();
+    assert_eq!(world.takes(), []);
+    // Unless what nobody takes has lain about for long, and nobody is there whom it could harm.
+    world.pass(10);
+    assert_eq!(world.takes().len(), 3);
+    world.standings.remove("b");
+    world.pass(1);
+    assert_eq!(world.takes(), [], "b takes it");
+    world.beating = vec!["a"];
+    world.pass(4);
+    assert_eq!(world.takes().len(), 3, "there is no b any more");
+}
+
+#[test]
+fn who_has_proved_nothing_and_is_alone_takes_all_but_only_when_it_knows_that_it_is_alone() {
+    let mut world = World::new((0..4).map(|n| lease(n, None)).collect(), &["a", "b"]);
+    world.standings = [("a", Standing::OnTrial)].into();
+    world.beating = vec!["a"];
+    world.observer = Observer::new("a", PATIENCE);
+    world.observer.see(&world.rows, Duration::from_secs(100));
+    assert_eq!(world.takes(), [id(0)], "b has not been seen to beat, and may be about to");
+    world.seconds = 100;
+    world.pass(4);
+    assert_eq!(world.takes().len(), 4);
+}
+
+#[test]
+fn who_cannot_work_is_given_nothing_and_who_does_not_do_well_only_what_nobody_else_can_have() {
+    for (standing, alone) in [(Standing::Unfit, 0), (Standing::Unwell, 2)] {
+        let mut world = World::new(vec![lease(0, None), lease(1, None)], &["a", "b"]);
+        world.standings = [("a", standing)].into();
+        world.pass(1);
+        assert_eq!(world.takes(), [], "{standing:?}: b takes both");
+        world.beating = vec!["a"];
+        world.pass(4);
+        assert_eq!(world.takes().len(), alone, "{standing:?}");
+    }
+}
+
+#[test]
+fn shards_are_handed_over_one_to_who_is_on_trial_and_none_to_who_does_not_do_well() {
+    for (standing, n) in [(Standing::Proven, 2), (Standing::OnTrial, 1), (Standing::Unfit, 0), (Standing::Unwell, 0)] {
+        let mut world = World::new((0..4).map(|n| lease(n, Some("a"))).collect(), &["a", "b"]);
+        world.running = (0..4).map(id).collect();
+        world.standings = [("b", standing)].into();
+        world.pass(1);
+        assert_eq!(world.orders().hand_over.len(), n, "{standing:?}");
+    }
+}
+
+#[test]
+fn what_a_worker_gave_up_is_not_handed_back_to_it_at_once() {
+    let mut leases: Vec<_> = (0..4).map(|n| lease(n, Some("a"))).collect();
+    leases[3].given_up_by = Some("b".to_owned());
+    let mut world = World::new(leases, &["a", "b"]);
+    world.running = (0..4).map(id).collect();
+    assert_eq!(world.orders().hand_over, [id(2), id(1)]);
+    world.pass(25);
+    assert_eq!(world.orders().hand_over, [id(3), id(2)]);
+}
+
+#[test]
+fn a_new_worker_converges_with_the_old_ones_step_by_step() {
+    // a has four, b is new: it is given one, proves itself, is given the second, and that is all.
+    let mut world = World::new((0..4).map(|n| lease(n, Some("a"))).collect(), &["a", "b"]);
+    world.running = (0..4).map(id).collect();
+    world.standings = [("b", Standing::OnTrial)].into();
+    for (standing, given) in
+        [(Standing::OnTrial, 1), (Standing::OnTrial, 0), (Standing::Proven, 1), (Standing::Proven, 0)]
+    {
+        world.standings.insert("b", standing);
+        world.pass(1);
+        let handed = world.orders().hand_over;
+        assert_eq!(handed.len(), given, "{standing:?}");
+        for shard in handed {
+            world.running.remove(&shard);
+            world.rows.leases.get_mut(&shard).unwrap().owner = Some("b".to_owned());
+        }
+    }
 }

@@ -17,6 +17,8 @@ use crate::supervision::tree::Listed;
 
 /// The lease table is looked at several times a second; older than this it cannot be reached.
 const TABLE_MS_MAX: i64 = 5_000;
+/// A worker that begins has this long to show that it can commit.
+const UNPROVEN_MS: i64 = 15_000;
 /// A restart is worth a word for this long.
 const RESTART_MS: i64 = 300_000;
 /// Quarantined readings above this share of the last epochs.
@@ -80,7 +82,9 @@ pub(super) struct Evidence<'a> {
 
 pub(super) fn diagnosis(evidence: &Evidence<'_>) -> Diagnosis {
     let mut findings = Vec::new();
+    evidence.of_start(&mut findings);
     evidence.of_leases(&mut findings);
+    evidence.of_trial(&mut findings);
     findings.extend(super::keys::findings(&evidence.look.keys, || evidence.since("keys")));
     evidence.of_boxes(&mut findings);
     evidence.of_shards(&mut findings);
@@ -105,6 +109,25 @@ impl Evidence<'_> {
         self.sampler.since(key, self.look.at_ms)
     }
 
+    fn of_start(&self, findings: &mut Vec<Finding>) {
+        let Some(held) = &self.look.waits else { return };
+        let what = format!("This worker cannot begin, and goes on trying: {} (try {}).", held.cause, held.attempts);
+        let (since_ms, view, runbook) = (held.since_ms, "cluster", "MangroveWorkerDown");
+        findings.push(Finding { level: Level::Critical, what, since_ms, view, at: None, runbook });
+    }
+
+    /// A worker that does not come to prove itself.
+    fn of_trial(&self, findings: &mut Vec<Finding>) {
+        let unproven = self.look.troubles.iter().find(|(trouble, _)| *trouble == Trouble::Unproven);
+        let Some((_, why)) = unproven else { return };
+        let since_ms = self.since("unproven");
+        if self.look.at_ms - since_ms > UNPROVEN_MS {
+            let what = format!("This worker takes no shards from others yet: {why}.");
+            let (level, view, runbook) = (Level::Warning, "cluster", "MangroveActorGivenUp");
+            findings.push(Finding { level, what, since_ms, view, at: None, runbook });
+        }
+    }
+
     fn of_leases(&self, findings: &mut Vec<Finding>) {
         let mut add = |what: String, runbook| {
             let since_ms = self.since(runbook);
@@ -114,7 +137,8 @@ impl Evidence<'_> {
             add(format!("This worker has fenced itself and reads nothing: {why}."), "MangroveFenced");
         }
         let age_ms = self.look.at_ms - self.look.seen.at_ms;
-        if self.look.seen.at_ms > 0 && age_ms > TABLE_MS_MAX {
+        // Who has drained no longer looks.
+        if self.look.seen.at_ms > 0 && age_ms > TABLE_MS_MAX && !self.look.seen.leaving {
             let what = format!("The lease table has not been read for {}.", words::duration(age_ms));
             add(what, "MangroveLeaseTableUnreachable");
         }

@@ -1,7 +1,8 @@
 //! Is the worker alive, is it ready.
 //!
-//! **Promises** `/livez` fails only for what a restart of the process cures: a node that hangs or was given up. An
-//! outage of a service makes the worker not ready, never dead.
+//! **Promises** `/livez` fails only for what a restart of the process cures: a box right below the root that was given
+//! up, one that hangs and could not be replaced, a runtime that stands still. An outage of a service makes the worker
+//! not ready, never dead; so does a shard that was given up, which others take.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +25,10 @@ struct Health {
 
 pub(super) async fn livez(State(state): State<Arc<OpsState>>) -> Response {
     let hang_timeout = state.config.hang_timeout;
-    let failing = state.tree.nodes().iter().filter_map(|node| failing(node, hang_timeout)).collect();
-    reply(&state, failing)
+    let mut checks: Vec<Check> = state.tree.nodes().iter().filter_map(|node| failing(node, hang_timeout)).collect();
+    let still = state.pulse.still_for().filter(|still| *still > hang_timeout);
+    checks.extend(still.map(|still| Check::fails("runtime", format!("nothing has run for {still:.1?}"))));
+    reply(&state, checks)
 }
 
 pub(super) async fn readyz(State(state): State<Arc<OpsState>>) -> Response {
@@ -34,16 +37,17 @@ pub(super) async fn readyz(State(state): State<Arc<OpsState>>) -> Response {
 }
 
 fn failing(node: &Node, hang_timeout: Duration) -> Option<Check> {
-    let busy = node.busy_for().filter(|busy| *busy > hang_timeout);
+    // What hangs is killed and started again; twice the time says that it could not be.
+    let busy = node.busy_for().filter(|busy| *busy > hang_timeout * 2);
     let why = match (node.state(), busy) {
-        (NodeState::GivenUp, _) => match node.last_error() {
+        (NodeState::GivenUp, _) if !node.path.contains('/') => match node.last_error() {
             Some(error) => format!("given up: {}", error.message),
             None => "given up".to_owned(),
         },
         (_, Some(busy)) => format!("in one handler for {busy:.1?}"),
         _ => return None,
     };
-    Some(Check { name: node.path.clone(), ok: false, why })
+    Some(Check::fails(node.path.clone(), why))
 }
 
 fn reply(state: &OpsState, checks: Vec<Check>) -> Response {

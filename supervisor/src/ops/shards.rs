@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actors::node::NodeState;
-use actors::shard::{EpochLine, EpochStep, Held, OpenEpoch};
+use actors::shard::{EpochLine, EpochStep, Failing, Held, Ill, OpenEpoch};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -170,7 +170,7 @@ fn line(
     let found = match (trouble, owned, seen) {
         (Some(trouble), None, _) => trouble,
         (_, Some(owned), _) => here(owned, look, listed),
-        (None, None, Some(seen)) => elsewhere(seen, me),
+        (None, None, Some(seen)) => elsewhere(seen, me, look.seen.leaving),
         (None, None, None) => Finding::fine(ShardState::Unowned),
     };
     let now_ms = look.at_ms;
@@ -231,7 +231,7 @@ fn of_trouble(id: &ShardId, (trouble, why): &(Trouble, String)) -> Option<Findin
         Trouble::Orphan(shard) if shard == id => {
             Some(Finding::ill(ShardState::Unowned, "MangroveShardUnowned", why.clone()))
         }
-        Trouble::GivenUp(_) | Trouble::Trimmed(_) | Trouble::Orphan(_) | Trouble::Fenced => None,
+        Trouble::GivenUp(_) | Trouble::Trimmed(_) | Trouble::Orphan(_) | Trouble::Fenced | Trouble::Unproven => None,
     }
 }
 
@@ -273,6 +273,9 @@ fn here(owned: &OwnedLook, look: &Look, listed: &[Listed]) -> Finding {
             .since(held.since_ms)
             .at(format!("{prefix}sinks"));
     }
+    if let Some(ill) = &owned.ill {
+        return remembered(ill, &prefix);
+    }
     if let Some(since_ms) = owned.holds.budget_since_ms {
         let (taken, max) = (words::bytes(look.budget_taken), words::bytes(look.budget_max));
         let holds = format!("it waits for the byte budget: {taken} of {max} are in flight");
@@ -292,6 +295,18 @@ fn here(owned: &OwnedLook, look: &Look, listed: &[Listed]) -> Finding {
         return Finding::ill(ShardState::Lagging, "MangroveShardLagging", holds);
     }
     Finding::fine(ShardState::Reading)
+}
+
+/// What has failed and has not been seen to work since, though nothing fails at this moment.
+fn remembered(ill: &Ill, prefix: &str) -> Finding {
+    let (what, runbook, culprit) = match ill.failing {
+        Failing::Storing => ("its last epoch could not be stored", "MangroveUploadsFailing", "sinks"),
+        Failing::Reading => ("the stream could not be read", "MangroveShardStuck", "reader"),
+        Failing::Starting => ("it could not start", "MangroveActorGivenUp", "committer"),
+        Failing::Running => ("a box failed again and again", "MangroveActorRestarting", "committer"),
+    };
+    let holds = format!("{what}, and nothing was committed since: {} ({} failed)", ill.cause, ill.failures);
+    Finding::ill(ShardState::Held, runbook, holds).since(ill.since_ms).at(format!("{prefix}{culprit}"))
 }
 
 fn held_words(held: &Held) -> String {
@@ -315,12 +330,17 @@ fn fallen(listed: &Listed) -> Option<Finding> {
 }
 
 /// A shard that this worker does not work on.
-fn elsewhere(seen: &ShardSeen, me: &str) -> Finding {
+fn elsewhere(seen: &ShardSeen, me: &str, leaving: bool) -> Finding {
     if seen.checkpoint == Position::ShardEnd {
         return Finding::fine(ShardState::Ended);
     }
     if seen.owner_alive && seen.owner.as_deref() != Some(me) {
         return Finding::fine(ShardState::Elsewhere);
+    }
+    if leaving && seen.owner.as_deref().is_none_or(|owner| owner == me) {
+        // It was given back, and whoever has it now this worker may not live to see.
+        let holds = "this worker has drained, and leaves it to the others".to_owned();
+        return Finding { holds: Some(holds), ..Finding::fine(ShardState::Elsewhere) };
     }
     if !seen.waits_for.is_empty() {
         let parents: Vec<&str> = seen.waits_for.iter().map(ShardId::short).collect();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actors::alerts::AlertLine;
 use actors::keys::Keys;
 use actors::loading::LoaderLook;
-use actors::shard::{EpochLine, Holds, OpenEpoch, SensorFall};
+use actors::shard::{EpochLine, Held, Holds, Ill, OpenEpoch, SensorFall};
 use messages::ShardId;
 
 use crate::leases::{LeasesSeen, Trouble};
@@ -25,6 +25,8 @@ pub trait Sight: Send + Sync + 'static {
 pub struct Look {
     /// When, milliseconds since 1970.
     pub at_ms: i64,
+    /// What keeps the worker from beginning; none once it has begun.
+    pub waits: Option<Held>,
     /// The shards that this worker works on.
     pub owned: Vec<OwnedLook>,
     /// What it knows of the cluster.
@@ -91,6 +93,8 @@ pub struct OwnedLook {
     pub stalled: Duration,
     /// What it waits for.
     pub holds: Holds,
+    /// What has failed since it last worked.
+    pub ill: Option<Ill>,
     /// The epoch that is being read.
     pub open: OpenEpoch,
     /// The last epochs, newest first.

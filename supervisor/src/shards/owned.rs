@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use actors::shard::Outcome;
 use messages::ShardId;
 
 use crate::shard::Shard;
@@ -16,6 +17,8 @@ struct Inner {
     shards: BTreeMap<ShardId, Shard>,
     past: Totals,
     unreleased: Vec<String>,
+    /// The last word on each shard, kept while it is in this worker's hands, over all its starts.
+    outcomes: BTreeMap<ShardId, Arc<Outcome>>,
 }
 
 /// Sums over all shards that this worker has ever worked on.
@@ -56,6 +59,21 @@ impl Owned {
     /// Paths of shards that could not be handed over in time.
     pub fn unreleased(&self) -> Vec<String> {
         self.lock().unreleased.clone()
+    }
+
+    /// The last word on a shard that this worker works on, or is about to.
+    pub fn outcome(&self, id: &ShardId) -> Arc<Outcome> {
+        self.lock().outcomes.entry(id.clone()).or_default().clone()
+    }
+
+    /// The same, if the shard is in this worker's hands.
+    pub fn outcome_if_any(&self, id: &ShardId) -> Option<Arc<Outcome>> {
+        self.lock().outcomes.get(id).cloned()
+    }
+
+    /// Forgets what became of shards that are no longer in this worker's hands.
+    pub fn retain_outcomes(&self, in_hand: impl Fn(&ShardId) -> bool) {
+        self.lock().outcomes.retain(|id, _| in_hand(id));
     }
 
     pub(super) fn insert(&self, shard: Shard, path: &str) {

@@ -20,6 +20,9 @@ pub type Start = Box<dyn Fn(StartContext) -> BoxFuture<'static, Result<ActorCell
 /// Lets a child finish what it has, within the time given.
 pub type Drain = Box<dyn Fn(ActorCell, Duration) -> BoxFuture<'static, ()> + Send + Sync>;
 
+/// Is told the cause of a failure.
+pub(super) type Told = Box<dyn Fn(&str) + Send + Sync>;
+
 /// One child of a supervisor.
 pub struct ChildSpec {
     /// The last part of its path; unique among its siblings.
@@ -32,6 +35,8 @@ pub struct ChildSpec {
     pub drain: Option<Drain>,
     /// How long it may take to stop, if that differs from its siblings. A subtree needs its children's times in sum.
     pub stop_timeout: Option<Duration>,
+    /// Who remembers its failures, besides the tree.
+    pub(super) told: Option<Told>,
 }
 
 impl ChildSpec {
@@ -42,7 +47,7 @@ impl ChildSpec {
         R: Future<Output = Result<ActorCell, StartError>> + Send + 'static,
     {
         let start: Start = Box::new(move |context| Box::pin(start(context)));
-        Self { name: name.into(), kind, start, drain: None, stop_timeout: None }
+        Self { name: name.into(), kind, start, drain: None, stop_timeout: None, told: None }
     }
 
     /// A child that is a supervisor of its own; its path is set from its place in the tree.
@@ -67,6 +72,12 @@ impl ChildSpec {
         R: Future<Output = ()> + Send + 'static,
     {
         self.drain = Some(Box::new(move |cell, within| Box::pin(drain(cell, within))));
+        self
+    }
+
+    /// Tells this function of every failure.
+    pub fn telling(mut self, told: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.told = Some(Box::new(told));
         self
     }
 
@@ -127,6 +138,9 @@ pub enum StartError {
     /// Its own code refused, and will refuse again: it is given up at once.
     #[error("it cannot start")]
     Final(#[source] Box<dyn Error + Send + Sync>),
+    /// It is not to run, which is no failure: another one is where it was to be. Its supervisor ends.
+    #[error("it is not to run")]
+    Yields(#[source] Box<dyn Error + Send + Sync>),
     /// Its own code panicked outside of the actor.
     #[error("its start panicked: {0}")]
     Panicked(String),
@@ -158,6 +172,11 @@ impl StartError {
     /// Wraps the child's own error, which no restart will mend.
     pub fn is_final(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Final(error.into())
+    }
+
+    /// Wraps the reason why the child is not to run.
+    pub fn yields(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Yields(reason.into())
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actors::metrics;
 use actors::node::{Node, NodeState};
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use super::GivenUp;
 use super::history::{Fall, FallOutcome, Intensity};
@@ -48,6 +48,14 @@ impl Report<'_> {
         self.remember(&given_up.cause, FallOutcome::GivenUp, attempt, None);
         let cause = given_up.cause.escape_debug();
         error!(path = node.path, kind = node.kind, %cause, restarts_max = given_up.restarts_max, "actor given up");
+    }
+
+    /// The child is not to run. That is in order, and whoever ordered it says what follows.
+    pub(super) fn yields(&self, reason: &str) {
+        let node = self.node;
+        node.set_state(NodeState::Stopped);
+        let reason = reason.escape_debug();
+        debug!(path = node.path, kind = node.kind, %reason, "actor is not to run");
     }
 
     fn remember(&self, cause: &str, outcome: FallOutcome, attempt: u32, delay: Option<Duration>) {

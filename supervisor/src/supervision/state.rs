@@ -85,6 +85,27 @@ struct DrainOrder {
     reply: RpcReplyPort<Vec<String>>,
 }
 
+/// What becomes of a child that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It comes back, within limits.
+    Restart,
+    /// It would fail again.
+    GiveUp,
+    /// It is not to run: no failure.
+    Yield,
+}
+
+impl Fate {
+    fn of(error: &StartError) -> Self {
+        match error {
+            StartError::Final(_) => Self::GiveUp,
+            StartError::Yields(_) => Self::Yield,
+            _ => Self::Restart,
+        }
+    }
+}
+
 /// The one thing under way.
 #[derive(Debug)]
 struct Work {
@@ -230,7 +251,7 @@ impl State {
                 self.report(index).failed_at_the_end(&cause);
             }
             Slot::Leaving(_) | Slot::Down => (),
-            Slot::Up(_) => self.on_failure(index, cause, false),
+            Slot::Up(_) => self.on_failure(index, cause, Fate::Restart),
         }
         self.advance()
     }
@@ -257,7 +278,7 @@ impl State {
         if let Slot::Up(cell) = &self.children[index].slot {
             halt::abandon(cell, &self.myself.get_cell(), &self.children[index].node);
         }
-        self.on_failure(index, "it blocks its thread".to_owned(), false);
+        self.on_failure(index, "it blocks its thread".to_owned(), Fate::Restart);
         self.advance()
     }
 
@@ -266,11 +287,11 @@ impl State {
             Ok(cell) => cell,
             Err(error) => {
                 self.kill_strangers();
-                return self.on_failure(index, chain(&error), matches!(error, StartError::Final(_)));
+                return self.on_failure(index, chain(&error), Fate::of(&error));
             }
         };
         if let Some((_, cause)) = early.into_iter().find(|(id, _)| *id == cell.get_id()) {
-            return self.on_failure(index, cause, false);
+            return self.on_failure(index, cause, Fate::Restart);
         }
         self.children[index].slot = Slot::Up(cell);
         self.children[index].node.started();
@@ -287,7 +308,7 @@ impl State {
         self.myself.stop(None);
     }
 
-    fn on_failure(&mut self, index: usize, cause: String, is_final: bool) {
+    fn on_failure(&mut self, index: usize, cause: String, fate: Fate) {
         let giving_up = matches!(&self.recovery, Some(Recovery { then: Then::GiveUp(_), .. }));
         let ending = giving_up || self.drain.is_some();
         let n_children = self.children.len();
@@ -305,9 +326,16 @@ impl State {
             }
             return;
         }
-        let decision = match is_final {
-            true => Decision::GiveUp,
-            false => self.budget.failed(self.began.elapsed(), (self.surroundings.jitter)()),
+        if fate == Fate::Yield {
+            self.report(index).yields(&cause);
+            return self.recover_by(self.give_up_on(index, cause));
+        }
+        if let Some(told) = &self.children[index].spec.told {
+            told(&cause);
+        }
+        let decision = match fate {
+            Fate::Restart => self.budget.failed(self.began.elapsed(), (self.surroundings.jitter)()),
+            Fate::GiveUp | Fate::Yield => Decision::GiveUp,
         };
         let attempt = self.intensity.failed();
         let recovery = match decision {
@@ -321,13 +349,24 @@ impl State {
                 Recovery { from, then: Then::Restart(delay) }
             }
             Decision::GiveUp => {
-                let policy = self.budget.policy();
-                let (restarts_max, within) = (policy.restarts_max, policy.within);
-                let error = GivenUp { child: self.children[index].node.path.clone(), cause, restarts_max, within };
-                self.report(index).given_up(&error, attempt);
-                Recovery { from: 0, then: Then::GiveUp(error) }
+                let recovery = self.give_up_on(index, cause);
+                if let Then::GiveUp(error) = &recovery.then {
+                    self.report(index).given_up(error, attempt);
+                }
+                recovery
             }
         };
+        self.recover_by(recovery);
+    }
+
+    fn give_up_on(&self, index: usize, cause: String) -> Recovery {
+        let policy = self.budget.policy();
+        let (restarts_max, within) = (policy.restarts_max, policy.within);
+        let error = GivenUp { child: self.children[index].node.path.clone(), cause, restarts_max, within };
+        Recovery { from: 0, then: Then::GiveUp(error) }
+    }
+
+    fn recover_by(&mut self, recovery: Recovery) {
         self.recovery = Some(recovery.joined(self.recovery.take()));
         self.cancel_back_off();
     }

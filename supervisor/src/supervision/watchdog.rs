@@ -4,7 +4,7 @@
 //! **Promises** a handler that runs longer than `hang_timeout` is logged once and its actor killed, so that its
 //! supervisor restarts it; a hang is never waited for.
 //! **Fails** by stopping with its handle. It runs on the runtime that it watches: when every thread is blocked, it is
-//! blocked too, and then the liveness probe does not answer either.
+//! blocked too, and then the liveness probe says so, or does not answer either.
 //! **Not here**: killing and abandoning (`state.rs`); sensors, which their router watches.
 //!
 //! A handler that awaits dies of its kill at once. One that blocks its thread cannot be preempted: its supervisor
@@ -12,9 +12,10 @@
 //! must therefore be harmless; every write outside is fenced by the shard's lease.
 
 use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::error;
 
 use super::task::Task;
@@ -29,6 +30,21 @@ pub struct WatchdogConfig {
     pub hang_timeout: Duration,
 }
 
+/// When the watchdog last looked. It runs on the runtime of the boxes: where it stands still, so do they.
+#[derive(Clone, Debug, Default)]
+pub struct Pulse(Arc<Mutex<Option<Instant>>>);
+
+impl Pulse {
+    fn beat(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Since it last beat; none before the first time.
+    pub fn still_for(&self) -> Option<Duration> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
+    }
+}
+
 /// Watches for as long as it lives.
 #[derive(Debug)]
 pub struct Watchdog {
@@ -37,17 +53,18 @@ pub struct Watchdog {
 
 impl Watchdog {
     /// Starts to watch.
-    pub fn spawn(tree: Tree, config: WatchdogConfig) -> Self {
-        Self { _task: Task::spawn(watch(tree, config)) }
+    pub fn spawn(tree: Tree, config: WatchdogConfig, pulse: Pulse) -> Self {
+        Self { _task: Task::spawn(watch(tree, config, pulse)) }
     }
 }
 
-async fn watch(tree: Tree, config: WatchdogConfig) {
+async fn watch(tree: Tree, config: WatchdogConfig, pulse: Pulse) {
     let mut ticks = interval(config.scan_every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reported = HashSet::new();
     loop {
         ticks.tick().await;
+        pulse.beat();
         reported = scan(&tree, config.hang_timeout, &reported);
     }
 }

@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use messages::{AlertsMsg, SensorId, SensorPage, SensorView, SensorsMsg};
 use ractor::rpc::CallResult;
 use ractor::{ActorCell, ActorRef};
+use tracing::warn;
 
 use crate::ops::directory::{Found, FoundSensor, SensorCounts, SensorDirectory, Unanswered};
 use crate::shard::Shard;
@@ -110,8 +111,16 @@ async fn ask<T: Send + 'static>(
     }
 }
 
-/// Waits until no alert is queued or under way.
+/// Waits until no alert is queued or under way. A receiver that is away must not hold up a drain, and says who it is:
+/// what is left is stored with its epochs, and whoever has the shard next sends it again.
 pub(super) async fn flush_alerts(alerts: ActorCell, within: Duration) {
-    // Out of time: what is left is stored with its epochs and sent at the next start.
-    let _ = ActorRef::<AlertsMsg>::from(alerts).call(AlertsMsg::Flush, Some(within)).await;
+    let alerts = ActorRef::<AlertsMsg>::from(alerts);
+    if let Ok(CallResult::Success(())) = alerts.call(AlertsMsg::Flush, Some(within)).await {
+        return;
+    }
+    if let Ok(CallResult::Success(left)) = alerts.call(AlertsMsg::Left, Some(ASK_TIMEOUT)).await {
+        let left: Vec<String> = left.into_iter().map(|(receiver, n)| format!("{n} for {receiver}")).collect();
+        let left = left.join(", ");
+        warn!(?within, left, "alerts are left to whoever has their shards next: these receivers did not take them");
+    }
 }

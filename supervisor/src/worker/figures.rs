@@ -11,7 +11,8 @@ use actors::metrics::Family;
 use actors::node::NodeState;
 use actors::shard::ShardFigures;
 
-use super::{SILENCE_MS_MAX, Worker};
+use super::Worker;
+use super::readiness::SILENCE_MS_MAX;
 use crate::leases::Trouble;
 use crate::ops::family::*;
 use crate::ops::{Scrape, Scraped};

@@ -9,6 +9,7 @@ use actors::loading::LoaderFigures;
 use actors::metrics::AlertFigures;
 use actors::ports::clock::Clock;
 
+use super::start::Starting;
 use crate::leases::LeaseFigures;
 use crate::ops::sight::{EpochLimits, Look, OwnedLook, Sight};
 use crate::shard::Shard;
@@ -17,6 +18,7 @@ use crate::shards::Owned;
 /// Everything that keeps figures.
 #[derive(Clone, Debug)]
 pub(super) struct WorkerSight {
+    pub(super) starting: Arc<Starting>,
     pub(super) owned: Owned,
     pub(super) leases: Arc<LeaseFigures>,
     pub(super) budget: Budget,
@@ -31,9 +33,11 @@ pub(super) struct WorkerSight {
 
 impl Sight for WorkerSight {
     fn look(&self) -> Look {
+        let at_ms = self.clock.now_ms();
         Look {
-            at_ms: self.clock.now_ms(),
-            owned: self.owned.all().iter().map(owned).collect(),
+            at_ms,
+            waits: self.starting.waits(),
+            owned: self.owned.all().iter().map(|shard| owned(shard, at_ms)).collect(),
             seen: self.leases.seen(),
             troubles: self.leases.troubles(),
             budget_taken: self.budget.taken(),
@@ -49,7 +53,7 @@ impl Sight for WorkerSight {
     }
 }
 
-fn owned(shard: &Shard) -> OwnedLook {
+fn owned(shard: &Shard, now_ms: i64) -> OwnedLook {
     let figures = &shard.context.figures;
     let (read, committed) = figures.progress();
     let (sensors, sensors_live) = figures.sensors();
@@ -66,6 +70,7 @@ fn owned(shard: &Shard) -> OwnedLook {
         ended: figures.has_ended(),
         stalled: figures.stalled_for(),
         holds: figures.holds(),
+        ill: figures.outcome().ill(now_ms),
         open: figures.epochs().open(),
         epochs: figures.epochs().lines(),
         refused_ms: figures.sensor_refused_ms(),

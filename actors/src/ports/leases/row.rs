@@ -46,6 +46,11 @@ pub struct LeaseRow {
     /// A record right after the checkpoint that a KCL application had stopped inside, perhaps at its end: it is read
     /// again as a whole, so that none of its user records is lost.
     pub begin_inside: Option<SequenceNumber>,
+    /// Nothing that arrived before this time is read, milliseconds since 1970; none begins with the oldest record. It
+    /// counts until the first commit, and for the shard's children.
+    pub start_at_ms: Option<i64>,
+    /// Where a KCL application was to begin, which it has not done: its words, not ours.
+    pub start_word: Option<StartWord>,
     /// How often the owner changed since the last checkpoint.
     pub owner_switches: u64,
     /// Shards that this one was split or merged from.
@@ -64,6 +69,39 @@ pub struct LeaseRow {
     pub tries: u32,
     /// Records after the checkpoint that something died on.
     pub suspects: Vec<Suspect>,
+    /// The worker that could make no progress on it.
+    pub given_up_by: Option<String>,
+}
+
+/// Where KCL begins a shard that it has no checkpoint of, besides its oldest record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartWord {
+    /// With what comes after it begins.
+    Latest,
+    /// At the time that its configuration names.
+    AtTimestamp,
+}
+
+/// When a shard's first record may have arrived at the earliest.
+pub(super) const START_AT: &str = "mangroveStartAt";
+
+impl StartWord {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Latest => "LATEST",
+            Self::AtTimestamp => "AT_TIMESTAMP",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Latest, Self::AtTimestamp].into_iter().find(|word| word.as_str() == text)
+    }
+
+    /// None where the time is pinned.
+    fn of(item: &Item) -> Option<Self> {
+        let word = text_of(item, "checkpoint").and_then(|text| Self::parse(&text));
+        word.filter(|_| !item.contains_key(START_AT))
+    }
 }
 
 /// What a look at the table shows of a lease: enough to decide who should own it.
@@ -97,7 +135,7 @@ impl LeaseView {
     /// What a scan has to ask for.
     pub(super) const ATTRIBUTES: &str = "leaseKey, entityType, leaseOwner, checkpointOwner, leaseCounter, checkpoint, \
         parentShardId, pendingCheckpoint, mangroveEpoch, mangroveAlertsThrough, mangroveGivenUpBy, mangroveSample, \
-        mangroveIncarnation, mangroveBeat, mangroveAddress, mangroveLeaving";
+        mangroveIncarnation, mangroveBeat, mangroveAddress, mangroveLeaving, mangroveStanding";
 
     pub(super) fn read(item: &Item) -> Result<Self, BadRow> {
         let attributes = Attributes::of(item)?;
@@ -130,6 +168,8 @@ impl LeaseRow {
             counter: 0,
             checkpoint: Position::TrimHorizon,
             begin_inside: None,
+            start_at_ms: None,
+            start_word: None,
             owner_switches: 0,
             parents,
             hash_range,
@@ -139,6 +179,15 @@ impl LeaseRow {
             alerts_through: EpochNumber(0),
             tries: 0,
             suspects: Vec::new(),
+            given_up_by: None,
+        }
+    }
+
+    /// KCL has a word for a beginning at a time; the time itself it takes from its configuration.
+    fn checkpoint_text(&self) -> String {
+        match (&self.checkpoint, self.start_at_ms) {
+            (Position::TrimHorizon, Some(_)) => StartWord::AtTimestamp.as_str().to_owned(),
+            (checkpoint, _) => checkpoint.to_string(),
         }
     }
 
@@ -148,10 +197,13 @@ impl LeaseRow {
             ("leaseKey".to_owned(), AttributeValue::S(self.shard.to_string())),
             ("entityType".to_owned(), AttributeValue::S("LEASE".to_owned())),
             ("leaseCounter".to_owned(), AttributeValue::N(self.counter.to_string())),
-            ("checkpoint".to_owned(), AttributeValue::S(self.checkpoint.to_string())),
+            ("checkpoint".to_owned(), AttributeValue::S(self.checkpoint_text())),
             ("checkpointSubSequenceNumber".to_owned(), AttributeValue::N("0".to_owned())),
             ("ownerSwitchesSinceCheckpoint".to_owned(), AttributeValue::N("0".to_owned())),
         ]);
+        if let Some(ms) = self.start_at_ms {
+            item.insert(START_AT.to_owned(), AttributeValue::N(ms.to_string()));
+        }
         if !self.parents.is_empty() {
             let parents = self.parents.iter().map(ShardId::to_string).collect();
             item.insert("parentShardId".to_owned(), AttributeValue::Ss(parents));
@@ -174,6 +226,8 @@ impl LeaseRow {
             counter: attributes.whole("leaseCounter")?,
             checkpoint,
             begin_inside,
+            start_at_ms: number_of(&item, START_AT).and_then(|ms| i64::try_from(ms).ok()),
+            start_word: StartWord::of(&item),
             owner_switches: attributes.whole("ownerSwitchesSinceCheckpoint")?,
             parents: attributes.parents(),
             hash_range: (range.0.unwrap_or_default(), range.1.unwrap_or_default()),
@@ -183,6 +237,7 @@ impl LeaseRow {
             alerts_through: EpochNumber(attributes.whole("mangroveAlertsThrough")?),
             tries: u32::try_from(attributes.whole("mangroveTries")?).unwrap_or(u32::MAX),
             suspects: attributes.suspects()?,
+            given_up_by: text_of(&item, "mangroveGivenUpBy"),
             shard: ShardId::new(attributes.key),
         })
     }
@@ -218,9 +273,8 @@ impl<'a> Attributes<'a> {
         let attribute = "checkpoint";
         let text = text_of(self.item, attribute).ok_or_else(|| self.bad(attribute, "is missing or not a text"))?;
         match text.as_str() {
-            // KCL writes these before a shard's first checkpoint. Which time was meant is not in the row; the oldest
-            // record loses none.
-            "LATEST" | "AT_TIMESTAMP" => Ok(Position::TrimHorizon),
+            // Written before a shard's first checkpoint; what they mean is said by `start_at_ms` and `start_word`.
+            text if StartWord::parse(text).is_some() => Ok(Position::TrimHorizon),
             text => Position::parse(text).map_err(|e| self.bad(attribute, e)),
         }
     }

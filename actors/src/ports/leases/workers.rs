@@ -17,6 +17,38 @@ const KEY_PREFIX: &str = "mangrove-worker:";
 /// A beat that fails is followed by the next one: trying longer would only make it late.
 const ATTEMPTS_MAX: u32 = 2;
 
+const STANDING: &str = "mangroveStanding";
+
+/// What a worker may be given, as it says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It has committed: whatever there is. Builds that say nothing count as such.
+    #[default]
+    Proven,
+    /// It has reached all that it needs, and is to show on one shard that it can commit.
+    OnTrial,
+    /// It cannot reach what it needs, or has failed on its first shard: nothing.
+    Unfit,
+    /// It has committed, but nothing that it has works any more: nothing that others read.
+    Unwell,
+}
+
+impl Standing {
+    fn text(self) -> Option<&'static str> {
+        match self {
+            Self::Proven => None,
+            Self::OnTrial => Some("on trial"),
+            Self::Unfit => Some("unfit"),
+            Self::Unwell => Some("unwell"),
+        }
+    }
+
+    fn parse(text: Option<&str>) -> Self {
+        let named = [Self::OnTrial, Self::Unfit, Self::Unwell];
+        named.into_iter().find(|standing| text.is_some() && standing.text() == text).unwrap_or_default()
+    }
+}
+
 /// A worker as its heartbeat row shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerRow {
@@ -30,6 +62,8 @@ pub struct WorkerRow {
     pub address: String,
     /// It gives its shards up and takes none.
     pub leaving: bool,
+    /// What it may be given.
+    pub standing: Standing,
 }
 
 /// This process's own heartbeat row.
@@ -48,6 +82,7 @@ impl WorkerRow {
             beat: number_of(item, "mangroveBeat")?,
             address: text_of(item, "mangroveAddress").unwrap_or_default(),
             leaving: item.get("mangroveLeaving") == Some(&AttributeValue::Bool(true)),
+            standing: Standing::parse(text_of(item, STANDING).as_deref()),
         })
     }
 }
@@ -66,10 +101,12 @@ impl LeaseTable {
             beat: seen.map_or(1, |seen| seen.beat + 1),
             address: address.to_owned(),
             leaving: false,
+            standing: Standing::Unfit,
         };
         let mut write = Write::default();
         write.set("entityType", text(ENTITY_TYPE)).set("mangroveIncarnation", text(&row.incarnation));
         write.set("mangroveBeat", number(row.beat)).remove("mangroveLeaving");
+        note(&mut write, row.standing);
         if !address.is_empty() {
             // Neither DynamoDB nor an operator has a use for an empty text.
             write.set("mangroveAddress", text(address));
@@ -109,18 +146,21 @@ impl Heartbeat {
         &self.row
     }
 
-    /// Says that this worker lives, and whether it is leaving.
-    pub async fn beat(&mut self, leaving: bool) -> Result<(), LeaseError> {
+    /// Says that this worker lives, whether it is leaving, and what it may be given.
+    pub async fn beat(&mut self, leaving: bool, standing: Standing) -> Result<(), LeaseError> {
         let beat = self.row.beat + 1;
         let mut write = Write::default();
         write.set("mangroveBeat", number(beat));
         if leaving {
             write.set("mangroveLeaving", AttributeValue::Bool(true));
         }
+        if standing != self.row.standing {
+            note(&mut write, standing);
+        }
         write.only_if("mangroveIncarnation", text(&self.row.incarnation));
         match self.table.write(&format!("{KEY_PREFIX}{}", self.row.id), write, ATTEMPTS_MAX).await? {
             Written::Applied => {
-                (self.row.beat, self.row.leaving) = (beat, leaving);
+                (self.row.beat, self.row.leaving, self.row.standing) = (beat, leaving, standing);
                 Ok(())
             }
             Written::ConditionFailed => Err(LeaseError::NameInUse(self.row.id.clone())),
@@ -131,4 +171,11 @@ impl Heartbeat {
     pub async fn end(self) -> Result<(), CallError> {
         self.table.forget(&self.row).await
     }
+}
+
+fn note(write: &mut Write, standing: Standing) {
+    match standing.text() {
+        Some(standing) => write.set(STANDING, text(standing)),
+        None => write.remove(STANDING),
+    };
 }

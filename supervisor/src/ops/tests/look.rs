@@ -30,8 +30,9 @@ pub(super) fn look() -> Look {
     ];
     Look {
         at_ms: NOW_MS,
+        waits: None,
         owned: vec![owned()],
-        seen: Arc::new(LeasesSeen { at_ms: NOW_MS - 300, workers, shards }),
+        seen: Arc::new(LeasesSeen { at_ms: NOW_MS - 300, workers, shards, leaving: false }),
         troubles: Vec::new(),
         budget_taken: 12 << 20,
         budget_max: 128 << 20,
@@ -65,6 +66,7 @@ pub(super) fn owned() -> OwnedLook {
         ended: false,
         stalled: Duration::ZERO,
         holds: Holds::default(),
+        ill: None,
         open: OpenEpoch { since_ms: Some(NOW_MS - 2_000), bytes: 4096, rows: 40, partitions: 2 },
         epochs: Vec::new(),
         refused_ms: None,

@@ -22,6 +22,7 @@ use crate::ops::directory::{Found, FoundSensor, SensorCounts, SensorDirectory, U
 use crate::ops::sight::{Look, Sight};
 use crate::ops::{Check, Memory, OpsConfig, OpsState, serve};
 use crate::supervision::tree::{Registration, Tree};
+use crate::supervision::watchdog::Pulse;
 
 pub(super) const LONG: Duration = Duration::from_secs(20);
 
@@ -156,9 +157,8 @@ impl World {
         let asked = ready.clone();
         let readiness = move || -> BoxFuture<'static, Vec<Check>> {
             let ok = asked.load(Ordering::Relaxed);
-            let why = if ok { "" } else { "no lease yet" };
-            let leases = Check { name: "leases".into(), ok, why: why.into() };
-            Box::pin(async move { vec![leases, Check { name: "stream".into(), ok: true, why: String::new() }] })
+            let leases = if ok { Check::holds("leases") } else { Check::fails("leases", "no lease yet") };
+            Box::pin(async move { vec![leases, Check::holds("stream")] })
         };
         let recorder = PrometheusBuilder::new().build_recorder();
         metrics::with_local_recorder(&recorder, || metrics::counter!("mangrove_test_total").increment(7));
@@ -167,6 +167,7 @@ impl World {
             tree,
             worker_id: "w1".into(),
             started: Instant::now(),
+            pulse: Pulse::default(),
             readiness: Arc::new(readiness),
             sensors: sensors.clone(),
             sensor_id: IdSpec { path: FieldPath(vec!["id".into()]), bytes_max: 32, extra_characters: "/ü".into() },

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::world::{LONG, ProbeMsg, World, config};
 use crate::supervision::SupervisorConfig;
-use crate::supervision::watchdog::{Watchdog, WatchdogConfig};
+use crate::supervision::watchdog::{Pulse, Watchdog, WatchdogConfig};
 
 fn watch(world: &World) -> Watchdog {
     let times = WatchdogConfig { scan_every: Duration::from_millis(10), hang_timeout: Duration::from_millis(100) };
-    Watchdog::spawn(world.tree.clone(), times)
+    Watchdog::spawn(world.tree.clone(), times, Pulse::default())
 }
 
 #[tokio::test]

@@ -1,0 +1,73 @@
+//! This worker's heartbeat: saying that it lives, and stopping by itself when it cannot.
+//!
+//! **Promises** OWNER: a worker whose heartbeat cannot be written ends its shards before others may think it dead.
+//! **Not here**: who else lives (`observer.rs`).
+
+use actors::ports::faults::Mechanism;
+use actors::ports::leases::{Heartbeat, LeaseError};
+use tokio::time::Instant;
+use tracing::{error, info};
+
+use super::{LeasesConfig, LeasesMsg, LeasesState, Trouble, out_of_time};
+use crate::shards::ShardsMsg;
+
+impl LeasesState {
+    pub(super) fn begin_beat(&mut self, now: Instant, config: &LeasesConfig) {
+        let (mut heartbeat, leaving, standing) = (self.args.heartbeat.clone(), self.leaving, self.standing(now));
+        // Short enough for another try before the worker has to be fenced.
+        let limit = config.fence_after() / 4;
+        let work = async move { heartbeat.beat(leaving, standing).await.map(|()| heartbeat) };
+        self.begin(limit, work, move |result| {
+            let late = || Err(LeaseError::Call(out_of_time("write the heartbeat")));
+            LeasesMsg::Beaten(now, result.unwrap_or_else(|_| late()))
+        });
+    }
+
+    pub(super) fn on_beaten(
+        &mut self,
+        began: Instant,
+        result: Result<Heartbeat, LeaseError>,
+        config: &LeasesConfig,
+    ) -> Result<(), LeaseError> {
+        // One that failed is tried again soon: two in a row must not fence a healthy worker.
+        let pause = if result.is_ok() { config.heartbeat_interval } else { config.heartbeat_interval / 4 };
+        self.beat.ended((began + pause).max(Instant::now()));
+        match result {
+            Ok(heartbeat) => {
+                self.args.heartbeat = heartbeat;
+                self.beaten_at = began;
+                self.args.figures.beaten(began);
+                self.args.figures.call_passed("heartbeat");
+                if std::mem::take(&mut self.fenced) {
+                    info!("the heartbeat is written again, working on");
+                    self.args.figures.clear(Trouble::Fenced);
+                }
+            }
+            // Another process works under this name: two of them would end each other's shards for ever.
+            Err(error @ LeaseError::NameInUse(_)) => {
+                self.stop_all();
+                return Err(error);
+            }
+            Err(error) => self.args.figures.call_failed("heartbeat", &error),
+        }
+        Ok(())
+    }
+
+    pub(super) fn fence_if_due(&mut self, now: Instant, config: &LeasesConfig) {
+        let silent = now.duration_since(self.beaten_at);
+        let overdue = silent > config.fence_after() && !self.args.faults.lacks(Mechanism::SelfFence);
+        if overdue && !self.fenced {
+            error!(?silent, "the heartbeat is not written: ending all shards before others take them");
+            self.fenced = true;
+            self.args.figures.fenced(silent);
+            self.stop_all();
+        }
+    }
+
+    pub(super) fn stop_all(&mut self) {
+        if let Some(shards) = &self.shards {
+            // Shards that have ended need no end.
+            let _ = shards.send_message(ShardsMsg::StopAll);
+        }
+    }
+}

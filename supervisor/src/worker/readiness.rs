@@ -1,0 +1,176 @@
+//! Whether data flows, and if not, what stands in its way, and since when.
+//!
+//! **Promises** a shard that has failed is remembered until it works again (`actors/src/shard/outcome.rs`): what is
+//! said does not depend on the moment at which somebody asks. No service is asked: a probe must not cost a request.
+//! Every check that does not hold has a beginning.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actors::node::NodeState;
+use actors::ports::clock::Clock;
+use actors::shard::{Failing, Ill};
+
+use super::figures;
+use super::start::Starting;
+use crate::leases::{LeaseFigures, Trouble};
+use crate::ops::{Check, Readiness};
+use crate::shard::Shard;
+use crate::shards::Owned;
+use crate::supervision::tree::Tree;
+
+/// What has not worked for this long does not work.
+pub(super) const SILENCE_MS_MAX: i64 = 30_000;
+
+/// Everything that is looked at.
+#[derive(Clone, Debug)]
+pub(super) struct Sources {
+    pub(super) starting: Arc<Starting>,
+    pub(super) owned: Owned,
+    pub(super) tree: Tree,
+    pub(super) leases: Arc<LeaseFigures>,
+    pub(super) clock: Clock,
+    /// An epoch ends by this age.
+    pub(super) age_max: Duration,
+}
+
+pub(super) fn readiness(sources: Sources) -> Readiness {
+    let begun = Arc::new(Mutex::new(BTreeMap::new()));
+    Arc::new(move || {
+        let now_ms = sources.clock.now_ms();
+        let mut checks = sources.checks(now_ms);
+        date(&mut checks, &mut begun.lock().unwrap_or_else(PoisonError::into_inner), now_ms);
+        Box::pin(async move { checks })
+    })
+}
+
+/// Gives those that do not hold the time since when somebody has found them so, unless they know it themselves.
+fn date(checks: &mut [Check], begun: &mut BTreeMap<String, i64>, now_ms: i64) {
+    begun.retain(|name, _| checks.iter().any(|check| !check.ok && check.name == *name));
+    for check in checks.iter_mut().filter(|check| !check.ok && check.since_ms.is_none()) {
+        check.since_ms = Some(*begun.entry(check.name.clone()).or_insert(now_ms));
+    }
+}
+
+impl Sources {
+    fn checks(&self, now_ms: i64) -> Vec<Check> {
+        let mut checks = Vec::new();
+        if !self.starting.has_begun() {
+            checks.push(self.begun());
+        }
+        let owned = self.owned.all();
+        checks.extend(owned.iter().flat_map(|shard| self.of_shard(shard, now_ms)));
+        checks.push(table(self.leases.seen().at_ms, now_ms));
+        // What works here again is told by its own checks.
+        let works_here = |trouble: &Trouble| match trouble {
+            Trouble::GivenUp(shard) => owned.iter().any(|owned| owned.context.shard == *shard),
+            _ => false,
+        };
+        let troubles = self.leases.troubles().into_iter().filter(|(trouble, _)| !works_here(trouble));
+        checks.extend(troubles.map(of_trouble));
+        let down = self.tree.nodes().into_iter().filter(|node| node.state() != NodeState::Running);
+        checks.extend(down.map(|node| {
+            let error = node.last_error();
+            let why = error.as_ref().map_or_else(|| "starting".to_owned(), |error| error.message.clone());
+            Check { since_ms: error.map(|error| error.at_ms), ..Check::fails(node.path.clone(), why) }
+        }));
+        checks
+    }
+
+    fn begun(&self) -> Check {
+        let waits = self.starting.waits();
+        let why = waits.as_ref().map_or_else(
+            || "its services are being reached".to_owned(),
+            |held| format!("{} (try {})", held.cause, held.attempts),
+        );
+        Check { since_ms: waits.map(|held| held.since_ms), ..Check::fails("the worker has begun", why) }
+    }
+
+    fn of_shard(&self, shard: &Shard, now_ms: i64) -> [Check; 3] {
+        let (short, figures) = (shard.context.shard.short(), &shard.context.figures);
+        let (ill, waits) = (figures.outcome().ill(now_ms), figures.outcome().waits_since_ms());
+        let (unstored, broken) = match ill {
+            Some(ill) if ill.failing == Failing::Storing => (Some(ill), None),
+            ill => (None, ill),
+        };
+        let stored = format!("shard {short} is stored");
+        let age_ms_max = self.age_max.as_millis() as i64 + SILENCE_MS_MAX;
+        let overdue = waits.filter(|since_ms| now_ms.saturating_sub(*since_ms) > age_ms_max);
+        let stored = match (unstored, overdue) {
+            (Some(ill), _) => of_ill(stored, &ill),
+            (None, Some(since_ms)) => {
+                let waited_s = now_ms.saturating_sub(since_ms) / 1000;
+                let why = format!("records have waited for {waited_s} s to be committed");
+                Check { since_ms: Some(since_ms), ..Check::fails(stored, why) }
+            }
+            (None, None) => Check::holds(stored),
+        };
+        let works = format!("shard {short} works here");
+        let works = broken.map_or_else(|| Check::holds(works.clone()), |ill| of_ill(works.clone(), &ill));
+        [read(shard, now_ms), stored, works]
+    }
+}
+
+fn read(shard: &Shard, now_ms: i64) -> Check {
+    let figures = &shard.context.figures;
+    let name = format!("shard {} is read", shard.context.shard.short());
+    if figures::is_read(figures, now_ms) {
+        return Check::holds(name);
+    }
+    let holds = figures.holds();
+    let cause = holds.starting.or(holds.reading).map(|held| format!(": {}", held.cause)).unwrap_or_default();
+    match figures.read_at_ms() {
+        0 => Check::fails(name, format!("not read yet{cause}")),
+        at_ms => {
+            let why = format!("last read {} s ago{cause}", now_ms.saturating_sub(at_ms) / 1000);
+            Check { since_ms: Some(at_ms), ..Check::fails(name, why) }
+        }
+    }
+}
+
+fn of_ill(name: String, ill: &Ill) -> Check {
+    let why = format!("{} ({} failed since it last worked)", ill.cause, ill.failures);
+    Check { since_ms: Some(ill.since_ms), ..Check::fails(name, why) }
+}
+
+fn table(seen_ms: i64, now_ms: i64) -> Check {
+    let name = "the lease table is read";
+    // Before the first look the worker has not begun.
+    let silent_ms = if seen_ms == 0 { 0 } else { now_ms.saturating_sub(seen_ms) };
+    if silent_ms < SILENCE_MS_MAX {
+        return Check::holds(name);
+    }
+    Check { since_ms: Some(seen_ms), ..Check::fails(name, format!("last read {} s ago", silent_ms / 1000)) }
+}
+
+fn of_trouble((trouble, why): (Trouble, String)) -> Check {
+    let name = match trouble {
+        Trouble::Fenced => "the lease table can be written".to_owned(),
+        Trouble::GivenUp(shard) => format!("shard {} works here", shard.short()),
+        Trouble::Trimmed(shard) => format!("shard {} was read in time", shard.short()),
+        Trouble::Orphan(shard) => format!("shard {} has a lease", shard.short()),
+        Trouble::Unproven => "the worker has shown that it can commit".to_owned(),
+    };
+    Check::fails(name, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_hold_has_a_beginning_and_an_end() {
+        let mut begun = BTreeMap::new();
+        let at = |ok, now_ms, begun: &mut BTreeMap<String, i64>| {
+            let mut checks = [if ok { Check::holds("a") } else { Check::fails("a", "no") }];
+            date(&mut checks, begun, now_ms);
+            checks[0].since_ms
+        };
+        assert_eq!(at(false, 10, &mut begun), Some(10));
+        assert_eq!(at(false, 20, &mut begun), Some(10));
+        assert_eq!(at(true, 30, &mut begun), None);
+        assert!(begun.is_empty());
+        assert_eq!(at(false, 40, &mut begun), Some(40));
+    }
+}

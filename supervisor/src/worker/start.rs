@@ -1,0 +1,121 @@
+//! What a worker needs before it can begin: its stream, its bucket, its lease table, its name.
+//!
+//! **Promises** what will not heal by itself ends the start, with an error that names the key and the fix. A service
+//! that is away, or refuses who asks, is asked again with growing pauses, for as long as it takes; how long that has
+//! been and why is there to be seen.
+//! **Not here**: what is served meanwhile (`run.rs`).
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use actors::ports::aws::{CallError, Failure};
+use actors::ports::leases::{Heartbeat, LeaseError};
+use actors::shard::Held;
+use tracing::{info, warn};
+
+use super::{WorkerConfig, WorkerError, WorkerPorts};
+use crate::leases;
+
+/// What keeps a worker from beginning; nothing once it has begun.
+#[derive(Debug, Default)]
+pub(super) struct Starting(Mutex<Progress>);
+
+#[derive(Debug, Default)]
+struct Progress {
+    begun: bool,
+    waits: Option<Held>,
+}
+
+impl Starting {
+    /// Whether the boxes have been started.
+    pub(super) fn has_begun(&self) -> bool {
+        self.lock().begun
+    }
+
+    /// What it waits for.
+    pub(super) fn waits(&self) -> Option<Held> {
+        self.lock().waits.clone()
+    }
+
+    pub(super) fn begun(&self) {
+        *self.lock() = Progress { begun: true, waits: None };
+    }
+
+    fn failed(&self, error: &WorkerError, now_ms: i64) -> Held {
+        let mut progress = self.lock();
+        let held = progress.waits.get_or_insert_with(|| Held {
+            cause: String::new(),
+            since_ms: now_ms,
+            attempts: 0,
+            throttled: false,
+        });
+        held.cause = error.to_string();
+        held.attempts = held.attempts.saturating_add(1);
+        held.clone()
+    }
+
+    // A panic while the lock was held leaves whole values behind.
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reaches everything, and begins to beat under the worker's name.
+pub(super) async fn reach(
+    config: &WorkerConfig,
+    ports: &WorkerPorts,
+    starting: &Starting,
+) -> Result<Heartbeat, WorkerError> {
+    let policy = &config.supervisor.restart;
+    let mut backoff = policy.backoff_min;
+    loop {
+        let error = match try_to_reach(config, ports).await {
+            Ok(heartbeat) => {
+                if let Some(waited) = starting.waits() {
+                    info!(attempts = waited.attempts, "all services answer: the worker begins");
+                }
+                return Ok(heartbeat);
+            }
+            Err(error) if error.may_heal() => error,
+            Err(error) => return Err(error),
+        };
+        let now_ms = ports.clock.now_ms();
+        let held = starting.failed(&error, now_ms);
+        let waited_s = now_ms.saturating_sub(held.since_ms) / 1000;
+        warn!(%error, attempts = held.attempts, waited_s, "the worker cannot begin yet, trying again");
+        tokio::time::sleep(ports.chance.spread(backoff)).await;
+        backoff = (backoff * 2).min(policy.backoff_max);
+    }
+}
+
+async fn try_to_reach(config: &WorkerConfig, ports: &WorkerPorts) -> Result<Heartbeat, WorkerError> {
+    ports.stream.shards().await.map_err(|error| match error.failure {
+        Failure::NotFound => WorkerError::NoStream(error),
+        _ => unreachable_service("stream.name", error),
+    })?;
+    ports.objects.check().await.map_err(|error| match error.failure {
+        Failure::NotFound => WorkerError::NoBucket(error),
+        _ => unreachable_service("bucket.name", error),
+    })?;
+    ports.leases.ensure().await.map_err(|error| unreachable_service("leases.table", error))?;
+    // Here, so that a name in use is told at once and not after all restarts.
+    claim_name(config, ports, None).await
+}
+
+fn unreachable_service(key: &'static str, error: CallError) -> WorkerError {
+    const FIX: &str = "Check the network, the credentials, aws.region and aws.endpoint_url";
+    WorkerError::Unreachable { key, error, fix: FIX }
+}
+
+pub(super) async fn claim_name(
+    config: &WorkerConfig,
+    ports: &WorkerPorts,
+    mine: Option<&str>,
+) -> Result<Heartbeat, WorkerError> {
+    // Time for a living namesake to beat.
+    let watch_for = config.leases.heartbeat_interval.mul_f64(1.5);
+    let claimed = leases::claim(&ports.leases, &config.worker_id, &config.address, mine, watch_for).await;
+    claimed.map_err(|error| match error {
+        LeaseError::Call(error) => unreachable_service("leases.table", error),
+        error => WorkerError::Name(error),
+    })
+}

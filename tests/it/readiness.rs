@@ -1,0 +1,209 @@
+//! GOAL    A worker that cannot store is not ready, whatever restarts meanwhile, until it stores again; one that has
+//!         stored nothing yet takes nothing from those that do well; a drain does not wait for receivers for ever (LIVE).
+//! METHOD  Workers in this process on one local cloud, whose bucket refuses, is another one, or has lost an object;
+//!         readiness asked all the time.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use mangrove_tests::history::reading;
+use mangrove_tests::judge::assert_whole;
+use mangrove_tests::world::{Record, Setup, World, caught_up, finish, hour_start_ms};
+use serde_json::json;
+use supervisor::ops::Check;
+use supervisor::worker::Worker;
+
+const PATIENCE: Duration = Duration::from_secs(40);
+const POLL: Duration = Duration::from_millis(20);
+const EPOCH: Duration = Duration::from_millis(200);
+
+fn named(worker_id: &'static str) -> Setup {
+    Setup { worker_id, age_max: EPOCH, ..Setup::default() }
+}
+
+fn records(from: u64, n: u64) -> Vec<Record> {
+    let start_ms = hour_start_ms(3);
+    (from..from + n).map(|n| reading(n % 40, n / 40, start_ms + n as i64 * 100)).collect()
+}
+
+/// What does not hold now.
+fn failing(worker: &Worker) -> Vec<Check> {
+    let checks = worker.readiness()().now_or_never().expect("nobody is asked");
+    checks.into_iter().filter(|check| !check.ok).collect()
+}
+
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        tokio::time::sleep(POLL).await;
+    }
+    began.elapsed()
+}
+
+async fn until_ready(worker: &Worker) -> Duration {
+    let mut last = Vec::new();
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        last = failing(worker);
+        if last.is_empty() {
+            return began.elapsed();
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    panic!("not ready within {PATIENCE:?}: {last:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_whose_uploads_fail_is_not_ready_until_it_commits_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), 2).await;
+    world.put(&records(0, 200)).await;
+    let worker = world.worker(&named("worker-a")).await;
+    caught_up(&worker).await;
+    until_ready(&worker).await;
+
+    let refuse = json!({"service": "s3", "operation": "PutObject", "kind": "error"});
+    world.faults().set(7, &[refuse]).await;
+    world.put(&records(200, 200)).await;
+    until("it says so", || failing(&worker).iter().any(|check| check.name.ends_with("is stored"))).await;
+    // The boxes restart meanwhile, again and again; what is said does not change.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(15) {
+        let failing = failing(&worker);
+        // While the shard is given up it is that what is said.
+        let said = |check: &&Check| check.name.ends_with("is stored") || check.name.ends_with("works here");
+        let said = failing.iter().find(said);
+        assert!(said.is_some_and(|check| check.since_ms.is_some()), "after {:?}: {failing:?}", began.elapsed());
+        tokio::time::sleep(POLL).await;
+    }
+    assert!(worker.restarts() > 0, "nothing has restarted: the time was too short to tell anything");
+    world.faults().end().await;
+    until_ready(&worker).await;
+    caught_up(&worker).await;
+    finish(worker).await;
+    assert_whole(&world.lake(), &records(0, 400));
+}
+
+/// Every state object, moved somewhere else or back.
+fn hide_states(bucket: &Path, hidden: &Path, back: bool) {
+    let (from, to): (PathBuf, PathBuf) = (bucket.join("state"), hidden.to_owned());
+    if back { fs::rename(to, from).unwrap() } else { fs::rename(from, to).unwrap() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_was_given_up_and_works_again_makes_the_worker_ready_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), 1).await;
+    world.put(&records(0, 100)).await;
+    let worker = world.worker(&named("worker-a")).await;
+    caught_up(&worker).await;
+    until_ready(&worker).await;
+
+    let (bucket, hidden) = (dir.path().join("s3").join("mangrove"), dir.path().join("hidden"));
+    hide_states(&bucket, &hidden, false);
+    assert!(worker.tree().kill("shards/000000000000/reader", "the test killed it"));
+    until("it is given up", || worker.leases().troubles().iter().any(|(trouble, _)| trouble.kind() == "given_up"))
+        .await;
+    let works = |check: &Check| check.name == "shard 000000000000 works here";
+    until("it says so", || failing(&worker).iter().any(works)).await;
+    hide_states(&bucket, &hidden, true);
+    world.put(&records(100, 100)).await;
+    until_ready(&worker).await;
+    until("nothing is said of it any more", || worker.leases().troubles().is_empty()).await;
+    caught_up(&worker).await;
+    finish(worker).await;
+    assert_whole(&world.lake(), &records(0, 200));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_with_another_bucket_takes_no_shard_and_is_never_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), 4).await;
+    world.bucket("elsewhere").await;
+    world.put(&records(0, 400)).await;
+    let good = world.worker(&named("good")).await;
+    caught_up(&good).await;
+    until_ready(&good).await;
+    assert_eq!(good.shards().len(), 4);
+
+    let bad = world.worker(&Setup { bucket: "elsewhere", ..named("bad") }).await;
+    let began = Instant::now();
+    let mut put = 400;
+    while began.elapsed() < Duration::from_secs(8) {
+        world.put(&records(put, 40)).await;
+        put += 40;
+        assert_eq!(good.shards().len(), 4, "a shard has moved");
+        assert!(bad.shards().is_empty());
+        assert!(!failing(&bad).is_empty(), "ready after {:?}", began.elapsed());
+        assert_eq!(failing(&good).iter().map(|check| &check.why).collect::<Vec<_>>(), Vec::<&String>::new());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let why = failing(&bad).into_iter().find(|check| check.name.contains("has shown that it can commit")).unwrap();
+    assert!(why.why.contains("bucket \"elsewhere\""), "{why:?}");
+    assert_eq!(bad.drain(Duration::from_secs(10)).await.unwrap(), Vec::<String>::new());
+    caught_up(&good).await;
+    finish(good).await;
+    assert_whole(&world.lake(), &records(0, put));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_that_refuses_writes_costs_the_good_worker_no_shard() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), 2).await;
+    world.put(&records(0, 200)).await;
+    let good = world.worker(&named("good")).await;
+    caught_up(&good).await;
+    // It keeps nothing to store while the new one tries.
+    world.faults().set(7, &[json!({"service": "s3", "operation": "PutObject", "kind": "error"})]).await;
+    let new = world.worker(&named("new")).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!((good.shards().len(), new.shards().len()), (2, 0));
+    assert!(failing(&new).iter().any(|check| check.name.contains("has shown that it can commit")));
+    world.faults().end().await;
+    until("the new one is given its share", || new.shards().len() == 1 && good.shards().len() == 1).await;
+    until_ready(&new).await;
+    finish(good).await;
+    finish(new).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_is_alone_takes_all_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), 6).await;
+    world.put(&records(0, 600)).await;
+    // No epoch is due for ten minutes: nobody waits for that.
+    let setup = Setup { age_max: Duration::from_secs(600), ..named("worker-a") };
+    let worker = world.worker(&setup).await;
+    let is_read = |n: &usize| worker.shards().iter().filter(|s| s.context.figures.read_at_ms() > 0).count() == *n;
+    let took = until("it reads all", || is_read(&6)).await;
+    assert!(took < Duration::from_secs(5), "after {took:?}");
+    finish(worker).await;
+    assert_whole(&world.lake(), &records(0, 600));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_waits_for_receivers_for_so_long_and_no_longer_and_the_next_owner_sends_what_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), 1).await;
+    // Nobody listens there.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut transports = world.transports(&format!("http://{closed}")).await;
+    transports.truncate(1);
+    let alerts_drain = Duration::from_millis(700);
+    let worker = world.worker(&Setup { transports: transports.clone(), alerts_drain, ..named("worker-a") }).await;
+    // One of them is far from the others.
+    world.put(&(0..40).map(|n| reading(0, n, hour_start_ms(3) + n as i64 * 1_000)).collect::<Vec<_>>()).await;
+    caught_up(&worker).await;
+    until("an alert waits", || worker.alert_figures().count() > 0).await;
+    let began = Instant::now();
+    assert_eq!(worker.drain(Duration::from_secs(30)).await.unwrap(), Vec::<String>::new());
+    let took = began.elapsed();
+    assert!(took >= alerts_drain && took < alerts_drain + Duration::from_secs(4), "drained after {took:?}");
+    // The row says that not every alert has left: whoever has the shard next sends the rest.
+    let row = world.lease_row("shardId-000000000000").await;
+    let number = |name: &str| row[name].as_n().unwrap().parse::<u64>().unwrap();
+    assert!(number("mangroveAlertsThrough") < number("mangroveEpoch"), "{row:?}");
+}
