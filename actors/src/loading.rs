@@ -204,6 +204,11 @@ impl Loading {
         Ok(diff::changes(&self.star, &diff::found(&rows))?)
     }
 
+    /// The statements that make an empty warehouse, in order.
+    pub fn ddl(&self) -> Result<Vec<String>, LoadError> {
+        Ok(self.star.ddl()?)
+    }
+
     /// Loads the next batch, if anything waits.
     pub async fn turn(&self, pace: &mut Pace) -> Result<Turn, LoadError> {
         // A warehouse that bills while it answers is not asked while the lake has nothing new; and what waits is told

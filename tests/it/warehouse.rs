@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actors::loading::{Loading, Turn};
+use actors::ports::warehouse::Trouble;
 use actors::warehouse::Mode;
 use mangrove_tests::history::{history, setup};
 use mangrove_tests::warehouse::{assert_same_as_lake, loader_config};
@@ -259,4 +260,36 @@ async fn a_warehouse_from_before_versions_had_a_table_keeps_its_history() {
     assert_eq!(analyst.count("SELECT COUNT(*) FROM mangrove.sensor_versions").await, versions);
     assert_same_as_lake(&world.lake(), &analyst).await;
     assert_eq!(loading(&world, "").missing().await.unwrap(), Vec::<String>::new());
+}
+
+/// Redshift alters no column of a key: what is said to do about a table of an older version does it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_too_narrow_is_refused_with_the_statements_that_make_the_table_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = copy_of(&lake(dir.path()).await, dir.path(), "narrow").await;
+    let (loading, analyst) = (loading(&world, ""), world.analyst());
+    loading.ensure_tables().await.unwrap();
+    let made = loading.ddl().unwrap();
+    let create = made.iter().find(|sql| sql.contains("EXISTS \"mangrove\".\"dim_sensors\"")).unwrap().clone();
+    let narrow = create.replace("\"sensor_id\" VARCHAR(1024)", "\"sensor_id\" VARCHAR(5)");
+    assert_ne!(narrow, create);
+    analyst.run("DROP TABLE mangrove.dim_sensors").await;
+    analyst.run(&narrow).await;
+    let altered = "ALTER TABLE mangrove.dim_sensors ALTER COLUMN sensor_id TYPE VARCHAR(1024)";
+    assert!(analyst.refused(altered).await.contains("unexpected dependency for column"));
+
+    let error = loading.ensure_tables().await.unwrap_err();
+    assert_eq!(error.trouble(), Trouble::Denied);
+    let told = error.to_string();
+    let (_, steps) = told.split_once("give its grants again: ").unwrap();
+    let (steps, _) = steps.split_once(". Or load").unwrap();
+    let steps: Vec<&str> = steps.split("; ").collect();
+    assert_eq!(steps.len(), 5, "{steps:?}");
+    for step in steps {
+        analyst.run(if step.starts_with("then what") { &create } else { step }).await;
+    }
+    loading.ensure_tables().await.unwrap();
+    load_all(&loading).await;
+    assert_same_as_lake(&world.lake(), &analyst).await;
+    assert_ledger(&world, 0).await;
 }

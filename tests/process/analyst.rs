@@ -11,7 +11,7 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 use mangrove_tests::lake::Lake;
-use mangrove_tests::process::{Process, turn};
+use mangrove_tests::process::{Process, put_object, turn};
 use serde_json::Value;
 
 use crate::mangrove;
@@ -103,11 +103,13 @@ fn an_epoch_that_is_refused_is_shown_and_loaded_once_it_is_mended() {
     worker.signal("TERM");
     worker.end().ok();
 
-    let lake = Lake::read(&dir.path().join("cloud/s3/lake"));
+    let bucket = dir.path().join("cloud/s3/lake");
+    let lake = Lake::read(&bucket);
     let files = lake.files("cleansed", ".parquet");
     let broken = &files[files.len() / 2];
     let was = fs::read(broken).unwrap();
-    fs::write(broken, vec![0; was.len()]).unwrap();
+    let target = format!("/lake/{}", broken.strip_prefix(&bucket).unwrap().display());
+    put_object(&url, &target, &vec![0; was.len()]);
     let load = |what: &str| {
         let load = mangrove(&["load", what, "--json", "--config", &path("mangrove.toml")]);
         let end =
@@ -123,7 +125,7 @@ fn an_epoch_that_is_refused_is_shown_and_loaded_once_it_is_mended() {
     assert_eq!((refused(&status), &status["shards"][0]["loaded"]), (1, &(epochs - 1).into()), "{status}");
     assert!(readings(&url) < Some(all));
     assert_eq!(load("--retry")["refused"], 1, "it is as broken as before");
-    fs::write(broken, was).unwrap();
+    put_object(&url, &target, &was);
     assert_eq!(load("--retry")["loaded"], 1);
     assert_eq!(refused(&load("--status")), 0);
     assert_eq!(readings(&url), Some(all));

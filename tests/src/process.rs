@@ -297,6 +297,20 @@ pub fn post(base_url: &str, target: &str, headers: &str, body: &str) -> (u16, St
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
+/// Puts an object into a local cloud, as a client without credentials does.
+pub fn put_object(base_url: &str, target: &str, body: &[u8]) {
+    let address = base_url.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let n = body.len();
+    write!(stream, "PUT {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {n}\r\n\r\n")
+        .unwrap();
+    stream.write_all(body).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{target}: {answer}");
+}
+
 /// How many objects a zone of a lake has so far.
 pub fn n_objects(root: &Path, zone: &str) -> usize {
     crate::lake::Lake::read(root).files(zone, "").len()

@@ -100,6 +100,11 @@ impl Analyst {
         self.0.execute(sql, "test").await.unwrap_or_else(|e| panic!("{e}: {sql}"));
     }
 
+    /// The words by which a statement is refused.
+    pub async fn refused(&self, sql: &str) -> String {
+        self.0.execute(sql, "test").await.expect_err(sql).message
+    }
+
     /// A count.
     pub async fn count(&self, sql: &str) -> i64 {
         self.ask(sql).await[0][0].as_i64().unwrap()
