@@ -21,6 +21,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 pub use self::windows::{StateError, Windows, WindowsConfig, WindowsCut};
 use crate::metrics;
 use crate::node::{Address, Node};
+use crate::ports::work;
 use crate::shard::ShardContext;
 
 /// Given afresh to every incarnation.
@@ -65,7 +66,8 @@ impl Actor for AggregatorActor {
         args: AggregatorArgs,
     ) -> Result<AggregatorState, ActorProcessingErr> {
         let mut windows = Windows::new(args.context.schema.clone(), self.config);
-        windows.restore(args.watermark_us, args.states.into_iter().map(|e| (e.sensor, e.hash_key, e.bytes)))?;
+        let states = args.states.into_iter().map(|e| (e.sensor, e.hash_key, e.bytes));
+        work::here(|| windows.restore(args.watermark_us, states))?;
         args.context.figures.set_unwritten_windows(windows.has_unwritten());
         Ok(AggregatorState { context: args.context, windows, sinks: args.sinks, node: args.node })
     }
@@ -102,7 +104,7 @@ impl AggregatorState {
 
     fn on_cut(&mut self, state: CutState) -> Result<(), ActorProcessingErr> {
         let CutState { cut, sensors, silences, receipts } = state;
-        let windows = self.windows.cut(&cut);
+        let windows = work::here(|| self.windows.cut(&cut));
         self.context.figures.set_windows(self.windows.open_windows());
         self.context.figures.set_unwritten_windows(self.windows.has_unwritten());
         // Sensors sort before windows, and each part is ordered by sensor id already.

@@ -36,7 +36,7 @@ use crate::shard::{Hold, ShardContext};
 use crate::traces::Page;
 
 /// A batch that holds this many bytes is handed on, and another one begun: as much may the budget be overdrawn by.
-const BATCH_HELD_MAX: u64 = 16 << 20;
+const BATCH_HELD_MAX: u64 = 8 << 20;
 
 /// How soon records that wait in memory are looked at again: nobody is asked, so it costs nothing but the look, and a
 /// shard that goes on record by record must not take a poll interval for each.

@@ -17,6 +17,7 @@ use crate::ports::aws::CallError;
 use crate::ports::chance::Chance;
 use crate::ports::leases::LeaseRow;
 use crate::ports::objects::Objects;
+use crate::ports::work;
 use crate::sinks::{StateObjectError, decode_state, manifest_of_state};
 
 /// State objects between two full ones; far above any sensible `epoch.full_state_every`.
@@ -142,7 +143,8 @@ pub async fn states(reads: &Reads, newest_key: Option<&str>, fields: &[String]) 
             return Ok(sorted(newest, watermark_us));
         };
         let bytes = reads.get(&key).await?;
-        let state = decode_state(&bytes).map_err(|source| RecoveryError::State { key: key.clone(), source })?;
+        let state =
+            work::here(|| decode_state(&bytes)).map_err(|source| RecoveryError::State { key: key.clone(), source })?;
         if state.header.fields != fields {
             return Err(RecoveryError::OtherFields { stored: state.header.fields, now: fields.to_vec() });
         }

@@ -48,6 +48,7 @@ use self::slot::{Life, Slot};
 use self::taps::Taps;
 use crate::keys::Sample;
 use crate::node::{Address, Gone, Node};
+use crate::ports::work;
 use crate::sensor::{InHand, RETIRED, SensorActor, SensorArgs, SensorCore, SensorRules, StateError};
 use crate::shard::ShardContext;
 
@@ -197,19 +198,7 @@ impl Actor for SensorsActor {
         myself: ActorRef<SensorsMsg>,
         args: SensorsArgs,
     ) -> Result<SensorsState, ActorProcessingErr> {
-        let (mut slots, mut silence) = (HashMap::with_capacity(args.states.len()), Silence::default());
-        for entry in args.states {
-            let core = SensorCore::decode(entry.sensor.clone(), args.rules.clone(), &entry.bytes)
-                .map_err(|source| SensorsError::State { sensor: entry.sensor.clone(), source })?;
-            if !core.has_been_valid() {
-                // An earlier build wrote those too.
-                continue;
-            }
-            let mut slot = Slot::passive(entry.hash_key, entry.bytes, core.last_arrival_ms());
-            silence.watch(&entry.sensor, &mut slot);
-            slots.insert(entry.sensor, slot);
-        }
-        silence.recovered();
+        let (slots, silence) = work::here(|| recovered(args.states, &args.rules))?;
         let state = SensorsState {
             context: args.context,
             rules: args.rules,
@@ -300,6 +289,27 @@ impl Actor for SensorsActor {
         }
         Ok(())
     }
+}
+
+/// The sensors as their states say.
+fn recovered(
+    states: Vec<StateEntry>,
+    rules: &Arc<SensorRules>,
+) -> Result<(HashMap<SensorId, Slot>, Silence), SensorsError> {
+    let (mut slots, mut silence) = (HashMap::with_capacity(states.len()), Silence::default());
+    for entry in states {
+        let core = SensorCore::decode(entry.sensor.clone(), rules.clone(), &entry.bytes)
+            .map_err(|source| SensorsError::State { sensor: entry.sensor.clone(), source })?;
+        if !core.has_been_valid() {
+            // An earlier build wrote those too.
+            continue;
+        }
+        let mut slot = Slot::passive(entry.hash_key, entry.bytes, core.last_arrival_ms());
+        silence.watch(&entry.sensor, &mut slot);
+        slots.insert(entry.sensor, slot);
+    }
+    silence.recovered();
+    Ok((slots, silence))
 }
 
 impl SensorsActor {

@@ -186,11 +186,13 @@ pub struct GroupOutcome {
 impl GroupOutcome {
     /// Bytes of what was found, beside the verdicts themselves: nobody knew of them when the rows were decoded.
     pub fn held_bytes(&self) -> u64 {
-        const FINDING_BYTES: usize = 640;
+        const ALERT_BYTES: usize = 512;
+        const CHANGE_BYTES: usize = 320;
         let details = self.verdicts.iter().map(|verdict| match verdict {
             Verdict::Quarantined { detail, .. } => detail.len(),
             Verdict::Clean(_) | Verdict::Duplicate => 0,
         });
-        ((self.alerts.len() + self.changes.len()) * FINDING_BYTES + details.sum::<usize>()) as u64
+        let found = self.alerts.len() * ALERT_BYTES + self.changes.len() * CHANGE_BYTES;
+        (found + details.sum::<usize>()) as u64
     }
 }

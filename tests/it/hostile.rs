@@ -156,7 +156,7 @@ async fn events_of_two_bytes_are_held_as_what_they_are() {
 
     let most = most.load(Ordering::Relaxed);
     // 400 kB came; an epoch of them is ten times as much, and one batch may come on top.
-    assert!(most > 10 * 2 * ROWS_MAX && most < budget + (16 << 20) + (1 << 20), "{most} taken");
+    assert!(most > 10 * 2 * ROWS_MAX && most < budget + (8 << 20) + (1 << 20), "{most} taken");
     let lake = world.lake();
     assert_eq!((lake.raw().len(), clean_ids(&world).len()), (RECORDS + 20, 20));
     assert_eq!(lake.promised("quarantined"), RECORDS as u64 * 1_000);

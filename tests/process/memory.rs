@@ -29,7 +29,8 @@ impl Scene {
         let world = runtime.block_on(World::new(&dir.path().join("cloud"), shards));
         let config = format!(
             "stream.name = {STREAM:?}\nbucket.name = {BUCKET:?}\nschema.use = \"climate\"\nworker.id = \"worker-a\"\n\
-             ops.bind = \"127.0.0.1:0\"\nworker.memory_limit = {LIMIT}\nepoch.age_max = \"2s\"\n"
+             ops.bind = \"127.0.0.1:0\"\nworker.memory_limit = {LIMIT}\nepoch.age_max = \"2s\"\n\
+             leases.failover_after = \"10s\"\n"
         );
         fs::write(dir.path().join("mangrove.toml"), config).unwrap();
         Self { dir, runtime, world }

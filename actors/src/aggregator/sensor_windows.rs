@@ -70,8 +70,8 @@ struct Window {
     revision: u32,
     /// Whether it holds readings that no revision counts yet.
     changed: bool,
-    /// By place among the aggregated fields.
-    stats: Box<[Option<Stats>]>,
+    /// By place among the aggregated fields. Boxed: most devices send some of them only.
+    stats: Box<[Option<Box<Stats>>]>,
 }
 
 /// The windows of one sensor that are not forgotten yet, ordered by kind and start.
@@ -123,7 +123,7 @@ impl SensorWindows {
                 let Some(value) = value else { continue };
                 match stats {
                     Some(stats) => stats.add(event_time_us, value),
-                    empty => *empty = Some(Stats::of(event_time_us, value)),
+                    empty => *empty = Some(Box::new(Stats::of(event_time_us, value))),
                 }
             }
         }
@@ -150,7 +150,7 @@ impl SensorWindows {
             window.changed = false;
             window.revision = window.revision.saturating_add(1);
             self.touched = true;
-            let with_values = fields.iter().zip(&window.stats).filter_map(|(f, stats)| Some((*f, stats.as_ref()?)));
+            let with_values = fields.iter().zip(&window.stats).filter_map(|(f, stats)| Some((*f, stats.as_deref()?)));
             rows.extend(with_values.map(|(field, stats)| window.row(sensor, field, stats)));
         }
     }
@@ -236,7 +236,7 @@ struct Stored<'a> {
 impl<'a> Stored<'a> {
     fn from_window(window: &'a Window, fields: &[u16]) -> Self {
         let Window { kind, start_us, revision, changed, ref stats } = *window;
-        let present = fields.iter().zip(stats).filter_map(|(field, stats)| Some((*field, stats.as_ref()?)));
+        let present = fields.iter().zip(stats).filter_map(|(field, stats)| Some((*field, stats.as_deref()?)));
         let stats = present.map(|(field, stats)| (field, Cow::Borrowed(stats))).collect();
         Self { kind, start_us, revision, changed, stats }
     }
@@ -245,7 +245,7 @@ impl<'a> Stored<'a> {
         let mut stats = vec![None; n_places].into_boxed_slice();
         for (field, stored) in self.stats {
             if let Some(place) = places.get(usize::from(field)).ok_or(field)? {
-                stats[*place] = Some(stored.into_owned());
+                stats[*place] = Some(Box::new(stored.into_owned()));
             }
         }
         let Self { kind, start_us, revision, changed, .. } = self;

@@ -2,6 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use tokio::runtime::{Handle, RuntimeFlavor};
+
 use crate::panics::panic_text;
 
 /// Where work for a processor is done.
@@ -21,6 +23,15 @@ impl Work {
             Self::Pool => tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?,
             Self::Inline => work(),
         }
+    }
+}
+
+/// Does here what takes a processor long, where nothing can be handed to another thread. The runtime goes on beside it,
+/// if it has more than one thread: a heartbeat must not wait for the states of a hundred thousand sensors.
+pub fn here<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }
 

@@ -63,10 +63,13 @@ fn demo(args: super::DemoArgs) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Of the runtime, if their number is not configured.
+const THREADS_MIN: usize = 4;
+
 fn runtime(threads: Option<usize>) -> Result<tokio::runtime::Runtime, CliError> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = threads {
-        builder.worker_threads(threads);
-    }
+    // More than cores: a thread that is at something long must leave others to those who have to be in time.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    builder.worker_threads(threads.unwrap_or(cores.max(THREADS_MIN)));
     builder.enable_all().build().map_err(|e| CliError::environment(format!("start the runtime: {e}")))
 }

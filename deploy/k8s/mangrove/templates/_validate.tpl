@@ -31,7 +31,7 @@
 {{- end -}}
 {{- $memory := include "mangrove.mib" .Values.resources.limits.memory | int -}}
 {{- /* As the binary checks it: the budget, the process, and 16 KiB for each live sensor. */ -}}
-{{- $live := dig "sensors" "live_max" 20000 .Values.config | int -}}
+{{- $live := dig "sensors" "live_max" 10000 .Values.config | int -}}
 {{- $needed := add (include "mangrove.mib" .Values.config.worker.memory_budget | int) 97 (div (mul $live 16) 1024) -}}
 {{- if lt $memory ($needed | int) -}}
 {{- $problems = append $problems (printf "resources.limits.memory is %d MiB: a budget of %s and %d live sensors (config.sensors.live_max) needs at least %d MiB" $memory .Values.config.worker.memory_budget $live $needed) -}}
