@@ -25,7 +25,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use self::decode::{DecodeLimits, Decoder};
+use self::decode::{DecodeLimits, Decoder, PathWatch};
 use crate::budget::{Budget, Solitude};
 use crate::metrics;
 use crate::node::{Address, Gone};
@@ -114,6 +114,8 @@ pub struct ReaderState {
     whole_aggregates: bool,
     /// Whether sensors are known to be on several shards; the same holds of it.
     spread: bool,
+    /// Which of the schema's paths the open epoch's events had.
+    paths: PathWatch,
     sensors: Address<SensorsMsg>,
     committer: Address<CommitterMsg>,
     myself: Address<ReaderMsg>,
@@ -198,6 +200,7 @@ impl Actor for ReaderActor {
             always_whole,
             whole_aggregates: false,
             spread: false,
+            paths: PathWatch::default(),
             stream: args.stream,
             budget: args.budget,
             sensors: args.sensors,
@@ -408,6 +411,7 @@ impl ReaderState {
                     break;
                 }
             }
+            self.paths.take(builder.take_sightings());
             let (bytes, rows) = (builder.bytes(), builder.readings());
             self.epoch_rows += rows;
             let credit = self.budget.take(builder.held());
@@ -514,6 +518,11 @@ impl ReaderState {
         self.epoch_from = cut.to.clone();
         self.partitions.clear();
         self.epoch_rows = 0;
+        if let Some(unseen) = self.paths.cut(&self.context.schema) {
+            for path in self.context.figures.set_unseen_paths(unseen) {
+                warn!(shard = %self.context.shard, "{path}");
+            }
+        }
         if let Some(caution) = &mut self.caution {
             caution.lasts = caution.lasts.saturating_sub(self.epoch_records);
             self.caution = (caution.lasts > 0).then_some(*caution);

@@ -4,6 +4,7 @@ mod epochs;
 mod holds;
 mod outcome;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::ports::chance::Chance;
 use crate::ports::clock::Clock;
 use crate::ports::faults::Faults;
 use crate::ports::work::Work;
+use crate::reader::decode::UnseenPath;
 use crate::ring::Ring;
 use crate::traces::ShardTraces;
 
@@ -79,6 +81,16 @@ pub struct ShardFigures {
     falls: Ring<SensorFall>,
     sample: Mutex<Option<Sample>>,
     outcome: Arc<Outcome>,
+    paths: Mutex<Paths>,
+}
+
+/// What is known of the schema's paths.
+#[derive(Debug, Default)]
+struct Paths {
+    /// As the last epoch with enough events has shown; none before the first.
+    unseen: Option<Vec<UnseenPath>>,
+    /// Those that the log has. At most one each of the schema.
+    said: BTreeSet<String>,
 }
 
 impl Default for ShardFigures {
@@ -106,6 +118,7 @@ impl Default for ShardFigures {
             falls: Ring::new(FALLS_MAX),
             sample: Mutex::default(),
             outcome: Arc::default(),
+            paths: Mutex::default(),
         }
     }
 }
@@ -282,6 +295,19 @@ impl ShardFigures {
     /// The last sample of the shard's sensors.
     pub fn sample(&self) -> Option<Sample> {
         self.sample.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// These paths of the schema were in no event of the last epoch. Gives those that nobody has been told of yet.
+    pub fn set_unseen_paths(&self, unseen: Vec<UnseenPath>) -> Vec<UnseenPath> {
+        let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = unseen.iter().filter(|path| paths.said.insert(path.of.clone())).cloned().collect();
+        paths.unseen = Some(unseen);
+        new
+    }
+
+    /// The paths of the schema that were in no event of the last epoch; none before one had enough events to tell.
+    pub fn unseen_paths(&self) -> Option<Vec<UnseenPath>> {
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner).unseen.clone()
     }
 
     /// The last committed epoch.

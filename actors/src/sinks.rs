@@ -44,7 +44,7 @@ use tracing::{error, warn};
 pub use self::epoch::{Codec, Encoding, Encodings, EpochContext, encode_epoch};
 pub use self::error::EncodeError;
 pub use self::keys::{
-    KEY_BYTES_MAX, dated_names_of, manifest_of_state, manifests_of, manifests_of_stream, raw_of_hour,
+    HIDDEN, KEY_BYTES_MAX, dated_names_of, manifest_of_state, manifests_of, manifests_of_stream, raw_of_hour,
 };
 pub use self::state::{StateHeader, StateObject, StateObjectError, decode_state};
 use crate::metrics;

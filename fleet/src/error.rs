@@ -35,12 +35,14 @@ pub enum FleetError {
         pattern: String,
     },
     /// A recorded file lacks a column that the mapping names.
-    #[error("{path} has no column `{column}`")]
+    #[error("{path} has no column `{column}`{hint}")]
     MissingColumn {
         /// The file.
         path: PathBuf,
         /// The column the mapping asks for.
         column: String,
+        /// What the file has instead, or what may be wrong.
+        hint: String,
     },
     /// A recorded file cannot be read to its end.
     #[error("read {path}")]

@@ -22,6 +22,46 @@ pub struct RawRecord {
     pub data: Bytes,
 }
 
+/// How a record can stand in a file of lines, each of which is an object of JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Form {
+    /// As a line.
+    Line,
+    /// As a line whose end is the record's own.
+    LineFeed,
+    /// The same, with a carriage return before it.
+    CarriageReturn,
+    /// Not at all: it is not one object, or goes over several lines.
+    Other,
+}
+
+impl Form {
+    /// The form of a record that consists of one object of JSON, given where the object stands.
+    pub fn of(data: &[u8], object: &Range<usize>) -> Self {
+        let (line, form) = if let Some(line) = data.strip_suffix(b"\r\n") {
+            (line, Self::CarriageReturn)
+        } else if let Some(line) = data.strip_suffix(b"\n") {
+            (line, Self::LineFeed)
+        } else {
+            (data, Self::Line)
+        };
+        let blank = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b' ' | b'\t'));
+        let around = line.get(..object.start).is_some_and(blank) && line.get(object.end..).is_some_and(blank);
+        // Readers of lines split at each of these.
+        let one_line = !line.contains(&b'\n') && !line.contains(&b'\r');
+        if around && one_line { form } else { Self::Other }
+    }
+
+    /// The end of the line that belongs to the record.
+    pub fn end(self) -> &'static [u8] {
+        match self {
+            Self::Line | Self::Other => b"",
+            Self::LineFeed => b"\n",
+            Self::CarriageReturn => b"\r\n",
+        }
+    }
+}
+
 /// A reading (or a whole record) that could not be decoded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reject {
@@ -172,6 +212,8 @@ impl fmt::Debug for Credit {
 pub struct Batch {
     /// The records, in stream order.
     pub records: Vec<RawRecord>,
+    /// How each of them can stand in a file of lines.
+    pub forms: Vec<Form>,
     /// The readings that decoded, in stream order.
     pub rows: Rows,
     /// What did not decode, in stream order.

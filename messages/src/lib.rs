@@ -6,6 +6,7 @@
 
 mod alert;
 mod batch;
+mod closest;
 mod epoch;
 mod hash_range;
 mod ids;
@@ -26,8 +27,9 @@ pub use self::aggregator::AggregatorMsg;
 pub use self::alert::{Alert, AlertKind, Severity};
 pub use self::alerts::AlertsMsg;
 pub use self::batch::{
-    Assessed, Batch, Column, Credit, Group, InFlight, RawRecord, Reject, Rows, Settled, verdicts_by_row,
+    Assessed, Batch, Column, Credit, Form, Group, InFlight, RawRecord, Reject, Rows, Settled, verdicts_by_row,
 };
+pub use self::closest::closest;
 pub use self::committer::CommitterMsg;
 pub use self::epoch::{
     AggregateRow, Cut, CutReason, CutState, DimensionChange, EncodedEpoch, EncodedObject, EpochContent, EpochPlan,

@@ -6,6 +6,7 @@
 //! **Not here**: decoding (`actors/src/reader/decode.rs`) and judging (`actors/src/sensor/`).
 
 mod parse;
+mod path;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use self::parse::SchemaProblems;
+pub use self::parse::{FIELDS_MAX, SchemaProblems};
+pub use self::path::FieldPath;
 
 /// The schemas that ship with the binary, by name.
 pub const BUILT_IN: [(&str, &str); 2] = [
@@ -53,6 +55,12 @@ impl EventSchema {
         parse::parse(text, fingerprint(text))
     }
 
+    /// The names of the keys that the parser looks for in this text, such as `time.format` or `fields[humidity].unit`:
+    /// all that there are, if the text leaves out no section.
+    pub fn keys(text: &str) -> std::collections::BTreeSet<String> {
+        parse::keys(text)
+    }
+
     /// The same schema under another fingerprint, which depends on these limits too. Limits decide what becomes of a
     /// reading: an epoch that was prepared under some must not be finished under others.
     pub fn with_limits(mut self, limits: &str) -> Self {
@@ -79,16 +87,6 @@ impl EventSchema {
 
 fn fingerprint(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Keys to follow from the event's object down to a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldPath(pub Vec<String>);
-
-impl std::fmt::Display for FieldPath {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0.join("."))
-    }
 }
 
 /// The longest that `sensor_id.bytes_max` can be set to.

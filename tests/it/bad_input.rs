@@ -4,7 +4,10 @@
 //! METHOD  Every kind of bad record among good ones of other sensors, some in the same record.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use fleet::BrokenKind;
 use mangrove_tests::judge::assert_whole;
 use mangrove_tests::lake::{bytes, integer, text};
@@ -78,7 +81,6 @@ fn bad_events() -> Vec<Bad> {
         bad("not_json", "\0"),
         bad("not_json", [b"\xef\xbb\xbf".as_slice(), &whole].concat()),
         bad("not_json", [whole.as_slice(), b" x"].concat()),
-        bad("not_json", [whole.as_slice(), b"\r", &whole].concat()),
         bad("not_json", whole.iter().flat_map(|byte| [*byte, 0]).collect::<Vec<_>>()),
         bad("not_json", with_id("\"b\0\"")),
         bad("not_json", with_id("\"\\ud800\"")),
@@ -148,8 +150,28 @@ fn bad_events() -> Vec<Bad> {
         bad("out_of_range", with_temperature("1e308")),
         bad("out_of_range", with_more(&format!(",\"firmware\":{}", text(10_000)))),
         bad("out_of_range", with_more(",\"location\":{\"lat\":90.1}")),
+        bad("out_of_range", with_more(",\"firmware\":\"1\\u0000\"")),
+        bad("out_of_range", Parts { event_id: "\"e\\u0000\"", ..good }.json()),
+        bad("number_out_of_range", with_more(",\"seq\":18446744073709551615")),
+        bad("number_out_of_range", with_more(",\"seq\":1e19")),
+        bad("not_json", [whole.as_slice(), b"\0"].concat()),
+        bad("not_json", [whole.as_slice(), b"}"].concat()),
+        bad("not_json", pretty_of(&with_temperature("NaN"))),
+        bad("truncated", &pretty_of(&whole)[..80]),
+        bad("not_utf8", gzip(&whole)),
     ]);
     events
+}
+
+/// The same over many lines.
+fn pretty_of(json: &[u8]) -> Vec<u8> {
+    json.iter().flat_map(|b| if *b == b',' { b",\n  ".to_vec() } else { vec![*b] }).collect()
+}
+
+fn gzip(data: &[u8]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(data).unwrap();
+    gzip.finish().unwrap()
 }
 
 /// Good events in unusual clothes: the record, and how many events are in it. Their ids begin with `g-`.
@@ -171,6 +193,10 @@ fn unusual_events() -> Vec<(Vec<u8>, Vec<String>)> {
         let (a, b) = (event(n, ""), event(n + 1, ""));
         ([&a.0, end, end, &b.0, end].concat(), [a.1, b.1].concat())
     };
+    let values = |n: u32, before: &[u8], between: &[u8], after: &[u8]| {
+        let (a, b) = (event(n, ""), event(n + 1, ""));
+        ([before, &a.0, between, &pretty_of(&b.0), after].concat(), [a.1, b.1].concat())
+    };
     let dots = Parts { id: "\"..\"", event_id: "\"u-dots\"", time: &now, temperature: "21.5", more: "" };
     vec![
         pretty(1, b"\n"),
@@ -184,9 +210,16 @@ fn unusual_events() -> Vec<(Vec<u8>, Vec<String>)> {
         event(11, ",\"note\":1,\"note\":2"),
         event(12, &format!(",\"note\":{}1{}", "[".repeat(60), "]".repeat(60))),
         event(13, &format!(",\"note\":\"{}\"", "[".repeat(10_000))),
-        event(14, ",\"firmware\":\"'; DROP TABLE x; --<script>\\u0000\\u2028\""),
+        event(14, ",\"firmware\":\"'; DROP TABLE x; --<script>\\u2028\""),
         event(15, &format!(",\"note\":\"{}\"", "x".repeat(200_000))),
         (dots.json(), vec!["u-dots".to_owned()]),
+        lines(20, b"\r"),
+        values(22, b"", b"", b""),
+        values(24, b"", b",", b""),
+        values(26, b"", b",\r\n", b",\r\n"),
+        values(28, b"\x1e", b"\n\x1e", b"\n"),
+        values(30, b"\n\n", b" ", b"\t"),
+        event(32, ",\"seq\":12345678901234567.0"),
     ]
 }
 
@@ -210,7 +243,7 @@ async fn bad_events_are_quarantined_and_nothing_else_notices() {
         good.extend(ids);
         records.push(data);
     }
-    // A bad line among good ones, and two lines that are no events at all.
+    // A bad line among good ones, and lines that are no events at all.
     let line = |n: u32| {
         let (id, time) = (format!("\"m-{n}\""), format!("{:?}", an_hour_ago(0)));
         Parts { id: "\"m\"", event_id: &id, time: &time, temperature: "20", more: "" }.json()
@@ -218,7 +251,7 @@ async fn bad_events_are_quarantined_and_nothing_else_notices() {
     records.push([&line(0), b"\n".as_slice(), b"{\"sensor_id\":\"m\"", b"\n", &line(1)].concat());
     refused.push(("truncated".to_owned(), b"{\"sensor_id\":\"m\"".to_vec()));
     records.push(b"not\njson".to_vec());
-    refused.extend([("not_json".to_owned(), b"not".to_vec()), ("not_json".to_owned(), b"json".to_vec())]);
+    refused.push(("not_json".to_owned(), b"not\njson".to_vec()));
     good.extend(["m-0".to_owned(), "m-1".to_owned()]);
 
     for (n, data) in records.into_iter().enumerate() {
@@ -247,14 +280,19 @@ async fn bad_events_are_quarantined_and_nothing_else_notices() {
     assert_eq!(ids, good, "good events");
     assert_eq!(cleansed.len(), good.len(), "good events, once each");
     let hostile = cleansed.iter().find(|row| text(row, "event_id") == "u-14").unwrap();
-    assert_eq!(text(hostile, "firmware"), "'; DROP TABLE x; --<script>\0\u{2028}");
+    assert_eq!(text(hostile, "firmware"), "'; DROP TABLE x; --<script>\u{2028}");
+    let exact = cleansed.iter().find(|row| text(row, "event_id") == "u-32").unwrap();
+    assert_eq!(integer(exact, "device_sequence"), 12_345_678_901_234_567);
 
     let rows = lake.rows("quarantine");
     let mut found: Vec<_> = rows.iter().map(|row| (text(row, "reason"), bytes(row, "data"))).collect();
     found.sort();
     refused.sort();
-    let shown =
-        |row: &(String, Vec<u8>)| (row.0.clone(), String::from_utf8_lossy(&row.1[..row.1.len().min(80)]).into_owned());
+    let text_of = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let shown = |row: &(String, Vec<u8>)| {
+        let (data, ends) = (&row.1, row.1.len().min(80));
+        (row.0.clone(), text_of(&data[..ends]), text_of(&data[data.len() - ends..]), data.len())
+    };
     let other = found.iter().zip(&refused).find(|(found, expected)| found != expected);
     assert!(
         other.is_none(),

@@ -19,6 +19,7 @@ mod metadata;
 mod readers;
 mod readiness;
 mod reshard;
+mod schema_reference;
 mod sensor_panic;
 mod spectrum;
 mod spread;

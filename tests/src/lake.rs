@@ -45,7 +45,7 @@ impl Lake {
 
     /// The bytes of every record, line objects and escaped ones together.
     pub fn raw(&self) -> Vec<Vec<u8>> {
-        let lines = self.files("raw", ".jsonl.gz").into_iter().flat_map(|file| lines_of(&file));
+        let lines = self.files("raw", ".jsonl.gz").into_iter().flat_map(|file| records_of(&file));
         let escaped = self.files("raw", ".ndjson.gz").into_iter().flat_map(|file| lines_of(&file)).map(|line| {
             let row: Value = serde_json::from_slice(&line).unwrap();
             BASE64_STANDARD.decode(row["data"].as_str().unwrap()).unwrap()
@@ -132,6 +132,16 @@ fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
 fn lines_of(file: &Path) -> Vec<Vec<u8>> {
     let reader = BufReader::new(MultiGzDecoder::new(File::open(file).unwrap()));
     reader.split(b'\n').map(|line| line.unwrap()).collect()
+}
+
+/// The records of a file of lines. Its name says whether the lines' ends are the records' own.
+fn records_of(file: &Path) -> Vec<Vec<u8>> {
+    let name = file.file_name().unwrap().to_string_lossy();
+    let end: &[u8] = if name.ends_with(".lf.jsonl.gz") || name.ends_with(".crlf.jsonl.gz") { b"\n" } else { b"" };
+    let lines = lines_of(file);
+    let is_object = |line: &[u8]| serde_json::from_slice::<Value>(line).is_ok_and(|value| value.is_object());
+    assert!(lines.iter().all(|line| is_object(line)), "{name} has a line that no reader of JSON lines takes");
+    lines.into_iter().map(|line| [line.as_slice(), end].concat()).collect()
 }
 
 /// The rows of one file by the row-wise reader: the product writes with the column-wise one.

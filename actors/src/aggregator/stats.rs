@@ -3,7 +3,8 @@
 //! **Owns** the arithmetic.
 //! **Promises** what two passes over the values would give, to nine digits and more; the same bits for the same
 //! values in the same order, also when the state was stored and read back in between (STATE).
-//! **Fails** never: values are finite numbers; a sum that leaves the range of floats becomes infinite.
+//! **Fails** never: values are finite numbers, and so is what is made of them. A sum beyond the range of floats stands at
+//! its end; a deviation whose squares are beyond it is none.
 //! **Not here**: windows.
 
 use serde::{Deserialize, Serialize};
@@ -56,7 +57,16 @@ impl Stats {
         self.min = self.min.min(value);
         self.max = self.max.max(value);
         let distance = value - self.mean;
-        self.mean += distance / self.count as f64;
+        let n = self.count as f64;
+        if distance.is_finite() {
+            self.mean += distance / n;
+        } else {
+            // They lie farther apart than the largest float.
+            self.mean += value / n - self.mean / n;
+        }
+        if !self.mean.is_finite() {
+            self.mean = self.mean.clamp(self.min, self.max);
+        }
         self.squares += distance * (value - self.mean);
         // Among equal times the first in stream order stays the first, and the last becomes the last.
         let sample = Sample { event_time_us, value };
@@ -80,8 +90,9 @@ impl Stats {
     }
 
     pub(super) fn sum(&self) -> f64 {
-        // Beyond the range of floats the correction is infinity minus infinity.
-        if self.sum.is_finite() { self.sum + self.sum_lost } else { self.sum }
+        let sum = self.sum + self.sum_lost;
+        // On the way the sum was beyond the range of floats. That of all values need not be.
+        if sum.is_finite() { sum } else { (self.mean * self.count as f64).clamp(f64::MIN, f64::MAX) }
     }
 
     pub(super) fn min(&self) -> f64 {
@@ -96,9 +107,9 @@ impl Stats {
         self.mean
     }
 
-    /// The sample standard deviation; none below two values.
+    /// The sample standard deviation; none below two values, and none once its squares have left the range of floats.
     pub(super) fn stddev(&self) -> Option<f64> {
-        (self.count > 1).then(|| (self.squares / (self.count - 1) as f64).sqrt())
+        (self.count > 1 && self.squares.is_finite()).then(|| (self.squares / (self.count - 1) as f64).sqrt())
     }
 
     /// The value with the earliest event time.
@@ -176,6 +187,33 @@ mod tests {
     #[test]
     fn a_sum_keeps_what_rounding_would_take() {
         assert_eq!(stats(&[(0, 1.0), (1, 1e100), (2, 1.0), (3, -1e100)]).sum(), 2.0);
-        assert_eq!(stats(&[(0, f64::MAX), (1, f64::MAX)]).sum(), f64::INFINITY);
+        assert_eq!(stats(&[(0, f64::MAX), (1, f64::MAX)]).sum(), f64::MAX);
+        assert_eq!(stats(&[(0, f64::MAX), (1, f64::MAX), (2, f64::MIN), (3, f64::MIN)]).sum().abs() < 1e300, true);
+    }
+
+    proptest! {
+        #[test]
+        fn no_values_make_a_statistic_that_is_no_number(values in prop::collection::vec(huge(), 1..50)) {
+            let samples: Vec<(i64, f64)> = values.iter().map(|value| (0, *value)).collect();
+            let stats = stats(&samples);
+            let shown = [Some(stats.mean()), Some(stats.sum()), stats.stddev()];
+            prop_assert!(shown.iter().flatten().all(|x| x.is_finite()), "{shown:?}");
+            let slack = stats.mean().abs() * 1e-9;
+            prop_assert!(stats.min() - stats.mean() <= slack && stats.mean() - stats.max() <= slack, "{shown:?}");
+            // Values well below the root of the largest float have a deviation.
+            if values.iter().all(|value| value.abs() < 1e150) {
+                prop_assert_eq!(stats.stddev().is_some(), values.len() > 1);
+            }
+        }
+    }
+
+    fn huge() -> impl Strategy<Value = f64> {
+        prop_oneof![Just(f64::MAX), Just(f64::MIN), -1e308..1e308_f64, -1e155..1e155_f64, -1e149..1e149_f64, Just(0.0),]
+    }
+
+    #[test]
+    fn the_mean_of_opposite_extremes_lies_between_them() {
+        let stats = stats(&[(0, f64::MAX), (1, f64::MIN)]);
+        assert_eq!((stats.mean(), stats.sum(), stats.stddev()), (0.0, 0.0, None));
     }
 }

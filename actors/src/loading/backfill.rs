@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use messages::EpochNumber;
 
 use super::{LoadError, Loading};
-use crate::sinks::{dated_names_of, manifests_of, manifests_of_stream, raw_of_hour};
+use crate::sinks::{HIDDEN, dated_names_of, manifests_of, manifests_of_stream, raw_of_hour};
 use crate::warehouse::Mode;
 use crate::warehouse::batch::Batch;
 use crate::warehouse::ledger;
@@ -95,7 +95,8 @@ impl Loading {
 
 /// The shard's part of a dated object's name, and its epoch: `<stream>-<shard>-<epoch>-<to>-<n>.<ending>`.
 fn shard_and_epoch<'a>(key: &'a str, names: &str) -> Option<(&'a str, EpochNumber)> {
-    let name = key.rsplit('/').next()?.strip_prefix(names)?;
+    let name = key.rsplit('/').next()?;
+    let name = name.strip_prefix(HIDDEN).unwrap_or(name).strip_prefix(names)?;
     let mut parts = name.rsplitn(4, '-');
     let (_n, _to, epoch, shard) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     Some((shard, EpochNumber(epoch.parse().ok()?)))
@@ -109,7 +110,9 @@ mod tests {
     fn names_of_objects_tell_shard_and_epoch() {
         let key = "raw/year=2026/month=01/day=02/hour=03/demo-000000000001-00000042-4959-0.jsonl.gz";
         assert_eq!(shard_and_epoch(key, "demo-"), Some(("000000000001", EpochNumber(42))));
-        let hashed = "raw/x/demo-odd-12345678-00000007-end-0.ndjson.gz";
+        let ended = "raw/x/demo-000000000001-00000042-4959-0.crlf.jsonl.gz";
+        assert_eq!(shard_and_epoch(ended, "demo-"), Some(("000000000001", EpochNumber(42))));
+        let hashed = "raw/x/_demo-odd-12345678-00000007-end-0.ndjson.gz";
         assert_eq!(shard_and_epoch(hashed, "demo-"), Some(("odd-12345678", EpochNumber(7))));
         assert_eq!(shard_and_epoch(key, "other-"), None);
     }

@@ -1,26 +1,36 @@
 //! From records to columns: one pass over the JSON, driven by the schema, straight into the batch's columns.
 //!
 //! **Owns** the rules of decoding: what is an event, which bytes are whose, what is refused here and why.
-//! **Promises** whatever the bytes are, each event of a record ends as exactly one row or one reject; a record without
-//! any event ends as one reject. Work is linear in the bytes, nesting and counts are bounded. What is true of a record
-//! is true of a user record of an aggregate: its events are numbered on over the whole record.
+//! **Promises** whatever the bytes are, each event of a record ends as exactly one row or one reject, and so does each
+//! stretch in which none can be read; a record without any event ends as one reject. Their place in the record is their
+//! number. Work is linear in the bytes, nesting and counts are bounded. What is true of a record is true of a user
+//! record of an aggregate: its events are numbered on over the whole record.
 //! **Not here**: ranges, clocks, required fields, duplicates. Those are the sensor's, who knows its state.
 
 mod event;
+mod framing;
 mod kpl;
+mod number;
 mod paths;
+mod sightings;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use messages::schema::{FieldKind, TimeLimits};
-use messages::{Batch, Column, Credit, EventSchema, Group, HashRange, RawRecord, Reason, Reject, Rows, SensorId};
+use messages::{Batch, Column, Credit, EventSchema, Form, Group, HashRange, RawRecord, Reason, Reject, Rows, SensorId};
+use serde::de::IgnoredAny;
 
-use self::event::{Event, Refusal, Scalar};
+use self::event::{Event, Found, Refusal, Scalar};
+use self::framing::{Framed, Framing, Read};
 use self::paths::Paths;
+pub use self::sightings::{PathWatch, Sightings, UnseenPath};
+use self::walk::Walk;
 use crate::budget::Held;
 use crate::hash_key;
 
@@ -73,6 +83,9 @@ impl Decoder {
         BatchBuilder {
             decoder: self,
             records: Vec::new(),
+            forms: Vec::new(),
+            pieces: Vec::new(),
+            sightings: Sightings::default(),
             rows: Rows { fields, ..Rows::default() },
             rejects: Vec::new(),
             sensors: HashMap::new(),
@@ -85,21 +98,17 @@ impl Decoder {
     }
 }
 
-/// What stands in a record, whole or among others: an event, or something in which none is looked for.
+/// What stands in a record, whole or among others: an event, or something in which none can be read.
 #[derive(Debug)]
 struct Piece {
     /// Its bytes within the record.
     span: Range<usize>,
     /// Where on the stream it belongs, if it does not follow its record there.
     hash_key: Option<u128>,
-    /// Why it is no event.
-    refusal: Option<Refusal>,
-}
-
-impl Piece {
-    fn plain(span: Range<usize>) -> Self {
-        Self { span, hash_key: None, refusal: None }
-    }
+    /// The event, or why it is none.
+    event: Result<Event, Refusal>,
+    /// Whether it is an object that every reader of JSON takes.
+    is_line: bool,
 }
 
 /// A sensor's rows, with the hash key of the first.
@@ -115,6 +124,10 @@ struct Members {
 pub struct BatchBuilder<'a> {
     decoder: &'a Decoder,
     records: Vec<RawRecord>,
+    forms: Vec<Form>,
+    /// Those of the record in hand.
+    pieces: Vec<Piece>,
+    sightings: Sightings,
     rows: Rows,
     rejects: Vec<Reject>,
     sensors: HashMap<SensorId, usize>,
@@ -134,31 +147,99 @@ impl BatchBuilder<'_> {
         self.bytes += data.len() as u64;
         self.held.record(data.len());
         self.records.push(record);
+        self.forms.push(Form::Other);
         if data.len() > self.decoder.limits.record_bytes_max {
             let limit = self.decoder.limits.record_bytes_max;
             let detail = format!("{} bytes, more than the {limit} allowed", data.len());
             self.reject(index, 0, 0..data.len(), Reason::TooLarge, detail);
             return;
         }
-        let events_max = self.decoder.limits.events_per_record_max;
-        let pieces = match kpl::has_magic(&data) {
-            true => kpl::pieces(&data, self.decoder.aggregate_range(), events_max),
-            false => event::split(&data, events_max).map(|spans| spans.into_iter().map(Piece::plain).collect()),
+        let taken = match kpl::has_magic(&data) {
+            true => self.take_aggregate(&data),
+            false => self.take_values(&data, 0..data.len(), None),
         };
-        let pieces = match pieces {
-            Ok(pieces) => pieces,
-            Err((reason, detail)) => return self.reject(index, 0, 0..data.len(), reason, detail),
-        };
-        for (sub, Piece { span, hash_key, refusal }) in pieces.into_iter().enumerate() {
-            let event = match refusal {
-                Some(refusal) => Err(refusal),
-                None => self.decoder.decode(&data[span.clone()]),
-            };
+        let mut pieces = std::mem::take(&mut self.pieces);
+        if let Err((reason, detail)) = taken {
+            self.reject(index, 0, 0..data.len(), reason, detail);
+            pieces.clear();
+        }
+        if let [Piece { span, is_line: true, hash_key: None, .. }] = pieces.as_slice() {
+            *self.forms.last_mut().expect("it was pushed above") = Form::of(&data, span);
+        }
+        for (sub, Piece { span, hash_key, event, .. }) in pieces.drain(..).enumerate() {
             match event {
                 Ok(event) => self.row(index, sub as u32, span, event, hash_key),
                 Err((reason, detail)) => self.reject(index, sub as u32, span, reason, detail),
             }
         }
+        self.pieces = pieces;
+    }
+
+    /// Takes the events of all user records of an aggregate.
+    fn take_aggregate(&mut self, data: &Bytes) -> Result<(), Refusal> {
+        let events_max = self.decoder.limits.events_per_record_max;
+        for (span, hash_key, refusal) in kpl::user_records(data, self.decoder.aggregate_range(), events_max)? {
+            let taken = match refusal {
+                Some(refusal) => Err(refusal),
+                None => self.take_values(data, span.clone(), Some(hash_key)),
+            };
+            match taken {
+                Ok(()) => {}
+                Err((Reason::TooManyEvents, _)) => return Err(too_many(events_max)),
+                Err(refusal) => self.piece(span, Some(hash_key), Err(refusal), false)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the events of a record, or of one user record.
+    fn take_values(&mut self, data: &Bytes, within: Range<usize>, hash_key: Option<u128>) -> Result<(), Refusal> {
+        let decoder = self.decoder;
+        let whole = &data[within.clone()];
+        let mut framing = Framing::new(whole);
+        let mut any = false;
+        while let Some(framed) = framing.next(|text| decoder.read(text, &mut self.sightings)) {
+            any = true;
+            let (span, event, is_line) = match framed {
+                Framed::Value(span, Value { event, odd }) => {
+                    let bytes = &whole[span.clone()];
+                    let is_object = bytes[0] == b'{';
+                    if is_object {
+                        self.sightings.event(|| data.slice(within.start + span.start..within.start + span.end));
+                    }
+                    let stumbles = matches!(event, Err((Reason::TooDeep | Reason::DuplicateKey, _)));
+                    let is_line = is_object && !stumbles && (!odd || is_read_by_others(bytes));
+                    (span, event, is_line)
+                }
+                Framed::Unreadable(span) => {
+                    let refusal = decoder.refusal_of(&whole[span.clone()]);
+                    (span, refusal, false)
+                }
+            };
+            let span = within.start + span.start..within.start + span.end;
+            self.piece(span, hash_key, event, is_line)?;
+        }
+        if any { Ok(()) } else { Err((Reason::Empty, "the record has no event in it".to_owned())) }
+    }
+
+    fn piece(
+        &mut self,
+        span: Range<usize>,
+        hash_key: Option<u128>,
+        event: Result<Event, Refusal>,
+        is_line: bool,
+    ) -> Result<(), Refusal> {
+        let events_max = self.decoder.limits.events_per_record_max;
+        if self.pieces.len() == events_max {
+            return Err(too_many(events_max));
+        }
+        self.pieces.push(Piece { span, hash_key, event, is_line });
+        Ok(())
+    }
+
+    /// Which paths the events had since the last call.
+    pub fn take_sightings(&mut self) -> Sightings {
+        std::mem::take(&mut self.sightings)
     }
 
     /// Takes one more record in without looking into it: processing it has failed again and again.
@@ -167,6 +248,7 @@ impl BatchBuilder<'_> {
         self.bytes += bytes as u64;
         self.held.record(bytes);
         self.records.push(record);
+        self.forms.push(Form::Other);
         let detail = "the process died with it again and again; it was not looked into".to_owned();
         self.reject(index, 0, 0..bytes, Reason::Poison, detail);
     }
@@ -205,7 +287,8 @@ impl BatchBuilder<'_> {
                 Group { sensor, hash_key, rows: start..order.len() }
             })
             .collect();
-        Batch { records: self.records, rows: self.rows, rejects: self.rejects, order, groups, credit, trace: None }
+        let Self { records, forms, rows, rejects, .. } = self;
+        Batch { records, forms, rows, rejects, order, groups, credit, trace: None }
     }
 
     fn reject(&mut self, record: u32, sub: u32, span: Range<usize>, reason: Reason, detail: String) {
@@ -269,7 +352,63 @@ impl Decoder {
         if self.whole_aggregates { HashRange::FULL } else { self.hash_range }
     }
 
-    fn decode(&self, bytes: &[u8]) -> Result<Event, (Reason, String)> {
-        event::decode(bytes, &self.schema, &self.paths, self.limits.depth_max)
+    /// Reads the value that the text begins with.
+    fn read(&self, text: &str, sightings: &mut Sightings) -> Read<Value> {
+        let mut found = Found::new(&self.schema);
+        let walk = Walk { found: &mut found, sightings };
+        let bytes = walk::walk(text, &self.paths, self.limits.depth_max, walk)?;
+        let odd = found.odd;
+        let event = found.into_event();
+        let odd = odd || matches!(event, Err((Reason::NumberOutOfRange, _)));
+        Ok((bytes, Value { event, odd }))
     }
+
+    /// What is to be said of something that is not a value, or not one alone.
+    fn refusal_of(&self, bytes: &[u8]) -> Result<Event, Refusal> {
+        if let Some(refusal) = framing::refusal_of(bytes, self.limits.depth_max) {
+            return Err(refusal);
+        }
+        let text = std::str::from_utf8(bytes).map_err(|error| (Reason::NotUtf8, error.to_string()))?;
+        let parsed = serde_json::from_str::<IgnoredAny>(text);
+        match parsed.and_then(|_| self.read(text, &mut Sightings::default())) {
+            Ok((_, value)) => value.event,
+            Err(error) => Err(json_refusal(&error, text)),
+        }
+    }
+}
+
+/// A value of JSON that was read.
+struct Value {
+    /// The event that it is, or why it is none.
+    event: Result<Event, Refusal>,
+    /// Whether readers of JSON may stumble over it.
+    odd: bool,
+}
+
+/// Whether others than us take an odd object: not one with halves of surrogate pairs, or numbers beyond all doubles.
+fn is_read_by_others(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(bytes).is_ok()
+}
+
+fn json_refusal(error: &serde_json::Error, text: &str) -> Refusal {
+    let shown = error.to_string();
+    // A number that is cut off behind its point, sign or exponent is to the parser a wrong one.
+    let cut_off = shown.starts_with("invalid number")
+        && text.ends_with(['.', '-', '+', 'e', 'E'])
+        && framing::offset_of(error, text) >= text.len();
+    let reason = if error.is_eof() || cut_off {
+        Reason::Truncated
+    } else if shown.starts_with("number out of range") {
+        Reason::NumberOutOfRange
+    } else if shown.starts_with("recursion limit exceeded") {
+        Reason::TooDeep
+    } else {
+        Reason::NotJson
+    };
+    (reason, shown)
+}
+
+/// A record holds more events than it may.
+fn too_many(events_max: usize) -> Refusal {
+    (Reason::TooManyEvents, format!("more than the {events_max} events allowed in a record"))
 }

@@ -1,6 +1,6 @@
 //! Says whether a reading is valid, and if not, why.
 //!
-//! **Owns** the order of the checks: clock, required fields, ranges, lengths. The first that fails is the reason.
+//! **Owns** the order of the checks: clock, required fields, ranges, texts. The first that fails is the reason.
 //! **Promises** a function of the reading and the schema alone; no number that is not finite passes.
 //! **Not here**: duplicates and detectors, which need to know what came before.
 
@@ -18,7 +18,7 @@ pub(super) fn fault_of(rules: &SensorRules, batch: &Batch, row: usize) -> Option
     clock(rules, batch.rows.event_time_us[row], batch.record_of(row).arrival_ms)
         .or_else(|| required(rules, &batch.rows, row))
         .or_else(|| ranges(rules, &batch.rows, row))
-        .or_else(|| lengths(rules, &batch.rows, row))
+        .or_else(|| texts(rules, &batch.rows, row))
 }
 
 fn clock(rules: &SensorRules, time_us: i64, arrival_ms: i64) -> Option<Fault> {
@@ -77,14 +77,25 @@ fn shown(column: &Column, row: usize, value: f64) -> String {
     }
 }
 
-fn lengths(rules: &SensorRules, rows: &Rows, row: usize) -> Option<Fault> {
-    rules.texts.iter().find_map(|&field| {
+fn texts(rules: &SensorRules, rows: &Rows, row: usize) -> Option<Fault> {
+    let of_fields = rules.texts.iter().find_map(|&field| {
         let FieldSpec { name, text_bytes_max, .. } = &rules.schema.fields[field];
-        let bytes = match &rows.fields[field] {
-            Column::Text(values) => values[row].as_ref()?.len(),
+        let text = match &rows.fields[field] {
+            Column::Text(values) => values[row].as_ref()?,
             Column::Float(_) | Column::Integer(_) | Column::Boolean(_) => return None,
         };
-        (bytes > *text_bytes_max)
-            .then(|| (Reason::OutOfRange, format!("{name} is {bytes} bytes long; at most {text_bytes_max} allowed")))
-    })
+        let bytes = text.len();
+        if bytes > *text_bytes_max {
+            let detail = format!("{name} is {bytes} bytes long; at most {text_bytes_max} allowed");
+            return Some((Reason::OutOfRange, detail));
+        }
+        nul_in(name, text)
+    });
+    of_fields.or_else(|| nul_in("the event id", rows.event_id[row].as_ref()?))
+}
+
+/// A warehouse ends a text there, or refuses the file that it is in.
+fn nul_in(name: &str, text: &str) -> Option<Fault> {
+    let at = text.find('\0')?;
+    Some((Reason::OutOfRange, format!("{name} has a NUL (U+0000) at byte {at}, which no warehouse can hold")))
 }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use messages::{
-    Alert, AlertKind, Assessment, Batch, Column, Credit, EventSchema, Group, GroupOutcome, RawRecord, Rows, SensorId,
-    SequenceNumber, ShardId, Verdict,
+    Alert, AlertKind, Assessment, Batch, Column, Credit, EventSchema, Form, Group, GroupOutcome, RawRecord, Rows,
+    SensorId, SequenceNumber, ShardId, Verdict,
 };
 
 use super::{SensorCore, SensorRules};
@@ -130,6 +130,7 @@ fn batch(rows: &[Row], first: usize) -> Batch {
     let numbers = 0..rows.len() as u32;
     Batch {
         records: records.collect(),
+        forms: vec![Form::Line; rows.len()],
         rows: Rows {
             record: numbers.clone().collect(),
             sub_sequence: vec![0; rows.len()],

@@ -133,6 +133,7 @@ mod tests {
         assert!(!taps.open(&id(1), now + IDLE));
         let empty = messages::Batch {
             records: Vec::new(),
+            forms: Vec::new(),
             rows: messages::Rows::default(),
             rejects: Vec::new(),
             order: Vec::new(),

@@ -7,7 +7,7 @@
 //! **Not here**: which rows go under which key; storing anything.
 
 use chrono::{DateTime, Datelike, Timelike};
-use messages::{Cut, EpochNumber, Position, ShardId, Zone};
+use messages::{Cut, EpochNumber, Form, Position, ShardId, Zone};
 use sha2::{Digest as _, Sha256};
 
 use super::digest::hex;
@@ -20,6 +20,9 @@ pub const KEY_BYTES_MAX: usize = 155;
 
 /// Longest form of a name that people chose. Stream and shard together are what [`KEY_BYTES_MAX`] leaves.
 const SLUG_BYTES_MAX: usize = 16;
+/// What begins a name that readers of whole folders pass over (Spark, Hive, Athena, Spectrum): the lines of such an
+/// object are of another shape than those beside it.
+pub const HIDDEN: &str = "_";
 /// Hex digits that keep two names apart which look alike after cleaning.
 const SLUG_HASH_DIGITS: usize = 8;
 /// Kinesis writes 56 digits; its documentation allows 129, which no key could hold.
@@ -70,9 +73,24 @@ impl Names {
 
     /// The key of an object that lies under a date; `n` counts the objects of one zone and partition.
     pub(super) fn dated(&self, zone: Zone, partition: Partition, n: usize) -> String {
+        self.dated_as(zone, partition, &n.to_string())
+    }
+
+    /// The key of raw records that are lines: before the ending stands how the records themselves end.
+    pub(super) fn lines(&self, partition: Partition, form: Form) -> String {
+        match form {
+            Form::Line => self.dated_as(Zone::Raw, partition, "0"),
+            Form::LineFeed => self.dated_as(Zone::Raw, partition, "0.lf"),
+            Form::CarriageReturn => self.dated_as(Zone::Raw, partition, "0.crlf"),
+            Form::Other => self.dated_as(Zone::RawEscaped, partition, "0"),
+        }
+    }
+
+    fn dated_as(&self, zone: Zone, partition: Partition, n: &str) -> String {
         let Self { stream, shard, epoch, to } = self;
         let (folder, path, extension) = (zone.folder(), partition.path(), zone.extension());
-        format!("{folder}/{path}/{stream}-{shard}-{:08}-{to}-{n}.{extension}", epoch.0)
+        let hidden = if zone == Zone::RawEscaped { HIDDEN } else { "" };
+        format!("{folder}/{path}/{hidden}{stream}-{shard}-{:08}-{to}-{n}.{extension}", epoch.0)
     }
 
     /// The key of an object that is found by its shard and number: the state and the manifest.

@@ -37,10 +37,19 @@ impl Lines {
 
     /// Appends a line that belongs to `key`.
     pub(super) fn push(&mut self, key: &str, line: &[u8]) -> Result<(), EncodeError> {
+        self.add(key, line, b"\n")
+    }
+
+    /// Appends a record as it is; one that ends in a line break is a line already.
+    pub(super) fn push_record(&mut self, key: &str, data: &[u8]) -> Result<(), EncodeError> {
+        self.add(key, data, if data.ends_with(b"\n") { b"" } else { b"\n" })
+    }
+
+    fn add(&mut self, key: &str, line: &[u8], end: &[u8]) -> Result<(), EncodeError> {
         self.rows += 1;
         self.digest.bytes(key.as_bytes());
         self.digest.bytes(line);
-        let written = self.gzip.write_all(line).and_then(|()| self.gzip.write_all(b"\n"));
+        let written = self.gzip.write_all(line).and_then(|()| self.gzip.write_all(end));
         written.map_err(|source| EncodeError::Compress { zone: self.zone, source })
     }
 

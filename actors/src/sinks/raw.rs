@@ -1,16 +1,18 @@
 //! The raw zone: every record, byte for byte.
 //!
-//! **Owns** the choice between the two forms of a record. What is a line of text stands as it is in a file of lines;
-//! what is not (other bytes, line breaks, nothing at all) stands in Base64 in a companion file, with its identity.
-//! **Promises** RAW-ONCE: both files together give back every record exactly, each in stream order.
+//! **Owns** which file a record stands in. What is one object of JSON in one line stands as it is in a file of lines:
+//! every reader of JSON lines opens it. Whether the line's end is the record's own is said by the file's name. What is
+//! no such line (other bytes, several lines or objects, what is no JSON, nothing at all) stands in Base64 in a companion
+//! file, with its identity.
+//! **Promises** RAW-ONCE: all files together give back every record exactly, each in stream order.
 //! **Fails** as a whole.
-//! **Not here**: any look at what the bytes mean.
+//! **Not here**: what a record can stand as (`messages/src/batch.rs`, `Form`): who has read it knows.
 
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use messages::{EncodedObject, RawRecord, Zone};
+use messages::{EncodedObject, Form, RawRecord, Zone};
 use serde::Serialize;
 
 use super::epoch::Job;
@@ -18,8 +20,6 @@ use super::error::EncodeError;
 use super::keys::Partition;
 use super::lines::Lines;
 use super::rows::{EpochRows, by_arrival_hour};
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A line of the companion file.
 #[derive(Serialize)]
@@ -31,37 +31,35 @@ struct Escaped<'a> {
 }
 
 pub(super) fn encode(job: &Job<'_>, rows: &EpochRows<'_>) -> Result<Vec<EncodedObject>, EncodeError> {
-    let (lines, others): (Vec<&RawRecord>, Vec<&RawRecord>) = rows.records().partition(|record| is_line(&record.data));
-    let mut objects = Vec::new();
-    for (hour, records) in by_hour(lines) {
-        let mut file = Lines::create(job, Zone::Raw);
-        for record in records {
-            file.push(record.sequence.as_str(), &record.data)?;
-        }
-        objects.push(file.finish(job.names.dated(Zone::Raw, Partition::Hour(hour), 0))?);
+    let mut by_form: BTreeMap<Form, Vec<&RawRecord>> = BTreeMap::new();
+    for (form, record) in rows.forms() {
+        by_form.entry(form).or_default().push(record);
     }
-    for (hour, records) in by_hour(others) {
-        let mut file = Lines::create(job, Zone::RawEscaped);
-        for record in records {
-            file.push(record.sequence.as_str(), &escape(record)?)?;
+    let mut objects = Vec::new();
+    for (form, records) in by_form {
+        for (hour, records) in by_arrival_hour(records, |record| record.arrival_ms) {
+            let key = job.names.lines(Partition::Hour(hour), form);
+            objects
+                .push(if form == Form::Other { escaped(job, &records)? } else { lines(job, &records)? }.finish(key)?);
         }
-        objects.push(file.finish(job.names.dated(Zone::RawEscaped, Partition::Hour(hour), 0))?);
     }
     Ok(objects)
 }
 
-fn by_hour(records: Vec<&RawRecord>) -> BTreeMap<i64, Vec<&RawRecord>> {
-    by_arrival_hour(records, |record| record.arrival_ms)
+fn lines(job: &Job<'_>, records: &[&RawRecord]) -> Result<Lines, EncodeError> {
+    let mut file = Lines::create(job, Zone::Raw);
+    for record in records {
+        file.push_record(record.sequence.as_str(), &record.data)?;
+    }
+    Ok(file)
 }
 
-/// Whether readers of lines give the record back as it is: they split at line breaks, some also at a carriage return,
-/// skip empty lines, drop a byte order mark and may refuse what is not UTF-8.
-fn is_line(data: &[u8]) -> bool {
-    !data.is_empty()
-        && !data.starts_with(BYTE_ORDER_MARK)
-        && !data.contains(&b'\n')
-        && !data.contains(&b'\r')
-        && std::str::from_utf8(data).is_ok()
+fn escaped(job: &Job<'_>, records: &[&RawRecord]) -> Result<Lines, EncodeError> {
+    let mut file = Lines::create(job, Zone::RawEscaped);
+    for record in records {
+        file.push(record.sequence.as_str(), &escape(record)?)?;
+    }
+    Ok(file)
 }
 
 fn escape(record: &RawRecord) -> Result<Vec<u8>, EncodeError> {

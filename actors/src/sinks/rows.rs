@@ -11,7 +11,8 @@ use std::ops::Range;
 
 use messages::schema::PartitionBy;
 use messages::{
-    Alert, Assessed, Assessment, Batch, DimensionChange, Group, RawRecord, Reason, SensorId, SequenceNumber, Verdict,
+    Alert, Assessed, Assessment, Batch, DimensionChange, Form, Group, RawRecord, Reason, SensorId, SequenceNumber,
+    Verdict,
 };
 
 use super::keys::within_years;
@@ -104,6 +105,7 @@ impl<'a> EpochRows<'a> {
         for (index, assessed) in batches.iter().enumerate() {
             let batch = &assessed.in_flight.batch;
             assert_eq!(assessed.late.len(), batch.rows.len(), "every row is late or not");
+            assert_eq!(batch.forms.len(), batch.records.len(), "every record has its form");
             rows.batches.push(batch);
             rows.take_rejects(index as u32, batch);
         }
@@ -147,6 +149,11 @@ impl<'a> EpochRows<'a> {
     /// The records, in stream order.
     pub(super) fn records(&self) -> impl Iterator<Item = &'a RawRecord> {
         self.batches.iter().flat_map(|batch| &batch.records)
+    }
+
+    /// The records, in stream order, each with how it can stand in a file of lines.
+    pub(super) fn forms(&self) -> impl Iterator<Item = (Form, &'a RawRecord)> {
+        self.batches.iter().flat_map(|batch| batch.forms.iter().copied().zip(&batch.records))
     }
 
     fn take_rejects(&mut self, batch_index: u32, batch: &'a Batch) {

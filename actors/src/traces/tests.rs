@@ -22,7 +22,8 @@ fn traces(sample_ratio: f64, details_max: u32, queue_max: usize) -> (Traces, mps
 
 fn batch() -> Batch {
     let (records, rejects, order, groups) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    Batch { records, rows: Rows::default(), rejects, order, groups, credit: Credit::none(), trace: None }
+    let forms = Vec::new();
+    Batch { records, forms, rows: Rows::default(), rejects, order, groups, credit: Credit::none(), trace: None }
 }
 
 fn plan(epoch: EpochNumber) -> EpochPlan {

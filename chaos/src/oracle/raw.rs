@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use messages::Zone;
 
-use self::lines::{Line, read};
+use self::lines::{Form, Line, read};
 use self::matching::{Found, Matching, Window};
 use super::evidence::Evidence;
 use super::lake::Lake;
@@ -93,8 +93,8 @@ fn load<'a>(lake: &mut Lake<'a>, keys: &[&'a str], findings: &mut Findings) -> V
     for (number, key) in keys.iter().enumerate() {
         let before = lines.len();
         let Some(object) = lake.objects.get_mut(key) else { continue };
-        let escaped = object.zone == Some(Zone::RawEscaped);
-        if let Err(problem) = read(object.bytes, escaped, number as u32, &mut lines) {
+        let form = Form::of(key, object.zone == Some(Zone::RawEscaped));
+        if let Err(problem) = read(object.bytes, form, number as u32, &mut lines) {
             findings.add(ID, || format!("{key} cannot be read: {problem}"));
         }
         object.found = Some((lines.len() - before) as u64);

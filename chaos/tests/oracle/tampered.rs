@@ -107,7 +107,12 @@ fn a_byte_of_a_raw_line() {
 fn two_raw_lines_that_change_places() {
     let verdict = done(|e| {
         let key = key(e, &RAW, 0);
-        change_lines(e, &key, |all| all.swap(10, 11));
+        change_lines(e, &key, |all| {
+            // Lines that stand there once: copies of one event can change places unseen.
+            let once = |line: &Vec<u8>| all.iter().filter(|other| *other == line).count() == 1;
+            let at = (0..all.len() - 1).find(|at| once(&all[*at]) && once(&all[at + 1])).unwrap();
+            all.swap(at, at + 1);
+        });
     });
     broken(&verdict, &["RAW-ONCE"]);
     assert_eq!((verdict.out_of_order, verdict.altered, verdict.missing), (1, 0, 0), "{:#?}", verdict.violations);

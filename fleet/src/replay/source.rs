@@ -15,11 +15,11 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
 use csv::ByteRecord;
 use flate2::read::MultiGzDecoder;
 
-use super::mapping::{FieldKind, ReplayMapping, TimeSource};
+use super::mapping::{FieldKind, IdSource, KEY_CHARS_MAX, ReplayMapping, TimeSource, is_key};
 use crate::{FleetError, Progress};
 
-/// Kinesis takes no longer partition key.
-const KEY_CHARS_MAX: usize = 256;
+/// What may separate columns that the mapping's delimiter does not.
+const DELIMITERS: [u8; 4] = [b';', b'\t', b',', b'|'];
 
 /// One event, ready to be sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,15 +46,23 @@ pub(super) struct Source {
 
 /// Where the mapping's columns are in this file.
 struct Columns {
-    id: usize,
+    /// None if the mapping has the id.
+    id: Option<usize>,
     time: TimeAt,
     fields: Vec<usize>,
     n_columns: usize,
 }
 
 enum TimeAt {
-    Column { at: usize, format: String },
-    Parts { year: usize, month: usize, day: usize, hour: Option<usize> },
+    Columns {
+        at: Vec<usize>,
+        format: String,
+    },
+    /// Year, month and day; hour, minute and second.
+    Parts {
+        date: [usize; 3],
+        time: [Option<usize>; 3],
+    },
 }
 
 impl Source {
@@ -71,6 +79,7 @@ impl Source {
         let mut reader = csv::ReaderBuilder::new()
             // A row with too few columns is a bad row, not the end of the file.
             .flexible(true)
+            .delimiter(mapping.delimiter as u8)
             // The default ends a row at `\r` already, and then reports every row of a CRLF file one line early.
             .terminator(csv::Terminator::Any(b'\n'))
             .buffer_capacity(64 * 1024)
@@ -106,9 +115,13 @@ impl Source {
         if self.record.len() != self.columns.n_columns {
             return Err(format!("{} columns instead of {}", self.record.len(), self.columns.n_columns));
         }
-        let sensor = self.text(self.columns.id)?;
-        if sensor.is_empty() || sensor.chars().count() > KEY_CHARS_MAX {
-            return Err(format!("`{}` must have 1 to {KEY_CHARS_MAX} characters", self.mapping.id.column));
+        let sensor = match self.columns.id {
+            Some(at) => self.text(at)?,
+            None => self.mapping.id.value.as_deref().unwrap_or_default(),
+        };
+        if !is_key(sensor) {
+            let column = self.mapping.id.column.as_deref().unwrap_or_default();
+            return Err(format!("`{column}` must have 1 to {KEY_CHARS_MAX} characters"));
         }
         let time = self.time()?;
         let mut json = String::with_capacity(256);
@@ -121,8 +134,10 @@ impl Source {
             push_member(&mut json, ',', &field.name);
             match field.kind {
                 // A cell with nothing but blanks holds no value either, whatever token a file writes for that.
-                _ if token.trim().is_empty() || self.mapping.null.as_deref() == Some(token) => json.push_str("null"),
+                _ if token.trim().is_empty() || self.mapping.null.contains(token) => json.push_str("null"),
                 FieldKind::Text => push_text(&mut json, token),
+                FieldKind::Boolean if matches!(token, "true" | "false") => json.push_str(token),
+                FieldKind::Boolean => return Err(format!("`{}` is not true or false: {token:?}", field.column)),
                 // Copied, not parsed and printed: a float would round it and drop trailing zeros.
                 FieldKind::Number if is_json_number(token) => json.push_str(token),
                 FieldKind::Number => return Err(format!("`{}` is not a number: {token:?}", field.column)),
@@ -134,18 +149,21 @@ impl Source {
 
     fn time(&self) -> Result<DateTime<Utc>, String> {
         let time = match &self.columns.time {
-            TimeAt::Column { at, format } => {
-                let text = self.text(*at)?;
-                return parse_time(text, format).ok_or_else(|| format!("{text:?} is not a time like {format}"));
+            TimeAt::Columns { at, format } => {
+                let texts = at.iter().map(|at| self.text(*at)).collect::<Result<Vec<_>, _>>()?;
+                let text = texts.join(" ");
+                return parse_time(&text, format).ok_or_else(|| format!("{text:?} is not a time like {format}"));
             }
-            TimeAt::Parts { year, month, day, hour } => {
-                let hour = hour.map_or(Ok(0), |at| self.whole(at))?;
-                let (year, month, day) = (self.whole(*year)?, self.whole(*month)?, self.whole(*day)?);
+            TimeAt::Parts { date, time } => {
+                let [year, month, day] = date.map(|at| self.whole(at));
+                let [hour, minute, second] = time.map(|at| at.map_or(Ok(0), |at| self.whole(at)));
+                let (year, month, day) = (year?, month?, day?);
+                let (hour, minute, second) = (hour?, minute?, second?);
                 i32::try_from(year)
                     .ok()
                     .and_then(|year| NaiveDate::from_ymd_opt(year, month, day))
-                    .and_then(|date| date.and_hms_opt(hour, 0, 0))
-                    .ok_or_else(|| format!("there is no {year}-{month}-{day} {hour}:00"))?
+                    .and_then(|date| date.and_hms_opt(hour, minute, second))
+                    .ok_or_else(|| format!("there is no {year}-{month}-{day} {hour}:{minute:02}:{second:02}"))?
             }
         };
         Ok(time.and_utc())
@@ -167,20 +185,49 @@ impl Source {
 impl Columns {
     fn find(path: &Path, headers: &ByteRecord, mapping: &ReplayMapping) -> Result<Self, FleetError> {
         let at = |column: &str| {
-            headers
-                .iter()
-                .position(|header| without_cr(header) == column.as_bytes())
-                .ok_or_else(|| FleetError::MissingColumn { path: path.to_owned(), column: column.to_owned() })
+            headers.iter().position(|header| without_cr(header) == column.as_bytes()).ok_or_else(|| {
+                FleetError::MissingColumn {
+                    path: path.to_owned(),
+                    column: column.to_owned(),
+                    hint: hint(headers, mapping.delimiter),
+                }
+            })
         };
         let time = match mapping.time_source()? {
-            TimeSource::Column { column, format } => TimeAt::Column { at: at(column)?, format: format.to_owned() },
-            TimeSource::Parts { year, month, day, hour } => {
-                TimeAt::Parts { year: at(year)?, month: at(month)?, day: at(day)?, hour: hour.map(at).transpose()? }
+            TimeSource::Columns { columns, format } => {
+                let places = columns.iter().map(|column| at(column)).collect::<Result<_, _>>()?;
+                TimeAt::Columns { at: places, format: format.to_owned() }
             }
+            TimeSource::Parts { date: [year, month, day], time: [hour, minute, second] } => TimeAt::Parts {
+                date: [at(year)?, at(month)?, at(day)?],
+                time: [hour.map(at).transpose()?, minute.map(at).transpose()?, second.map(at).transpose()?],
+            },
+        };
+        let id = match mapping.id_source()? {
+            IdSource::Column(column) => Some(at(column)?),
+            IdSource::Value => None,
         };
         let fields = mapping.fields.iter().map(|field| at(&field.column)).collect::<Result<_, _>>()?;
-        Ok(Self { id: at(&mapping.id.column)?, time, fields, n_columns: headers.len() })
+        Ok(Self { id, time, fields, n_columns: headers.len() })
     }
+}
+
+/// What may be wrong with a file in which a column is not found.
+fn hint(headers: &ByteRecord, delimiter: char) -> String {
+    if let ([header], true) = (headers.iter().collect::<Vec<_>>().as_slice(), headers.len() == 1) {
+        let other = DELIMITERS.iter().filter(|other| char::from(**other) != delimiter);
+        if let Some(other) = other.max_by_key(|other| header.iter().filter(|byte| byte == other).count())
+            && header.contains(other)
+        {
+            let other = char::from(*other);
+            return format!(
+                "; its columns seem to be separated by {other:?}: the mapping says so by delimiter = {other:?}"
+            );
+        }
+    }
+    let names: Vec<String> =
+        headers.iter().take(20).map(|name| String::from_utf8_lossy(without_cr(name)).into_owned()).collect();
+    format!("; it has {}", names.join(", "))
 }
 
 /// The end of the last column of a row that ends in CRLF.

@@ -189,6 +189,61 @@ fn time_may_come_from_one_column() {
     }
 }
 
+/// The events of a file with this header and these rows, under a mapping with these lines.
+fn events(mapping: &str, file: &str) -> Result<Vec<String>, String> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.csv"), file).unwrap();
+    let mapping = ReplayMapping::parse(&format!("name = \"t\"\n{mapping}")).map_err(|error| error.to_string())?;
+    let merge = Merge::open(&pattern(folder.path()), Arc::new(mapping), Arc::default());
+    let mut merge = merge.map_err(|error| error.to_string())?;
+    Ok(std::iter::from_fn(|| merge.next().unwrap()).map(|row| row.json).collect())
+}
+
+#[test]
+fn files_are_read_as_they_come() {
+    let mapping = "delimiter = \";\"\nnull = [\"?\", \"-\"]\n\
+                   fields = [{ column = \"W\", name = \"power.W\", type = \"float\" }, \
+                   { column = \"ok\", name = \"ok\", type = \"boolean\" }]\n\
+                   [id]\nvalue = \"meter\"\nname = \"id\"\n\
+                   [time]\nname = \"ts\"\ncolumns = [\"Date\", \"Time\"]\nformat = \"%d/%m/%Y %H:%M:%S\"\n";
+    let file = "Date;Time;W;ok\n16/12/2006;17:24:00;4.216;true\n16/12/2006;17:25:00;?;-\n";
+    assert_eq!(
+        events(mapping, file).unwrap(),
+        [
+            r#"{"id":"meter","ts":"2006-12-16T17:24:00Z","power.W":4.216,"ok":true}"#,
+            r#"{"id":"meter","ts":"2006-12-16T17:25:00Z","power.W":null,"ok":null}"#,
+        ]
+    );
+    let parts = "fields = []\n[id]\ncolumn = \"id\"\nname = \"id\"\n[time]\nname = \"ts\"\nyear = \"y\"\nmonth = \"m\"\n\
+                 day = \"d\"\nhour = \"h\"\nminute = \"min\"\nsecond = \"s\"\n";
+    let found = events(parts, "id,y,m,d,h,min,s\na,2020,2,29,1,2,3\n").unwrap();
+    assert_eq!(found, [r#"{"id":"a","ts":"2020-02-29T01:02:03Z"}"#]);
+}
+
+#[test]
+fn another_delimiter_is_named() {
+    let mapping = |more: &str| {
+        format!(
+            "{more}fields = []\n[id]\ncolumn = \"id\"\nname = \"id\"\n[time]\nname = \"ts\"\ncolumn = \"ts\"\nformat = \"%Y\"\n"
+        )
+    };
+    for (more, header, words) in [
+        ("", "id;ts", "separated by ';': the mapping says so by delimiter = ';'"),
+        ("", "id\tts", r"delimiter = '\t'"),
+        ("delimiter = \";\"\n", "id,ts", "delimiter = ','"),
+        ("", "Id,Time", "it has Id, Time"),
+    ] {
+        let error = events(&mapping(more), &format!("{header}\n")).unwrap_err();
+        assert!(error.contains("has no column `id`") || error.contains("has no column `ts`"), "{error}");
+        assert!(error.contains(words), "{error}");
+    }
+    assert!(events(&mapping("delimiter = \"\u{20ac}\"\n"), "").unwrap_err().contains("one character of ASCII"));
+    let both = "fields = []\n[id]\ncolumn = \"id\"\nvalue = \"x\"\nname = \"id\"\n[time]\nname = \"ts\"\ncolumn = \"ts\"\nformat = \"%Y\"\n";
+    assert!(events(both, "").unwrap_err().contains("either column or value"));
+    let missing = ReplayMapping::load(Path::new("/nowhere/x.replay.toml")).unwrap_err().to_string();
+    assert!(missing.contains("/nowhere/x.replay.toml does not exist: this file says which columns"), "{missing}");
+}
+
 #[test]
 fn all_of_the_recorded_data_parses_the_one_blank_cell_too() {
     let (rows, bad) = read(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/beijing-air/*.csv.gz"));

@@ -7,13 +7,14 @@ use std::time::Duration;
 use chrono::DateTime;
 use toml::Table;
 
-use super::table::Section;
+use super::table::{Notes, Section};
 use super::{
     Detectors, EventSchema, FieldKind, FieldPath, FieldSpec, Flat, IdSpec, PartitionBy, SENSOR_ID_BYTES_MAX, Score,
     TimeFormat, TimeSpec, Tracked,
 };
 
-const FIELDS_MAX: usize = 256;
+/// Fields of one schema.
+pub const FIELDS_MAX: usize = 256;
 const DETECTORS_NEED_NUMBERS: &str = "detectors and ranges need a float or integer field";
 
 /// Everything that is wrong with a schema, one line a problem, each beginning with its key.
@@ -28,9 +29,21 @@ impl fmt::Display for SchemaProblems {
 }
 
 pub(super) fn parse(text: &str, fingerprint: String) -> Result<EventSchema, SchemaProblems> {
-    let table: Table = text.parse().map_err(|e: toml::de::Error| SchemaProblems(vec![e.to_string()]))?;
-    let mut problems = Vec::new();
-    let mut root = Section::new(String::new(), table, &mut problems);
+    let mut notes = Notes::default();
+    let schema = read(text, fingerprint, &mut notes);
+    schema.filter(|_| notes.problems.is_empty()).ok_or(SchemaProblems(notes.problems))
+}
+
+/// The names of the keys that are looked for in this text: all there are, if no section of it is left out.
+pub(super) fn keys(text: &str) -> BTreeSet<String> {
+    let mut notes = Notes::default();
+    read(text, String::new(), &mut notes);
+    notes.asked
+}
+
+fn read(text: &str, fingerprint: String, notes: &mut Notes) -> Option<EventSchema> {
+    let table: Table = text.parse().map_err(|e: toml::de::Error| notes.problems.push(e.to_string())).ok()?;
+    let mut root = Section::new(String::new(), table, notes);
 
     let name = root.required_text("name");
     let sensor_id = required(&mut root, "sensor_id", id_spec);
@@ -43,21 +56,18 @@ pub(super) fn parse(text: &str, fingerprint: String) -> Result<EventSchema, Sche
     root.finish();
 
     let fields: Vec<FieldSpec> =
-        field_tables.into_iter().enumerate().filter_map(|(n, table)| field(n, table, &mut problems)).collect();
-    check_fields(&fields, &mut problems);
+        field_tables.into_iter().enumerate().filter_map(|(n, table)| field(n, table, notes)).collect();
+    let problems = &mut notes.problems;
+    check_fields(&fields, problems);
     let (sensor_id, time) = (sensor_id.flatten(), time.flatten());
     let mut paths: Vec<(&str, &FieldPath)> = fields.iter().map(|f| (f.name.as_str(), &f.path)).collect();
     paths.extend(sensor_id.as_ref().map(|s| ("sensor_id", &s.path)));
     paths.extend(time.as_ref().map(|t| ("time", &t.path)));
     paths.extend(event_id.as_ref().map(|p| ("event_id", p)));
     paths.extend(sequence.as_ref().map(|p| ("sequence", p)));
-    check_paths(&paths, &mut problems);
-    match (name, sensor_id, time) {
-        (Some(name), Some(sensor_id), Some(time)) if problems.is_empty() => {
-            Ok(EventSchema { name, fingerprint, sensor_id, time, event_id, sequence, heartbeat, partition_by, fields })
-        }
-        _ => Err(SchemaProblems(problems)),
-    }
+    check_paths(&paths, problems);
+    let (name, sensor_id, time) = (name?, sensor_id?, time?);
+    Some(EventSchema { name, fingerprint, sensor_id, time, event_id, sequence, heartbeat, partition_by, fields })
 }
 
 fn required<T>(root: &mut Section<'_>, key: &str, read: impl FnOnce(&mut Section<'_>) -> T) -> Option<T> {
@@ -67,18 +77,11 @@ fn required<T>(root: &mut Section<'_>, key: &str, read: impl FnOnce(&mut Section
     root.section(key, read)
 }
 
-fn path(section: &mut Section<'_>, text: &str) -> Option<FieldPath> {
-    let keys: Vec<String> = text.split('.').map(str::to_owned).collect();
-    if keys.iter().any(String::is_empty) || keys.len() > 8 {
-        section.problem("path", &format!("{text:?} is not a path: 1 to 8 keys joined by dots"));
-        return None;
-    }
-    Some(FieldPath(keys))
-}
-
 fn path_of(section: &mut Section<'_>) -> Option<FieldPath> {
-    let text = section.required_text("path")?;
-    path(section, &text)
+    if !section.has("path") {
+        section.problem("path", "is missing; it must be a text such as \"location.lat\", or a list of keys");
+    }
+    section.path("path")
 }
 
 fn id_spec(section: &mut Section<'_>) -> Option<IdSpec> {
@@ -138,9 +141,9 @@ fn partition_by(section: &mut Section<'_>) -> PartitionBy {
     }
 }
 
-fn field(n: usize, table: Table, problems: &mut Vec<String>) -> Option<FieldSpec> {
+fn field(n: usize, table: Table, notes: &mut Notes) -> Option<FieldSpec> {
     let shown = table.get("name").and_then(|name| name.as_str()).map_or_else(|| n.to_string(), str::to_owned);
-    let mut section = Section::new(format!("fields[{shown}]"), table, problems);
+    let mut section = Section::new(format!("fields[{shown}]"), table, notes);
     let spec = field_spec(&mut section);
     section.finish();
     spec
@@ -148,8 +151,10 @@ fn field(n: usize, table: Table, problems: &mut Vec<String>) -> Option<FieldSpec
 
 fn field_spec(section: &mut Section<'_>) -> Option<FieldSpec> {
     let name = section.required_text("name");
-    let text = section.text("path").or_else(|| name.clone()).unwrap_or_default();
-    let path = path(section, &text);
+    let path = match section.has("path") {
+        true => section.path("path"),
+        false => Some(FieldPath::of_name(name.as_deref().unwrap_or_default())),
+    };
     let kind = section.required_text("type").and_then(|text| match text.as_str() {
         "float" => Some(FieldKind::Float),
         "integer" => Some(FieldKind::Integer),
@@ -210,7 +215,9 @@ fn detectors(section: &mut Section<'_>) -> Detectors {
 fn check_paths(paths: &[(&str, &FieldPath)], problems: &mut Vec<String>) {
     for (n, (name, path)) in paths.iter().enumerate() {
         for (other, longer) in paths[n + 1..].iter() {
-            if path.0.starts_with(&longer.0) || longer.0.starts_with(&path.0) {
+            if path == longer {
+                problems.push(format!("{other}: its path {longer} is the path of {name} already"));
+            } else if path.0.starts_with(&longer.0) || longer.0.starts_with(&path.0) {
                 problems.push(format!("{other}: its path {longer} runs through {path}, the path of {name}"));
             }
         }

@@ -1,19 +1,37 @@
 //! Walks a TOML table and remembers every problem instead of stopping at the first.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use toml::{Table, Value};
+
+use super::FieldPath;
+
+/// What comes of reading beside the values.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// Everything that is wrong.
+    pub(super) problems: Vec<String>,
+    /// The names of all keys that were asked for.
+    pub(super) asked: BTreeSet<String>,
+}
 
 /// A table being read, with the dotted name of where it stands in the file.
 pub(super) struct Section<'a> {
     at: String,
     table: Table,
-    problems: &'a mut Vec<String>,
+    notes: &'a mut Notes,
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn new(at: String, table: Table, problems: &'a mut Vec<String>) -> Self {
-        Self { at, table, problems }
+    pub(super) fn new(at: String, table: Table, notes: &'a mut Notes) -> Self {
+        Self { at, table, notes }
+    }
+
+    fn take(&mut self, key: &str) -> Option<Value> {
+        let name = self.name(key);
+        self.notes.asked.insert(name);
+        self.table.remove(key)
     }
 
     /// The full name of a key, as a person would look for it.
@@ -23,11 +41,11 @@ impl<'a> Section<'a> {
 
     pub(super) fn problem(&mut self, key: &str, what: &str) {
         let name = self.name(key);
-        self.problems.push(format!("{name}: {what}"));
+        self.notes.problems.push(format!("{name}: {what}"));
     }
 
     pub(super) fn text(&mut self, key: &str) -> Option<String> {
-        match self.table.remove(key)? {
+        match self.take(key)? {
             Value::String(text) => Some(text),
             other => self.wrong(key, "a text", &other),
         }
@@ -40,8 +58,18 @@ impl<'a> Section<'a> {
         self.text(key)
     }
 
+    pub(super) fn path(&mut self, key: &str) -> Option<FieldPath> {
+        match FieldPath::of_toml(&self.take(key)?) {
+            Ok(path) => Some(path),
+            Err(problem) => {
+                self.problem(key, &problem);
+                None
+            }
+        }
+    }
+
     pub(super) fn number(&mut self, key: &str) -> Option<f64> {
-        let value = self.table.remove(key)?;
+        let value = self.take(key)?;
         match as_number(&value) {
             Some(number) => Some(number),
             None => self.wrong(key, "a finite number", &value),
@@ -49,14 +77,14 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn count(&mut self, key: &str, least: u32) -> Option<u32> {
-        match self.table.remove(key)? {
+        match self.take(key)? {
             Value::Integer(n) if n >= i64::from(least) && n <= i64::from(u32::MAX) => Some(n as u32),
             other => self.wrong(key, &format!("a whole number from {least}"), &other),
         }
     }
 
     pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
-        match self.table.remove(key)? {
+        match self.take(key)? {
             Value::Boolean(flag) => Some(flag),
             other => self.wrong(key, "true or false", &other),
         }
@@ -78,7 +106,7 @@ impl<'a> Section<'a> {
 
     /// A pair `[low, high]` with low below high.
     pub(super) fn band(&mut self, key: &str) -> Option<(f64, f64)> {
-        let value = self.table.remove(key)?;
+        let value = self.take(key)?;
         let pair = value.as_array().filter(|array| array.len() == 2);
         let band = pair.and_then(|array| Some((as_number(&array[0])?, as_number(&array[1])?)));
         match band {
@@ -88,7 +116,7 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn tables(&mut self, key: &str) -> Vec<Table> {
-        match self.table.remove(key) {
+        match self.take(key) {
             None => Vec::new(),
             Some(Value::Array(items)) if items.iter().all(Value::is_table) => {
                 items.into_iter().filter_map(|item| item.try_into().ok()).collect()
@@ -103,9 +131,9 @@ impl<'a> Section<'a> {
     /// Reads a sub-table, if there is one, and checks that nothing unknown is left in it.
     pub(super) fn section<T>(&mut self, key: &str, read: impl FnOnce(&mut Section<'_>) -> T) -> Option<T> {
         let name = self.name(key);
-        match self.table.remove(key)? {
+        match self.take(key)? {
             Value::Table(table) => {
-                let mut inner = Section::new(name, table, self.problems);
+                let mut inner = Section::new(name, table, self.notes);
                 let value = read(&mut inner);
                 inner.finish();
                 Some(value)

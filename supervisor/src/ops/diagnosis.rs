@@ -92,6 +92,7 @@ pub(super) fn diagnosis(evidence: &Evidence<'_>) -> Diagnosis {
     evidence.of_alerts(&mut findings);
     evidence.of_quarantine(&mut findings);
     evidence.of_limits(&mut findings);
+    evidence.of_paths(&mut findings);
     evidence.of_warehouse(&mut findings);
     // The worst first, and of the equally bad the oldest: what came first is more likely the cause.
     findings.sort_by_key(|finding| (std::cmp::Reverse(finding.level), finding.since_ms));
@@ -257,6 +258,20 @@ impl Evidence<'_> {
         }
     }
 
+    /// A path that one shard's events have is there: sensors differ.
+    fn of_paths(&self, findings: &mut Vec<Finding>) {
+        let mut judged = self.look.owned.iter().filter_map(|owned| owned.unseen_paths.as_ref());
+        let Some(first) = judged.next() else { return };
+        let mut unseen = first.clone();
+        judged.for_each(|other| unseen.retain(|path| other.iter().any(|other| other.of == path.of)));
+        for path in unseen.iter().take(SAME_MAX) {
+            let level = if path.required { Level::Warning } else { Level::Notice };
+            let (runbook, what) = ("MangroveSchemaPaths", capital(&format!("{path}.")));
+            let since_ms = self.since(&format!("{runbook} {}", path.of));
+            findings.push(Finding { level, what, since_ms, view: "shards", at: None, runbook });
+        }
+    }
+
     fn of_warehouse(&self, findings: &mut Vec<Finding>) {
         let Some(loader) = &self.look.loader else { return };
         let mut add = |what: String, since_ms, runbook| {
@@ -329,6 +344,11 @@ impl Evidence<'_> {
     fn busy(&self, listed: &Listed) -> Option<f64> {
         super::tree::busy(&listed.node, self.sampler, self.look.at_ms)
     }
+}
+
+fn capital(sentence: &str) -> String {
+    let mut chars = sentence.chars();
+    chars.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(chars).collect()
 }
 
 fn state_word(state: ShardState) -> &'static str {

@@ -37,7 +37,7 @@ macro_rules! runbooks {
 }
 
 /// What to do about every finding and every alert, by name: whoever is called at night has it on the page.
-pub(super) const RUNBOOKS: [(&str, &str); 17] = runbooks![
+pub(super) const RUNBOOKS: [(&str, &str); 18] = runbooks![
     "MangroveActorGivenUp",
     "MangroveActorRestarting",
     "MangroveAlertsFailing",
@@ -45,6 +45,7 @@ pub(super) const RUNBOOKS: [(&str, &str); 17] = runbooks![
     "MangroveFenced",
     "MangroveLeaseTableUnreachable",
     "MangroveQuarantineRate",
+    "MangroveSchemaPaths",
     "MangroveSensorsSpread",
     "MangroveShardLagging",
     "MangroveShardStuck",

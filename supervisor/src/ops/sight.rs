@@ -9,6 +9,7 @@ use std::time::Duration;
 use actors::alerts::AlertLine;
 use actors::keys::Keys;
 use actors::loading::LoaderLook;
+use actors::reader::decode::UnseenPath;
 use actors::shard::{EpochLine, Held, Holds, Ill, OpenEpoch, SensorFall};
 use messages::ShardId;
 
@@ -103,6 +104,8 @@ pub struct OwnedLook {
     pub refused_ms: Option<i64>,
     /// The last failures of single sensors, newest first.
     pub falls: Vec<SensorFall>,
+    /// Paths of the schema that no event of the last epoch had; none before that is known.
+    pub unseen_paths: Option<Vec<UnseenPath>>,
 }
 
 impl OwnedLook {

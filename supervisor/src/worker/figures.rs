@@ -95,6 +95,7 @@ fn shards(scrape: &mut Scrape, owned: &[Shard], now_ms: i64) {
     gauge(&SENSORS_LIVE, &|figures| Some(figures.sensors().1 as f64));
     gauge(&SILENCES, &|figures| Some(figures.silences() as f64));
     gauge(&WINDOWS, &|figures| Some(figures.windows() as f64));
+    gauge(&PATHS_UNSEEN, &|figures| figures.unseen_paths().map(|paths| paths.len() as f64));
 }
 
 /// What the last page said, and the time since: a reader that stands still falls behind. None before the first page.

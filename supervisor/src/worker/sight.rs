@@ -75,5 +75,6 @@ fn owned(shard: &Shard, now_ms: i64) -> OwnedLook {
         epochs: figures.epochs().lines(),
         refused_ms: figures.sensor_refused_ms(),
         falls: figures.sensor_falls(),
+        unseen_paths: figures.unseen_paths(),
     }
 }

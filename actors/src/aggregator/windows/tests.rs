@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use messages::{
-    Assessment, Credit, EpochNumber, Group, GroupOutcome, Position, RawRecord, Reason, Rows, SequenceNumber,
+    Assessment, Credit, EpochNumber, Form, Group, GroupOutcome, Position, RawRecord, Reason, Rows, SequenceNumber,
 };
 use proptest::prelude::*;
 
@@ -71,8 +71,8 @@ fn in_flight(rows: &[Row]) -> InFlight {
         ],
     };
     let records = rows.iter().map(record).collect();
-    let batch =
-        Batch { records, rows: columns, rejects: Vec::new(), order, groups, credit: Credit::none(), trace: None };
+    let (forms, rejects) = (vec![Form::Line; n], Vec::new());
+    let batch = Batch { records, forms, rows: columns, rejects, order, groups, credit: Credit::none(), trace: None };
     let in_flight = InFlight::new(0, batch);
     for group in 0..in_flight.batch.groups.len() {
         let verdict = |at: &u32| match rows[*at as usize].clean {

@@ -7,7 +7,7 @@
 //! opaque value. A user record that belongs to another shard harms none of its neighbours. Work is linear in the bytes,
 //! and what is allocated is at most some twenty times as large as the record.
 //! **Fails** with the refusal of a whole record.
-//! **Not here**: what is in a user record. It is one event, or lines of them, as a plain record is (`event.rs`).
+//! **Not here**: what is in a user record. It is taken apart as a plain record is (`framing.rs`).
 
 #[cfg(test)]
 mod tests;
@@ -20,8 +20,8 @@ use md5::{Digest, Md5};
 use messages::{HashRange, Reason, parse_hash_key};
 use prost::Message;
 
-use super::Piece;
-use super::event::{Refusal, split, too_many};
+use super::event::Refusal;
+use super::too_many;
 use crate::hash_key;
 
 /// No text begins like this: it is not UTF-8. What begins with it is an aggregate or unreadable.
@@ -55,40 +55,32 @@ pub(super) fn has_magic(data: &[u8]) -> bool {
     data.starts_with(MAGIC)
 }
 
-/// The events of an aggregate, in order, and what stands in it instead of events.
-pub(super) fn pieces(record: &Bytes, shard: HashRange, events_max: usize) -> Result<Vec<Piece>, Refusal> {
-    let mut pieces = Vec::new();
-    for (span, hash_key) in user_records(record, events_max)? {
-        // A user record is at least one piece, so there must be room for one.
-        let room = events_max - pieces.len();
-        if room == 0 {
-            return Err(too_many(events_max));
-        }
-        let data = &record[span.clone()];
-        let events = if !shard.contains(hash_key) {
-            let detail = format!("the hash key {hash_key} is outside the shard's range, {shard}");
-            Err((Reason::OutsideHashRange, detail))
-        } else if has_magic(data) {
-            // The library never nests, and opening what is nested could go on for ever.
-            Err(opaque("an aggregate inside another one"))
-        } else {
-            split(data, room)
-        };
-        let piece = |span, refusal| Piece { span, hash_key: Some(hash_key), refusal };
-        match events {
-            Ok(events) => pieces.extend(events.into_iter().map(|event| piece(within(&span, event), None))),
-            Err((Reason::TooManyEvents, _)) => return Err(too_many(events_max)),
-            Err(refusal) => pieces.push(piece(span, Some(refusal))),
-        }
-    }
-    if pieces.is_empty() {
+/// A user record: where it stands in its aggregate, its hash key, and why it is not looked into.
+pub(super) type UserRecordAt = (Range<usize>, u128, Option<Refusal>);
+
+/// The user records of an aggregate, in order.
+pub(super) fn user_records(record: &Bytes, shard: HashRange, records_max: usize) -> Result<Vec<UserRecordAt>, Refusal> {
+    let found = places(record, records_max)?;
+    if found.is_empty() {
         return Err((Reason::Empty, "the aggregate has no user record in it".to_owned()));
     }
-    Ok(pieces)
+    let with_refusal = |(span, hash_key): (Range<usize>, u128)| {
+        let refusal = if !shard.contains(hash_key) {
+            let detail = format!("the hash key {hash_key} is outside the shard's range, {shard}");
+            Some((Reason::OutsideHashRange, detail))
+        } else if has_magic(&record[span.clone()]) {
+            // The library never nests, and opening what is nested could go on for ever.
+            Some(opaque("an aggregate inside another one"))
+        } else {
+            None
+        };
+        (span, hash_key, refusal)
+    };
+    Ok(found.into_iter().map(with_refusal).collect())
 }
 
 /// Where the user records of an aggregate stand in it, each with its hash key.
-fn user_records(record: &Bytes, records_max: usize) -> Result<Vec<(Range<usize>, u128)>, Refusal> {
+fn places(record: &Bytes, records_max: usize) -> Result<Vec<(Range<usize>, u128)>, Refusal> {
     let message = message(record).ok_or_else(|| opaque("the MD5 of an aggregate does not match its message"))?;
     let aggregate = Aggregate::decode(message).map_err(|_| opaque("the message of an aggregate cannot be read"))?;
     if aggregate.records.len() > records_max {
@@ -115,10 +107,6 @@ fn span_of(part: &Bytes, whole: &Bytes) -> Option<Range<usize>> {
     let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
     let end = start.checked_add(part.len())?;
     (end <= whole.len()).then_some(start..end)
-}
-
-fn within(outer: &Range<usize>, inner: Range<usize>) -> Range<usize> {
-    outer.start + inner.start..outer.start + inner.end
 }
 
 /// The magic alone makes the whole of the bytes no text.

@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 
 use messages::EventSchema;
-use messages::schema::FieldPath;
+use messages::schema::{FIELDS_MAX, FieldPath};
+
+/// Slots of a schema: its fields, and four others.
+pub(super) const SLOTS_MAX: usize = FIELDS_MAX + 4;
+/// Children of one object: each leads to a slot.
+pub(super) const CHILDREN_MAX: usize = SLOTS_MAX;
 
 /// What stands at the end of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +18,19 @@ pub(super) enum Slot {
     EventId,
     Sequence,
     Field(usize),
+}
+
+impl Slot {
+    /// Its place among all slots of a schema.
+    pub(super) fn number(self) -> usize {
+        match self {
+            Self::SensorId => 0,
+            Self::Time => 1,
+            Self::EventId => 2,
+            Self::Sequence => 3,
+            Self::Field(index) => 4 + index,
+        }
+    }
 }
 
 /// An object whose keys matter.
@@ -30,16 +48,8 @@ pub(super) enum Node {
 impl Paths {
     pub(super) fn new(schema: &EventSchema) -> Self {
         let mut root = Self::default();
-        root.insert(&schema.sensor_id.path, Slot::SensorId);
-        root.insert(&schema.time.path, Slot::Time);
-        if let Some(path) = &schema.event_id {
-            root.insert(path, Slot::EventId);
-        }
-        if let Some(path) = &schema.sequence {
-            root.insert(path, Slot::Sequence);
-        }
-        for (index, field) in schema.fields.iter().enumerate() {
-            root.insert(&field.path, Slot::Field(index));
+        for (slot, path) in slots(schema) {
+            root.insert(path, slot);
         }
         root
     }
@@ -65,8 +75,13 @@ impl Paths {
     pub(super) fn get(&self, key: &str) -> Option<&(usize, Node)> {
         self.children.get(key)
     }
+}
 
-    pub(super) fn len(&self) -> usize {
-        self.children.len()
-    }
+/// All that a schema looks for, with where.
+pub(super) fn slots(schema: &EventSchema) -> Vec<(Slot, &FieldPath)> {
+    let mut slots = vec![(Slot::SensorId, &schema.sensor_id.path), (Slot::Time, &schema.time.path)];
+    slots.extend(schema.event_id.iter().map(|path| (Slot::EventId, path)));
+    slots.extend(schema.sequence.iter().map(|path| (Slot::Sequence, path)));
+    slots.extend(schema.fields.iter().enumerate().map(|(index, field)| (Slot::Field(index), &field.path)));
+    slots
 }

@@ -1,3 +1,6 @@
+mod framing;
+mod numbers;
+
 use bytes::Bytes;
 use messages::SequenceNumber;
 
@@ -10,7 +13,15 @@ fn decoder() -> Decoder {
 }
 
 fn batch(records: &[&[u8]]) -> Batch {
-    let decoder = decoder();
+    decoded_by(&decoder(), records)
+}
+
+fn batch_of(schema: EventSchema, events_per_record_max: usize, records: &[&[u8]]) -> Batch {
+    let limits = DecodeLimits { record_bytes_max: 10 << 20, events_per_record_max, depth_max: 32 };
+    decoded_by(&Decoder::new(Arc::new(schema), limits, HashRange::FULL), records)
+}
+
+fn decoded_by(decoder: &Decoder, records: &[&[u8]]) -> Batch {
     let mut builder = decoder.batch();
     for (n, data) in records.iter().enumerate() {
         builder.push(RawRecord {

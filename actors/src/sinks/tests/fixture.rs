@@ -10,8 +10,8 @@ use flate2::read::GzDecoder;
 use messages::schema::Value;
 use messages::{
     Alert, AlertKind, Anomalies, Assessed, Assessment, Batch, Column, Credit, Cut, CutReason, DimensionChange,
-    EpochContent, EpochNumber, EventSchema, Group, GroupOutcome, InFlight, Position, RawRecord, Reason, Reject, Rows,
-    SensorId, SequenceNumber, Severity, ShardId, Verdict, Zone,
+    EpochContent, EpochNumber, EventSchema, Form, Group, GroupOutcome, InFlight, Position, RawRecord, Reason, Reject,
+    Rows, SensorId, SequenceNumber, Severity, ShardId, Verdict, Zone,
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -180,7 +180,15 @@ fn batch(records: Vec<RawRecord>, rejects: Vec<Reject>, readings: &[(u32, u32, R
         order.extend((0..n as u32).filter(|&row| readings[row as usize].3.sensor == reading.sensor));
         groups.push(Group { sensor: SensorId::new(&reading.sensor), hash_key: 0, rows: start..order.len() });
     }
-    Batch { records, rows, rejects, order, groups, credit: Credit::none(), trace: None }
+    let form = |data: &Bytes| match serde_json::from_slice::<serde_json::Value>(data) {
+        Ok(value) if value.is_object() => {
+            let blanks = data.len() - data.trim_ascii_start().len();
+            Form::of(data, &(blanks..blanks + data.trim_ascii().len()))
+        }
+        _ => Form::Other,
+    };
+    let forms = records.iter().map(|record| form(&record.data)).collect();
+    Batch { records, forms, rows, rejects, order, groups, credit: Credit::none(), trace: None }
 }
 
 fn settle(in_flight: &InFlight, readings: &[(u32, u32, Range<usize>, &Reading)]) {

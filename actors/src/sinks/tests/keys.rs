@@ -1,4 +1,4 @@
-use messages::{Cut, CutReason, EpochNumber, Position, SequenceNumber, ShardId, Zone};
+use messages::{Cut, CutReason, EpochNumber, Form, Position, SequenceNumber, ShardId, Zone};
 use proptest::prelude::*;
 
 use super::fixture::{NOW_MS, cut, sequence};
@@ -31,6 +31,11 @@ fn a_key_says_where_when_and_what() {
         names.dated(Zone::Raw, Partition::Hour(us), 0),
         "raw/year=2026/month=11/day=22/hour=15/climate-000000000003-00000007-99-0.jsonl.gz"
     );
+    let of_form = |form| names.lines(Partition::Hour(us), form).split_once("hour=15/").unwrap().1.to_owned();
+    assert_eq!(of_form(Form::Line), "climate-000000000003-00000007-99-0.jsonl.gz");
+    assert_eq!(of_form(Form::LineFeed), "climate-000000000003-00000007-99-0.lf.jsonl.gz");
+    assert_eq!(of_form(Form::CarriageReturn), "climate-000000000003-00000007-99-0.crlf.jsonl.gz");
+    assert_eq!(of_form(Form::Other), "_climate-000000000003-00000007-99-0.ndjson.gz");
     assert_eq!(
         names.dated(Zone::AggregatesHourly, Partition::Day(us), 0),
         "aggregates/hourly/year=2026/month=11/day=22/climate-000000000003-00000007-99-0.parquet"
@@ -104,14 +109,19 @@ proptest! {
             whole_aggregates: false, spread: false,
         };
         let names = Names::new(&stream, &ShardId::new(&shard), &cut);
-        for zone in ZONES {
+        let forms = [Form::Line, Form::LineFeed, Form::CarriageReturn, Form::Other];
+        let raw = forms.map(|form| names.lines(Partition::Hour(us), form));
+        let others = ZONES.into_iter().filter(|zone| !matches!(zone, Zone::Raw | Zone::RawEscaped));
+        let others = others.map(|zone| {
             // The finest prefix that the zone uses.
-            let key = match zone {
+            match zone {
                 Zone::State | Zone::Manifest => names.chained(zone),
                 Zone::AggregatesHourly => names.dated(zone, Partition::Day(us), n),
                 Zone::AggregatesDaily => names.dated(zone, Partition::Month(us), n),
                 _ => names.dated(zone, Partition::Hour(us), n),
-            };
+            }
+        });
+        for key in raw.into_iter().chain(others) {
             let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"=_/.-".contains(&b);
             prop_assert!(key.bytes().all(plain), "{}", key);
             prop_assert!(key.len() <= KEY_BYTES_MAX, "{} takes {} bytes", key, key.len());

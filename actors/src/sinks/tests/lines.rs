@@ -25,6 +25,11 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
         Just(b"\xef\xbb\xbf{}".to_vec()),
         Just(b"{}\n{}".to_vec()),
         Just(b"{}\r".to_vec()),
+        Just(b"{\"a\":1}".to_vec()),
+        Just(b"{\"a\":1}\n".to_vec()),
+        Just(b"{\"a\":1} \r\n".to_vec()),
+        Just(b"{\"a\":1}\n\n".to_vec()),
+        Just(b"{\"a\":\n1}\n".to_vec()),
         Just(b" ".to_vec()),
         Just(Vec::new()),
     ]
@@ -45,8 +50,18 @@ proptest! {
         let epoch = encode_epoch(&context(), &batches(&events, batch_len), &content()).unwrap();
         prop_assert_eq!(epoch.plan.records, events.len() as u64);
 
-        let plain: Vec<Vec<u8>> = objects(&epoch, Zone::Raw).iter().flat_map(|o| lines(o)).collect();
-        let mut plain = plain.into_iter();
+        let mut files: BTreeMap<&[u8], std::vec::IntoIter<Vec<u8>>> = BTreeMap::new();
+        for (key, object) in keys(&epoch, Zone::Raw).iter().zip(objects(&epoch, Zone::Raw)) {
+            let end: &[u8] = match key {
+                key if key.ends_with(".crlf.jsonl.gz") => b"\r\n",
+                key if key.ends_with(".lf.jsonl.gz") => b"\n",
+                _ => b"",
+            };
+            let lines = lines(&object);
+            prop_assert!(lines.iter().all(|line| serde_json::from_slice::<Value>(line).unwrap().is_object()));
+            let with_end = |line: &Vec<u8>| [line.strip_suffix(b"\r").unwrap_or(line), end].concat();
+            files.insert(end, lines.iter().map(with_end).collect::<Vec<_>>().into_iter());
+        }
         let escaped: Vec<Vec<u8>> = objects(&epoch, Zone::RawEscaped).iter().flat_map(|o| lines(o)).collect();
         let escaped: BTreeMap<String, Vec<u8>> = escaped.iter().map(|line| {
             let json: Value = serde_json::from_slice(line).unwrap();
@@ -55,19 +70,36 @@ proptest! {
             (json["sequence"].as_str().unwrap().to_owned(), STANDARD.decode(json["data"].as_str().unwrap()).unwrap())
         }).collect();
         for event in &events {
-            let stored = escaped.get(sequence(event.sequence).as_str()).cloned().or_else(|| plain.next());
+            let end: &[u8] = match event.data.as_slice() {
+                data if data.ends_with(b"\r\n") => b"\r\n",
+                data if data.ends_with(b"\n") => b"\n",
+                _ => b"",
+            };
+            let in_stream_order = |files: &mut BTreeMap<&[u8], std::vec::IntoIter<Vec<u8>>>| files.get_mut(end)?.next();
+            let stored = escaped.get(sequence(event.sequence).as_str()).cloned();
+            let stored = stored.or_else(|| in_stream_order(&mut files));
             prop_assert_eq!(stored.as_ref(), Some(&event.data));
         }
-        prop_assert_eq!(plain.next(), None);
+        prop_assert!(files.into_values().all(|mut rest| rest.next().is_none()));
     }
 }
 
 #[test]
 fn what_is_not_one_line_goes_to_the_companion() {
-    let payloads: [(&[u8], bool); 9] = [
+    let payloads: [(&[u8], bool); 19] = [
         (b"{\"a\":1}", true),
-        (b" ", true),
-        ("\u{85}\u{2028}".as_bytes(), true),
+        (b" {\"a\":1} ", true),
+        ("{\"a\":\"\u{85}\u{2028}\"}".as_bytes(), true),
+        (b"{\"a\":1}\n", true),
+        (b"{\"a\":1}\r\n", true),
+        (b"{\"a\":1}\n\n", false),
+        (b"{\"a\":1}\n\r\n", false),
+        (b"\n{\"a\":1}", false),
+        (b"{\"a\":\n1}", false),
+        (b"{\"a\":1}\r", false),
+        (b"[1]", false),
+        (b"text", false),
+        (b" ", false),
         (b"", false),
         (b"a\nb", false),
         (b"a\r", false),
@@ -75,11 +107,15 @@ fn what_is_not_one_line_goes_to_the_companion() {
         (b"\xef\xbb\xbf{}", false),
         (b"\xc3", false),
     ];
+    let name = |key: &str| key.rsplit('/').next().unwrap().to_owned();
     for (data, is_line) in payloads {
         let events = [Event { data: data.to_vec(), ..event(11, Vec::new()) }];
         let epoch = encode_epoch(&context(), &batches(&events, 1), &content()).unwrap();
         assert_eq!(keys(&epoch, Zone::Raw).len(), usize::from(is_line), "{data:?}");
-        assert_eq!(keys(&epoch, Zone::RawEscaped).len(), usize::from(!is_line), "{data:?}");
+        let companions = keys(&epoch, Zone::RawEscaped);
+        assert_eq!(companions.len(), usize::from(!is_line), "{data:?}");
+        // Readers of whole folders pass over such a name.
+        assert!(companions.iter().all(|key| name(key).starts_with('_')), "{companions:?}");
     }
 }
 

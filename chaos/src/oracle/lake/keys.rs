@@ -52,6 +52,8 @@ impl<'a> Key<'a> {
             let stem = folder.strip_prefix(zone.folder())?.strip_prefix('/')?;
             return Some(Self { stem, epoch: epoch.parse().ok()?, hour: None });
         }
+        // Readers of whole folders pass over what is no file of lines like those beside it.
+        let name = name.strip_prefix('_').unwrap_or(name);
         let mut parts = name.rsplitn(4, '-');
         let (_n, _to, epoch, stem) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         Some(Self { stem, epoch: epoch.parse().ok()?, hour: hour_of(folder) })
@@ -82,6 +84,13 @@ mod tests {
         let key = Key::parse(dated).unwrap();
         assert_eq!(key, Key { stem: "my-events-000000000007", epoch: 12, hour: Some(27) });
         assert_eq!(key.usual_shard().as_deref(), Some("shardId-000000000007"));
+        for other in [
+            "my-events-000000000007-00000012-49590-0.crlf.jsonl.gz",
+            "_my-events-000000000007-00000012-49590-0.ndjson.gz",
+        ] {
+            let other = dated.rsplit_once('/').unwrap().0.to_owned() + "/" + other;
+            assert_eq!(Key::parse(&other).as_ref(), Some(&key), "{other}");
+        }
         let chained = "state/my-events/000000000007/00000012-end.state";
         let key = Key::parse(chained).unwrap();
         assert_eq!((key.epoch, key.usual_shard().as_deref()), (12, Some("shardId-000000000007")));

@@ -1,6 +1,6 @@
 //! Objects of lines.
 //!
-//! **Owns** unpacking, and the two forms of a record: as it is, or as Base64 with its identity.
+//! **Owns** unpacking, and the forms of a record: as it is, with or without the line's end, or as Base64 with its identity.
 //! **Promises** at most [`OBJECT_BYTES_MAX`] are unpacked.
 //! **Fails** with a text that says what is wrong with the object.
 //! **Not here**: whose line it is.
@@ -41,12 +41,39 @@ struct Alert {
     id: String,
 }
 
+/// What the lines of an object are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Records, which end like this; the line's end may be more.
+    Records(&'static [u8]),
+    /// Records in Base64.
+    Escaped,
+}
+
+impl Form {
+    /// As the documentation has it: the name says how the records end.
+    pub(super) fn of(key: &str, escaped: bool) -> Self {
+        match key {
+            _ if escaped => Self::Escaped,
+            key if key.ends_with(".crlf.jsonl.gz") => Self::Records(b"\r\n"),
+            key if key.ends_with(".lf.jsonl.gz") => Self::Records(b"\n"),
+            _ => Self::Records(b""),
+        }
+    }
+}
+
 /// Reads all lines of an object.
-pub(super) fn read(bytes: &Bytes, escaped: bool, object: u32, lines: &mut Vec<Line>) -> Result<(), String> {
+pub(super) fn read(bytes: &Bytes, form: Form, object: u32, lines: &mut Vec<Line>) -> Result<(), String> {
     each(bytes, |line| {
-        let (place, sha256) = match escaped {
-            false => (None, Sha256::digest(line)),
-            true => {
+        let (place, sha256) = match form {
+            Form::Records(end) => {
+                let line = match end {
+                    b"\r\n" => line.strip_suffix(b"\r").ok_or("a line does not end as its file's name says")?,
+                    _ => line,
+                };
+                (None, Sha256::new().chain_update(line).chain_update(end).finalize())
+            }
+            Form::Escaped => {
                 let row: Escaped = serde_json::from_slice(line).map_err(|e| e.to_string())?;
                 let data = BASE64_STANDARD.decode(row.data).map_err(|e| e.to_string())?;
                 let place = Place::parse(&row.sequence).ok_or("a line has no sequence number")?;

@@ -180,6 +180,18 @@ fn json_goes_by_name_and_counts_what_is_bad() {
     world.all(&[&copy(&bad, "FORMAT JSON 'auto' MAXERROR 3 TRUNCATECOLUMNS")]);
     assert_eq!(world.rows("SELECT name FROM t WHERE id = 5"), ["sixsi"]);
 
+    world.all(&["CREATE TABLE d (x DOUBLE PRECISION)"]);
+    let doubles = ["29.099999999999998", "5e-324", "1.7976931348623157e308", "101325.27392817361", "9007199254740993"];
+    let lines: String = doubles.iter().map(|x| format!("{{\"x\": {x}}}\n")).collect();
+    let url = world.put("doubles", lines.as_bytes());
+    world.all(&[&format!("COPY d FROM '{url}' IAM_ROLE DEFAULT FORMAT JSON 'auto'")]);
+    let mut landed: Vec<u64> =
+        world.rows("SELECT x FROM d").iter().map(|x| x.parse::<f64>().unwrap().to_bits()).collect();
+    let mut nearest = doubles.map(|x| x.parse::<f64>().unwrap().to_bits());
+    landed.sort_unstable();
+    nearest.sort_unstable();
+    assert_eq!(landed, nearest);
+
     let upper = world.put("upper", b"{\"ID\": 9, \"Name\": \"\xff\"}\n");
     world.all(&[&copy(&upper, "JSON 'auto ignorecase' ACCEPTINVCHARS AS '^'")]);
     assert_eq!(world.rows("SELECT name FROM t WHERE id = 9"), ["^"]);

@@ -140,6 +140,12 @@ pub mod family {
     /// Open windows.
     pub const WINDOWS: Family =
         Family::gauge("mangrove_aggregator_windows", &["shard"], "windows that were open at the last cut");
+    /// Paths without a value.
+    pub const PATHS_UNSEEN: Family = Family::gauge(
+        "mangrove_schema_paths_unseen",
+        &["shard"],
+        "paths of the event schema that no event of the shard's last epoch had (of at least 100 events)",
+    );
     /// The budget in use.
     pub const BUDGET: Family = Family::gauge("mangrove_budget_bytes", &[], "bytes of the worker's budget in use");
     /// The budget.
@@ -183,6 +189,7 @@ pub mod family {
         &SENSORS_LIVE,
         &SILENCES,
         &WINDOWS,
+        &PATHS_UNSEEN,
         &BUDGET,
         &BUDGET_LIMIT,
         &MEMORY_LIMIT,

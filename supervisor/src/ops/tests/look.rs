@@ -71,6 +71,7 @@ pub(super) fn owned() -> OwnedLook {
         epochs: Vec::new(),
         refused_ms: None,
         falls: vec![fall],
+        unseen_paths: Some(Vec::new()),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actors::loading::{Failing, LoaderLook};
 use actors::node::{Node, NodeState};
+use actors::reader::decode::UnseenPath;
 use actors::shard::{EpochLine, EpochStep, Holds};
 use messages::CutReason;
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ use crate::ops::flow::stages;
 use crate::ops::page::RUNBOOKS;
 use crate::ops::sampler::Sampler;
 use crate::ops::shards::{ShardLine, ShardState, lines};
-use crate::ops::sight::Look;
+use crate::ops::sight::{Look, OwnedLook};
 use crate::supervision::tree::Listed;
 
 /// What is said of the one shard that is worked on, and of the whole.
@@ -146,6 +147,30 @@ fn a_warehouse_that_is_not_loaded_says_why_and_since_when() {
     assert!(findings(&aside(7_200_000)).0.is_empty());
     let flow = findings(&aside(0)).1;
     assert!(flow.iter().any(|stage| stage.note == "another worker loads"), "{flow:?}");
+}
+
+#[test]
+fn a_path_that_no_event_has_is_told_unless_another_shard_has_it() {
+    let unseen = |of: &str, required: bool| UnseenPath {
+        of: of.to_owned(),
+        path: of.to_uppercase(),
+        closest: required.then(|| "pm-2-5".to_owned()),
+        required,
+    };
+    let found = |shards: Vec<Option<Vec<UnseenPath>>>| {
+        let owned = shards.into_iter().map(|unseen_paths| OwnedLook { unseen_paths, ..owned() });
+        let look = Look { at_ms: NOW_MS, owned: owned.collect(), ..Look::default() };
+        let (sampler, listed, falls) = (Sampler::default(), &[], &[]);
+        let findings = diagnosis(&Evidence { look: &look, listed, falls, shards: &[], sampler: &sampler }).findings;
+        findings.into_iter().map(|finding| (finding.level, finding.what)).collect::<Vec<_>>()
+    };
+    let pm25 = "No event of the last epoch has PM25, where the event schema looks for pm25; events have pm-2-5.";
+    let co = "No event of the last epoch has CO, where the event schema looks for co.";
+    let both = || Some(vec![unseen("pm25", true), unseen("co", false)]);
+    assert_eq!(found(vec![None, both()]), [(Level::Warning, pm25.to_owned()), (Level::Notice, co.to_owned())]);
+    assert_eq!(found(vec![both(), Some(vec![unseen("co", false)])]), [(Level::Notice, co.to_owned())]);
+    assert_eq!(found(vec![both(), Some(Vec::new())]), []);
+    assert_eq!(found(vec![None]), []);
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ fn the_librarys_own_bytes_are_read() {
     let data = b"\xf3\x89\x9a\xc2\n\x03abc\n\x05other\x12\x0242\x1a\x0b\x08\x00\x1a\x07{\"a\":1}\
         \x1a\r\x08\x01\x10\x00\x1a\x07{\"b\":2}\x1a\x04\x08\x01\x1a\x00\
         \xf5\xf9\x08\x87\xc9T\xd9\x9d(\xac\x87\xca\xe7\xfb\x9a-";
-    let found = user_records(&Bytes::from_static(data), 3).unwrap();
+    let found = places(&Bytes::from_static(data), 3).unwrap();
     let shown: Vec<_> = found.iter().map(|(span, hash_key)| (&data[span.clone()], *hash_key)).collect();
     let expected: [(&[u8], u128); 3] = [
         (b"{\"a\":1}", 0x900150983cd24fb0d6963f7d28e17f72),
@@ -313,7 +313,7 @@ proptest! {
     #[test]
     fn what_goes_in_comes_out_as_slices_of_the_record(users in users()) {
         let data = Bytes::from(aggregate(&users));
-        let found = user_records(&data, users.len()).unwrap();
+        let found = places(&data, users.len()).unwrap();
         prop_assert_eq!(found.len(), users.len());
         for ((span, found_key), user) in found.into_iter().zip(&users) {
             prop_assert_eq!(&data[span], user.data.as_slice());
