@@ -13,6 +13,7 @@ use super::literal::{self, Unquotable};
 use super::load::{GUARD, list};
 use super::star::{self, Star};
 use super::tables::Kind;
+use crate::ports::warehouse::STATEMENT_BYTES_MAX;
 use crate::sinks::columns;
 
 /// Before every event.
@@ -123,7 +124,15 @@ fn said(star: &Star, touched: &str) -> Result<String, Unquotable> {
         metadata.join(", "),
         star.at(star::DESCRIBED)?,
     );
-    over_shards(star, &all, &every)
+    let whole = over_shards(star, &all, &every)?;
+    if whole.len() <= STATEMENT_BYTES_MAX {
+        return Ok(whole);
+    }
+    // So many attributes that the service would not take it: then versions stand as each shard has counted them.
+    let columns = all.iter().map(|column| literal::identifier(column)).collect::<Result<Vec<_>, _>>()?.join(", ");
+    Ok(format!(
+        "CREATE TEMP TABLE {SAID} AS SELECT {columns}, \"namesakes\" AS \"{SAME_NUMBER}\", \"place\" AS \"ordinal\" FROM ({every}) \"d\""
+    ))
 }
 
 /// Of a sensor that several shards have counted versions of, each for itself, the versions as one would have counted

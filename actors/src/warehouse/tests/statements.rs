@@ -83,6 +83,38 @@ fn as_many_epochs_as_are_allowed_fit_into_the_service() {
 }
 
 #[test]
+fn as_many_attributes_as_a_schema_may_have_fit_into_the_service() {
+    for (n, name_bytes) in [(8, 8), (100, 16), (250, 16)] {
+        let name = |n: usize| format!("{:a<name_bytes$}", format!("f{n}_"));
+        let field = |n| format!("[[fields]]\nname = \"{}\"\ntype = \"float\"\n[fields.tracked]\n", name(n));
+        let fields: String = (0..n).map(field).collect();
+        let text = format!(
+            "name = \"wide\"\n[sensor_id]\npath = \"id\"\n[time]\npath = \"time\"\nformat = \"rfc3339\"\n{fields}"
+        );
+        let schema = messages::EventSchema::parse(&text).unwrap();
+        let star = Star::new(&schema, "mangrove", &MetadataColumns::default()).unwrap();
+        let (batch, bucket) = (batch(&[("s", 1)]), "lake");
+        let manifests = batch.manifests(bucket);
+        let load = Load {
+            star: &star,
+            schema: &schema,
+            batch: &batch,
+            manifests: &manifests,
+            bucket,
+            iam_role: "",
+            mode: Mode::New,
+            now_ms: 0,
+        };
+        let sql = load.statements().unwrap_or_else(|error| panic!("{n} attributes: {error}")).sql;
+        let said = sql.iter().find(|sql| sql.contains("\"load_said\" AS")).unwrap();
+        assert_eq!(said.contains("\"namesakes\" AS"), n == 250, "{n} attributes take {} bytes", said.len());
+        for statement in sql.iter().filter(|sql| !sql.starts_with("LOCK ") && !sql.starts_with("COPY ")) {
+            Parser::parse_sql(&RedshiftSqlDialect {}, statement).unwrap_or_else(|e| panic!("{e}"));
+        }
+    }
+}
+
+#[test]
 fn batches_are_named_after_what_is_in_them() {
     let (one, other) = (batch(&[("a", 1), ("b", 1)]), batch(&[("b", 1), ("a", 1)]));
     assert_eq!(one, other);
