@@ -1,6 +1,7 @@
 //! The boxes of the picture: an actor shell each, over a core of plain synchronous Rust.
 
 pub mod aggregator;
+pub mod agreement;
 pub mod alerts;
 pub mod budget;
 pub mod committer;

@@ -17,6 +17,7 @@ mod error;
 mod figures;
 mod lake;
 mod metadata;
+mod proven;
 mod refusals;
 mod spectrum;
 
@@ -29,8 +30,9 @@ use tracing::info;
 
 pub use self::backfill::Backfilled;
 pub use self::error::LoadError;
-pub use self::figures::{Failing, LoaderFigures, LoaderLook};
+pub use self::figures::{Failing, LoaderFigures, LoaderLook, Stopped};
 pub use self::metadata::{MetadataConfig, Watch};
+use self::proven::Proven;
 use self::spectrum::Spectrum;
 pub use self::spectrum::SpectrumConfig;
 use crate::ports::clock::Clock;
@@ -98,6 +100,7 @@ pub struct Loading {
     schema: Arc<EventSchema>,
     star: Arc<Star>,
     spectrum: Option<Arc<Spectrum>>,
+    proven: Proven,
     ports: LoadingPorts,
 }
 
@@ -149,7 +152,7 @@ impl Loading {
             Some(spectrum) => Some(Arc::new(Spectrum::new(spectrum, &schema, ports.objects.bucket())?)),
             None => None,
         };
-        Ok(Self { config, stream: stream.to_owned(), schema, star, spectrum, ports })
+        Ok(Self { config, stream: stream.to_owned(), schema, star, spectrum, proven: Proven::default(), ports })
     }
 
     /// A pace to begin with.
@@ -215,9 +218,10 @@ impl Loading {
         // while it does not answer.
         let now_ms = self.ports.clock.now_ms();
         if let Some(tips) = pace.tips(now_ms) {
-            let waiting = self.backlog(tips, 1).await?.waiting();
-            self.ports.figures.waits(waiting);
-            if waiting == 0 {
+            let backlog = self.backlog(tips, 1).await?;
+            self.ports.figures.waits(backlog.waiting());
+            if backlog.waiting() == 0 {
+                self.ports.figures.stopped(&backlog.stops, now_ms);
                 self.look_back(pace).await;
                 return Ok(Turn::Idle);
             }
@@ -235,6 +239,7 @@ impl Loading {
                 pace.loaded();
                 if loaded.fresh {
                     pace.reached(&batch);
+                    self.proven.reached(&batch);
                     self.ports.figures.waits(left);
                 }
                 self.look_back(pace).await;
@@ -250,9 +255,10 @@ impl Loading {
     }
 
     async fn batch_after(&self, tips: &Tips, epochs_max: usize) -> Result<Option<(Batch, u64)>, LoadError> {
-        let backlog = self.backlog(tips, epochs_max).await?;
+        let mut backlog = self.backlog(tips, epochs_max).await?;
         self.ports.figures.waits(backlog.waiting());
-        let chosen = self.choose(&backlog, epochs_max).await?;
+        let chosen = self.choose(&mut backlog, epochs_max).await?;
+        self.ports.figures.stopped(&backlog.stops, self.ports.clock.now_ms());
         let left = backlog.waiting() - chosen.len() as u64;
         Ok((!chosen.is_empty()).then(|| (Batch::new(&self.stream, chosen), left)))
     }

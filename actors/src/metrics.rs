@@ -16,7 +16,8 @@ use metrics::{Histogram, counter, gauge, histogram};
 pub use self::families::{Family, Kind, describe, families};
 pub use self::warehouse::{
     warehouse_active, warehouse_begins, warehouse_failed, warehouse_loaded, warehouse_metadata_failed,
-    warehouse_metadata_refused, warehouse_put_aside, warehouse_refused, warehouse_taken_back, warehouse_waiting,
+    warehouse_metadata_refused, warehouse_put_aside, warehouse_refused, warehouse_stopped, warehouse_taken_back,
+    warehouse_waiting,
 };
 use crate::ports::aws::Failure;
 
@@ -129,6 +130,11 @@ pub fn alert_shed(kind: AlertKind) {
 /// Alerts of an earlier owner could not be sent again.
 pub fn alerts_not_resent(shard: &ShardId) {
     counter!("mangrove_alerts_not_resent_total", "shard" => shard.to_string()).increment(1);
+}
+
+/// A lease row was moved on to where the manifests are.
+pub fn lease_advanced() {
+    counter!("mangrove_lease_rows_advanced_total").increment(1);
 }
 
 /// Alerts queued or under way.

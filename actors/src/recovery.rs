@@ -49,7 +49,12 @@ impl Reads {
         Self { objects: objects.clone(), chance: chance.clone() }
     }
 
-    async fn get(&self, key: &str) -> Result<Bytes, CallError> {
+    /// The bucket itself.
+    pub(crate) fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    pub(crate) async fn get(&self, key: &str) -> Result<Bytes, CallError> {
         let (began, mut backoff) = (Instant::now(), READ_BACKOFF);
         for _ in 1..READ_TRIES {
             match self.objects.get(key, OBJECT_BYTES_MAX).await {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use messages::{EventSchema, HashRange, ShardId};
+use messages::{EventSchema, HashRange, ShardId, StreamId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -36,6 +36,8 @@ pub struct ShardContext {
     pub hash_range: HashRange,
     /// The stream's name.
     pub stream: Arc<str>,
+    /// Which stream that is.
+    pub origin: Arc<StreamId>,
     /// What is known of its keys.
     pub keys: Keys,
     /// What a reading looks like.
@@ -265,6 +267,11 @@ impl ShardFigures {
     pub fn held_at_start(&self, cause: &str, lasting: bool, now_ms: i64) {
         self.holds.failed(Hold::Starting, cause, false, now_ms);
         self.outcome.failed(Failing::Starting, cause, lasting, now_ms);
+    }
+
+    /// The manifest of the last epoch cannot be read, or can be again.
+    pub fn manifest_damaged(&self, key: Option<String>) {
+        self.holds.manifest_damaged(key);
     }
 
     /// What held the shard up has passed.

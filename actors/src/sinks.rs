@@ -3,7 +3,7 @@
 //! **Owns** the readings of the open epoch, and the objects of the sealed one until they are stored.
 //!
 //! **Promises** nothing is uploaded before its epoch is prepared; an object is created or found to be the same, never
-//! replaced; the manifest goes last (RAW-ONCE, CLEAN-ONCE).
+//! replaced; the claim on the epoch's number goes first, the manifest last (RAW-ONCE, CLEAN-ONCE).
 //!
 //! **Fails** by stopping; the shard restarts and finishes the prepared epoch under the same keys.
 //!
@@ -35,7 +35,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use messages::{Assessed, CommitterMsg, EncodedEpoch, EncodedObject, EpochContent, EpochNumber, Receipts, SinksMsg};
+use messages::{
+    Assessed, CommitterMsg, EncodedEpoch, EncodedObject, EpochContent, EpochNumber, EpochPlan, Receipts, SinksMsg,
+};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 use tracing::field::display;
@@ -44,7 +46,8 @@ use tracing::{error, warn};
 pub use self::epoch::{Codec, Encoding, Encodings, EpochContext, encode_epoch};
 pub use self::error::EncodeError;
 pub use self::keys::{
-    HIDDEN, KEY_BYTES_MAX, dated_names_of, manifest_of_state, manifests_of, manifests_of_stream, raw_of_hour,
+    HIDDEN, KEY_BYTES_MAX, behind, dated_names_of, epoch_of_claim, epoch_of_manifest, is_state_of, manifest_of_state,
+    manifests_of, manifests_of_stream, raw_of_hour,
 };
 pub use self::state::{StateHeader, StateObject, StateObjectError, decode_state};
 use crate::metrics;
@@ -78,6 +81,8 @@ pub struct SinksArgs {
     pub objects: Objects,
     /// The state object of the last committed epoch.
     pub previous_state: Option<String>,
+    /// The epoch that was prepared and is to be finished, and the format of its plan.
+    pub pinned: Option<(EpochNumber, u32)>,
     /// Who prepares and commits.
     pub committer: Address<CommitterMsg>,
     /// These sinks' node.
@@ -99,6 +104,7 @@ pub struct SinksState {
     committer: Address<CommitterMsg>,
     myself: Address<SinksMsg>,
     previous_state: Option<String>,
+    pinned: Option<(EpochNumber, u32)>,
     open: Vec<Assessed>,
     sealed: Option<Arc<EncodedEpoch>>,
     /// What this actor started and must not outlive it.
@@ -136,6 +142,7 @@ impl Actor for SinksActor {
             committer: args.committer,
             myself: Address::new(myself, args.node),
             previous_state: args.previous_state,
+            pinned: args.pinned,
             open: Vec::new(),
             sealed: None,
             tasks: tokio::task::JoinSet::new(),
@@ -170,6 +177,8 @@ impl SinksState {
         self.context.figures.sealed(first.map(|record| record.arrival_ms));
         let context = EpochContext {
             stream: self.context.stream.to_string(),
+            origin: self.context.origin.as_ref().clone(),
+            format: self.format_of(content.cut.epoch),
             shard: self.context.shard.clone(),
             schema: self.context.schema.clone(),
             encoding: config.encoding.clone(),
@@ -190,6 +199,15 @@ impl SinksState {
             // If the actor has ended, its successor encodes the epoch again.
             let _ = myself.send(SinksMsg::Encoded(encoded, receipts));
         });
+    }
+
+    /// One that was pinned is finished as it was pinned, also by a later build.
+    fn format_of(&self, epoch: EpochNumber) -> u32 {
+        match self.pinned {
+            Some((pinned, format)) if pinned == epoch => format,
+            _ if self.context.faults.lacks(Mechanism::EpochClaimed) => EpochPlan::NAMED_BY_END,
+            _ => EpochPlan::FORMAT,
+        }
     }
 
     fn on_encoded(
@@ -245,6 +263,9 @@ impl Upload {
     async fn epoch(&self, sealed: &EncodedEpoch, trace: &UploadTrace) -> Result<(), String> {
         let began = Instant::now();
         let lacks = |mechanism| self.context.faults.lacks(mechanism);
+        if !lacks(Mechanism::EpochClaimed) {
+            self.claim(&sealed.claim, trace).await?;
+        }
         if lacks(Mechanism::ManifestLast) {
             self.object(&sealed.manifest, trace).await?;
         }
@@ -258,8 +279,20 @@ impl Upload {
         Ok(())
     }
 
+    /// Before anything that a reader of the lake looks at: who finds the number taken for something else has not
+    /// written any of it.
+    async fn claim(&self, claim: &EncodedObject, trace: &UploadTrace) -> Result<(), String> {
+        self.put(claim, trace).await?;
+        self.context.faults.hit("sinks.claimed", self.context.shard.short());
+        Ok(())
+    }
+
     async fn object(&self, object: &EncodedObject, trace: &UploadTrace) -> Result<(), String> {
         self.context.faults.hit("sinks.object", self.context.shard.short());
+        self.put(object, trace).await
+    }
+
+    async fn put(&self, object: &EncodedObject, trace: &UploadTrace) -> Result<(), String> {
         let planned = &object.planned;
         trace.object(planned.zone, object.bytes.len());
         let mut backoff = Duration::from_millis(50);

@@ -33,7 +33,7 @@ pub use self::bucket::{ObjectWrite, PutOutcome, StoredObject};
 pub use self::faults::{Fault, Faults, OpMatcher, ServiceFaults};
 use self::state::State;
 pub use self::stream::{ShardView, StoredRecord};
-pub use self::table::{Item, RowWrite};
+pub use self::table::{Item, RESTORER, RowWrite};
 pub use self::trace::Counts;
 
 /// What an attempt of a call may take, as in the shipped configuration.
@@ -140,6 +140,17 @@ impl Cloud {
     /// Creates the stream, with equal hash ranges.
     pub fn create_stream(&self, name: &str, shards: u32) {
         assert!(self.state().stream.create(name, shards), "the cloud has a stream already");
+    }
+
+    /// Lets a second stream be seen: another name and ARN over the same shards, as if two streams had shards of the same
+    /// ids.
+    pub fn alias_stream(&self, name: &str) {
+        self.state().stream.alias = Some(name.to_owned());
+    }
+
+    /// Puts the lease table back as it was when these were all of its rows.
+    pub fn restore_rows(&self, now_ms: i64, rows: BTreeMap<String, Item>) {
+        self.state().table.restore(now_ms, rows);
     }
 
     /// Creates the bucket.

@@ -19,6 +19,7 @@ mod keys;
 mod manifests;
 mod producer;
 mod reads;
+mod restore;
 mod schedule;
 mod settings;
 mod world;

@@ -1,10 +1,12 @@
 //! An epoch: the interval `(from, to]` of one shard that becomes visible as a whole.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
 
 use crate::schema::Value;
@@ -287,11 +289,33 @@ pub struct PlannedObject {
     pub digest: String,
 }
 
-/// What an epoch will have written. Pinned on the lease row by prepare; uploaded last, as the manifest.
+/// A stream in one of its incarnations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamId {
+    /// Account, region and name.
+    pub arn: String,
+    /// When it was created, milliseconds since 1970: one that was deleted and made again under its name has another.
+    pub created_ms: i64,
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match DateTime::from_timestamp_millis(self.created_ms) {
+            Some(created) => write!(f, "{} of {}", self.arn, created.to_rfc3339_opts(SecondsFormat::Millis, true)),
+            None => write!(f, "{} of {} ms", self.arn, self.created_ms),
+        }
+    }
+}
+
+/// What an epoch will have written. Pinned on the lease row by prepare; uploaded first, as the claim on the epoch's
+/// number, and last, as the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochPlan {
     /// Version of this format.
     pub format: u32,
+    /// Where its records come from; none in plans of format 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamId>,
     /// The shard.
     pub shard: ShardId,
     /// The cut.
@@ -324,7 +348,9 @@ pub struct EpochPlan {
 
 impl EpochPlan {
     /// The format that this build writes.
-    pub const FORMAT: u32 = 1;
+    pub const FORMAT: u32 = 2;
+    /// The format whose objects have the epoch's end in their names. One that was pinned so is finished so.
+    pub const NAMED_BY_END: u32 = 1;
 
     /// The epoch's state object.
     pub fn state_key(&self) -> Option<&str> {
@@ -353,6 +379,9 @@ impl EncodedObject {
 pub struct EncodedEpoch {
     /// What it is.
     pub plan: EpochPlan,
+    /// What the manifest says, under a name that nothing but shard and number decide: uploaded first, so that a second
+    /// epoch of the same number is refused before a reader of the lake can see any of it.
+    pub claim: EncodedObject,
     /// Every object but the manifest.
     pub objects: Vec<EncodedObject>,
     /// The manifest: uploaded last, so that a manifest that exists means an epoch that is whole.

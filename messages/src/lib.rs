@@ -33,7 +33,7 @@ pub use self::closest::closest;
 pub use self::committer::CommitterMsg;
 pub use self::epoch::{
     AggregateRow, Cut, CutReason, CutState, DimensionChange, EncodedEpoch, EncodedObject, EpochContent, EpochPlan,
-    PlannedObject, Receipt, Receipts, StateEntry, StateKind, WindowKind, Zone,
+    PlannedObject, Receipt, Receipts, StateEntry, StateKind, StreamId, WindowKind, Zone,
 };
 pub use self::hash_range::{HashRange, InvalidHashRange, parse_hash_key};
 pub use self::ids::{EpochNumber, InvalidSequence, Position, SensorId, SequenceNumber, ShardId};

@@ -39,7 +39,7 @@ pub use self::dispatch::dispatch;
 pub use self::error::{CliError, ExitKind};
 pub use self::fleet::{FleetArgs, fleet};
 pub use self::health::{HealthArgs, health};
-pub use self::leases::{LeasesArgs, leases};
+pub use self::leases::{LeasesArgs, LeasesCommand, RebuildArgs, leases};
 pub use self::load::{LoadArgs, load};
 #[cfg(feature = "local")]
 pub use self::local::{LocalArgs, local};

@@ -18,6 +18,7 @@ mod assignment;
 mod beating;
 mod claim;
 mod discovery;
+mod due;
 mod ending;
 mod figures;
 mod lineage;
@@ -39,7 +40,7 @@ use actors::node::{Address, Node};
 use actors::ports::aws::CallError;
 use actors::ports::clock::Clock;
 use actors::ports::faults::{Faults, Mechanism};
-use actors::ports::leases::{Heartbeat, LeaseError, LeaseTable, Rows};
+use actors::ports::leases::{Heartbeat, Home, LeaseError, LeaseTable, Rows};
 use actors::ports::objects::Objects;
 use actors::ports::stream::{ShardInfo, Stream};
 use messages::{Position, ShardId};
@@ -51,7 +52,8 @@ use tracing::{info, warn};
 pub use self::assignment::Rules;
 use self::assignment::{Situation, orders};
 pub use self::claim::claim;
-use self::discovery::{Begins, Discovered, discover};
+use self::discovery::{Begins, Discovered, Places, discover};
+use self::due::Due;
 pub use self::figures::{LeaseFigures, Trouble};
 use self::lineage::Listed;
 use self::observer::Observer;
@@ -108,6 +110,8 @@ pub struct LeasesArgs {
     pub heartbeat: Heartbeat,
     /// The lease table.
     pub table: LeaseTable,
+    /// Which stream and bucket it is of.
+    pub home: Arc<Home>,
     /// The stream.
     pub stream: Stream,
     /// The bucket.
@@ -179,6 +183,8 @@ pub struct LeasesState {
     handovers: VecDeque<Instant>,
     /// What was handed over on request, and when it was released.
     declined: BTreeMap<ShardId, Option<Instant>>,
+    /// What was refused here, and when: looked at again after a while.
+    refused: BTreeMap<ShardId, Instant>,
     /// Shards that failed here, how often, and until when they are left to others.
     backing_off: BTreeMap<ShardId, (u32, Instant)>,
     /// How far this process has come.
@@ -192,6 +198,8 @@ pub struct LeasesState {
     /// When the last heartbeat that was written had begun.
     beaten_at: Instant,
     fenced: bool,
+    /// The stream was deleted and made again.
+    other_stream: bool,
     leaving: bool,
     /// When the last listing of shards that succeeded had begun.
     listed_at: Option<Instant>,
@@ -205,39 +213,6 @@ pub struct LeasesState {
     reported: BTreeMap<String, ()>,
     /// What this actor started and must not outlive it.
     tasks: JoinSet<()>,
-}
-
-/// Something that is done again and again, one at a time.
-#[derive(Debug)]
-struct Due {
-    at: Instant,
-    under_way: bool,
-    /// Wanted again while it was under way.
-    again: bool,
-}
-
-impl Due {
-    fn at(at: Instant) -> Self {
-        Self { at, under_way: false, again: false }
-    }
-
-    fn begins(&mut self, now: Instant) -> bool {
-        let begins = !self.under_way && now >= self.at;
-        self.under_way |= begins;
-        begins
-    }
-
-    fn ended(&mut self, next: Instant) {
-        *self = Self::at(if self.again { Instant::now() } else { next });
-    }
-
-    /// As soon as may be; what is under way began too early to count.
-    fn soon(&mut self) {
-        self.again = self.under_way;
-        if !self.under_way {
-            self.at = Instant::now();
-        }
-    }
 }
 
 impl Actor for LeasesActor {
@@ -266,6 +241,7 @@ impl Actor for LeasesActor {
             leaving_shards: BTreeSet::new(),
             handovers: VecDeque::new(),
             declined: BTreeMap::new(),
+            refused: BTreeMap::new(),
             backing_off: BTreeMap::new(),
             trial: Trial::new(now),
             skip_trimmed: self.config.rules.skip_trimmed,
@@ -276,6 +252,7 @@ impl Actor for LeasesActor {
             discovery: Due::at(now),
             beaten_at: now,
             fenced: false,
+            other_stream: false,
             leaving: false,
             listed_at: None,
             compared_at: None,
@@ -338,15 +315,19 @@ impl LeasesState {
             });
         }
         if self.discovery.begins(now) {
-            let (table, stream, objects) =
-                (self.args.table.clone(), self.args.stream.clone(), self.args.objects.clone());
+            let places = Places {
+                table: self.args.table.clone(),
+                stream: self.args.stream.clone(),
+                objects: self.args.objects.clone(),
+                home: self.args.home.clone(),
+            };
             let known = self.rows.leases.keys().cloned().collect();
             let begins = Begins {
                 start: config.start,
                 begun: self.rows.leases.values().any(|row| row.epoch.0 > 0 || row.checkpoint != Position::TrimHorizon),
                 now_ms: self.args.clock.now_ms(),
             };
-            let work = async move { discover(&stream, &table, &objects, known, begins).await };
+            let work = async move { discover(&places, known, begins).await };
             self.begin(config.discover_interval * 2, work, move |result| {
                 let late = || Err(LeaseError::Call(out_of_time("list the stream's shards")));
                 LeasesMsg::Discovered(now, result.unwrap_or_else(|_| late()))
@@ -386,6 +367,7 @@ impl LeasesState {
         self.report_bad_rows();
         self.args.figures.call_passed("scan");
         self.forget_what_has_passed();
+        self.forget_refusals();
         self.watch_trial();
         self.list_again_for_new_rows();
         self.compare_samples(config);
@@ -403,10 +385,10 @@ impl LeasesState {
     }
 
     fn assign(&mut self, began: Instant, config: &LeasesConfig) {
-        let shunned = self.shunned();
+        let shunned = self.shunned(config.rules.give_up_pause);
         // What was seen before the last change here is out of date: a shard just released still looks owned.
         let (Some(listed), Some(shards)) = (&self.listed, &self.shards) else { return };
-        if began < self.changed_at || self.fenced {
+        if began < self.changed_at || self.fenced || self.other_stream {
             return;
         }
         let orders = orders(&Situation {

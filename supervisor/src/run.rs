@@ -29,7 +29,7 @@ use crate::cli::CliError;
 use crate::config::{AdminConfig, Config, Effective};
 use crate::ops::admin::Admin;
 use crate::ops::{self, Listening, OpsState};
-use crate::worker::{Directory, Worker, WorkerConfig, WorkerPorts};
+use crate::worker::{Directory, Worker, WorkerConfig, WorkerError, WorkerPorts};
 
 /// A worker, its ops endpoint and, if configured, its admin endpoint.
 #[derive(Debug)]
@@ -59,7 +59,11 @@ impl Running {
 
     /// Waits for what the worker needs, and begins to work; fails for what will not heal by itself.
     pub async fn begin(&mut self) -> Result<(), CliError> {
-        self.worker.begin().await.map_err(|e| CliError::environment(e.to_string()))?;
+        self.worker.begin().await.map_err(|error| match error {
+            // The same call will fail again.
+            WorkerError::Home(_) => CliError::configuration(error),
+            _ => CliError::environment(error),
+        })?;
         info!(ops_addr = %self.ops_addr, worker_id = self.worker_id, "worker started");
         Ok(())
     }

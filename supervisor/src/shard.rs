@@ -8,15 +8,16 @@ mod resend;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use actors::aggregator::{AggregatorActor, AggregatorArgs, WindowsConfig};
+use actors::agreement::{AgreementError, Disagreement, agree};
 use actors::budget::Budget;
 use actors::committer::{CommitterActor, CommitterArgs, CommitterConfig};
 use actors::node::{Address, Gone};
 use actors::ports::faults::Mechanism;
-use actors::ports::leases::{Lease, LeaseError, LeaseRow, LeaseTable};
+use actors::ports::leases::{Advance, Home, Lease, LeaseError, LeaseRow, LeaseTable};
 use actors::ports::objects::Objects;
 use actors::ports::stream::{ShardInfo, Stream};
 use actors::reader::{ReaderActor, ReaderArgs, ReaderConfig};
@@ -66,6 +67,8 @@ pub struct ShardPorts {
     pub objects: Objects,
     /// The lease table.
     pub leases: LeaseTable,
+    /// Which stream and bucket that is.
+    pub home: Arc<Home>,
     /// The worker's byte budget.
     pub budget: Budget,
     /// The worker's live sensors.
@@ -88,6 +91,7 @@ pub struct Shard {
     released: Arc<watch::Sender<bool>>,
     held: Arc<AtomicBool>,
     lost: Arc<AtomicBool>,
+    refusal: Arc<OnceLock<String>>,
     incarnation: Arc<Mutex<Incarnation>>,
 }
 
@@ -121,6 +125,8 @@ enum ShardError {
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
     #[error(transparent)]
+    Disagrees(#[from] Disagreement),
+    #[error(transparent)]
     Gone(#[from] Gone),
     #[error("the lease row of {0} is gone; it was there a moment ago")]
     NoRow(ShardId),
@@ -140,9 +146,8 @@ impl ShardError {
         let call = match self {
             Self::Lease(LeaseError::Call(call)) | Self::Recovery(RecoveryError::Call(call)) => call,
             Self::ParentNotEnded(_) | Self::ParentWithoutRow(_) | Self::OwnLateWrite(_) => return true,
-            Self::Lease(_) | Self::Recovery(_) | Self::Gone(_) | Self::NoRow(_) | Self::ReleasedAlready(_) => {
-                return false;
-            }
+            Self::Lease(_) | Self::Recovery(_) | Self::Disagrees(_) | Self::Gone(_) => return false,
+            Self::NoRow(_) | Self::ReleasedAlready(_) => return false,
         };
         call.may_pass()
     }
@@ -152,8 +157,8 @@ impl Shard {
     /// A shard that has not started yet. `permit` is the counter of its row when it was decided to take it.
     pub fn new(context: ShardContext, config: ShardConfig, ports: ShardPorts, permit: u64) -> Self {
         let released = Arc::new(watch::channel(false).0);
-        let (held, lost) = (Arc::default(), Arc::default());
-        Self { context, config, ports, permit, released, held, lost, incarnation: Arc::default() }
+        let (held, lost, refusal) = (Arc::default(), Arc::default(), Arc::default());
+        Self { context, config, ports, permit, released, held, lost, refusal, incarnation: Arc::default() }
     }
 
     /// The address of the shard's sensors, while they run.
@@ -179,6 +184,11 @@ impl Shard {
     /// Whether another worker was found to have the shard.
     pub fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Acquire)
+    }
+
+    /// In what its lease row and the bucket disagree, if that keeps it from being read.
+    pub fn refusal(&self) -> Option<&str> {
+        self.refusal.get().map(String::as_str)
     }
 
     /// The boxes, downstream first. To add a box, add one line.
@@ -220,7 +230,12 @@ impl Shard {
                 self.incarnation()._resending = resending;
                 (lease, unsettled)
             }
-            Err(error @ ShardError::Lease(LeaseError::Lost(_))) => {
+            Err(ShardError::Disagrees(disagreement)) => {
+                // The first is as good as the last: a shard that is refused ends here, and is looked at again afresh.
+                let _ = self.refusal.set(disagreement.to_string());
+                return Err(StartError::yields(disagreement));
+            }
+            Err(error @ ShardError::Lease(LeaseError::Lost(_) | LeaseError::RowGone(_))) => {
                 self.lost.store(true, Ordering::Release);
                 return Err(StartError::yields(error));
             }
@@ -280,14 +295,21 @@ impl Shard {
             return Err(LeaseError::Lost(shard.clone()).into());
         }
         let parents = self.parents(&row).await?;
+        let advance = self.agreed(&row).await?;
+        let advanced = advance.as_ref().map(|to| (row.epoch, to.epoch, to.pending.is_some()));
         let row = self.config.start.pin(row, self.context.clock.now_ms());
-        let lease = match self.ports.leases.take(row, &self.ports.worker_id).await {
+        let lease = match self.ports.leases.take(row, &self.ports.worker_id, &self.ports.home, advance).await {
             // A write of an earlier incarnation can arrive between the two. Who the owner is, the next look shows.
             Err(LeaseError::Lost(shard)) if ours => return Err(ShardError::OwnLateWrite(shard)),
             taken => taken?,
         };
         self.held.store(true, Ordering::Release);
         faults.hit("lease.taken", shard.short());
+        if let Some((from, to, claimed)) = advanced {
+            actors::metrics::lease_advanced();
+            warn!(%shard, %from, %to, claimed, "the lease row was behind the bucket: going on from its newest whole epoch");
+            faults.hit("lease.advanced", shard.short());
+        }
         let mut lease = lease;
         if faults.lacks(Mechanism::FinishPinned) {
             lease.row.pending = None;
@@ -324,6 +346,28 @@ impl Shard {
         }
         drop(incarnation);
         Ok(lease)
+    }
+
+    /// Holds the row against the bucket. What was found is no disagreement if the row has moved meanwhile.
+    async fn agreed(&self, row: &LeaseRow) -> Result<Option<Advance>, ShardError> {
+        let shard = &self.context.shard;
+        if self.context.faults.lacks(Mechanism::ManifestsSeen) {
+            return Ok(None);
+        }
+        match agree(&self.reads(), &self.ports.home, &self.context.stream, row).await {
+            Ok(agreed) => {
+                self.context.figures.manifest_damaged(agreed.damaged);
+                Ok(agreed.advance)
+            }
+            Err(AgreementError::Call(error)) => Err(LeaseError::Call(error).into()),
+            Err(AgreementError::Disagrees(disagreement)) => {
+                let again = self.ports.leases.get(shard).await?;
+                match again.is_some_and(|again| again.counter == row.counter) {
+                    true => Err(disagreement.into()),
+                    false => Err(LeaseError::Lost(shard.clone()).into()),
+                }
+            }
+        }
     }
 
     /// LINEAGE: the rows of the parents, all of which have ended. The table is asked here again, consistently: what
@@ -384,10 +428,16 @@ impl Shard {
     }
 
     async fn start_sinks(self, context: StartContext) -> Result<ActorCell, StartError> {
+        let (previous_state, pinned) = {
+            let mut incarnation = self.incarnation();
+            let pinned = incarnation.pinned.as_ref().map(|plan| (plan.cut.epoch, plan.format));
+            (incarnation.previous_state.take(), pinned)
+        };
         let args = SinksArgs {
             context: self.context.clone(),
             objects: self.ports.objects.clone(),
-            previous_state: self.incarnation().previous_state.take(),
+            previous_state,
+            pinned,
             committer: context.address("committer")?,
             node: context.node.clone(),
         };

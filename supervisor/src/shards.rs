@@ -77,6 +77,8 @@ pub enum Ending {
     Lost,
     /// It failed too often, or did not move.
     Failed(String),
+    /// Its lease row and the bucket disagree; nothing was changed.
+    Refused(String),
 }
 
 /// The protocol of the shards.
@@ -269,6 +271,9 @@ impl ShardsState {
         let ending = match running.told {
             _ if running.shard.is_released() && running.shard.context.figures.has_ended() => Ending::Finished,
             _ if running.shard.is_released() => Ending::Released,
+            _ if running.shard.refusal().is_some() && running.told.is_none() => {
+                Ending::Refused(running.shard.refusal().unwrap_or_default().to_owned())
+            }
             _ if running.shard.is_lost() && running.shard.was_held() => Ending::Lost,
             // Another worker was faster.
             _ if running.shard.is_lost() => Ending::Stopped,

@@ -9,6 +9,7 @@ mod boxes;
 mod controls;
 mod directory;
 mod figures;
+mod home;
 mod readiness;
 mod sight;
 mod start;
@@ -26,7 +27,7 @@ use actors::ports::aws::CallError;
 use actors::ports::chance::Chance;
 use actors::ports::clock::Clock;
 use actors::ports::faults::Faults;
-use actors::ports::leases::{LeaseError, LeaseTable};
+use actors::ports::leases::{LeaseError, LeaseTable, OtherHome};
 use actors::ports::objects::Objects;
 use actors::ports::stream::Stream;
 use actors::ports::transports::Transport;
@@ -147,6 +148,9 @@ pub enum WorkerError {
         /// What to do.
         fix: &'static str,
     },
+    /// The lease table is another stream's, or its epochs are in another bucket.
+    #[error(transparent)]
+    Home(OtherHome),
     /// Another process works under the same name.
     #[error(transparent)]
     Name(LeaseError),
@@ -220,14 +224,15 @@ impl Worker {
     /// Reaches everything, and starts the tree. Shards are taken from then on. Waits for services that are away; fails
     /// only if it could never begin.
     pub async fn begin(&mut self) -> Result<(), WorkerError> {
-        let heartbeat = start::reach(&self.config, &self.ports, &self.starting).await?;
+        let (home, heartbeat) = start::reach(&self.config, &self.ports, &self.starting).await?;
+        let place = (Arc::new(home), self.keys.clone());
         let (config, ports) = (&self.config, &self.ports);
         let (chance, clock) = (ports.chance.clone(), ports.clock.clone());
         let surroundings = Surroundings { tree: self.tree.clone(), clock, jitter: Arc::new(move || chance.unit()) };
         let mut children = vec![
             boxes::alerts(config, ports, &self.alert_figures, &self.sight.recent),
-            boxes::leases_box(config, ports, (&self.owned, &self.leases, &self.keys), &self.controls.leases, heartbeat),
-            boxes::shards_box(config, ports, (&self.owned, &self.budget, &self.keys), surroundings.clone()),
+            boxes::leases_box(config, ports, (&self.owned, &self.leases, &place), &self.controls.leases, heartbeat),
+            boxes::shards_box(config, ports, (&self.owned, &self.budget, &place), surroundings.clone()),
         ];
         // Last, although downstream of all: it takes what lies in the lake, nobody sends to it, and its failure must
         // restart nobody.

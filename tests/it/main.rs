@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on shall say where")]
 
+mod agreement;
 mod alert_transports;
 mod backpressure;
 mod bad_input;

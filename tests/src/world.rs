@@ -63,6 +63,7 @@ pub struct World {
 #[derive(Clone)]
 pub struct Setup {
     pub worker_id: &'static str,
+    pub stream: &'static str,
     /// Where shards begin that nobody has read.
     pub start: StreamStart,
     /// Whether the stream is asked for by its ARN.
@@ -102,6 +103,7 @@ impl Default for Setup {
         };
         Self {
             worker_id: "worker-a",
+            stream: STREAM,
             start: StreamStart::Oldest,
             by_arn: false,
             bucket: BUCKET,
@@ -202,6 +204,39 @@ impl World {
         LeaseTable::new(&self.sdk, "leases").ensure().await.unwrap();
         let request = aws_sdk_dynamodb::Client::new(&self.sdk).put_item().table_name("leases");
         request.set_item(Some(row.into_iter().collect())).send().await.unwrap();
+    }
+
+    /// Every row of the lease table, as any DynamoDB client sees it: what a backup of it holds.
+    pub async fn lease_rows(&self) -> Vec<HashMap<String, AttributeValue>> {
+        let answer = aws_sdk_dynamodb::Client::new(&self.sdk).scan().table_name("leases").consistent_read(true);
+        answer.send().await.unwrap().items.unwrap_or_default()
+    }
+
+    /// Puts the lease table back as it was when these were all of its rows.
+    pub async fn restore_leases(&self, rows: &[HashMap<String, AttributeValue>]) {
+        for row in self.lease_rows().await {
+            self.delete_row(row["leaseKey"].as_s().unwrap()).await;
+        }
+        for row in rows {
+            self.plant_row(row.clone().into_iter().collect()).await;
+        }
+    }
+
+    /// Deletes the stream and makes one of its name again.
+    pub async fn make_stream_again(&self, shards: u32) {
+        // The local cloud tells times of creation in whole seconds.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        self.kinesis.delete_stream().stream_name(STREAM).send().await.unwrap();
+        let gone = || async { self.kinesis.describe_stream_summary().stream_name(STREAM).send().await.is_err() };
+        while !gone().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        provision::stream(&self.sdk, STREAM, shards).await.unwrap();
+    }
+
+    /// Where the objects of the bucket lie.
+    pub fn objects(&self) -> PathBuf {
+        self.dir.join("s3").join(BUCKET)
     }
 
     /// Deletes a row of the lease table.
@@ -325,13 +360,13 @@ pub async fn start_worker(sdk: &SdkConfig, setup: &Setup) -> Result<Worker, Work
     let faults = Faults::parse(&setup.faults).unwrap();
     let objects = Objects::new(sdk, setup.bucket).encrypted(setup.encryption.clone());
     let ports = WorkerPorts {
-        stream: Stream::new(sdk, STREAM).at(setup.by_arn.then(stream_arn)).with(faults.clone()),
+        stream: Stream::new(sdk, setup.stream).at(setup.by_arn.then(stream_arn)).with(faults.clone()),
         objects: objects.clone().with(faults.clone()),
         leases: LeaseTable::new(sdk, "leases").with(Chance::system(), faults.clone()),
         loading: setup
             .loads
             .clone()
-            .map(|loads| (loading_in(objects, sdk, STREAM, &setup.schema, &setup.faults, |_| {}), loads)),
+            .map(|loads| (loading_in(objects, sdk, setup.stream, &setup.schema, &setup.faults, |_| {}), loads)),
         transports: setup.transports.clone().into(),
         clock: Clock::system(),
         chance: Chance::system(),

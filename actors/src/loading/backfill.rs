@@ -93,13 +93,28 @@ impl Loading {
     }
 }
 
-/// The shard's part of a dated object's name, and its epoch: `<stream>-<shard>-<epoch>-<to>-<n>.<ending>`.
+/// The shard's part of a dated object's name, and its epoch: `<stream>-<shard>-<epoch>-<n>.<ending>`, or as earlier
+/// versions wrote it, `<stream>-<shard>-<epoch>-<to>-<n>.<ending>`.
 fn shard_and_epoch<'a>(key: &'a str, names: &str) -> Option<(&'a str, EpochNumber)> {
     let name = key.rsplit('/').next()?;
-    let name = name.strip_prefix(HIDDEN).unwrap_or(name).strip_prefix(names)?;
-    let mut parts = name.rsplitn(4, '-');
-    let (_n, _to, epoch, shard) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let (name, _n) = name.strip_prefix(HIDDEN).unwrap_or(name).strip_prefix(names)?.rsplit_once('-')?;
+    let (shard, last) = name.rsplit_once('-')?;
+    let earlier = shard.rsplit_once('-').filter(|(shard, epoch)| is_epoch(epoch) && is_shard(shard));
+    let (shard, epoch) = match earlier {
+        Some(earlier) => earlier,
+        None => (shard, last),
+    };
     Some((shard, EpochNumber(epoch.parse().ok()?)))
+}
+
+fn is_epoch(text: &str) -> bool {
+    text.len() >= 8 && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// As Kinesis numbers them, or what is left of another name and eight digits of its hash.
+fn is_shard(text: &str) -> bool {
+    let digits = |text: &str, n| text.len() == n && text.bytes().all(|b| b.is_ascii_hexdigit());
+    digits(text, 12) || text.rsplit_once('-').is_some_and(|(stem, hash)| !stem.is_empty() && digits(hash, 8))
 }
 
 #[cfg(test)]
@@ -108,6 +123,11 @@ mod tests {
 
     #[test]
     fn names_of_objects_tell_shard_and_epoch() {
+        let key = "raw/year=2026/month=01/day=02/hour=03/demo-000000000001-00000042-0.jsonl.gz";
+        assert_eq!(shard_and_epoch(key, "demo-"), Some(("000000000001", EpochNumber(42))));
+        let hashed = "raw/x/demo-odd-12345678-00000007-0.ndjson.gz";
+        assert_eq!(shard_and_epoch(hashed, "demo-"), Some(("odd-12345678", EpochNumber(7))));
+        // As earlier versions named them.
         let key = "raw/year=2026/month=01/day=02/hour=03/demo-000000000001-00000042-4959-0.jsonl.gz";
         assert_eq!(shard_and_epoch(key, "demo-"), Some(("000000000001", EpochNumber(42))));
         let ended = "raw/x/demo-000000000001-00000042-4959-0.crlf.jsonl.gz";

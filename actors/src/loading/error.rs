@@ -38,6 +38,36 @@ pub enum LoadError {
         /// The epoch.
         epoch: EpochNumber,
     },
+    /// Two manifests have one number.
+    #[error(
+        "{prefix}: epoch {epoch} has two manifests; an earlier version went on from a restored lease table. Remove one of \
+         them with its objects, by its list of them"
+    )]
+    Twice {
+        /// Where the shard's manifests are.
+        prefix: String,
+        /// The epoch.
+        epoch: EpochNumber,
+    },
+    /// What the ledger has loaded is not what the bucket has under that number.
+    #[error(
+        "{prefix}: the ledger has epoch {epoch} to {to}{content}, and the bucket has {found}: they are of two histories, as \
+         after a stream was deleted and made again, or a lease table was restored under an earlier version. Nothing of the \
+         shard is loaded any more; load it into another schema (warehouse.schema), or delete the ledger's rows of this \
+         stream and what they brought"
+    )]
+    OtherHistory {
+        /// Where the shard's manifests are.
+        prefix: String,
+        /// The last epoch that the ledger knows.
+        epoch: EpochNumber,
+        /// Where that ends.
+        to: String,
+        /// Its digest, if the ledger has one.
+        content: String,
+        /// What the bucket has instead.
+        found: String,
+    },
     /// The tables cannot be brought up to the event schema.
     #[error(transparent)]
     Tables(#[from] DiffError),
@@ -107,12 +137,8 @@ impl LoadError {
             // Fewer epochs make shorter statements.
             Self::Statements(_) => Trouble::TooLarge,
             Self::Waits { error, .. } => error.trouble(),
-            Self::NotNext { .. }
-            | Self::Lake { .. }
-            | Self::Gap { .. }
-            | Self::Tables(_)
-            | Self::Ledger(_)
-            | Self::Unquotable(_) => Trouble::Denied,
+            Self::NotNext { .. } | Self::Lake { .. } | Self::Gap { .. } | Self::Twice { .. } => Trouble::Denied,
+            Self::OtherHistory { .. } | Self::Tables(_) | Self::Ledger(_) | Self::Unquotable(_) => Trouble::Denied,
             Self::SameWords { .. } | Self::OutOfTime(_) => Trouble::Unavailable,
         }
     }

@@ -1,14 +1,19 @@
 //! What the loader has done: for metrics, the demo's report and readiness.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use tracing::error;
 
 use crate::metrics::{self, Latencies};
 use crate::ports::warehouse::Trouble;
 use crate::warehouse::batch::Batch;
 
 const ERROR_CHARS_MAX: usize = 300;
+/// What stops a shard names both sides.
+const STOP_CHARS_MAX: usize = 800;
 
 /// Counted since the process began.
 #[derive(Debug, Default)]
@@ -23,8 +28,12 @@ pub struct LoaderFigures {
     last: Mutex<Last>,
 }
 
+/// Shards whose stops are remembered.
+const STOPPED_MAX: usize = 256;
+
 #[derive(Clone, Debug, Default)]
 struct Last {
+    stopped: BTreeMap<String, Stopped>,
     lag_ms: Option<u64>,
     put_aside: Option<(i64, String)>,
     failing: Option<Failing>,
@@ -39,6 +48,17 @@ pub struct Failing {
     pub failures: u64,
     /// What the last one said.
     pub error: String,
+}
+
+/// A shard is not loaded any further.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Where its manifests are.
+    pub prefix: String,
+    /// Why.
+    pub why: String,
+    /// Since when, milliseconds since 1970.
+    pub since_ms: i64,
 }
 
 /// The loader as it is now.
@@ -58,6 +78,8 @@ pub struct LoaderLook {
     pub put_aside_error: Option<String>,
     /// None while loads succeed.
     pub failing: Option<Failing>,
+    /// Shards that are not loaded any further, whatever becomes of the others.
+    pub stopped: Vec<Stopped>,
 }
 
 impl LoaderFigures {
@@ -72,6 +94,7 @@ impl LoaderFigures {
             put_aside_ms: last.put_aside.as_ref().map(|(at_ms, _)| *at_ms),
             put_aside_error: last.put_aside.map(|(_, error)| error),
             failing: last.failing,
+            stopped: last.stopped.into_values().collect(),
         }
     }
 
@@ -114,6 +137,8 @@ impl LoaderFigures {
     pub(crate) fn set_active(&self, active: bool) {
         self.active.store(active, Ordering::Relaxed);
         self.went_well();
+        // Who loads now looks at them afresh.
+        self.stopped(&BTreeMap::new(), 0);
         metrics::warehouse_active(active);
     }
 
@@ -130,6 +155,21 @@ impl LoaderFigures {
     /// Whatever failed before fails no more.
     pub(crate) fn went_well(&self) {
         self.note(|last| last.failing = None);
+    }
+
+    /// These shards are not loaded any further, and no others; each is said once.
+    pub(super) fn stopped(&self, now: &BTreeMap<String, String>, now_ms: i64) {
+        metrics::warehouse_stopped(now.len());
+        self.note(|last| {
+            last.stopped.retain(|prefix, _| now.contains_key(prefix));
+            for (prefix, why) in now.iter().take(STOPPED_MAX) {
+                let stopped = last.stopped.entry(prefix.clone()).or_insert_with(|| {
+                    error!(error = why, "a shard cannot be loaded further");
+                    Stopped { prefix: prefix.clone(), why: String::new(), since_ms: now_ms }
+                });
+                stopped.why = why.chars().take(STOP_CHARS_MAX).collect();
+            }
+        });
     }
 
     pub(super) fn waits(&self, epochs: u64) {
@@ -190,6 +230,19 @@ fn slowest_hundredth(ages: &[(f64, u64)]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shard_that_is_stopped_is_so_since_it_was_and_until_it_is_not() {
+        let figures = LoaderFigures::default();
+        let stops = |all: &[(&str, &str)]| all.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        figures.stopped(&stops(&[("a", "gone")]), 1_000);
+        figures.stopped(&stops(&[("a", "still gone"), ("b", "twice")]), 2_000);
+        let look = figures.look().stopped;
+        let seen: Vec<_> = look.iter().map(|stopped| (&*stopped.prefix, &*stopped.why, stopped.since_ms)).collect();
+        assert_eq!(seen, [("a", "still gone", 1_000), ("b", "twice", 2_000)]);
+        figures.stopped(&stops(&[]), 3_000);
+        assert_eq!(figures.look().stopped, []);
+    }
 
     #[test]
     fn the_slowest_hundredth_is_an_age_that_was_seen() {

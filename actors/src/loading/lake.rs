@@ -1,21 +1,21 @@
 //! What waits in the lake: manifests behind the ledger's tips, and the lengths of their files.
 //!
-//! **Promises** a look costs one listing per shard that has not ended, and one read per epoch that is chosen (BOUNDED).
+//! **Promises** a look costs one listing per shard that has not ended, and one read per epoch that is chosen (BOUNDED);
+//! once in a loader's life, every shard's last epoch in the ledger is held against its manifest.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use messages::{EpochNumber, EpochPlan};
-use tracing::error;
 
 use super::{LoadError, Loading};
 use crate::ports::aws::Failure;
-use crate::sinks::manifests_of_stream;
-use crate::warehouse::backlog::{self, Waiting};
-use crate::warehouse::batch::{Feed, LoadEpoch};
-use crate::warehouse::ledger::Tips;
+use crate::sinks::{epoch_of_manifest, manifests_of_stream};
+use crate::warehouse::backlog::{self, Break, Waiting};
+use crate::warehouse::batch::{Feed, LoadEpoch, content_of};
+use crate::warehouse::ledger::{Tip, Tips};
 
 /// Calls under way at once.
 const CALLS_MAX: usize = 16;
@@ -31,40 +31,141 @@ const FILES_MAX: usize = 20_000;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Backlog {
     shards: Vec<Waiting>,
+    /// Epochs that wait behind one that cannot be read.
+    held: u64,
+    /// Why shards are not loaded any further, by the prefixes of their manifests.
+    pub(super) stops: BTreeMap<String, String>,
 }
 
 impl Backlog {
     /// Epochs that are known to wait.
     pub(super) fn waiting(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.manifests.len() as u64).sum()
+        self.held + self.shards.iter().map(|shard| shard.manifests.len() as u64).sum::<u64>()
+    }
+
+    /// Its shard is loaded up to this manifest and no further. False if it is none of them.
+    fn stop_before(&mut self, manifest: &str, why: &LoadError) -> bool {
+        let place = |shard: &mut Waiting| shard.manifests.iter().position(|key| key == manifest);
+        let Some((shard, at)) = self.shards.iter_mut().find_map(|shard| place(shard).map(|at| (shard, at))) else {
+            return false;
+        };
+        self.held += (shard.manifests.len() - at) as u64;
+        shard.manifests.truncate(at);
+        let prefix = manifest.rsplit_once('/').map_or(manifest, |(prefix, _)| prefix);
+        self.stops.insert(format!("{prefix}/"), why.to_string());
+        true
     }
 }
+
+/// One shard's part: what waits, or why nothing of it does.
+type Part = Result<(String, Waiting, Option<LoadError>), (String, LoadError)>;
 
 impl Loading {
     /// What waits behind the tips.
     pub(super) async fn backlog(&self, tips: &Tips, epochs_max: usize) -> Result<Backlog, LoadError> {
         let prefixes = self.ports.objects.folders(&manifests_of_stream(&self.stream)).await?;
-        let places = backlog::places(&self.stream, &prefixes, tips);
+        let places = backlog::places(&self.stream, &prefixes, tips, &self.proven.all());
         // One page a shard tells how far behind it is, up to a bound that is worth telling.
         let keys_max = PAGE_KEYS.max(epochs_max);
-        let list = |place: backlog::Place| async move {
-            let keys = self.ports.objects.list_after(&place.prefix, &place.after, keys_max).await?;
-            let (manifests, gap) = backlog::in_order(place.tip, keys);
-            if let Some(epoch) = gap {
-                // The other shards go on.
-                error!(error = %LoadError::Gap { prefix: place.prefix, epoch }, "a shard cannot be loaded further");
-            }
-            Ok::<_, LoadError>(Waiting { manifests })
-        };
-        let calls: Vec<BoxFuture<'_, _>> = places.into_iter().map(|place| list(place).boxed()).collect();
-        let shards = stream::iter(calls).buffered(CALLS_MAX).try_collect().await?;
-        Ok(Backlog { shards })
+        let calls: Vec<BoxFuture<'_, _>> = places.into_iter().map(|place| self.part(place, keys_max).boxed()).collect();
+        let parts: Vec<Part> = stream::iter(calls).buffered(CALLS_MAX).try_collect().await?;
+        let mut backlog = Backlog::default();
+        for part in parts {
+            // The other shards go on.
+            let (prefix, stop) = match part {
+                Ok((prefix, waiting, stop)) => {
+                    backlog.shards.push(waiting);
+                    (prefix, stop)
+                }
+                Err((prefix, stop)) => (prefix, Some(stop)),
+            };
+            backlog.stops.extend(stop.map(|stop| (prefix, stop.to_string())));
+        }
+        Ok(backlog)
     }
 
-    /// The epochs of the next batch.
-    pub(super) async fn choose(&self, backlog: &Backlog, epochs_max: usize) -> Result<Vec<LoadEpoch>, LoadError> {
-        let keys = backlog::in_turn(&backlog.shards, epochs_max);
-        self.read(&keys, self.config.bytes_max).await
+    async fn part(&self, place: backlog::Place, keys_max: usize) -> Result<Part, LoadError> {
+        let backlog::Place { prefix, tip, after, unproven } = place;
+        let mut keys = self.ports.objects.list_after(&prefix, &after, keys_max).await?;
+        if let Some(tip) = unproven {
+            match self.prove(&prefix, &tip, &mut keys).await? {
+                Ok(()) => self.proven.insert(prefix.clone(), tip),
+                Err(other) => return Ok(Err((prefix, other))),
+            }
+        }
+        let (manifests, end) = backlog::in_order(tip, keys);
+        let stop = end.map(|end| match end {
+            Break::Gap(epoch) => LoadError::Gap { prefix: prefix.clone(), epoch },
+            Break::Twice(epoch) => LoadError::Twice { prefix: prefix.clone(), epoch },
+        });
+        Ok(Ok((prefix, Waiting { manifests }, stop)))
+    }
+
+    /// Whether the last epoch that the ledger knows is the one that the bucket has under its number: a number alone does
+    /// not say what was loaded. Keeps the keys behind it.
+    async fn prove(&self, prefix: &str, tip: &Tip, keys: &mut Vec<String>) -> Result<Result<(), LoadError>, LoadError> {
+        let mut at = Vec::new();
+        keys.retain(|key| match epoch_of_manifest(key) {
+            Some(epoch) if epoch <= tip.epoch => {
+                at.push(key.clone());
+                false
+            }
+            epoch => epoch.is_some(),
+        });
+        let other = |found: String| LoadError::OtherHistory {
+            prefix: prefix.to_owned(),
+            epoch: tip.epoch,
+            to: tip.to.clone(),
+            content: tip.content.as_ref().map(|content| format!(" (digest {content})")).unwrap_or_default(),
+            found,
+        };
+        let (key, is_next) = match (at.as_slice(), keys.first()) {
+            ([key], _) => (key, false),
+            ([_, _, ..], _) => {
+                return Ok(Err(LoadError::Twice { prefix: prefix.to_owned(), epoch: tip.epoch }));
+            }
+            // Its manifest is gone; the next one says where it ended.
+            ([], Some(key)) if epoch_of_manifest(key) == Some(tip.epoch.next()) => (key, true),
+            ([], Some(key)) => return Ok(Err(other(format!("{key} next behind it")))),
+            ([], None) => return Ok(Err(other("no manifest of that epoch, and none behind it".to_owned()))),
+        };
+        let body = self.ports.objects.get(key, MANIFEST_BYTES_MAX).await?;
+        let content = content_of(&body);
+        if !is_next && tip.content.as_ref() == Some(&content) {
+            return Ok(Ok(()));
+        }
+        let cut = match serde_json::from_slice::<EpochPlan>(&body) {
+            Ok(plan) => plan.cut,
+            Err(error) => {
+                let problem = format!("is no manifest: {error}");
+                return Ok(Err(LoadError::Lake { key: key.clone(), problem }));
+            }
+        };
+        let same = match (is_next, &tip.content) {
+            (true, _) => cut.from.to_string() == tip.to,
+            (false, None) => cut.to.to_string() == tip.to,
+            (false, Some(_)) => false,
+        };
+        Ok(match same {
+            true => Ok(()),
+            false => Err(other(format!("{key}, from {} to {} (digest {content})", cut.from, cut.to))),
+        })
+    }
+
+    /// The epochs of the next batch. A manifest that cannot be read stops its own shard.
+    pub(super) async fn choose(&self, backlog: &mut Backlog, epochs_max: usize) -> Result<Vec<LoadEpoch>, LoadError> {
+        loop {
+            let keys = backlog::in_turn(&backlog.shards, epochs_max);
+            match self.read(&keys, self.config.bytes_max).await {
+                Err(LoadError::Lake { key, problem }) => {
+                    let error = LoadError::Lake { key: key.clone(), problem };
+                    if !backlog.stop_before(&key, &error) {
+                        return Err(error);
+                    }
+                }
+                chosen => return chosen,
+            }
+        }
     }
 
     /// Reads epochs, in this order, until they have so many bytes; at least one.
@@ -99,7 +200,7 @@ impl Loading {
         };
         let calls: Vec<BoxFuture<'_, _>> = wanted.map(|object| length(object.key.clone()).boxed()).collect();
         let lengths: HashMap<String, u64> = stream::iter(calls).buffered(CALLS_MAX).try_collect().await?;
-        LoadEpoch::new(manifest, &plan, |key| lengths.get(key).copied())
+        LoadEpoch::new((manifest, content_of(&body)), &plan, |key| lengths.get(key).copied())
             .ok_or_else(|| bad("names a file twice under different names".to_owned()))
     }
 
@@ -110,8 +211,9 @@ impl Loading {
         tip: EpochNumber,
     ) -> Result<Option<(EpochNumber, String)>, LoadError> {
         let place = backlog::after(prefix, tip);
-        let keys = self.ports.objects.list_after(prefix, &place.after, 1).await?;
-        Ok(keys.into_iter().find_map(|key| Some((backlog::epoch_of(&key)?, key))))
+        // Its claim comes first.
+        let keys = self.ports.objects.list_after(prefix, &place.after, 2).await?;
+        Ok(keys.into_iter().find_map(|key| Some((epoch_of_manifest(&key)?, key))))
     }
 
     /// The manifest of one epoch of a shard; none if it is not there.

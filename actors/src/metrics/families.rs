@@ -121,6 +121,11 @@ const FAMILIES: &[Family] = &[
         &["shard"],
         "times that alerts of a shard's last owner could not be sent again; they are stored in the alerts zone",
     ),
+    Family::counter(
+        "mangrove_lease_rows_advanced_total",
+        &[],
+        "lease rows that were behind the bucket, as after a restore of the table, and were moved on to its newest epoch",
+    ),
     Family::gauge("mangrove_alerts_waiting", &[], "alerts queued or under way"),
     Family::histogram("mangrove_alert_send_seconds", &["transport"], "time to hand one alert to one transport"),
     Family::histogram("mangrove_alert_latency_seconds", &[], "from the record's arrival to the alert handed over"),

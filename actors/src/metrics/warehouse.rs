@@ -11,12 +11,17 @@ use crate::warehouse::batch::Batch;
 /// Samples of one batch's freshness: the histogram keeps each until it is scraped.
 const SAMPLES_MAX: u64 = 1_000;
 
-pub(super) const FAMILIES: [Family; 16] = [
+pub(super) const FAMILIES: [Family; 17] = [
     Family::gauge("mangrove_warehouse_active", &[], "1 in the worker that loads the warehouse"),
     Family::gauge(
         "mangrove_warehouse_epochs_pending",
         &[],
-        "epochs in the lake that are not in the warehouse; at most 1,000 of each shard are counted",
+        "epochs in the lake that are not in the warehouse; at most some 500 of each shard are counted",
+    ),
+    Family::gauge(
+        "mangrove_warehouse_shards_stopped",
+        &[],
+        "shards that are not loaded any further: a manifest is missing, damaged or there twice, or is another history's",
     ),
     Family::gauge("mangrove_warehouse_lag_ms", &[], "from arrival to visible, the slowest hundredth of the last batch"),
     Family::counter("mangrove_warehouse_batches_total", &[], "transactions that have loaded epochs"),
@@ -66,6 +71,11 @@ pub fn warehouse_active(active: bool) {
 /// How much waits, as far as it was listed.
 pub fn warehouse_waiting(epochs: u64) {
     gauge!("mangrove_warehouse_epochs_pending").set(epochs as f64);
+}
+
+/// So many shards are not loaded any further.
+pub fn warehouse_stopped(shards: usize) {
+    gauge!("mangrove_warehouse_shards_stopped").set(shards as f64);
 }
 
 /// The warehouse refused a batch.

@@ -11,8 +11,9 @@ mod mechanism;
 pub use self::mechanism::Mechanism;
 
 /// The named points, in the order in which a shard and its epochs pass them.
-pub const POINTS: [&str; 13] = [
+pub const POINTS: [&str; 15] = [
     "lease.taken",
+    "lease.advanced",
     "recovery.states",
     "reader.page",
     "sensor.row",
@@ -20,6 +21,7 @@ pub const POINTS: [&str; 13] = [
     "sinks.sealed",
     "committer.planned",
     "committer.prepared",
+    "sinks.claimed",
     "sinks.object",
     "sinks.manifest",
     "committer.uploaded",

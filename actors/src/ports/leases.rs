@@ -4,6 +4,7 @@
 //! answer was lost (`leases/write.rs`). Attributes that are not ours stay as they are.
 //! **Not here**: who should own what.
 
+mod home;
 mod loaders;
 mod row;
 mod workers;
@@ -20,8 +21,9 @@ use aws_sdk_dynamodb::types::{
 };
 use messages::{EpochNumber, EpochPlan, Position, ShardId, Suspect};
 
+pub use self::home::{Home, OtherHome, row_of};
 pub use self::loaders::{LoaderLease, LoaderRow};
-pub use self::row::{BadRow, LeaseRow, LeaseView, Pending, StartWord};
+pub use self::row::{Advance, BadRow, LeaseRow, LeaseView, Pending, StartWord};
 use self::row::{Item, text_of};
 pub use self::workers::{Heartbeat, Standing, WorkerRow};
 use self::write::{Write, Written, number, text};
@@ -68,6 +70,12 @@ pub enum LeaseError {
     /// Another worker owns the shard now. Nothing was changed.
     #[error("the lease of {0} is lost: another worker wrote the row")]
     Lost(ShardId),
+    /// The row is gone: somebody deleted it, or the table. Nothing was changed.
+    #[error(
+        "the lease of {0} is lost: its row is gone. Somebody deleted it, or the table: mangrove leases rebuild makes rows \
+         anew from the manifests in the bucket"
+    )]
+    RowGone(ShardId),
     /// Another process beats under this worker's name.
     #[error("worker.id {0:?} is in use by another process: give each one a name of its own (--worker-id)")]
     NameInUse(String),
@@ -224,10 +232,24 @@ impl LeaseTable {
         }
     }
 
-    /// Takes a shard for this worker, on condition that nobody wrote the row since it was read.
-    pub async fn take(&self, row: LeaseRow, owner: &str) -> Result<Lease, LeaseError> {
+    /// Takes a shard for this worker, on condition that nobody wrote the row since it was read; in the same write, moves
+    /// the row on to where the manifests are, if they are further.
+    pub async fn take(
+        &self,
+        row: LeaseRow,
+        owner: &str,
+        home: &Home,
+        advance: Option<Advance>,
+    ) -> Result<Lease, LeaseError> {
         let mut lease = Lease { table: self.clone(), row };
         let mut write = Write::default();
+        if lease.row.home.is_none() {
+            home.write(&mut write);
+            lease.row.home = Some(home.clone());
+        }
+        if let Some(advance) = advance {
+            lease.row.advance(advance, &mut write)?;
+        }
         write.set("leaseOwner", text(owner));
         if lease.row.owner.as_deref() != Some(owner) {
             let switches = lease.row.owner_switches + 1;
@@ -252,6 +274,18 @@ impl LeaseTable {
         lease.row.owner = Some(owner.to_owned());
         lease.row.checkpoint_owner = None;
         Ok(lease)
+    }
+
+    /// Writes where the manifests say that a shard is, on condition that nobody wrote the row since it was read, and
+    /// leaves the shard without an owner: for a person who has stopped the workers.
+    pub async fn rebuild(&self, row: LeaseRow, home: &Home, to: Advance) -> Result<(), LeaseError> {
+        let mut write = Write::default();
+        write.remove("leaseOwner").remove("checkpointOwner").remove("mangroveGivenUpBy").remove("mangroveTries");
+        write.set("mangroveAlertsThrough", number(row.alerts_through.0.min(to.epoch.0)));
+        home.write(&mut write);
+        let mut lease = Lease { table: self.clone(), row };
+        lease.row.advance(to, &mut write)?;
+        lease.write(write, None).await
     }
 
     /// Gives a shard up on which this worker can make no progress: others are to try it first. Nothing is changed if
@@ -301,13 +335,8 @@ impl Lease {
     /// Pins the end and the content of the next epoch: from here on every owner writes exactly this. Whatever died on
     /// its records is forgotten; whether the shard goes on being read with caution is for the caller to say.
     pub async fn prepare(&mut self, plan: &EpochPlan, cautious: bool) -> Result<(), LeaseError> {
-        let state = row::encode_plan(plan)?;
-        let to = plan.cut.to.to_string();
         let mut write = Write::default();
-        write.set("pendingCheckpoint", text(&to)).set("pendingCheckpointSubSequenceNumber", number(0));
-        write.set("pendingCheckpointState", AttributeValue::B(Blob::new(state)));
-        // Tells our own plan from what a KCL application may have left in KCL's attributes.
-        write.set("mangrovePending", text(&to));
+        pin(&mut write, plan)?;
         if !cautious {
             write.remove("mangroveTries");
         }
@@ -338,8 +367,7 @@ impl Lease {
         if let Some(key) = plan.state_key().filter(|_| !self.table.faults.lacks(Mechanism::StateWithEpoch)) {
             write.set("mangroveState", text(key));
         }
-        write.remove("pendingCheckpoint").remove("pendingCheckpointSubSequenceNumber");
-        write.remove("pendingCheckpointState").remove("mangrovePending");
+        unpin(&mut write);
         self.write_as_owner(write).await?;
         self.row.checkpoint = plan.cut.to.clone();
         self.row.begin_inside = None;
@@ -390,8 +418,47 @@ impl Lease {
                 Ok(())
             }
             Written::ConditionFailed => Err(LeaseError::Lost(self.row.shard.clone())),
+            Written::Gone => Err(LeaseError::RowGone(self.row.shard.clone())),
         }
     }
+}
+
+impl LeaseRow {
+    /// Moves on to where the manifests are.
+    fn advance(&mut self, to: Advance, write: &mut Write) -> Result<(), LeaseError> {
+        write.set("checkpoint", text(&to.checkpoint.to_string())).set("checkpointSubSequenceNumber", number(0));
+        write.set("mangroveEpoch", number(to.epoch.0));
+        match &to.state_key {
+            Some(key) => write.set("mangroveState", text(key)),
+            None => write.remove("mangroveState"),
+        };
+        match &to.pending {
+            Some(pending) => pin(write, &pending.plan)?,
+            None => unpin(write),
+        }
+        self.suspects.retain(|suspect| Position::At(suspect.sequence.clone()) > to.checkpoint);
+        note(write, &self.suspects)?;
+        if self.checkpoint != to.checkpoint {
+            self.begin_inside = None;
+        }
+        (self.checkpoint, self.epoch) = (to.checkpoint, to.epoch);
+        (self.state_key, self.pending) = (to.state_key, to.pending);
+        Ok(())
+    }
+}
+
+fn pin(write: &mut Write, plan: &EpochPlan) -> Result<(), LeaseError> {
+    let to = plan.cut.to.to_string();
+    write.set("pendingCheckpoint", text(&to)).set("pendingCheckpointSubSequenceNumber", number(0));
+    write.set("pendingCheckpointState", AttributeValue::B(Blob::new(row::encode_plan(plan)?)));
+    // Tells our own plan from what a KCL application may have left in KCL's attributes.
+    write.set("mangrovePending", text(&to));
+    Ok(())
+}
+
+fn unpin(write: &mut Write) {
+    write.remove("pendingCheckpoint").remove("pendingCheckpointSubSequenceNumber");
+    write.remove("pendingCheckpointState").remove("mangrovePending");
 }
 
 fn note(write: &mut Write, suspects: &[Suspect]) -> Result<(), LeaseError> {

@@ -243,6 +243,31 @@ impl Objects {
         Ok(keys)
     }
 
+    /// The keys under a prefix that sort behind `after`, in order, over as many pages as it takes; at most `keys_max`, and
+    /// whether there are more.
+    pub async fn list_behind(
+        &self,
+        prefix: &str,
+        after: &str,
+        keys_max: usize,
+    ) -> Result<(Vec<String>, bool), CallError> {
+        let mut keys: Vec<String> = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix).start_after(after);
+            let page = request.set_continuation_token(token.take()).send().await;
+            let page = page.map_err(|e| classify(format!("list {prefix:?}"), e))?;
+            keys.extend(page.contents().iter().filter_map(|object| object.key().map(str::to_owned)));
+            token = page.next_continuation_token;
+            if token.is_none() || keys.len() > keys_max {
+                let more = keys.len() > keys_max;
+                keys.truncate(keys_max);
+                keys.sort();
+                return Ok((keys, more));
+            }
+        }
+    }
+
     /// The first objects under a prefix, in order of their keys; at most `objects_max`. Folders, which consoles make as
     /// objects without content, are left out.
     pub async fn list_tagged(&self, prefix: &str, objects_max: usize) -> Result<Vec<Tagged>, CallError> {

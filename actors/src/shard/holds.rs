@@ -38,6 +38,8 @@ pub struct Holds {
     pub uploading: Option<Held>,
     /// The byte budget, since then, in milliseconds since 1970.
     pub budget_since_ms: Option<i64>,
+    /// The manifest of the last epoch, which cannot be read: the shard goes on, nothing of it is loaded behind it.
+    pub damaged_manifest: Option<String>,
 }
 
 /// One sensor's actor failed and was started again.
@@ -82,6 +84,10 @@ impl HoldsNow {
 
     pub(super) fn passed(&self, hold: Hold) {
         *self.lock().place(hold) = None;
+    }
+
+    pub(super) fn manifest_damaged(&self, key: Option<String>) {
+        self.lock().damaged_manifest = key;
     }
 
     pub(super) fn budget(&self, waits_since_ms: Option<i64>) {

@@ -9,13 +9,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use messages::{Assessed, Cut, EncodedEpoch, EncodedObject, EpochContent, EpochPlan, EventSchema, ShardId, Zone};
+use messages::{
+    Assessed, Cut, EncodedEpoch, EncodedObject, EpochContent, EpochPlan, EventSchema, PlannedObject, ShardId, StreamId,
+    Zone,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::digest::hex;
 use super::error::EncodeError;
-use super::keys::Names;
+use super::keys::{self, Names};
 use super::rows::EpochRows;
 use super::{aggregates, alerts, cleansed, dimensions, duplicates, quarantine, raw, state};
 
@@ -64,6 +67,10 @@ impl Encoding {
 pub struct EpochContext {
     /// The stream's name.
     pub stream: String,
+    /// Which stream that is.
+    pub origin: StreamId,
+    /// The format of the plan: this build's, or the one that the epoch was pinned in.
+    pub format: u32,
     /// The shard.
     pub shard: ShardId,
     /// The schema that the readings were decoded with.
@@ -92,7 +99,7 @@ pub fn encode_epoch(
     content: &EpochContent,
 ) -> Result<EncodedEpoch, EncodeError> {
     let cut = &content.cut;
-    let job = Job { context, cut, names: Names::new(&context.stream, &context.shard, cut) };
+    let job = Job { context, cut, names: Names::new(&context.stream, &context.shard, cut, context.format) };
     let rows = EpochRows::sort_out(batches, context.schema.partition_by);
 
     // One zone after another, so that only one of them is held in both forms.
@@ -109,7 +116,8 @@ pub fn encode_epoch(
     let plan = plan(&job, &rows, &objects, content.silences.len());
     assert_complete(&plan);
     let manifest = manifest(&job, &plan)?;
-    Ok(EncodedEpoch { plan, objects, manifest })
+    let claim = claim(&job, &manifest);
+    Ok(EncodedEpoch { plan, claim, objects, manifest })
 }
 
 fn plan(job: &Job<'_>, rows: &EpochRows<'_>, objects: &[EncodedObject], silences: usize) -> EpochPlan {
@@ -118,7 +126,8 @@ fn plan(job: &Job<'_>, rows: &EpochRows<'_>, objects: &[EncodedObject], silences
         *reasons.entry(refused.reason.as_str().to_owned()).or_insert(0) += 1;
     }
     EpochPlan {
-        format: EpochPlan::FORMAT,
+        format: job.context.format,
+        stream: (job.context.format != EpochPlan::NAMED_BY_END).then(|| job.context.origin.clone()),
         shard: job.context.shard.clone(),
         cut: job.cut.clone(),
         schema: job.context.schema.fingerprint.clone(),
@@ -152,4 +161,9 @@ fn manifest(job: &Job<'_>, plan: &EpochPlan) -> Result<EncodedObject, EncodeErro
     let json = serde_json::to_vec_pretty(plan).map_err(|source| EncodeError::Json { zone, source })?;
     let digest = hex(&Sha256::digest(&json));
     Ok(EncodedObject::new(job.names.chained(zone), zone, plan.objects.len() as u64, digest, json))
+}
+
+fn claim(job: &Job<'_>, manifest: &EncodedObject) -> EncodedObject {
+    let key = keys::claim_of(&job.context.stream, &job.context.shard, job.cut.epoch);
+    EncodedObject { planned: PlannedObject { key, ..manifest.planned.clone() }, bytes: manifest.bytes.clone() }
 }

@@ -7,7 +7,7 @@
 //! **Not here**: which rows go under which key; storing anything.
 
 use chrono::{DateTime, Datelike, Timelike};
-use messages::{Cut, EpochNumber, Form, Position, ShardId, Zone};
+use messages::{Cut, EpochNumber, EpochPlan, Form, Position, ShardId, Zone};
 use sha2::{Digest as _, Sha256};
 
 use super::digest::hex;
@@ -27,6 +27,9 @@ pub const HIDDEN: &str = "_";
 const SLUG_HASH_DIGITS: usize = 8;
 /// Kinesis writes 56 digits; its documentation allows 129, which no key could hold.
 const SEQUENCE_DIGITS_MAX: usize = 56;
+
+/// The ending of claims, which lie beside the manifests.
+const CLAIM: &str = "claim";
 
 /// The years that have four digits: a partition of any other time could not be told from garbage.
 const PARTITION_US_MIN: i64 = -62_135_596_800_000_000;
@@ -62,13 +65,18 @@ impl Partition {
 pub(super) struct Names {
     stream: String,
     shard: String,
-    epoch: EpochNumber,
-    to: String,
+    /// Eight digits, and in plans of the first format the epoch's end.
+    epoch: String,
 }
 
 impl Names {
-    pub(super) fn new(stream: &str, shard: &ShardId, cut: &Cut) -> Self {
-        Self { stream: slug(stream), shard: shard_slug(shard), epoch: cut.epoch, to: end_of(&cut.to) }
+    pub(super) fn new(stream: &str, shard: &ShardId, cut: &Cut, format: u32) -> Self {
+        let epoch = match format {
+            EpochPlan::NAMED_BY_END => format!("{:08}-{}", cut.epoch.0, end_of(&cut.to)),
+            // Nothing else decides it: two epochs of one number cannot lie beside each other.
+            _ => format!("{:08}", cut.epoch.0),
+        };
+        Self { stream: slug(stream), shard: shard_slug(shard), epoch }
     }
 
     /// The key of an object that lies under a date; `n` counts the objects of one zone and partition.
@@ -87,17 +95,47 @@ impl Names {
     }
 
     fn dated_as(&self, zone: Zone, partition: Partition, n: &str) -> String {
-        let Self { stream, shard, epoch, to } = self;
+        let Self { stream, shard, epoch } = self;
         let (folder, path, extension) = (zone.folder(), partition.path(), zone.extension());
         let hidden = if zone == Zone::RawEscaped { HIDDEN } else { "" };
-        format!("{folder}/{path}/{hidden}{stream}-{shard}-{:08}-{to}-{n}.{extension}", epoch.0)
+        format!("{folder}/{path}/{hidden}{stream}-{shard}-{epoch}-{n}.{extension}")
     }
 
     /// The key of an object that is found by its shard and number: the state and the manifest.
     pub(super) fn chained(&self, zone: Zone) -> String {
-        let Self { stream, shard, epoch, to } = self;
-        format!("{}/{stream}/{shard}/{:08}-{to}.{}", zone.folder(), epoch.0, zone.extension())
+        let Self { stream, shard, epoch } = self;
+        format!("{}/{stream}/{shard}/{epoch}.{}", zone.folder(), zone.extension())
     }
+}
+
+/// The key of a shard's claim on an epoch: beside its manifest, and without the epoch's end in every format.
+pub(crate) fn claim_of(stream: &str, shard: &ShardId, epoch: EpochNumber) -> String {
+    format!("{}{:08}.{CLAIM}", manifests_of(stream, shard), epoch.0)
+}
+
+/// What every key of a later epoch sorts behind, and none of this one or an earlier one: `-` comes before `.`.
+pub fn behind(prefix: &str, epoch: EpochNumber) -> String {
+    format!("{prefix}{:08}.~", epoch.0)
+}
+
+/// The number in a manifest's key, in whatever format; none if it is no manifest's.
+pub fn epoch_of_manifest(key: &str) -> Option<EpochNumber> {
+    number_in(key.strip_suffix(Zone::Manifest.extension())?.strip_suffix('.')?)
+}
+
+/// The number in a claim's key; none if it is no claim's.
+pub fn epoch_of_claim(key: &str) -> Option<EpochNumber> {
+    number_in(key.strip_suffix(CLAIM)?.strip_suffix('.')?)
+}
+
+fn number_in(path: &str) -> Option<EpochNumber> {
+    let name = path.rsplit('/').next()?;
+    name.split('-').next()?.parse().ok().map(EpochNumber)
+}
+
+/// Whether a state object's key is one of this stream's shard: another stream's states are of another stream's rows.
+pub fn is_state_of(key: &str, stream: &str, shard: &ShardId) -> bool {
+    key.starts_with(&format!("{}/{}/{}/", Zone::State.folder(), slug(stream), shard_slug(shard)))
 }
 
 /// The manifest of the epoch that a state object belongs to: they differ in folder and ending only.

@@ -30,6 +30,7 @@ fn plan(epoch: EpochNumber) -> EpochPlan {
     let (from, to) = (Position::TrimHorizon, Position::TrimHorizon);
     EpochPlan {
         format: EpochPlan::FORMAT,
+        stream: None,
         shard: ShardId::new("shardId-000000000000"),
         cut: Cut { epoch, from, to, reason: CutReason::Age, full_state: false, whole_aggregates: false, spread: false },
         schema: String::new(),

@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use messages::{EpochNumber, ShardId};
+use messages::EpochNumber;
 
-use super::ledger::Tips;
-use crate::sinks::manifests_of;
+use super::ledger::{Tip, Tips};
+use crate::sinks::{behind, epoch_of_manifest, manifests_of};
 
 /// The manifests of one shard that the ledger does not know yet, in order, as far as they were listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,49 +27,61 @@ pub struct Place {
     pub tip: EpochNumber,
     /// What every later key sorts behind.
     pub after: String,
+    /// What the ledger says of that epoch, if it is still to be held against the bucket: its manifest is listed too.
+    pub unproven: Option<Tip>,
 }
 
-/// Where to look, given the prefixes that exist. Shards that are loaded to their end are left out: there are ever more
-/// of them.
-pub fn places(stream: &str, prefixes: &[String], tips: &Tips) -> Vec<Place> {
-    let known: BTreeMap<String, &ShardId> = tips.0.keys().map(|shard| (manifests_of(stream, shard), shard)).collect();
+/// Where to look, given the prefixes that exist. Shards that are loaded to their end are left out, once their last epoch
+/// was found in the bucket as the ledger has it: there are ever more of them.
+pub fn places(stream: &str, prefixes: &[String], tips: &Tips, proven: &BTreeMap<String, Tip>) -> Vec<Place> {
+    let known: BTreeMap<String, &Tip> = tips.0.iter().map(|(shard, tip)| (manifests_of(stream, shard), tip)).collect();
     let mut places = Vec::new();
     for prefix in prefixes {
-        let tip = known.get(prefix).and_then(|shard| tips.0.get(*shard));
-        if tip.is_some_and(|tip| tip.ended) {
-            continue;
-        }
-        let tip = tip.map_or(EpochNumber(0), |tip| tip.epoch);
-        places.push(after(prefix, tip));
+        let place = match known.get(prefix) {
+            None => after(prefix, EpochNumber(0)),
+            Some(tip) if proven.get(prefix) != Some(*tip) => {
+                let before = after(prefix, EpochNumber(tip.epoch.0.saturating_sub(1)));
+                Place { tip: tip.epoch, unproven: Some((*tip).clone()), ..before }
+            }
+            Some(tip) if tip.ended() => continue,
+            Some(tip) => after(prefix, tip.epoch),
+        };
+        places.push(place);
     }
     places
 }
 
 /// Where the manifests of a shard are that come after an epoch.
 pub fn after(prefix: &str, tip: EpochNumber) -> Place {
-    // Whatever follows the number is made of digits and letters.
-    Place { prefix: prefix.to_owned(), tip, after: format!("{prefix}{:08}-~", tip.0) }
+    Place { prefix: prefix.to_owned(), tip, after: behind(prefix, tip), unproven: None }
 }
 
-/// The number in a manifest's key; none if it is no manifest's.
-pub fn epoch_of(key: &str) -> Option<EpochNumber> {
-    let name = key.rsplit('/').next()?.strip_suffix(".json")?;
-    let (number, _) = name.split_once('-')?;
-    number.parse().ok().map(EpochNumber)
+/// Where the order of a shard's manifests ends before their end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Break {
+    /// This one is missing.
+    Gap(EpochNumber),
+    /// There are two of this number.
+    Twice(EpochNumber),
 }
 
-/// The manifests that wait without a gap behind the tip, and where there is a gap.
-pub fn in_order(tip: EpochNumber, keys: Vec<String>) -> (Vec<String>, Option<EpochNumber>) {
+/// The manifests that wait in order behind the tip, and where that ends.
+pub fn in_order(tip: EpochNumber, keys: Vec<String>) -> (Vec<String>, Option<Break>) {
     let mut next = tip.next();
-    let mut kept = Vec::new();
+    let mut kept: Vec<String> = Vec::new();
     for key in keys {
-        match epoch_of(&key) {
+        match epoch_of_manifest(&key) {
             // The lake may begin later than the stream: what retention took there cannot be loaded.
             Some(epoch) if epoch == next || (tip.0 == 0 && kept.is_empty()) => {
                 next = epoch.next();
                 kept.push(key);
             }
-            Some(_) => return (kept, Some(next)),
+            // Which of them is the right one, nobody knows: neither is loaded.
+            Some(epoch) if epoch.next() == next && !kept.is_empty() => {
+                kept.pop();
+                return (kept, Some(Break::Twice(epoch)));
+            }
+            Some(_) => return (kept, Some(Break::Gap(next))),
             None => {}
         }
     }

@@ -81,13 +81,19 @@ pub struct LoadEpoch {
     pub readings: u64,
     /// The key of its manifest.
     pub manifest: String,
+    /// SHA-256 of its manifest, in hex: of two epochs of one number, which.
+    pub content: String,
     /// Its files.
     pub files: Vec<(Feed, LoadFile)>,
 }
 
 impl LoadEpoch {
-    /// What a manifest says, with the lengths of the files, which `length_of` knows.
-    pub fn new(manifest: &str, plan: &EpochPlan, length_of: impl Fn(&str) -> Option<u64>) -> Option<Self> {
+    /// What a manifest says, with its digest and the lengths of the files, which `length_of` knows.
+    pub fn new(
+        (manifest, content): (&str, String),
+        plan: &EpochPlan,
+        length_of: impl Fn(&str) -> Option<u64>,
+    ) -> Option<Self> {
         let mut files = Vec::new();
         for object in &plan.objects {
             if let Some(feed) = Feed::of_zone(object.zone) {
@@ -101,6 +107,7 @@ impl LoadEpoch {
             to: plan.cut.to.clone(),
             readings: plan.clean,
             manifest: manifest.to_owned(),
+            content,
             files,
         })
     }
@@ -197,6 +204,11 @@ impl Batch {
         };
         feeds.into_iter().map(manifest).collect()
     }
+}
+
+/// What a manifest of this content is known by in the ledger.
+pub fn content_of(manifest: &[u8]) -> String {
+    hex(&Sha256::digest(manifest))
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

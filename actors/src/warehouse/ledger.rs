@@ -5,19 +5,28 @@
 
 use std::collections::BTreeMap;
 
-use messages::{EpochNumber, ShardId};
+use messages::{EpochNumber, Position, ShardId};
 
 use super::literal::{self, Unquotable};
 use super::star::{self, Star};
 use crate::ports::warehouse::Cell;
 
 /// How far a shard is loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tip {
     /// Its last epoch in the ledger.
     pub epoch: EpochNumber,
-    /// Whether that is the shard's last.
-    pub ended: bool,
+    /// Where that ends, as lease rows spell it.
+    pub to: String,
+    /// The digest of its manifest; none in rows of earlier versions.
+    pub content: Option<String>,
+}
+
+impl Tip {
+    /// Whether it is the shard's last.
+    pub fn ended(&self) -> bool {
+        self.to == Position::ShardEnd.to_string()
+    }
 }
 
 /// How far every shard of a stream is loaded.
@@ -86,16 +95,18 @@ impl Unreadable {
 pub fn tips_query(star: &Star, stream: &str) -> Result<String, Unquotable> {
     let (ledger, stream) = (star.at(star::LEDGER)?, literal::text(stream)?);
     Ok(format!(
-        "SELECT \"shard\", MAX(\"epoch\") AS \"tip\", MAX(CASE WHEN \"to_position\" = 'SHARD_END' THEN 1 ELSE 0 END) AS \"ended\" \
-         FROM {ledger} WHERE \"stream\" = {stream} GROUP BY \"shard\""
+        "SELECT \"l\".\"shard\", \"l\".\"epoch\", \"l\".\"to_position\", \"l\".\"content\" FROM {ledger} \"l\" \
+         JOIN (SELECT \"shard\", MAX(\"epoch\") AS \"tip\" FROM {ledger} WHERE \"stream\" = {stream} GROUP BY \"shard\") \"t\" \
+         ON \"l\".\"shard\" = \"t\".\"shard\" AND \"l\".\"epoch\" = \"t\".\"tip\" WHERE \"l\".\"stream\" = {stream}"
     ))
 }
 
 /// Reads [`tips_query`]'s answer.
 pub fn tips(rows: &[Vec<Cell>]) -> Result<Tips, Unreadable> {
     let read = |row: &Vec<Cell>| {
-        let [shard, epoch, ended] = row.as_slice() else { return None };
-        let tip = Tip { epoch: number(epoch)?, ended: ended.as_i64()? == 1 };
+        let [shard, epoch, to, content] = row.as_slice() else { return None };
+        let (to, content) = (to.as_str()?.to_owned(), content.as_str().map(str::to_owned));
+        let tip = Tip { epoch: number(epoch)?, to, content };
         Some((ShardId::new(shard.as_str()?), tip))
     };
     let tips = rows.iter().map(|row| read(row).ok_or_else(|| Unreadable::of(row))).collect::<Result<_, _>>()?;

@@ -245,20 +245,22 @@ impl Load<'_> {
     fn ledger(&self, state: &str, sql: &mut Vec<String>) -> Result<(), Unquotable> {
         let ledger = self.star.at(star::LEDGER)?;
         sql.push(format!(
-            "CREATE TEMP TABLE {EPOCHS} (\"shard\" VARCHAR(128), \"epoch\" BIGINT, \"to_position\" VARCHAR(129), \"readings\" BIGINT)"
+            "CREATE TEMP TABLE {EPOCHS} (\"shard\" VARCHAR(128), \"epoch\" BIGINT, \"to_position\" VARCHAR(129), \"readings\" BIGINT, \"content\" VARCHAR(64))"
         ));
         let mut rows = Vec::new();
         for epoch in &self.batch.epochs {
             let (shard, to) = (literal::text(epoch.shard.as_str())?, literal::text(&epoch.to.to_string())?);
-            rows.push(format!("({shard}, {}, {to}, {})", epoch.epoch.0, epoch.readings));
+            let content = literal::text(&epoch.content)?;
+            rows.push(format!("({shard}, {}, {to}, {}, {content})", epoch.epoch.0, epoch.readings));
         }
         sql.push(format!("INSERT INTO {EPOCHS} VALUES {}", rows.join(", ")));
         let (stream, batch) = (literal::text(&self.batch.stream)?, literal::text(&self.batch.id)?);
         let metadata = self.star.at(star::METADATA_VERSIONS)?;
         sql.push(format!(
-            "INSERT INTO {ledger} (\"stream\", \"shard\", \"epoch\", \"to_position\", \"batch\", \"state\", \"readings\", \"loaded_at\", \"metadata\") \
+            "INSERT INTO {ledger} (\"stream\", \"shard\", \"epoch\", \"to_position\", \"batch\", \"state\", \"readings\", \"loaded_at\", \"metadata\", \"content\") \
              SELECT {stream}, \"e\".\"shard\", \"e\".\"epoch\", \"e\".\"to_position\", {batch}, '{state}', \"e\".\"readings\", GETDATE(), \
-             (SELECT MAX(\"digest\") FROM {metadata} WHERE \"number\" = (SELECT MAX(\"number\") FROM {metadata})) \
+             (SELECT MAX(\"digest\") FROM {metadata} WHERE \"number\" = (SELECT MAX(\"number\") FROM {metadata})), \
+             \"e\".\"content\" \
              FROM {EPOCHS} \"e\", {GUARD} \"g\""
         ));
         Ok(())

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use messages::{EpochNumber, Position, ShardId};
+use messages::{EpochNumber, ShardId};
 
 use super::batch::Batch;
 use super::ledger::{RefusedEpoch, Tip, Tips};
@@ -94,7 +94,8 @@ impl Pace {
     pub fn reached(&mut self, batch: &Batch) {
         let Some((_, tips)) = &mut self.tips else { return };
         for epoch in &batch.epochs {
-            let tip = Tip { epoch: epoch.epoch, ended: epoch.to == Position::ShardEnd };
+            let (to, content) = (epoch.to.to_string(), Some(epoch.content.clone()));
+            let tip = Tip { epoch: epoch.epoch, to, content };
             tips.0.insert(epoch.shard.clone(), tip);
         }
     }

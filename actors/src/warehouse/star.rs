@@ -344,6 +344,10 @@ fn ledger() -> Table {
             comment: "the digest of the metadata in force, in metadata_versions; empty if there was none",
             ..Column::optional("metadata", Kind::Text(DIGEST_BYTES))
         },
+        Column {
+            comment: "the digest of the epoch's manifest: what was loaded; empty in rows of earlier versions",
+            ..Column::optional("content", Kind::Text(DIGEST_BYTES))
+        },
     ];
     Table {
         name: LEDGER,

@@ -126,7 +126,8 @@ impl Bucket {
 
     fn on_list(&self, rest: &Rest) -> Result<Reply, Refusal> {
         let text = |name: &str| rest.query.get(name).map_or("", String::as_str);
-        let (prefix, after) = (text("prefix"), text("continuation-token"));
+        // A token goes on from a page that began behind `start-after`.
+        let (prefix, after) = (text("prefix"), text("continuation-token").max(text("start-after")));
         let most = text("max-keys").parse().unwrap_or(KEYS_PER_PAGE_MAX).clamp(1, KEYS_PER_PAGE_MAX);
         let from = self.objects.range::<str, _>((Bound::Included(prefix.max(after)), Bound::Unbounded));
         let listed = from.take_while(|(key, _)| key.starts_with(prefix)).filter(|(key, _)| key.as_str() > after);

@@ -183,8 +183,9 @@ impl Stream {
         Ok(Reply::text(serde_json::to_vec(&page).expect("a page is plain data")))
     }
 
-    fn named(&self, input: &Value) -> Result<&str, Refusal> {
-        let name = self.name.as_deref().filter(|name| input["StreamName"].as_str() == Some(name));
+    fn named<'a>(&'a self, input: &Value) -> Result<&'a str, Refusal> {
+        let names = self.name.iter().chain(&self.alias).map(String::as_str);
+        let name = names.into_iter().find(|name| input["StreamName"].as_str() == Some(name));
         name.ok_or_else(|| not_found("no such stream"))
     }
 

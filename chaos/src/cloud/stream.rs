@@ -77,6 +77,8 @@ pub(super) struct Shard {
 
 pub(super) struct Stream {
     pub(super) name: Option<String>,
+    /// Another name for it, under which it has another ARN.
+    pub(super) alias: Option<String>,
     pub(super) shards: Vec<Shard>,
     /// Whether records are spread over the shards, whatever their keys are.
     pub(super) spread: bool,
@@ -101,7 +103,8 @@ impl Shard {
 
 impl Stream {
     pub(super) fn new(seed: u64) -> Self {
-        Self { name: None, shards: Vec::new(), spread: false, dice: StdRng::seed_from_u64(seed) }
+        let dice = StdRng::seed_from_u64(seed);
+        Self { name: None, alias: None, shards: Vec::new(), spread: false, dice }
     }
 
     /// False if there is one already.

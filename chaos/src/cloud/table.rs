@@ -21,6 +21,9 @@ const CREATING_MS: i64 = 1_000;
 const ROWS_PER_PAGE_MAX: usize = 3;
 const ITEM_BYTES_MAX: usize = 400 * 1024;
 
+/// Who writes rows when a table is restored: no worker.
+pub const RESTORER: ClientId = ClientId(u32::MAX);
+
 /// A row: attributes as DynamoDB's JSON, for example `{"S": "text"}`.
 pub type Item = BTreeMap<String, Value>;
 
@@ -82,6 +85,18 @@ impl Table {
         let key = item.get(&self.key).and_then(|value| value["S"].as_str());
         let key = key.expect("a row has the table's key, as text").to_owned();
         self.rows.insert(key, item);
+    }
+
+    /// Rows that are as they were then are not written.
+    pub(super) fn restore(&mut self, at_ms: i64, rows: BTreeMap<String, Item>) {
+        let before = std::mem::replace(&mut self.rows, rows);
+        let keys: std::collections::BTreeSet<&String> = before.keys().chain(self.rows.keys()).collect();
+        for key in keys {
+            let (before, after) = (before.get(key).cloned(), self.rows.get(key).cloned());
+            if before != after {
+                self.history.push(RowWrite { at_ms, client: RESTORER, key: key.clone(), before, after });
+            }
+        }
     }
 
     pub(super) fn serve(&mut self, context: Context, operation: &str, input: &Value) -> Result<Reply, Refusal> {

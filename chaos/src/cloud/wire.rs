@@ -18,7 +18,7 @@ const DYNAMODB_TARGET: &str = "DynamoDB_20120810.";
 /// Headers of S3 that change what a request means; of all others the outcome is the same.
 const S3_CONDITIONS: [&str; 5] = ["if-none-match", "if-match", "if-modified-since", "range", "content-encoding"];
 const META: &str = "x-amz-meta-";
-const S3_QUERY: [&str; 5] = ["x-id", "list-type", "prefix", "continuation-token", "max-keys"];
+const S3_QUERY: [&str; 6] = ["x-id", "list-type", "prefix", "continuation-token", "start-after", "max-keys"];
 /// An operation that nobody offers.
 pub(super) const UNKNOWN: &str = "Unknown";
 

@@ -20,10 +20,14 @@ pub(super) fn check(lake: &Lake<'_>, findings: &mut Findings) {
         check_chain(lake.shards.name(shard as u32), chain, findings);
     }
     let created = created(lake);
+    let mut behind = Behind::default();
     for write in lake.evidence.leases.iter().flatten() {
         findings.verdict.lease_writes += 1;
-        check_write(lake, write, findings);
-        check_durable(lake, write, &created, findings);
+        if !write.restored {
+            check_write(lake, write, behind.is(&write.key), findings);
+            check_durable(lake, write, &created, findings);
+        }
+        behind.follow(write);
     }
     if !lake.evidence.final_rows.is_empty() {
         check_end(lake, findings);
@@ -52,8 +56,34 @@ fn check_chain(shard: &str, chain: &[Epoch<'_>], findings: &mut Findings) {
     }
 }
 
-fn check_write(lake: &Lake<'_>, write: &LeaseWrite, findings: &mut Findings) {
-    let LeaseWrite { key, at_ms, client, before, after } = write;
+/// Rows that were put back as of an earlier time, until they are as far as they ever were.
+#[derive(Default)]
+pub(super) struct Behind<'a> {
+    newest: BTreeMap<&'a str, u64>,
+    behind: BTreeMap<&'a str, u64>,
+}
+
+impl<'a> Behind<'a> {
+    pub(super) fn is(&self, key: &str) -> bool {
+        self.behind.contains_key(key)
+    }
+
+    pub(super) fn follow(&mut self, write: &'a LeaseWrite) {
+        let epoch = write.after.as_ref().map_or(0, |row| row.epoch);
+        let newest = self.newest.entry(&write.key).or_insert(0);
+        *newest = (*newest).max(epoch);
+        if write.restored {
+            self.behind.insert(&write.key, *newest);
+        }
+        // What was prepared behind the newest epoch is forgotten by the row as well: one more is as it should be.
+        if self.behind.get(&*write.key).is_some_and(|newest| epoch > *newest) {
+            self.behind.remove(&*write.key);
+        }
+    }
+}
+
+fn check_write(lake: &Lake<'_>, write: &LeaseWrite, behind: bool, findings: &mut Findings) {
+    let LeaseWrite { key, at_ms, client, before, after, .. } = write;
     let mut wrong = |what: String| findings.add(ID, || format!("{key} at {at_ms} ms, client {client}: {what}"));
     let Some(after) = after else {
         if before.as_ref().is_some_and(|row| Pos::parse(&row.checkpoint) != Some(Pos::End)) {
@@ -82,10 +112,11 @@ fn check_write(lake: &Lake<'_>, write: &LeaseWrite, findings: &mut Findings) {
         if covered.is_none_or(|epoch| epoch.to != checkpoint) {
             wrong(format!("no manifest of epoch {} ends at {}", after.epoch, after.checkpoint));
         }
-        if after.epoch != before.epoch + 1 || before.pending_to.as_ref() != Some(&after.checkpoint) {
+        let prepared = after.epoch == before.epoch + 1 && before.pending_to.as_ref() == Some(&after.checkpoint);
+        if !prepared && !behind {
             wrong(format!("{} was committed and not prepared", after.checkpoint));
         }
-    } else if before.pending_to.is_some() && after.pending_to != before.pending_to {
+    } else if before.pending_to.is_some() && after.pending_to != before.pending_to && !behind {
         wrong("an epoch that was prepared was given up".to_owned());
     }
 }

@@ -92,6 +92,8 @@ pub struct LeaseWrite {
     pub before: Option<Row>,
     /// The row after; none if it was deleted.
     pub after: Option<Row>,
+    /// Whether the table was put back as it was at an earlier time, and this is a row of it.
+    pub restored: bool,
 }
 
 /// One write to the bucket.

@@ -5,7 +5,7 @@
 //! **Fails** never: a manifest that cannot be read is a violation, and its objects are named by nobody.
 //! **Not here**: what is in the objects.
 
-mod keys;
+pub(super) mod keys;
 
 use std::collections::{BTreeMap, BTreeSet};
 

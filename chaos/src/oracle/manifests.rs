@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use actors::sinks::decode_state;
 use messages::{EpochPlan, PlannedObject, Reason, Zone};
 
+use super::lake::keys::is_claim;
 use super::lake::{Epoch, Lake, Object};
 use super::rows::Landed;
 use super::verdict::Findings;
@@ -38,7 +39,7 @@ pub(super) fn check(lake: &Lake<'_>, findings: &mut Findings) {
         }
     }
     for (key, object) in &lake.objects {
-        named_once(key, object, findings);
+        named_once(lake, key, object, findings);
     }
     written_once(lake, findings);
 }
@@ -115,9 +116,20 @@ fn reasons(lake: &Lake<'_>) -> BTreeMap<(u32, u64), Reasons> {
     all
 }
 
-fn named_once(key: &str, object: &Object<'_>, findings: &mut Findings) {
+/// What was claimed under a number is what the manifest of that number says.
+fn claimed(lake: &Lake<'_>, key: &str, claim: &Object<'_>, findings: &mut Findings) {
+    let epoch = claim.shard.zip(claim.epoch).and_then(|(shard, number)| lake.epoch(shard, number));
+    match epoch.and_then(|epoch| lake.objects.get(epoch.key)) {
+        Some(manifest) if manifest.bytes == claim.bytes => {}
+        Some(_) => findings.add(ID, || format!("{key} claims something else than its manifest says")),
+        None => findings.add(ID, || format!("{key} was claimed, and no manifest says so")),
+    }
+}
+
+fn named_once(lake: &Lake<'_>, key: &str, object: &Object<'_>, findings: &mut Findings) {
     match object.named {
         // What a loader has told the warehouse to read; which epochs are loaded is not said there.
+        0 if is_claim(key) => claimed(lake, key, object, findings),
         0 if LOADS.iter().any(|folder| key.starts_with(folder)) => {}
         0 => findings.add(ID, || format!("no manifest names {key}")),
         1 => {}

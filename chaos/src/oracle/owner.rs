@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 
+use super::checkpoint::Behind;
 use super::evidence::{LeaseWrite, ObjectWrite, Row};
 use super::lake::Lake;
 use super::verdict::Findings;
@@ -29,6 +30,8 @@ struct Holding<'a> {
     history: Vec<Moment>,
     /// When each epoch was prepared first.
     prepared: BTreeMap<u64, i64>,
+    /// Who wrote the row with each counter: whom it is of when it is put back.
+    wrote: BTreeMap<u64, Option<u32>>,
 }
 
 #[derive(Clone, Copy)]
@@ -42,8 +45,10 @@ pub(super) fn check(lake: &Lake<'_>, findings: &mut Findings) {
     let Some(leases) = &lake.evidence.leases else { return };
     findings.checked(ID);
     let mut shards: BTreeMap<&str, Holding<'_>> = BTreeMap::new();
+    let mut behind = Behind::default();
     for write in leases {
-        shards.entry(&write.key).or_default().write(write, findings);
+        shards.entry(&write.key).or_default().write(write, behind.is(&write.key), findings);
+        behind.follow(write);
     }
     for write in lake.evidence.writes.iter().flatten().filter(|write| write.created) {
         created(lake, &shards, write, findings);
@@ -51,8 +56,15 @@ pub(super) fn check(lake: &Lake<'_>, findings: &mut Findings) {
 }
 
 impl<'a> Holding<'a> {
-    fn write(&mut self, write: &'a LeaseWrite, findings: &mut Findings) {
-        if let Some(wrong) = self.follow(write) {
+    fn write(&mut self, write: &'a LeaseWrite, behind: bool, findings: &mut Findings) {
+        let wrong = match write.restored {
+            true => self.is_put_back(write),
+            false => self.follow(write, behind),
+        };
+        if let Some(row) = &write.after {
+            self.wrote.insert(row.counter, self.holder);
+        }
+        if let Some(wrong) = wrong {
             let LeaseWrite { key, at_ms, client, .. } = write;
             let holder = self.holder;
             findings.add(ID, || format!("client {client} {wrong} {key} at {at_ms} ms, which {holder:?} holds"));
@@ -64,8 +76,14 @@ impl<'a> Holding<'a> {
         self.history.push(Moment { at_ms: write.at_ms, holder: self.holder, pending });
     }
 
+    /// The row is again whose it was.
+    fn is_put_back(&mut self, write: &LeaseWrite) -> Option<&'static str> {
+        self.holder = write.after.as_ref().and_then(|row| self.wrote.get(&row.counter).copied().flatten());
+        None
+    }
+
     /// Moves on by one write; says what is wrong with it.
-    fn follow(&mut self, write: &'a LeaseWrite) -> Option<&'static str> {
+    fn follow(&mut self, write: &'a LeaseWrite, behind: bool) -> Option<&'static str> {
         let (before, after) = match (&write.before, &write.after) {
             (Some(before), Some(after)) => (before, after),
             (None, Some(row)) => {
@@ -84,7 +102,9 @@ impl<'a> Holding<'a> {
         }
         let holds = self.holder == Some(write.client);
         let said = |row: &Row| (row.checkpoint.clone(), row.epoch, row.pending_to.clone(), row.state_key.clone());
-        if said(before) != said(after) {
+        // Who takes a row that was put back moves it on to where the manifests are, in the same write.
+        let takes = behind && !holds && after.owner.is_some() && after.counter > before.counter;
+        if said(before) != said(after) && !takes {
             return (!holds).then_some("moved the epochs of");
         }
         match (&before.owner, &after.owner) {

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::schedule::Habit;
 use super::settings;
 use super::world::{World, violation};
-use crate::cloud::{Item, PutOutcome};
+use crate::cloud::{Item, PutOutcome, RESTORER};
 use crate::oracle::{Evidence, LeaseWrite, ObjectWrite, Places, Record, Row, ShardNode, Violation};
 
 pub(super) fn collect(world: &World) -> Evidence {
@@ -30,6 +30,7 @@ pub(super) fn collect(world: &World) -> Evidence {
         key: write.key.clone(),
         before: write.before.as_ref().and_then(|item| row(&write.key, item)),
         after: write.after.as_ref().and_then(|item| row(&write.key, item)),
+        restored: write.client == RESTORER,
     };
     let object_write = |write: crate::cloud::ObjectWrite| ObjectWrite {
         at_ms: write.at_ms,

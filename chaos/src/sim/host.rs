@@ -22,7 +22,7 @@ use supervisor::worker::{Worker, WorkerPorts};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
-use super::settings::{self, BUCKET, STREAM, TABLE};
+use super::settings::{self, BUCKET, TABLE};
 use crate::cloud::{ClientId, Cloud};
 
 const TOPIC: &str = "arn:aws:sns:us-east-1:000000000000:alerts";
@@ -58,14 +58,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Host {
-    /// Boots a machine and starts its worker. `skew_ms` is what its wall clock is wrong by.
+    /// Boots a machine and starts its worker on a stream. `skew_ms` is what its wall clock is wrong by.
     pub(super) fn boot(
         cloud: &Cloud,
-        worker_id: &str,
+        (worker_id, stream): (&str, &'static str),
         client: ClientId,
         seed: u64,
-        now_ms: i64,
-        skew_ms: i64,
+        (now_ms, skew_ms): (i64, i64),
         plan: &str,
     ) -> Self {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -87,7 +86,7 @@ impl Host {
             let sdk = cloud.client_with_timeout(client, Arc::new(move || now_ms + elapsed_ms()), ATTEMPT_TIMEOUT);
             let topic = Transport::Sns { topic_arn: TOPIC.to_owned(), client: aws_sdk_sns::Client::new(&sdk) };
             let ports = WorkerPorts {
-                stream: Stream::new(&sdk, STREAM).with(faults.clone()),
+                stream: Stream::new(&sdk, stream).with(faults.clone()),
                 objects: Objects::new(&sdk, BUCKET).with(faults.clone()),
                 leases: LeaseTable::new(&sdk, TABLE).with(chance.clone(), faults.clone()),
                 loading: None,

@@ -14,7 +14,7 @@ pub(super) fn check(world: &World) -> Vec<Violation> {
         if write.outcome != PutOutcome::Created {
             continue;
         }
-        if write.key.starts_with("manifests/") {
+        if write.key.starts_with("manifests/") && write.key.ends_with(".json") {
             let bytes = objects.get(&write.key).map(|object| object.bytes.clone()).unwrap_or_default();
             let manifest: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
             let named =

@@ -41,6 +41,10 @@ pub enum Event {
     Split(u64),
     /// Some two neighbours are merged.
     Merge(u64),
+    /// The lease table is put back as it was some time ago; before that, all workers are killed, or none.
+    Restore(u64, bool),
+    /// A worker of another stream is started on the same lease table, in the place of this one.
+    Share(usize),
     /// Services are faulty for this long.
     Weather(Box<Faults>, u64),
     /// The stream spreads its records from now on, or goes by their keys again.
@@ -79,12 +83,14 @@ impl Schedule {
             at += dice.random_range(300..4_000);
             let host = dice.random_range(0..WORKERS);
             let event = match dice.random_range(0..100) {
-                0..18 => Event::Kill(host, dice.random_range(0..8_000)),
-                18..30 => Event::Sleep(host, dice.random_range(200..9_000)),
-                30..40 => Event::Drain(host, dice.random_range(0..5_000)),
-                40..60 => Event::KillActor(host, dice.random()),
-                60..74 => Event::Split(dice.random()),
-                74..84 => Event::Merge(dice.random()),
+                0..16 => Event::Kill(host, dice.random_range(0..8_000)),
+                16..27 => Event::Sleep(host, dice.random_range(200..9_000)),
+                27..36 => Event::Drain(host, dice.random_range(0..5_000)),
+                36..54 => Event::KillActor(host, dice.random()),
+                54..67 => Event::Split(dice.random()),
+                67..76 => Event::Merge(dice.random()),
+                76..83 => Event::Restore(dice.random(), dice.random()),
+                83..86 => Event::Share(host),
                 _ => Event::Weather(Box::new(weather(dice)), dice.random_range(500..6_000)),
             };
             events.push((at, event));

@@ -19,6 +19,8 @@ use supervisor::worker::WorkerConfig;
 
 use crate::oracle::Limits;
 
+/// Another stream that names the same lease table.
+pub(super) const OTHER_STREAM: &str = "others";
 pub(super) const STREAM: &str = "events";
 pub(super) const BUCKET: &str = "lake";
 pub(super) const TABLE: &str = "leases";

@@ -12,8 +12,9 @@ use rand::{Rng, SeedableRng};
 
 use super::host::Host;
 use super::producer::Producer;
+use super::restore::Backups;
 use super::schedule::{Event, Habit, Schedule, WORKERS};
-use super::settings::{BUCKET, STREAM};
+use super::settings::{BUCKET, OTHER_STREAM, STREAM};
 use crate::cloud::{ClientId, Cloud, Faults, ShardView};
 use crate::oracle::Violation;
 
@@ -43,6 +44,8 @@ pub(super) struct World {
     faults: BTreeMap<String, u64>,
     /// Workers that could not start though nothing was in their way.
     pub(super) refused: Vec<Violation>,
+    /// The lease table as it was.
+    pub(super) backups: Backups,
     /// The own faults of every boot.
     armed: Vec<actors::ports::faults::Faults>,
 }
@@ -59,6 +62,7 @@ impl World {
     pub(super) fn new(seed: u64, schedule: Schedule, mutant: Option<String>) -> Self {
         let cloud = Cloud::new(seed);
         cloud.create_stream(STREAM, schedule.shards);
+        cloud.alias_stream(OTHER_STREAM);
         if schedule.habit == Habit::Spread {
             cloud.spread(BEGINNING_MS, true);
         }
@@ -84,6 +88,7 @@ impl World {
             calm_at_ms: None,
             faults: BTreeMap::new(),
             refused: Vec::new(),
+            backups: Backups::default(),
             armed: Vec::new(),
         }
     }
@@ -115,6 +120,7 @@ impl World {
                 self.befall(event);
             }
             self.producer.tick(&self.cloud, self.now_ms);
+            self.backups.look(&self.cloud, self.now_ms);
             self.step();
         }
     }
@@ -273,7 +279,7 @@ impl World {
         let seat = &mut self.hosts[n];
         let Some(host) = &mut seat.host else {
             if now_ms >= seat.boot_at_ms {
-                self.boot(n);
+                self.boot(n, STREAM);
             }
             return;
         };
@@ -304,7 +310,7 @@ impl World {
         }
     }
 
-    fn boot(&mut self, n: usize) {
+    fn boot(&mut self, n: usize, stream: &'static str) {
         let client = ClientId(self.boots);
         let mut plan = self.schedule.plans.get(self.boots as usize).cloned().unwrap_or_default();
         if let Some(mutant) = &self.mutant {
@@ -313,7 +319,8 @@ impl World {
         self.boots += 1;
         tracing::info!(now_ms = self.now_ms, n, ?client, plan, "boots");
         let (skew_ms, seed) = (self.schedule.skews_ms[n], self.seed ^ u64::from(self.boots) << 40);
-        let host = Host::boot(&self.cloud, &format!("w-{n}"), client, seed, self.now_ms, skew_ms, &plan);
+        let times = (self.now_ms, skew_ms);
+        let host = Host::boot(&self.cloud, (&format!("w-{n}"), stream), client, seed, times, &plan);
         self.armed.push(host.faults.clone());
         self.clients.insert(client, (n, None));
         self.hosts[n].host = Some(host);
@@ -344,6 +351,9 @@ impl World {
             Event::KillActor(..) => "kill actor",
             Event::Split(_) => "split",
             Event::Merge(_) => "merge",
+            Event::Restore(_, true) => "restore",
+            Event::Restore(_, false) => "restore under workers",
+            Event::Share(_) => "share",
             Event::Weather(..) => "weather",
             Event::Spread(_) => "spread",
         };
@@ -407,12 +417,35 @@ impl World {
                 self.cloud.spread(now_ms, spread);
                 true
             }
+            Event::Restore(pick, down) => self.restore(pick, down),
+            Event::Share(n) => {
+                // Whose the table is has to be settled: before, whoever comes first has it.
+                let settled = self.cloud.rows().contains_key("mangrove-table");
+                if settled {
+                    self.kill(n, 0);
+                    self.boot(n, OTHER_STREAM);
+                }
+                settled
+            }
             Event::Weather(faults, for_ms) => {
                 self.cloud.set_faults(*faults);
                 self.calm_at_ms = Some(now_ms.saturating_add_unsigned(for_ms));
                 true
             }
         }
+    }
+
+    /// The table as of some time ago. What was split or merged since then would lack its rows: that is for a person.
+    fn restore(&mut self, pick: u64, down: bool) -> bool {
+        let Some(rows) = self.backups.pick(&self.cloud.rows(), pick) else { return false };
+        if down {
+            for n in 0..WORKERS {
+                let again_ms = self.dice.random_range(0..3_000);
+                self.kill(n, again_ms);
+            }
+        }
+        self.cloud.restore_rows(self.now_ms, rows);
+        true
     }
 
     fn open_shards(&self) -> Vec<ShardView> {

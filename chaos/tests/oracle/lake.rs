@@ -11,8 +11,8 @@ use actors::sensor::{SensorCore, SensorRules};
 use actors::sinks::{Encoding, EpochContext, encode_epoch};
 use chaos::oracle::{Evidence, LeaseWrite, Limits, ObjectWrite, Record, Row, ShardNode};
 use messages::{
-    Assessed, Credit, Cut, CutReason, EpochContent, EpochNumber, EventSchema, InFlight, Position, RawRecord, Receipts,
-    SensorId, SequenceNumber, ShardId, StateEntry, StateKind,
+    Assessed, Credit, Cut, CutReason, EpochContent, EpochNumber, EpochPlan, EventSchema, InFlight, Position, RawRecord,
+    Receipts, SensorId, SequenceNumber, ShardId, StateEntry, StateKind, StreamId,
 };
 use sha2::{Digest, Sha256};
 
@@ -103,6 +103,7 @@ impl Builder {
             key: shard.row.key.clone(),
             before: None,
             after: Some(shard.row.clone()),
+            restored: false,
         };
         self.evidence.leases.as_mut().unwrap().push(created);
         self.write(&mut shard, |row| row.owner = Some(format!("worker-{client}")));
@@ -121,7 +122,7 @@ impl Builder {
         shard.row.counter += 1;
         change(&mut shard.row);
         let (key, after) = (shard.row.key.clone(), Some(shard.row.clone()));
-        let write = LeaseWrite { at_ms: self.now_ms, client: shard.client, key, before, after };
+        let write = LeaseWrite { at_ms: self.now_ms, client: shard.client, key, before, after, restored: false };
         self.evidence.leases.as_mut().unwrap().push(write);
     }
 
@@ -196,6 +197,8 @@ impl Builder {
         }
         let context = EpochContext {
             stream: "events".into(),
+            origin: StreamId { arn: "arn:aws:kinesis:us-east-1:000000000000:stream/events".into(), created_ms: 0 },
+            format: EpochPlan::FORMAT,
             shard: id,
             schema: self.schema.clone(),
             encoding: Encoding::RECOMMENDED,
@@ -206,7 +209,7 @@ impl Builder {
         shard.state = encoded.plan.state_key().map(str::to_owned);
         shard.from = to.clone();
         self.write(shard, |row| row.pending_to = Some(to.to_string()));
-        for object in encoded.objects.into_iter().chain([encoded.manifest]) {
+        for object in [encoded.claim].into_iter().chain(encoded.objects).chain([encoded.manifest]) {
             self.now_ms += 1;
             let (key, client) = (object.planned.key, shard.client);
             let write = ObjectWrite { at_ms: self.now_ms, client, key: key.clone(), created: true, replaced: false };

@@ -151,15 +151,15 @@ fn rows_of_an_object_in_another_order() {
 
 #[test]
 fn a_manifest_that_is_gone() {
-    let verdict = done(|e| drop(e.objects.remove(&key(e, &["manifests/", "000000000000"], 1))));
+    let verdict = done(|e| drop(e.objects.remove(&key(e, &["manifests/", "000000000000", ".json"], 1))));
     broken(&verdict, &["CHECKPOINT", "MANIFEST"]);
-    let last = done(|e| drop(e.objects.remove(&key(e, &["manifests/", "000000000003"], 2))));
+    let last = done(|e| drop(e.objects.remove(&key(e, &["manifests/", "000000000003", ".json"], 2))));
     broken(&last, &["CHECKPOINT", "MANIFEST"]);
 }
 
 #[test]
 fn a_manifest_that_says_something_else() {
-    let manifest = |e: &Evidence| key(e, &["manifests/", "000000000000"], 1);
+    let manifest = |e: &Evidence| key(e, &["manifests/", "000000000000", ".json"], 1);
     let verdict = done(|e| change_manifest(e, &manifest(e), |plan| plan.objects[0].rows += 1));
     broken(&verdict, &["MANIFEST"]);
     let verdict = done(|e| change_manifest(e, &manifest(e), |plan| plan.records += 1));

@@ -4,7 +4,9 @@
 //! **Promises** read only. Whether a worker lives is seen by its beat moving between the looks, as workers see it of
 //! each other: no clock but this process's own.
 //! **Fails** where the table is missing or does not answer.
-//! **Not here**: changing anything; deciding who should own what (`leases.rs` of the worker).
+//! **Not here**: making rows anew (`leases/rebuild.rs`); deciding who should own what (`leases.rs` of the worker).
+
+mod rebuild;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -12,10 +14,11 @@ use std::time::Duration;
 
 use actors::ports::aws::{self, AwsSettings};
 use actors::ports::leases::{LeaseTable, LeaseView, Rows, WorkerRow};
-use clap::Args;
+use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
+pub use self::rebuild::RebuildArgs;
 use super::CliError;
 use super::config::print;
 use crate::config::{Config, Sources};
@@ -29,15 +32,20 @@ const CHECKPOINT_CHARS: usize = 12;
 
 /// Shows who holds which shard, and which workers live.
 #[derive(Clone, Debug, Args)]
+#[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 #[command(after_help = "\
 Examples:
   mangrove leases --config mangrove.toml
+  mangrove leases rebuild --config mangrove.toml
   mangrove leases --table mangrove-events --endpoint-url http://127.0.0.1:4566
   mangrove leases --table mangrove-events --json | jq
 
 A worker is alive if its heartbeat moved between two looks, 1.2 s apart: one with a longer leases.heartbeat_interval may
 be shown as silent.")]
 pub struct LeasesArgs {
+    /// What else can be done with them.
+    #[command(subcommand)]
+    pub command: Option<LeasesCommand>,
     /// The configuration file of the workers
     #[arg(long, value_name = "FILE", env = "MANGROVE_CONFIG", required_unless_present = "table")]
     pub config: Option<PathBuf>,
@@ -53,6 +61,13 @@ pub struct LeasesArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// What can be done with leases.
+#[derive(Clone, Debug, Subcommand)]
+pub enum LeasesCommand {
+    /// Makes rows of the lease table from the manifests in the bucket
+    Rebuild(RebuildArgs),
 }
 
 /// The lease table as it was seen.
@@ -107,6 +122,9 @@ impl LeasesArgs {
 
 /// Runs the command.
 pub async fn leases(args: &LeasesArgs) -> Result<(), CliError> {
+    if let Some(LeasesCommand::Rebuild(args)) = &args.command {
+        return rebuild::rebuild(args).await;
+    }
     let (aws, name) = args.table()?;
     let table = LeaseTable::new(&aws::load(&aws).await, &name);
     let first = table.scan().await?;
@@ -222,6 +240,7 @@ mod tests {
             alerts_through: EpochNumber(3),
             given_up_by: Some("w-2".into()),
             sample: None,
+            state_key: None,
         };
         rows.leases.insert(shard, lease);
         for (id, beat) in [("w-1", beat), ("w-2", 5)] {

@@ -1,16 +1,17 @@
 //! Lists the stream's shards, and gives those a row that have none.
 //!
-//! **Promises** parents get their rows before their children. A shard whose epochs are in the bucket already gets no
+//! **Promises** a stream that was deleted and made again is noticed before anything of it is believed. Parents get their rows before their children. A shard whose epochs are in the bucket already gets no
 //! fresh row: a table that was lost must not make everything be read, and stored, a second time.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use actors::ports::aws::CallError;
-use actors::ports::leases::{LeaseError, LeaseRow, LeaseTable};
+use actors::ports::leases::{Home, LeaseError, LeaseRow, LeaseTable};
 use actors::ports::objects::Objects;
 use actors::ports::stream::{Description, ShardInfo, Stream};
 use actors::sinks::manifests_of;
-use messages::ShardId;
+use messages::{ShardId, StreamId};
 
 use super::start::StreamStart;
 
@@ -27,6 +28,8 @@ pub struct Discovered {
     pub(super) created: Vec<ShardId>,
     /// Those without a row that have epochs in the bucket.
     pub(super) orphans: Vec<ShardId>,
+    /// Why nothing of it counts: the stream is no longer the one that the worker was started for.
+    pub(super) other_stream: Option<String>,
 }
 
 /// Where shards begin that get a row.
@@ -38,16 +41,29 @@ pub(super) struct Begins {
     pub(super) now_ms: i64,
 }
 
+/// Where a discovery looks.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    pub(super) stream: Stream,
+    pub(super) table: LeaseTable,
+    pub(super) objects: Objects,
+    /// What new rows say they belong to.
+    pub(super) home: Arc<Home>,
+}
+
 pub(super) async fn discover(
-    stream: &Stream,
-    table: &LeaseTable,
-    objects: &Objects,
+    places: &Places,
     known: BTreeSet<ShardId>,
     begins: Begins,
 ) -> Result<Discovered, LeaseError> {
+    let Places { stream, table, objects, home } = places;
     // Ordered by id, and a child's id is higher than its parents'.
     let (description, shards) = tokio::join!(stream.describe(), stream.shards());
     let shards = shards?;
+    if let Some(why) = description.as_ref().ok().and_then(|now| other_stream(now, home, table)) {
+        let (created, orphans, other_stream) = (Vec::new(), Vec::new(), Some(why));
+        return Ok(Discovered { description, shards, known, created, orphans, other_stream });
+    }
     let mut with_new_children: BTreeSet<&ShardId> = BTreeSet::new();
     let (mut created, mut orphans) = (Vec::new(), Vec::new());
     for info in shards.iter().filter(|info| !known.contains(&info.shard)) {
@@ -62,7 +78,7 @@ pub(super) async fn discover(
             orphans.push(info.shard.clone());
             continue;
         }
-        let mut fresh = LeaseRow::fresh(info.shard.clone(), info.parents.clone(), info.hash_range.clone());
+        let mut fresh = LeaseRow::fresh(info.shard.clone(), info.parents.clone(), info.hash_range.clone()).at(home);
         fresh.start_at_ms = begins.start.of_new(info, table, begins.begun, begins.now_ms).await?;
         if table.create_if_absent(&fresh).await? {
             created.push(info.shard.clone());
@@ -73,5 +89,12 @@ pub(super) async fn discover(
         let children = shards.iter().filter(|info| info.parents.contains(parent)).map(|info| info.shard.clone());
         table.note_children(parent, &children.collect::<Vec<_>>()).await?;
     }
-    Ok(Discovered { description, shards, known, created, orphans })
+    Ok(Discovered { description, shards, known, created, orphans, other_stream: None })
+}
+
+/// Why the stream is no longer the one that the table is of.
+fn other_stream(now: &Description, home: &Home, table: &LeaseTable) -> Option<String> {
+    let stream = StreamId { arn: now.arn.clone(), created_ms: now.created_ms };
+    let now = Home { stream, bucket: home.bucket.clone() };
+    now.is_of(&format!("the lease table {:?}", table.name()), home).err().map(|other| other.to_string())
 }

@@ -61,6 +61,11 @@ impl LeasesState {
                 self.args.figures.lost();
                 warn!(%shard, "the lease was lost: another worker has the shard");
             }
+            Ending::Refused(cause) => {
+                error!(%shard, cause, "the lease row and the bucket disagree: the shard is not read");
+                self.refused.insert(shard.clone(), Instant::now());
+                self.args.figures.refused(shard, cause);
+            }
             Ending::Failed(cause) => {
                 error!(%shard, cause, "shard given up");
                 self.args.owned.outcome(shard).failed(Failing::Running, &cause, true, self.args.clock.now_ms());

@@ -26,22 +26,28 @@ pub enum Trouble {
     Trimmed(ShardId),
     /// The shard has epochs but no row.
     Orphan(ShardId),
+    /// The shard's row and the bucket disagree.
+    Disagrees(ShardId),
+    /// The stream was deleted and made again.
+    OtherStream,
     /// This worker has committed nothing yet.
     Unproven,
 }
 
 impl Trouble {
     /// Every kind.
-    pub const KINDS: [&str; 5] = ["fenced", "given_up", "trimmed", "orphan", "unproven"];
+    pub const KINDS: [&str; 7] = ["fenced", "given_up", "trimmed", "orphan", "disagrees", "other_stream", "unproven"];
 
     /// Which of them it is.
     pub fn kind(&self) -> &'static str {
-        let [fenced, given_up, trimmed, orphan, unproven] = Self::KINDS;
+        let [fenced, given_up, trimmed, orphan, disagrees, other_stream, unproven] = Self::KINDS;
         match self {
             Self::Fenced => fenced,
             Self::GivenUp(_) => given_up,
             Self::Trimmed(_) => trimmed,
             Self::Orphan(_) => orphan,
+            Self::Disagrees(_) => disagrees,
+            Self::OtherStream => other_stream,
             Self::Unproven => unproven,
         }
     }
@@ -131,7 +137,9 @@ impl LeaseFigures {
     pub(super) fn call_failed(&self, call: &'static str, error: &LeaseError) {
         let failure = match error {
             LeaseError::Call(error) => error.failure,
-            LeaseError::Lost(_) | LeaseError::NameInUse(_) | LeaseError::NotLoading(_) => Failure::Condition,
+            LeaseError::Lost(_) | LeaseError::RowGone(_) | LeaseError::NameInUse(_) | LeaseError::NotLoading(_) => {
+                Failure::Condition
+            }
             LeaseError::Row(_) => Failure::Refused,
         };
         counter!("mangrove_lease_failures_total", "call" => call, "failure" => failure_name(failure)).increment(1);
@@ -207,11 +215,23 @@ impl LeaseFigures {
         self.lock().insert(Trouble::GivenUp(shard.clone()), cause);
     }
 
+    pub(super) fn refused(&self, shard: &ShardId, cause: String) {
+        counter!("mangrove_shards_refused_total").increment(1);
+        self.lock().insert(Trouble::Disagrees(shard.clone()), cause);
+    }
+
+    pub(super) fn other_stream(&self, why: String) {
+        self.lock().insert(Trouble::OtherStream, why);
+    }
+
     pub(super) fn trouble(&self, trouble: Trouble) {
         let why = match &trouble {
             Trouble::Trimmed(_) => "the stream has forgotten it before all was read (stream.on_trimmed)",
-            Trouble::Orphan(_) => "the bucket has its epochs, the lease table has no row of it",
+            Trouble::Orphan(_) => {
+                "the bucket has its epochs, the lease table has no row of it: mangrove leases rebuild makes one of them"
+            }
             Trouble::Fenced | Trouble::GivenUp(_) | Trouble::Unproven => "",
+            Trouble::Disagrees(_) | Trouble::OtherStream => "",
         };
         self.lock().insert(trouble, why.to_owned());
     }

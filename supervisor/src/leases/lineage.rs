@@ -24,6 +24,20 @@ pub(super) fn trimmed<'a>(listed: &Listed, known: &BTreeSet<ShardId>, rows: &'a 
     unread.filter(|lease| known.contains(&lease.shard) && !listed.contains_key(&lease.shard)).collect()
 }
 
+/// What becomes of the shards behind one that was trimmed before all of it was read.
+pub(super) fn after_loss(trimmed: &ShardId, listed: &Listed, skip_trimmed: bool) -> String {
+    let children: Vec<&str> =
+        listed.values().filter(|info| info.parents.contains(trimmed)).map(|info| info.shard.short()).collect();
+    match (children.as_slice(), skip_trimmed) {
+        // Which of the listed shards come from it, the stream does not say any more.
+        ([], _) => "the stream has none of its children either: shards that come from them are read from their \
+                    beginning, and their sensors begin without states"
+            .to_owned(),
+        (children, true) => format!("its children {} are read (stream.on_trimmed)", children.join(", ")),
+        (children, false) => format!("its children {} wait (stream.on_trimmed)", children.join(", ")),
+    }
+}
+
 /// Whether there is anything left to do for a shard: to read it, or to send its last alerts.
 pub(super) fn is_open(lease: &LeaseView) -> bool {
     lease.checkpoint != Position::ShardEnd || lease.owner.is_some() || lease.alerts_through < lease.epoch

@@ -39,6 +39,11 @@ impl LeasesState {
             }
         };
         self.args.figures.call_passed("list");
+        if let Some(why) = discovered.other_stream {
+            self.stream_is_another(why);
+            return;
+        }
+        self.other_stream = false;
         let nothing_known = self.listed.is_none();
         if let Err(error) = self.hear_of_keys(discovered.description)
             && nothing_known
@@ -59,7 +64,8 @@ impl LeasesState {
                 error!(
                     %shard,
                     "the bucket has epochs of this shard, but the lease table has no row of it: reading it again would \
-                     store everything twice. Restore the table, or use another bucket"
+                     store everything twice. Stop the workers and let mangrove leases rebuild make the row from the \
+                     manifests, or use another bucket"
                 );
             });
         }
@@ -68,7 +74,8 @@ impl LeasesState {
         self.args.figures.retain(|trouble| match trouble {
             Trouble::Orphan(shard) => orphans.contains(shard),
             Trouble::Trimmed(shard) => trimmed.contains(shard),
-            Trouble::Fenced | Trouble::GivenUp(_) | Trouble::Unproven => true,
+            Trouble::OtherStream => false,
+            Trouble::Fenced | Trouble::GivenUp(_) | Trouble::Disagrees(_) | Trouble::Unproven => true,
         });
         self.tidy(&listed);
         self.unlisted = known.into_iter().filter(|shard| !listed.contains_key(shard)).collect();
@@ -131,15 +138,23 @@ impl LeasesState {
         let trimmed: BTreeSet<ShardId> = trimmed.iter().map(|lease| lease.shard.clone()).collect();
         for shard in &trimmed {
             self.args.figures.trouble(Trouble::Trimmed(shard.clone()));
-            let skip = config.rules.skip_trimmed;
+            let then = lineage::after_loss(shard, listed, config.rules.skip_trimmed);
             let checkpoint = self.rows.leases.get(shard).map(|lease| lease.checkpoint.to_string());
             self.say_once(format!("trimmed {shard}"), || {
                 metrics::counter!("mangrove_shards_trimmed_total").increment(1);
-                let then = if skip { "its children are read" } else { "its children wait (stream.on_trimmed)" };
                 error!(%shard, checkpoint, then, "DATA LOSS: the stream has forgotten a shard before all was read");
             });
         }
         trimmed
+    }
+
+    /// The stream was deleted and made again while this worker ran: no row speaks of its records.
+    fn stream_is_another(&mut self, why: String) {
+        if !std::mem::replace(&mut self.other_stream, true) {
+            error!(why, "the stream is another one now: ending all shards");
+        }
+        self.args.figures.other_stream(why);
+        self.stop_all();
     }
 
     /// Removes rows that nobody needs. Only the first of the living does.

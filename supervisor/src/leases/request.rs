@@ -9,7 +9,7 @@ use std::time::Duration;
 use messages::ShardId;
 use tokio::time::Instant;
 
-use super::{LeasesState, log_failure};
+use super::{LeasesState, Trouble, log_failure};
 use crate::shards::ShardsMsg;
 
 /// Until every look at the table shows that this worker does not want the shard.
@@ -41,9 +41,26 @@ impl LeasesState {
         self.tasks.spawn(async move { log_failure(table.decline(&shard, &me).await) });
     }
 
-    /// The shards that were just handed over on request.
-    pub(super) fn shunned(&mut self) -> BTreeSet<ShardId> {
+    /// The shards that were just handed over on request, or refused because row and bucket disagree.
+    pub(super) fn shunned(&mut self, refused_for: Duration) -> BTreeSet<ShardId> {
         self.declined.retain(|_, since| since.is_none_or(|since| since.elapsed() <= SHUN_FOR));
-        self.declined.keys().cloned().collect()
+        self.refused.retain(|_, since| since.elapsed() <= refused_for);
+        self.declined.keys().chain(self.refused.keys()).cloned().collect()
+    }
+
+    /// A refusal has passed when the shard was taken after all, here or elsewhere, or its row is gone.
+    pub(super) fn forget_refusals(&mut self) {
+        let owned = self.args.owned.all();
+        let held = |id: &ShardId| owned.iter().any(|shard| shard.context.shard == *id && shard.was_held());
+        let elsewhere = |id: &ShardId| match self.rows.leases.get(id) {
+            Some(row) => {
+                row.owner.as_deref().is_some_and(|owner| owner != &*self.args.worker_id)
+                    && self.observer.owner_is_alive(row)
+            }
+            None => true,
+        };
+        let passed =
+            |trouble: &Trouble| matches!(trouble, Trouble::Disagrees(shard) if held(shard) || elsewhere(shard));
+        self.args.figures.retain(|trouble| !passed(trouble));
     }
 }

@@ -35,6 +35,7 @@ fn lease(n: u32, owner: Option<&str>) -> LeaseView {
         alerts_through: EpochNumber(0),
         given_up_by: None,
         sample: None,
+        state_key: None,
     }
 }
 

@@ -137,6 +137,9 @@ impl Evidence<'_> {
         if let Some((_, why)) = self.look.troubles.iter().find(|(trouble, _)| *trouble == Trouble::Fenced) {
             add(format!("This worker has fenced itself and reads nothing: {why}."), "MangroveFenced");
         }
+        if let Some((_, why)) = self.look.troubles.iter().find(|(trouble, _)| *trouble == Trouble::OtherStream) {
+            add(format!("The stream is another one now, and nothing of it is read: {why}."), "MangroveLeaseDisagrees");
+        }
         let age_ms = self.look.at_ms - self.look.seen.at_ms;
         // Who has drained no longer looks.
         if self.look.seen.at_ms > 0 && age_ms > TABLE_MS_MAX && !self.look.seen.leaving {
@@ -173,7 +176,8 @@ impl Evidence<'_> {
         let ill = self.shards.iter().filter_map(|line| Some((line, line.runbook?, line.holds.as_ref()?)));
         for (line, runbook, holds) in ill.take(SAME_MAX) {
             let level = match line.state {
-                ShardState::Stuck | ShardState::Unowned | ShardState::GivenUp | ShardState::Trimmed => Level::Critical,
+                ShardState::Stuck | ShardState::Unowned | ShardState::GivenUp => Level::Critical,
+                ShardState::Trimmed | ShardState::Refused => Level::Critical,
                 _ => Level::Warning,
             };
             // For a moment after a release or a start that is as it should be.
@@ -184,6 +188,16 @@ impl Evidence<'_> {
             }
             let what = format!("Shard {} is {}: {holds}.", line.shard, state_word(line.state));
             findings.push(Finding { level, what, since_ms, view: "shards", at: Some(line.shard.clone()), runbook });
+        }
+        let damaged = self.look.owned.iter().filter_map(|owned| Some((owned, owned.holds.damaged_manifest.as_ref()?)));
+        for (owned, key) in damaged.take(SAME_MAX) {
+            let shard = owned.shard.short().to_owned();
+            let what = format!(
+                "The manifest {key} cannot be read: shard {shard} is read on, nothing of it is loaded behind that epoch."
+            );
+            let (runbook, level) = ("MangroveLeaseDisagrees", Level::Warning);
+            let since_ms = self.since(&format!("damaged {key}"));
+            findings.push(Finding { level, what, since_ms, view: "shards", at: Some(shard), runbook });
         }
     }
 
@@ -283,6 +297,16 @@ impl Evidence<'_> {
             let what = format!("The warehouse is not loaded, {waiting} wait in the lake: {}.", failing.error);
             add(what, failing.since_ms, "MangroveWarehouseLagging");
         }
+        for stopped in loader.stopped.iter().take(SAME_MAX) {
+            let what = format!("A shard is not loaded any further: {}.", stopped.why);
+            let (level, at) = (Level::Critical, Some("loader".to_owned()));
+            let (since_ms, runbook) = (stopped.since_ms, "MangroveLoadStopped");
+            findings.push(Finding { level, what, since_ms, view: "tree", at, runbook });
+        }
+        let mut add = |what: String, since_ms, runbook| {
+            let at = Some("loader".to_owned());
+            findings.push(Finding { level: Level::Warning, what, since_ms, view: "tree", at, runbook });
+        };
         if let Some(at_ms) = loader.put_aside_ms.filter(|at_ms| self.look.at_ms - at_ms < PUT_ASIDE_MS) {
             let words = loader.put_aside_error.as_deref().unwrap_or("see there");
             let what = format!("The warehouse has refused an epoch, which was put aside in load_refused: {words}.");
@@ -365,5 +389,6 @@ fn state_word(state: ShardState) -> &'static str {
         ShardState::Unowned => "without an owner",
         ShardState::GivenUp => "given up",
         ShardState::Trimmed => "lost in part",
+        ShardState::Refused => "not read",
     }
 }

@@ -37,13 +37,15 @@ macro_rules! runbooks {
 }
 
 /// What to do about every finding and every alert, by name: whoever is called at night has it on the page.
-pub(super) const RUNBOOKS: [(&str, &str); 18] = runbooks![
+pub(super) const RUNBOOKS: [(&str, &str); 20] = runbooks![
     "MangroveActorGivenUp",
     "MangroveActorRestarting",
     "MangroveAlertsFailing",
     "MangroveBudgetExhausted",
     "MangroveFenced",
+    "MangroveLeaseDisagrees",
     "MangroveLeaseTableUnreachable",
+    "MangroveLoadStopped",
     "MangroveQuarantineRate",
     "MangroveSchemaPaths",
     "MangroveSensorsSpread",

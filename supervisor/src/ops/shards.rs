@@ -60,6 +60,8 @@ pub(super) enum ShardState {
     GivenUp,
     /// The stream has forgotten it before all was read.
     Trimmed,
+    /// Its lease row and the bucket disagree.
+    Refused,
 }
 
 /// One shard.
@@ -231,7 +233,11 @@ fn of_trouble(id: &ShardId, (trouble, why): &(Trouble, String)) -> Option<Findin
         Trouble::Orphan(shard) if shard == id => {
             Some(Finding::ill(ShardState::Unowned, "MangroveShardUnowned", why.clone()))
         }
-        Trouble::GivenUp(_) | Trouble::Trimmed(_) | Trouble::Orphan(_) | Trouble::Fenced | Trouble::Unproven => None,
+        Trouble::Disagrees(shard) if shard == id => {
+            Some(Finding::ill(ShardState::Refused, "MangroveLeaseDisagrees", why.clone()))
+        }
+        Trouble::GivenUp(_) | Trouble::Trimmed(_) | Trouble::Orphan(_) | Trouble::Disagrees(_) => None,
+        Trouble::Fenced | Trouble::OtherStream | Trouble::Unproven => None,
     }
 }
 

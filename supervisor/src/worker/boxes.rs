@@ -11,7 +11,7 @@ use actors::keys::Keys;
 use actors::loader::{LoaderActor, LoaderArgs, LoaderConfig, LoaderMsg};
 use actors::loading::Loading;
 use actors::metrics::AlertFigures;
-use actors::ports::leases::Heartbeat;
+use actors::ports::leases::{Heartbeat, Home};
 use actors::ports::stream::ShardInfo;
 use actors::sensor::SensorRules;
 use actors::sensors::LiveSensors;
@@ -28,20 +28,24 @@ use crate::shard::{Shard, ShardPorts};
 use crate::shards::{Owned, ShardsActor, ShardsArgs, drain_shards};
 use crate::supervision::{ChildSpec, StartContext, StartError, Surroundings};
 
+/// Which stream and bucket the worker is of, and what is known of the stream's keys.
+type Place = (Arc<Home>, Keys);
+
 pub(super) fn leases_box(
     config: &WorkerConfig,
     ports: &WorkerPorts,
-    (owned, figures, keys): (&Owned, &Arc<LeaseFigures>, &Keys),
+    (owned, figures, (home, keys)): (&Owned, &Arc<LeaseFigures>, &Place),
     address: &LeasesAddress,
     heartbeat: Heartbeat,
 ) -> ChildSpec {
-    let (config, ports, keys) = (config.clone(), ports.clone(), keys.clone());
+    let (config, ports, home, keys) = (config.clone(), ports.clone(), home.clone(), keys.clone());
     let (owned, figures, address) = (owned.clone(), figures.clone(), address.clone());
     // The first incarnation has what was claimed at the start; the others claim again.
     let incarnation = heartbeat.row().incarnation.clone();
     let names = Arc::new(Mutex::new((Some(heartbeat), incarnation)));
     let start = move |context: StartContext| {
-        let (config, ports, names, keys) = (config.clone(), ports.clone(), names.clone(), keys.clone());
+        let (config, ports, names) = (config.clone(), ports.clone(), names.clone());
+        let (home, keys) = (home.clone(), keys.clone());
         let (owned, figures, address) = (owned.clone(), figures.clone(), address.clone());
         async move {
             let (claimed, mine) = {
@@ -60,6 +64,7 @@ pub(super) fn leases_box(
                 worker_id: config.worker_id.as_str().into(),
                 heartbeat,
                 table: ports.leases.clone(),
+                home,
                 stream: ports.stream.clone(),
                 objects: ports.objects.clone(),
                 keys,
@@ -85,15 +90,15 @@ async fn say_goodbye(leases: ActorCell, within: Duration) {
 pub(super) fn shards_box(
     config: &WorkerConfig,
     ports: &WorkerPorts,
-    (owned, budget, keys): (&Owned, &Budget, &Keys),
+    (owned, budget, place): (&Owned, &Budget, &Place),
     surroundings: Surroundings,
 ) -> ChildSpec {
     let rules = Arc::new(SensorRules::new(config.schema.clone(), config.event_ids_max));
     let make: Arc<dyn Fn(ShardInfo, u64) -> Shard + Send + Sync> = {
-        let (config, ports, keys) = (config.clone(), ports.clone(), keys.clone());
+        let (config, ports, place) = (config.clone(), ports.clone(), place.clone());
         let share = (budget.clone(), LiveSensors::new(config.shard.sensors.live_max));
         let owned = owned.clone();
-        Arc::new(move |info, counter| shard((info, counter), &config, &ports, (&owned, &share, &keys), &rules))
+        Arc::new(move |info, counter| shard((info, counter), &config, &ports, (&owned, &share, &place), &rules))
     };
     let (owned, config) = (owned.clone(), config.clone());
     // Its shards are killed, not waited for.
@@ -115,7 +120,7 @@ fn shard(
     (info, counter): (ShardInfo, u64),
     config: &WorkerConfig,
     ports: &WorkerPorts,
-    (owned, (budget, live), keys): (&Owned, &(Budget, LiveSensors), &Keys),
+    (owned, (budget, live), (home, keys)): (&Owned, &(Budget, LiveSensors), &Place),
     rules: &Arc<SensorRules>,
 ) -> Shard {
     let context = ShardContext {
@@ -123,6 +128,7 @@ fn shard(
         shard: info.shard.clone(),
         hash_range: hash_range(&info),
         stream: ports.stream.name().into(),
+        origin: Arc::new(home.stream.clone()),
         keys: keys.clone(),
         schema: config.schema.clone(),
         clock: ports.clock.clone(),
@@ -136,6 +142,7 @@ fn shard(
         stream: ports.stream.clone(),
         objects: ports.objects.clone(),
         leases: ports.leases.clone(),
+        home: home.clone(),
         budget: budget.clone(),
         live: live.clone(),
         rules: rules.clone(),

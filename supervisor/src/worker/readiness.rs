@@ -150,6 +150,8 @@ fn of_trouble((trouble, why): (Trouble, String)) -> Check {
         Trouble::GivenUp(shard) => format!("shard {} works here", shard.short()),
         Trouble::Trimmed(shard) => format!("shard {} was read in time", shard.short()),
         Trouble::Orphan(shard) => format!("shard {} has a lease", shard.short()),
+        Trouble::Disagrees(shard) => format!("the lease of shard {} agrees with the bucket", shard.short()),
+        Trouble::OtherStream => "the stream is the one that the leases are of".to_owned(),
         Trouble::Unproven => "the worker has shown that it can commit".to_owned(),
     };
     Check::fails(name, why)

@@ -8,11 +8,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use actors::ports::aws::{CallError, Failure};
-use actors::ports::leases::{Heartbeat, LeaseError};
+use actors::ports::leases::{Heartbeat, Home, LeaseError};
 use actors::shard::Held;
 use tracing::{info, warn};
 
-use super::{WorkerConfig, WorkerError, WorkerPorts};
+use super::{WorkerConfig, WorkerError, WorkerPorts, home};
 use crate::leases;
 
 /// What keeps a worker from beginning; nothing once it has begun.
@@ -64,16 +64,16 @@ pub(super) async fn reach(
     config: &WorkerConfig,
     ports: &WorkerPorts,
     starting: &Starting,
-) -> Result<Heartbeat, WorkerError> {
+) -> Result<(Home, Heartbeat), WorkerError> {
     let policy = &config.supervisor.restart;
     let mut backoff = policy.backoff_min;
     loop {
         let error = match try_to_reach(config, ports).await {
-            Ok(heartbeat) => {
+            Ok(reached) => {
                 if let Some(waited) = starting.waits() {
                     info!(attempts = waited.attempts, "all services answer: the worker begins");
                 }
-                return Ok(heartbeat);
+                return Ok(reached);
             }
             Err(error) if error.may_heal() => error,
             Err(error) => return Err(error),
@@ -87,7 +87,7 @@ pub(super) async fn reach(
     }
 }
 
-async fn try_to_reach(config: &WorkerConfig, ports: &WorkerPorts) -> Result<Heartbeat, WorkerError> {
+async fn try_to_reach(config: &WorkerConfig, ports: &WorkerPorts) -> Result<(Home, Heartbeat), WorkerError> {
     ports.stream.shards().await.map_err(|error| match error.failure {
         Failure::NotFound => WorkerError::NoStream(error),
         _ => unreachable_service("stream.name", error),
@@ -97,11 +97,13 @@ async fn try_to_reach(config: &WorkerConfig, ports: &WorkerPorts) -> Result<Hear
         _ => unreachable_service("bucket.name", error),
     })?;
     ports.leases.ensure().await.map_err(|error| unreachable_service("leases.table", error))?;
+    // Before anything is written under the worker's name: the table may be another stream's.
+    let home = home::settle(ports).await?;
     // Here, so that a name in use is told at once and not after all restarts.
-    claim_name(config, ports, None).await
+    Ok((home, claim_name(config, ports, None).await?))
 }
 
-fn unreachable_service(key: &'static str, error: CallError) -> WorkerError {
+pub(super) fn unreachable_service(key: &'static str, error: CallError) -> WorkerError {
     const FIX: &str = "Check the network, the credentials, aws.region and aws.endpoint_url";
     WorkerError::Unreachable { key, error, fix: FIX }
 }

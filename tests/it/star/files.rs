@@ -43,6 +43,7 @@ impl Files {
             to: Position::At(to),
             readings: epoch.readings.len() as u64,
             manifest: format!("{}/{}-{}.json", self.folder, epoch.shard, epoch.number),
+            content: format!("{:064}", epoch.number),
             files,
         }
     }

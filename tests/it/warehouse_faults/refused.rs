@@ -16,7 +16,7 @@ use super::{PATIENCE, SHARDS, assert_whole, copy_of, history, loader, loading, r
 /// Shard and epoch as they stand in the name of a file.
 fn place(file: &Path) -> (String, u64) {
     let name = file.file_name().unwrap().to_str().unwrap();
-    let mut parts = name.rsplitn(5, '-').skip(2);
+    let mut parts = name.rsplitn(4, '-').skip(1);
     let (epoch, shard) = (parts.next().unwrap(), parts.next().unwrap());
     (format!("shardId-{shard}"), epoch.parse().unwrap())
 }

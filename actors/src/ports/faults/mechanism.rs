@@ -77,6 +77,12 @@ mechanisms! {
     SamplesCompared = "samples-not-compared",
     /// What was known of keys when a pinned epoch began is pinned with it.
     PinnedKeys = "pinned-keys-judged-anew",
+    /// A row is held against the manifests in the bucket before its shard is read.
+    ManifestsSeen = "manifests-not-looked-at",
+    /// A table or row of another stream is refused.
+    RowIsOurs = "row-of-another-stream-believed",
+    /// The number of an epoch is claimed before any of it can be seen, and nothing else is in its names.
+    EpochClaimed = "no-claim-on-the-number",
     /// The state object is part of the epoch.
     StateWithEpoch = "state-chain-stale",
 }

@@ -83,7 +83,7 @@ impl LeaseTable {
         let key = format!("{KEY_PREFIX}{warehouse}");
         match self.write(&key, write, super::ATTEMPTS_MAX).await? {
             Written::Applied => Ok(Some(LoaderLease { table: self.clone(), key, row })),
-            Written::ConditionFailed => Ok(None),
+            Written::ConditionFailed | Written::Gone => Ok(None),
         }
     }
 }
@@ -117,7 +117,9 @@ impl LoaderLease {
                 (self.row.beat, self.row.released) = (beat, released);
                 Ok(())
             }
-            Written::ConditionFailed => Err(LeaseError::NotLoading(self.key.trim_start_matches(KEY_PREFIX).to_owned())),
+            Written::ConditionFailed | Written::Gone => {
+                Err(LeaseError::NotLoading(self.key.trim_start_matches(KEY_PREFIX).to_owned()))
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use messages::{EpochNumber, EpochPlan, Position, SequenceNumber, ShardId, Suspect};
 
+use super::home::Home;
 use crate::keys::Sample;
 
 /// DynamoDB refuses items above 400 KB; the rest of the row needs little.
@@ -28,6 +29,19 @@ pub struct Pending {
     pub to: Position,
     /// What it will have written.
     pub plan: Box<EpochPlan>,
+}
+
+/// How far the manifests in the bucket say that a shard is, where its row does not say it: what taking it writes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Advance {
+    /// The end of the newest whole epoch.
+    pub checkpoint: Position,
+    /// Its number.
+    pub epoch: EpochNumber,
+    /// Its state object.
+    pub state_key: Option<String>,
+    /// What was claimed behind it and is not whole yet.
+    pub pending: Option<Pending>,
 }
 
 /// A shard's row: KCL's attributes, and ours (`mangrove...`), which KCL leaves alone.
@@ -71,6 +85,8 @@ pub struct LeaseRow {
     pub suspects: Vec<Suspect>,
     /// The worker that could make no progress on it.
     pub given_up_by: Option<String>,
+    /// Which stream it is of, and where its epochs are; none in rows of KCL and of earlier versions, until one is taken.
+    pub home: Option<Home>,
 }
 
 /// Where KCL begins a shard that it has no checkpoint of, besides its oldest record.
@@ -127,6 +143,8 @@ pub struct LeaseView {
     pub alerts_through: EpochNumber,
     /// The worker that could make no progress on it.
     pub given_up_by: Option<String>,
+    /// The state object of the last epoch that was committed.
+    pub state_key: Option<String>,
     /// Some of the sensors that its last epochs held.
     pub sample: Option<Sample>,
 }
@@ -135,7 +153,7 @@ impl LeaseView {
     /// What a scan has to ask for.
     pub(super) const ATTRIBUTES: &str = "leaseKey, entityType, leaseOwner, checkpointOwner, leaseCounter, checkpoint, \
         parentShardId, pendingCheckpoint, mangroveEpoch, mangroveAlertsThrough, mangroveGivenUpBy, mangroveSample, \
-        mangroveIncarnation, mangroveBeat, mangroveAddress, mangroveLeaving, mangroveStanding";
+        mangroveIncarnation, mangroveBeat, mangroveAddress, mangroveLeaving, mangroveStanding, mangroveState";
 
     pub(super) fn read(item: &Item) -> Result<Self, BadRow> {
         let attributes = Attributes::of(item)?;
@@ -149,6 +167,7 @@ impl LeaseView {
             epoch: EpochNumber(attributes.whole("mangroveEpoch")?),
             alerts_through: EpochNumber(attributes.whole("mangroveAlertsThrough")?),
             given_up_by: text_of(item, "mangroveGivenUpBy"),
+            state_key: text_of(item, "mangroveState"),
             sample: match item.get("mangroveSample") {
                 Some(AttributeValue::B(bytes)) => Sample::decode(bytes.as_ref()),
                 _ => None,
@@ -180,7 +199,18 @@ impl LeaseRow {
             tries: 0,
             suspects: Vec::new(),
             given_up_by: None,
+            home: None,
         }
+    }
+
+    /// The same as a row of this home.
+    pub fn at(self, home: &Home) -> Self {
+        Self { home: Some(home.clone()), ..self }
+    }
+
+    /// How far records were processed, a record that KCL has stopped inside included.
+    pub fn reached(&self) -> Position {
+        self.begin_inside.clone().map_or_else(|| self.checkpoint.clone(), Position::At)
     }
 
     /// KCL has a word for a beginning at a time; the time itself it takes from its configuration.
@@ -212,6 +242,13 @@ impl LeaseRow {
             item.insert("startingHashKey".to_owned(), AttributeValue::S(self.hash_range.0.clone()));
             item.insert("endingHashKey".to_owned(), AttributeValue::S(self.hash_range.1.clone()));
         }
+        item.extend(self.home.iter().flat_map(Home::attributes));
+        // Of a row that is made from manifests.
+        if self.epoch > EpochNumber(0) {
+            item.insert("mangroveEpoch".to_owned(), AttributeValue::N(self.epoch.0.to_string()));
+            item.insert("mangroveAlertsThrough".to_owned(), AttributeValue::N(self.alerts_through.0.to_string()));
+            item.extend(self.state_key.iter().map(|key| ("mangroveState".to_owned(), AttributeValue::S(key.clone()))));
+        }
         item
     }
 
@@ -238,6 +275,7 @@ impl LeaseRow {
             tries: u32::try_from(attributes.whole("mangroveTries")?).unwrap_or(u32::MAX),
             suspects: attributes.suspects()?,
             given_up_by: text_of(&item, "mangroveGivenUpBy"),
+            home: Home::read(&item),
             shard: ShardId::new(attributes.key),
         })
     }

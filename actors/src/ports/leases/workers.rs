@@ -87,6 +87,25 @@ impl WorkerRow {
     }
 }
 
+impl WorkerRow {
+    /// All of it.
+    fn write(&self) -> Write {
+        let mut write = Write::default();
+        write.set("entityType", text(ENTITY_TYPE)).set("mangroveIncarnation", text(&self.incarnation));
+        write.set("mangroveBeat", number(self.beat));
+        match self.leaving {
+            true => write.set("mangroveLeaving", AttributeValue::Bool(true)),
+            false => write.remove("mangroveLeaving"),
+        };
+        note(&mut write, self.standing);
+        if !self.address.is_empty() {
+            // Neither DynamoDB nor an operator has a use for an empty text.
+            write.set("mangroveAddress", text(&self.address));
+        }
+        write
+    }
+}
+
 impl LeaseTable {
     /// The heartbeat row of a worker, read consistently.
     pub async fn worker(&self, id: &str) -> Result<Option<WorkerRow>, CallError> {
@@ -103,14 +122,7 @@ impl LeaseTable {
             leaving: false,
             standing: Standing::Unfit,
         };
-        let mut write = Write::default();
-        write.set("entityType", text(ENTITY_TYPE)).set("mangroveIncarnation", text(&row.incarnation));
-        write.set("mangroveBeat", number(row.beat)).remove("mangroveLeaving");
-        note(&mut write, row.standing);
-        if !address.is_empty() {
-            // Neither DynamoDB nor an operator has a use for an empty text.
-            write.set("mangroveAddress", text(address));
-        }
+        let mut write = row.write();
         match seen {
             Some(seen) => write.only_if("mangroveIncarnation", text(&seen.incarnation)),
             None => write.only_if_absent("leaseKey"),
@@ -120,7 +132,7 @@ impl LeaseTable {
         }
         match self.write(&format!("{KEY_PREFIX}{id}"), write, super::ATTEMPTS_MAX).await? {
             Written::Applied => Ok(Heartbeat { table: self.clone(), row }),
-            Written::ConditionFailed => Err(LeaseError::NameInUse(id.to_owned())),
+            Written::ConditionFailed | Written::Gone => Err(LeaseError::NameInUse(id.to_owned())),
         }
     }
 
@@ -148,22 +160,30 @@ impl Heartbeat {
 
     /// Says that this worker lives, whether it is leaving, and what it may be given.
     pub async fn beat(&mut self, leaving: bool, standing: Standing) -> Result<(), LeaseError> {
-        let beat = self.row.beat + 1;
+        let row = WorkerRow { beat: self.row.beat + 1, leaving, standing, ..self.row.clone() };
         let mut write = Write::default();
-        write.set("mangroveBeat", number(beat));
+        write.set("mangroveBeat", number(row.beat));
         if leaving {
             write.set("mangroveLeaving", AttributeValue::Bool(true));
         }
         if standing != self.row.standing {
             note(&mut write, standing);
         }
-        write.only_if("mangroveIncarnation", text(&self.row.incarnation));
-        match self.table.write(&format!("{KEY_PREFIX}{}", self.row.id), write, ATTEMPTS_MAX).await? {
+        write.only_if("mangroveIncarnation", text(&row.incarnation));
+        let key = format!("{KEY_PREFIX}{}", row.id);
+        let mut written = self.table.write(&key, write, ATTEMPTS_MAX).await?;
+        if written == Written::Gone {
+            // The table is another one by now, restored or made anew. Nobody has the name there.
+            let mut anew = row.write();
+            anew.only_if_absent("leaseKey");
+            written = self.table.write(&key, anew, ATTEMPTS_MAX).await?;
+        }
+        match written {
             Written::Applied => {
-                (self.row.beat, self.row.leaving, self.row.standing) = (beat, leaving, standing);
+                self.row = row;
                 Ok(())
             }
-            Written::ConditionFailed => Err(LeaseError::NameInUse(self.row.id.clone())),
+            Written::ConditionFailed | Written::Gone => Err(LeaseError::NameInUse(self.row.id.clone())),
         }
     }
 

@@ -24,6 +24,8 @@ pub(super) enum Written {
     Applied,
     /// Somebody else has written the row; nothing was changed.
     ConditionFailed,
+    /// There is no such row; nothing was changed.
+    Gone,
 }
 
 /// An update of one row.
@@ -107,7 +109,8 @@ impl LeaseTable {
                         return Ok(Written::ConditionFailed);
                     }
                     let found = self.item(key).await?;
-                    let ours = found.is_some_and(|item| item.get(NONCE) == Some(&AttributeValue::S(nonce)));
+                    let Some(found) = found else { return Ok(Written::Gone) };
+                    let ours = found.get(NONCE) == Some(&AttributeValue::S(nonce));
                     return Ok(if ours { Written::Applied } else { Written::ConditionFailed });
                 }
                 Failure::Throttled | Failure::Transient if attempt < attempts_max && self.retries.take() => {

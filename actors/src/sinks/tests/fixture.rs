@@ -10,8 +10,8 @@ use flate2::read::GzDecoder;
 use messages::schema::Value;
 use messages::{
     Alert, AlertKind, Anomalies, Assessed, Assessment, Batch, Column, Credit, Cut, CutReason, DimensionChange,
-    EpochContent, EpochNumber, EventSchema, Form, Group, GroupOutcome, InFlight, Position, RawRecord, Reason, Reject,
-    Rows, SensorId, SequenceNumber, Severity, ShardId, Verdict, Zone,
+    EpochContent, EpochNumber, EpochPlan, EventSchema, Form, Group, GroupOutcome, InFlight, Position, RawRecord,
+    Reason, Reject, Rows, SensorId, SequenceNumber, Severity, ShardId, StreamId, Verdict, Zone,
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -79,11 +79,17 @@ pub(super) fn schema() -> Arc<EventSchema> {
 pub(super) fn context() -> EpochContext {
     EpochContext {
         stream: "climate".to_owned(),
+        origin: origin(),
+        format: EpochPlan::FORMAT,
         shard: ShardId::new("shardId-000000000003"),
         schema: schema(),
         encoding: Encoding::RECOMMENDED,
         previous_state: Some("state/climate/000000000003/00000006-10.state".to_owned()),
     }
+}
+
+pub(super) fn origin() -> StreamId {
+    StreamId { arn: "arn:aws:kinesis:eu-west-1:000000000000:stream/climate".to_owned(), created_ms: NOW_MS }
 }
 
 pub(super) fn cut(to: Position) -> Cut {

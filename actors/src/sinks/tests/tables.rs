@@ -100,7 +100,7 @@ fn cleansed_rows_lie_under_the_hour_of_their_event() {
         .collect();
     let epoch = encode(&events);
     let prefix = "cleansed/year=2026/month=11";
-    let file = "climate-000000000003-00000007-99-0.parquet";
+    let file = "climate-000000000003-00000007-0.parquet";
     assert_eq!(
         keys(&epoch, Zone::Cleansed),
         [format!("{prefix}/day=21/hour=09/{file}"), format!("{prefix}/day=22/hour=15/{file}")]

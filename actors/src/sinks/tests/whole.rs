@@ -11,8 +11,8 @@ fn an_epoch_without_records_is_a_state_and_a_manifest() {
     content.cut = cut(Position::ShardEnd);
     let epoch = encode_epoch(&context(), &[], &content).unwrap();
     let keys: Vec<&str> = epoch.plan.objects.iter().map(|o| o.key.as_str()).collect();
-    assert_eq!(keys, ["state/climate/000000000003/00000007-end.state"]);
-    assert_eq!(epoch.manifest.planned.key, "manifests/climate/000000000003/00000007-end.json");
+    assert_eq!(keys, ["state/climate/000000000003/00000007.state"]);
+    assert_eq!(epoch.manifest.planned.key, "manifests/climate/000000000003/00000007.json");
     assert_eq!((epoch.plan.records, epoch.plan.readings), (0, 0));
     assert_eq!(epoch.plan.state_key(), Some(keys[0]));
 }

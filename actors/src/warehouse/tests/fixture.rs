@@ -27,6 +27,7 @@ pub(super) fn plan(shard: &str, epoch: u64) -> EpochPlan {
     let at = |n: u64| Position::At(SequenceNumber::parse(&(n * 100).to_string()).unwrap());
     EpochPlan {
         format: EpochPlan::FORMAT,
+        stream: None,
         shard: ShardId::new(shard),
         cut: messages::Cut {
             epoch: EpochNumber(epoch),
@@ -53,7 +54,7 @@ pub(super) fn plan(shard: &str, epoch: u64) -> EpochPlan {
 
 pub(super) fn epoch(shard: &str, epoch: u64) -> LoadEpoch {
     let manifest = format!("manifests/s/{shard}/{epoch:08}-{}.json", epoch * 100);
-    LoadEpoch::new(&manifest, &plan(shard, epoch), |_| Some(1_000)).unwrap()
+    LoadEpoch::new((&manifest, "c".repeat(64)), &plan(shard, epoch), |_| Some(1_000)).unwrap()
 }
 
 pub(super) fn batch(epochs: &[(&str, u64)]) -> Batch {

@@ -47,7 +47,7 @@ fn what_the_ledger_said_is_believed_for_a_while_and_moves_with_what_is_loaded() 
     assert_eq!(pace.tips(0), None);
     pace.asked(Tips::default(), 1_000);
     pace.reached(&batch(&[("a", 1), ("a", 2), ("b", 1)]));
-    let tips = pace.tips(2_000).unwrap().0.iter().map(|(shard, tip)| (shard.as_str(), tip.epoch.0, tip.ended));
+    let tips = pace.tips(2_000).unwrap().0.iter().map(|(shard, tip)| (shard.as_str(), tip.epoch.0, tip.ended()));
     assert_eq!(tips.collect::<Vec<_>>(), [("a", 2, false), ("b", 1, false)]);
     assert_eq!(pace.tips(1_000 + TIPS_AGE_MAX_MS), None);
     assert_eq!(pace.tips(999), None, "a clock that was put back");

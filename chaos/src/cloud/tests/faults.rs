@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use actors::ports::aws::Failure;
-use actors::ports::leases::{LeaseRow, LeaseTable};
+use actors::ports::leases::{Home, LeaseRow, LeaseTable};
 use actors::ports::objects::{Objects, Put};
-use messages::ShardId;
+use messages::{ShardId, StreamId};
 use tokio::time::{Instant, sleep};
 
 use super::*;
@@ -48,7 +48,8 @@ async fn a_lease_whose_reply_is_lost_is_held() {
     let row = LeaseRow::fresh(ShardId::new("shardId-000000000000"), vec![], Default::default());
     table.create_if_absent(&row).await.unwrap();
     world.cloud.lose_reply_once(OpMatcher::new(Service::DynamoDb, "UpdateItem").containing("SET leaseOwner"));
-    let lease = table.take(row, "me").await.unwrap();
+    let home = Home { stream: StreamId { arn: "arn".into(), created_ms: 7 }, bucket: "lake".into() };
+    let lease = table.take(row, "me", &home, None).await.unwrap();
     assert_eq!(lease.row.counter, 1);
     // Once by the request whose reply was lost; the second attempt's condition failed.
     assert_eq!(world.cloud.lease_history().len(), 2);

@@ -1,9 +1,9 @@
 use std::collections::HashMap;
 
-use actors::ports::leases::{LeaseError, LeaseRow, LeaseTable};
+use actors::ports::leases::{Home, LeaseError, LeaseRow, LeaseTable};
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld;
-use messages::{EpochNumber, ShardId};
+use messages::{EpochNumber, ShardId, StreamId};
 
 use super::*;
 
@@ -20,8 +20,12 @@ fn shard(n: u32) -> ShardId {
     ShardId::new(&format!("shardId-{n:012}"))
 }
 
+fn home() -> Home {
+    Home { stream: StreamId { arn: "arn".into(), created_ms: 7 }, bucket: "lake".into() }
+}
+
 fn fresh(n: u32) -> LeaseRow {
-    LeaseRow::fresh(shard(n), vec![shard(8), shard(9)], ("0".into(), "5".into()))
+    LeaseRow::fresh(shard(n), vec![shard(8), shard(9)], ("0".into(), "5".into())).at(&home())
 }
 
 fn text(text: &str) -> AttributeValue {
@@ -38,9 +42,9 @@ async fn a_lease_is_created_taken_and_released() {
     }
     let row = table.get(&shard(0)).await.unwrap().unwrap();
     assert_eq!(row, fresh(0));
-    let mut lease = table.take(row.clone(), "me").await.unwrap();
+    let mut lease = table.take(row.clone(), "me", &home(), None).await.unwrap();
     // The row has moved on since it was read: the second to take it loses.
-    assert!(matches!(table.take(row, "you").await, Err(LeaseError::Lost(_))));
+    assert!(matches!(table.take(row, "you", &home(), None).await, Err(LeaseError::Lost(_))));
     lease.release(EpochNumber(3)).await.unwrap();
     let row = table.get(&shard(0)).await.unwrap().unwrap();
     assert_eq!((row.owner, row.counter, row.alerts_through), (None, 2, EpochNumber(3)));

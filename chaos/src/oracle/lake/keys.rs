@@ -33,6 +33,14 @@ pub(super) struct Key<'a> {
     pub(super) hour: Option<i64>,
 }
 
+/// The ending of claims, which say before all else of an epoch what its manifest says in the end.
+const CLAIM: &str = "claim";
+
+pub(crate) fn is_claim(key: &str) -> bool {
+    let inside = key.strip_prefix(Zone::Manifest.folder()).is_some_and(|rest| rest.starts_with('/'));
+    inside && key.strip_suffix(CLAIM).is_some_and(|rest| rest.ends_with('.'))
+}
+
 /// The zone by folder and ending.
 pub(super) fn zone_of(key: &str) -> Option<Zone> {
     ZONES.into_iter().find(|zone| {
@@ -43,19 +51,24 @@ pub(super) fn zone_of(key: &str) -> Option<Zone> {
 
 impl<'a> Key<'a> {
     pub(super) fn parse(key: &'a str) -> Option<Self> {
-        let zone = zone_of(key)?;
+        let zone = if is_claim(key) { Zone::Manifest } else { zone_of(key)? };
         let (folder, file) = key.rsplit_once('/')?;
-        let name = file.strip_suffix(zone.extension())?.strip_suffix('.')?;
+        let ending = if is_claim(key) { CLAIM } else { zone.extension() };
+        let name = file.strip_suffix(ending)?.strip_suffix('.')?;
         if matches!(zone, Zone::State | Zone::Manifest) {
-            // folder/stream/shard/epoch-to: nothing but the path names the shard.
-            let (epoch, _) = name.split_once('-')?;
+            // folder/stream/shard/epoch, and in old lakes -to: nothing but the path names the shard.
+            let epoch = name.split('-').next()?;
             let stem = folder.strip_prefix(zone.folder())?.strip_prefix('/')?;
             return Some(Self { stem, epoch: epoch.parse().ok()?, hour: None });
         }
         // Readers of whole folders pass over what is no file of lines like those beside it.
-        let name = name.strip_prefix('_').unwrap_or(name);
-        let mut parts = name.rsplitn(4, '-');
-        let (_n, _to, epoch, stem) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let (name, _n) = name.strip_prefix('_').unwrap_or(name).rsplit_once('-')?;
+        let (stem, last) = name.rsplit_once('-')?;
+        // Old lakes have the epoch's end behind its number. A shard is twelve digits, or a name and eight of its hash.
+        let is_number = |text: &str| text.len() >= 8 && text.bytes().all(|b| b.is_ascii_digit());
+        let is_stem = |text: &str| text.rsplit('-').next().is_some_and(|end| matches!(end.len(), 8 | 12));
+        let old = stem.rsplit_once('-').filter(|(stem, epoch)| is_number(epoch) && epoch.len() != 12 && is_stem(stem));
+        let (stem, epoch) = old.unwrap_or((stem, last));
         Some(Self { stem, epoch: epoch.parse().ok()?, hour: hour_of(folder) })
     }
 
@@ -80,7 +93,9 @@ mod tests {
 
     #[test]
     fn a_key_says_whose_it_is() {
-        let dated = "raw/year=1970/month=01/day=02/hour=03/my-events-000000000007-00000012-49590-0.jsonl.gz";
+        let dated = "raw/year=1970/month=01/day=02/hour=03/my-events-000000000007-00000012-0.jsonl.gz";
+        let old = "raw/year=1970/month=01/day=02/hour=03/my-events-000000000007-00000012-49590-0.jsonl.gz";
+        assert_eq!(Key::parse(old), Key::parse(dated));
         let key = Key::parse(dated).unwrap();
         assert_eq!(key, Key { stem: "my-events-000000000007", epoch: 12, hour: Some(27) });
         assert_eq!(key.usual_shard().as_deref(), Some("shardId-000000000007"));
@@ -91,6 +106,11 @@ mod tests {
             let other = dated.rsplit_once('/').unwrap().0.to_owned() + "/" + other;
             assert_eq!(Key::parse(&other).as_ref(), Some(&key), "{other}");
         }
+        let hashed = Key::parse("raw/x/events-odd-12345678-00000012-0.jsonl.gz").unwrap();
+        assert_eq!((hashed.stem, hashed.epoch), ("events-odd-12345678", 12));
+        assert_eq!(Key::parse("raw/x/events-odd-12345678-00000012-end-0.jsonl.gz").unwrap(), hashed);
+        assert_eq!(Key::parse("manifests/my-events/000000000007/00000012.claim").unwrap().epoch, 12);
+        assert_eq!(Key::parse("state/my-events/000000000007/00000012.state").unwrap().epoch, 12);
         let chained = "state/my-events/000000000007/00000012-end.state";
         let key = Key::parse(chained).unwrap();
         assert_eq!((key.epoch, key.usual_shard().as_deref()), (12, Some("shardId-000000000007")));

@@ -34,6 +34,11 @@ pub(super) const RECORDED: &[Family] = &[
         "shards that failed, or hung, so long that they were given up",
     ),
     Family::counter("mangrove_admin_refused_total", &[], "requests that the admin endpoint has refused"),
+    Family::counter(
+        "mangrove_shards_refused_total",
+        &[],
+        "shards that were not read because their lease row and the bucket disagree",
+    ),
     Family::counter("mangrove_shards_trimmed_total", &[], "shards that retention took before all was read: DATA LOSS"),
 ];
 

@@ -6,10 +6,10 @@ import * as store from "./store.js";
 
 const LEVELS = {
   running: "ok", reading: "ok", ended: "off", elsewhere: "off", stopped: "off", group: "off", starting: "notice",
-  waiting: "notice", draining: "notice", restarting: "warning", held: "warning", lagging: "warning", given_up: "critical",
+  waiting: "notice", draining: "notice", restarting: "warning", held: "warning", lagging: "warning", given_up: "critical", refused: "critical",
   stuck: "critical", unowned: "critical", trimmed: "critical",
 };
-const WORDS = { given_up: "given up", unowned: "no owner", held: "held up", trimmed: "lost in part" };
+const WORDS = { given_up: "given up", unowned: "no owner", held: "held up", trimmed: "lost in part", refused: "not read" };
 
 function state(name) {
   return h("span", { class: `state ${LEVELS[name] ?? "off"}` }, WORDS[name] ?? name);
@@ -204,7 +204,7 @@ function shardTable(lines, chosen) {
 
 function shardCard(line) {
   const ill = line.holds && line.runbook;
-  const grave = ["stuck", "unowned", "given_up", "trimmed"].includes(line.state);
+  const grave = ["stuck", "unowned", "given_up", "trimmed", "refused"].includes(line.state);
   return h("section", { class: `card ${ill ? (grave ? "critical" : "warning") : ""}`, "data-key": `card ${line.shard}` },
     h("h3", {}, "Shard ", h("span", { class: "mono" }, line.shard), " ", state(line.state)),
     h("p", { class: "why", id: "why" }, line.holds ? `What holds it: ${line.holds}.` : "Nothing holds it up."),
