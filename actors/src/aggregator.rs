@@ -3,7 +3,8 @@
 //! **Owns** the open windows and the event-time watermark of one shard.
 //!
 //! **Promises** windows are a pure function of the readings in stream order; a late reading revises its window under
-//! a higher revision; one that comes later than the allowed lateness is marked and counted in no window.
+//! a higher revision; one that comes later than the allowed lateness after its hour is marked, and counted in its day as
+//! long as that is open.
 //!
 //! **Fails** by stopping; the shard restarts from its checkpoint, windows included.
 //!
@@ -11,6 +12,7 @@
 
 mod sensor_windows;
 mod stats;
+mod tally;
 mod windows;
 
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use messages::{AggregatorMsg, Assessed, CutState, EpochContent, InFlight, SinksMsg, StateEntry};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
+pub use self::tally::{Full, Tallied, Tally};
 pub use self::windows::{StateError, Windows, WindowsConfig, WindowsCut};
 use crate::metrics;
 use crate::node::{Address, Node};
@@ -94,7 +97,7 @@ impl AggregatorState {
         let late = self.windows.fold(&in_flight);
         let n_late = late.iter().filter(|late| **late).count();
         metrics::late_readings(n_late);
-        if n_late < late.len() {
+        if !late.is_empty() {
             self.context.figures.set_unwritten_windows(true);
         }
         self.sinks.send(SinksMsg::Store(Assessed { in_flight, late }))?;

@@ -14,6 +14,7 @@ pub mod node;
 mod panics;
 pub mod ports;
 pub mod reader;
+pub mod recompute;
 pub mod recovery;
 pub mod ring;
 pub mod sensor;

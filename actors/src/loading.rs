@@ -29,8 +29,9 @@ use tokio::time::Instant;
 use tracing::info;
 
 pub use self::backfill::Backfilled;
+pub(crate) use self::backfill::origin_of;
 pub use self::error::LoadError;
-pub use self::figures::{Failing, LoaderFigures, LoaderLook, Stopped};
+pub use self::figures::{Failing, LoaderFigures, LoaderLook, MetadataTrouble, Stopped};
 pub use self::metadata::{MetadataConfig, Watch};
 use self::proven::Proven;
 use self::spectrum::Spectrum;

@@ -43,13 +43,13 @@ use tokio::time::Instant;
 use tracing::field::display;
 use tracing::{error, warn};
 
-pub use self::epoch::{Codec, Encoding, Encodings, EpochContext, encode_epoch};
+pub use self::epoch::{Codec, Encoding, Encodings, EpochContext, encode_epoch, encode_windows};
 pub use self::error::EncodeError;
 pub use self::keys::{
-    HIDDEN, KEY_BYTES_MAX, behind, dated_names_of, epoch_of_claim, epoch_of_manifest, is_state_of, manifest_of_state,
-    manifests_of, manifests_of_stream, raw_of_hour,
+    HIDDEN, KEY_BYTES_MAX, Recomputed, behind, dated_names_of, epoch_of_claim, epoch_of_manifest, is_state_of,
+    keys_under, manifest_of_state, manifests_of, manifests_of_stream, raw_of_hour, recomputed, recomputed_of,
 };
-pub use self::state::{StateHeader, StateObject, StateObjectError, decode_state};
+pub use self::state::{StateHeader, StateObject, StateObjectError, decode_state, decode_state_header};
 use crate::metrics;
 use crate::node::{Address, Node};
 use crate::panics::panic_text;

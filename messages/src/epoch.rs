@@ -145,9 +145,9 @@ pub struct DimensionChange {
     pub valid_from_us: i64,
     /// Row of the batch that brought it.
     pub row: u32,
-    /// All tracked attributes after the change, in schema order of the tracked fields.
+    /// All tracked attributes from then on, as far as they are known, in schema order of the tracked fields.
     pub attributes: Vec<Option<Value>>,
-    /// Names of the attributes that differ from the version before; for version 1, all that have a value.
+    /// Names of the attributes that it says anew; the others go on as they were, also if that is learnt later.
     pub changed: Vec<String>,
 }
 

@@ -26,6 +26,7 @@ mod sql;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod windows;
 
 use std::time::Duration;
 
@@ -47,6 +48,7 @@ pub use self::run::RunArgs;
 pub use self::signal::stop_signal;
 pub use self::sql::{SqlArgs, sql};
 pub use self::tree::{ColourChoice, TreeArgs, tree};
+pub use self::windows::{RecomputeArgs, WindowsArgs, WindowsCommand, recompute};
 
 #[cfg(feature = "local")]
 const EXAMPLES: &str = "\
@@ -100,6 +102,8 @@ pub enum Command {
     Ddl(DdlArgs),
     /// Shows what the warehouse has, or loads by hand
     Load(LoadArgs),
+    /// Makes hourly and daily windows anew
+    Windows(WindowsArgs),
 }
 
 /// `30s`, `5m`, `1h 30m`.

@@ -188,6 +188,7 @@ impl Config {
             keys: boxes::keys(&mut reading.section("stream")),
             schema: schema.unwrap_or_else(stand_in),
             event_ids_max: boxes::event_ids_max(&mut reading.section("sensors")),
+            history_max: boxes::history_max(&mut reading.section("sensors")),
             memory_budget,
             memory_limit,
             shard,

@@ -64,6 +64,8 @@ pub struct WorkerConfig {
     pub schema: Arc<EventSchema>,
     /// Event ids remembered per sensor.
     pub event_ids_max: usize,
+    /// Stretches of equal attributes remembered per sensor.
+    pub history_max: usize,
     /// Bytes that may be in flight.
     pub memory_budget: u64,
     /// Bytes of memory that the process may use; none if nobody knows.
@@ -369,5 +371,6 @@ impl Worker {
 fn limits(config: &WorkerConfig) -> String {
     let ShardConfig { reader, sensors, aggregator, .. } = &config.shard;
     let (known, crashes) = (sensors.known_max, sensors.crashes_max);
-    format!("{:?} {aggregator:?} known {known} crashes {crashes} ids {}", reader.decode, config.event_ids_max)
+    let (ids, history) = (config.event_ids_max, config.history_max);
+    format!("{:?} {aggregator:?} known {known} crashes {crashes} ids {ids} history {history}", reader.decode)
 }

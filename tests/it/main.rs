@@ -12,6 +12,7 @@ mod crash_points;
 mod drain;
 mod duplicates_and_late;
 mod encryption;
+mod event_time;
 mod exactly_once;
 mod hostile;
 mod kpl;

@@ -233,3 +233,67 @@ async fn epochs_say_which_metadata_was_in_force() {
     let region = "SELECT DISTINCT region FROM mangrove.dim_locations WHERE site = 'site-0'";
     assert_eq!(place.analyst().rows(region).await, ["north"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_cannot_be_read_keeps_its_last_good_content() {
+    let place = Place::new().await;
+    let loading = furnished(&place).await;
+    let (key, other) = ("reference/sensors/a.csv", "reference/sensors/b.csv");
+    let good = "sensor_id,owner\ns-1,ann\ns-2,bob\n";
+    place.put(key, good);
+    place.put(other, "sensor_id,owner\ns-3,eve\n");
+    loading.refresh(&mut Watch::default()).await;
+    let held = ["s-1 ann", "s-2 bob", "s-3 eve"];
+    assert_eq!(place.analyst().rows(OWNERS).await, held);
+
+    let refused = "SELECT reason FROM mangrove.metadata_refused WHERE line = 0";
+    let forms: [(&[u8], &str); 8] = [
+        (b"", "is empty"),
+        (b"sensor_id,owner\n", "has no row that can be used, and had 2"),
+        (b"id,owner\ns-1,x\n", "has no column sensor_id"),
+        (b"sensor_id,owner\ns-1,J\xf6rg\ns-2,bob\n", "is not UTF-8 in line 2"),
+        (b"PK\x03\x04", "is a ZIP archive"),
+        (b"sensor_id,owner\ns-1,ann\ns-2", "ends within line 3"),
+        (b"sensor_id,owner\ns-1,ann\ns-2,bo", "ends within a line"),
+        (b"sensor_id,owner\n\"s-1,ann\ns-2,bob\n", "ends within the quotes"),
+    ];
+    for (body, reason) in forms {
+        place.put(key, body);
+        // Each by a worker that has seen nothing: what was good must be known from the bucket.
+        let fresh = place.loading("");
+        fresh.refresh(&mut Watch::default()).await;
+        assert_eq!(place.analyst().rows(OWNERS).await, held, "{reason}");
+        let found = place.analyst().rows(refused).await;
+        assert!(found.len() == 1 && found[0].starts_with(reason), "{reason}: {found:?}");
+        assert!(found[0].ends_with("; what it said before stays in force"), "{found:?}");
+        let told = fresh.figures().look().metadata.unwrap().what;
+        assert!(told.contains(key) && told.contains(reason), "{told}");
+        let number = fresh.metadata_in_force().await.unwrap().number;
+        place.loading("").refresh(&mut Watch::default()).await;
+        assert_eq!(fresh.metadata_in_force().await.unwrap().number, number, "nothing has changed");
+    }
+    // The others go on, and so does this one when it is put right, in whatever form a spreadsheet gives it.
+    place.put(other, "sensor_id,owner\ns-3,max\n");
+    loading.refresh(&mut Watch::default()).await;
+    assert_eq!(place.analyst().rows(OWNERS).await, ["s-1 ann", "s-2 bob", "s-3 max"]);
+    place.put(key, "\u{feff}sensor_id;owner;built\r\ns-1;zoe;2020.0\r\ns-2;bob;soon\r\n");
+    loading.refresh(&mut Watch::default()).await;
+    assert_eq!(place.analyst().rows(OWNERS).await, ["s-1 zoe", "s-2 bob", "s-3 max"]);
+    assert_eq!(loading.figures().look().metadata, None);
+    let cells = "SELECT line || ' ' || reason FROM mangrove.metadata_refused";
+    let cell = "3 built: must be a whole number of 64 bits: the cell is left out";
+    assert_eq!(place.analyst().rows(cells).await, [cell], "a bad cell costs the cell");
+
+    // A content of an older build does not say what came from where: then all of it stays.
+    let digest = loading.metadata_in_force().await.unwrap().digest;
+    fs::remove_file(place.path(&format!("metadata/{digest}/sources.json"))).unwrap();
+    place.put(key, "");
+    place.put(other, "sensor_id,owner\ns-3,new\n");
+    loading.refresh(&mut Watch::default()).await;
+    assert_eq!(place.analyst().rows(OWNERS).await, ["s-1 zoe", "s-2 bob", "s-3 max"]);
+    assert!(loading.figures().look().metadata.unwrap().what.contains("is not taken over"));
+    // What is deleted is meant.
+    fs::remove_file(place.path(key)).unwrap();
+    loading.refresh(&mut Watch::default()).await;
+    assert_eq!(place.analyst().rows(OWNERS).await, ["s-3 new"]);
+}

@@ -439,6 +439,7 @@ fn config(setup: &Setup) -> WorkerConfig {
         keys: actors::keys::Expected::Detect,
         schema: Arc::new(setup.schema.clone()),
         event_ids_max: 32,
+        history_max: 16,
         memory_budget: setup.memory_budget,
         memory_limit: None,
         shard: ShardConfig {

@@ -96,9 +96,9 @@ impl SensorWindows {
         self.windows.is_empty()
     }
 
-    /// How many windows the reading would open.
-    pub(super) fn n_missing(&self, event_time_us: i64) -> usize {
-        WindowKind::ALL.iter().filter(|kind| self.find(**kind, kind.start_of(event_time_us)).is_err()).count()
+    /// Whether the window of this kind that the reading falls into is there.
+    pub(super) fn has(&self, kind: WindowKind, event_time_us: i64) -> bool {
+        self.find(kind, kind.start_of(event_time_us)).is_ok()
     }
 
     /// How many windows still take readings. Those that do not are dropped at the next cut only, and must not make a
@@ -107,24 +107,27 @@ impl SensorWindows {
         self.windows.iter().filter(|w| !is_forgotten(w.kind, w.start_us, watermark_us, lateness_us)).count()
     }
 
-    /// Counts a reading in its hour and in its day; one value (or none) per aggregated field.
-    pub(super) fn add(&mut self, event_time_us: i64, values: impl ExactSizeIterator<Item = Option<f64>> + Clone) {
+    /// Counts a reading in its window of this kind; one value (or none) per aggregated field.
+    pub(super) fn add(
+        &mut self,
+        kind: WindowKind,
+        event_time_us: i64,
+        values: impl ExactSizeIterator<Item = Option<f64>>,
+    ) {
         self.touched = true;
-        for kind in WindowKind::ALL {
-            let start_us = kind.start_of(event_time_us);
-            let at = self.find(kind, start_us).unwrap_or_else(|at| {
-                let stats = vec![None; values.len()].into_boxed_slice();
-                self.windows.insert(at, Window { kind, start_us, revision: 0, changed: false, stats });
-                at
-            });
-            let window = &mut self.windows[at];
-            window.changed = true;
-            for (stats, value) in window.stats.iter_mut().zip(values.clone()) {
-                let Some(value) = value else { continue };
-                match stats {
-                    Some(stats) => stats.add(event_time_us, value),
-                    empty => *empty = Some(Box::new(Stats::of(event_time_us, value))),
-                }
+        let start_us = kind.start_of(event_time_us);
+        let at = self.find(kind, start_us).unwrap_or_else(|at| {
+            let stats = vec![None; values.len()].into_boxed_slice();
+            self.windows.insert(at, Window { kind, start_us, revision: 0, changed: false, stats });
+            at
+        });
+        let window = &mut self.windows[at];
+        window.changed = true;
+        for (stats, value) in window.stats.iter_mut().zip(values) {
+            let Some(value) = value else { continue };
+            match stats {
+                Some(stats) => stats.add(event_time_us, value),
+                empty => *empty = Some(Box::new(Stats::of(event_time_us, value))),
             }
         }
     }

@@ -2,9 +2,10 @@
 //!
 //! **Owns** the shard's event-time watermark, the windows of its sensors, and the decision which readings are late.
 //! **Promises** a pure function of the readings in stream order (STATE): where batches end, where cuts fall and how
-//! often it is restored changes revision numbers at most, never a value or a late flag. Hourly and daily windows both
-//! count exactly the valid readings that are not late (CLEAN-ONCE). Memory is bounded (BOUNDED): between cuts a window
-//! takes at least one reading of the epoch; beyond a cut there are at most `windows_per_sensor_max` per sensor.
+//! often it is restored changes revision numbers at most, never a value or a late flag. Each window judges by itself:
+//! hours count exactly the valid readings that are not marked late, and days those as well that are late for their hour
+//! only (CLEAN-ONCE). Memory is bounded (BOUNDED): between cuts a window takes at least one reading of the epoch; beyond
+//! a cut there are at most `windows_per_sensor_max` per sensor.
 //! **Fails** by a panic on an incomplete batch; a restart begins from the state of the last cut.
 //! **Not here**: the clock. Only readings move the watermark.
 
@@ -29,8 +30,9 @@ use crate::hash_key;
 pub struct WindowsConfig {
     /// How long after its end, by the watermark, a window still takes readings.
     pub allowed_lateness: Duration,
-    /// Open windows of one sensor, hourly and daily together. A reading that would open one more is late. Below the
-    /// number that the allowed lateness spans (an hour each, and a day each) it shortens it; at least 2.
+    /// Open windows of one sensor, hourly and daily together. A reading that would open one more is late for it, and the
+    /// day comes first. Below the number that the allowed lateness spans (an hour each, and a day each) it shortens it;
+    /// at least 2.
     pub windows_per_sensor_max: usize,
 }
 
@@ -108,7 +110,7 @@ impl Windows {
         Ok(())
     }
 
-    /// Counts the valid readings of a complete batch; tells per row whether it is valid but late.
+    /// Counts the valid readings of a complete batch; tells per row whether it is valid but too late for its hour.
     ///
     /// # Panics
     /// If a group has no outcome yet.
@@ -196,24 +198,31 @@ impl Windows {
     fn fold_group(&mut self, group: usize, fold: &mut Fold<'_>) {
         let rows = fold.batch.group_rows(group);
         for &row in rows {
-            fold.judge_by_watermark(row as usize, self.lateness_us);
+            let row = row as usize;
+            fold.late[row] = fold.watermarks[row].is_some() && !fold.is_open(row, WindowKind::Hourly, self.lateness_us);
         }
-        let Some(&first) = rows.iter().find(|row| fold.counts(**row as usize)) else { return };
+        let counts = |row: &&u32| fold.counts(**row as usize, self.lateness_us);
+        let Some(&first) = rows.iter().find(counts) else { return };
         let windows = self
             .sensors
             .entry(fold.batch.groups[group].sensor.clone())
             .or_insert_with(|| SensorWindows::new(hash_key(&fold.batch.record_of(first as usize).partition_key)));
         for &row in rows {
             let row = row as usize;
-            let Some(watermark_us) = fold.watermarks[row].filter(|_| fold.counts(row)) else { continue };
+            let Some(watermark_us) = fold.watermarks[row].filter(|_| fold.has_value(row)) else { continue };
             let event_time_us = fold.batch.rows.event_time_us[row];
-            let n_missing = windows.n_missing(event_time_us);
-            let full = n_missing > 0
-                && windows.n_open(watermark_us, self.lateness_us) + n_missing > self.windows_per_sensor_max;
-            if full {
-                fold.late[row] = true;
-            } else {
-                windows.add(event_time_us, fold.columns.iter().map(|column| column.number(row)));
+            // The day first: where there is room for one more, it is worth more than an hour.
+            for kind in [WindowKind::Daily, WindowKind::Hourly] {
+                if !fold.is_open(row, kind, self.lateness_us) {
+                    continue;
+                }
+                let has_room = windows.has(kind, event_time_us)
+                    || windows.n_open(watermark_us, self.lateness_us) < self.windows_per_sensor_max;
+                if has_room {
+                    windows.add(kind, event_time_us, fold.columns.iter().map(|column| column.number(row)));
+                } else if kind == WindowKind::Hourly {
+                    fold.late[row] = true;
+                }
             }
         }
     }
@@ -226,21 +235,23 @@ struct Fold<'a> {
     watermarks: Vec<Option<i64>>,
     /// The aggregated fields.
     columns: Vec<&'a Column>,
+    /// For its hour.
     late: Vec<bool>,
 }
 
 impl Fold<'_> {
-    /// A reading whose hour is forgotten is late. Its day is forgotten later than its hour, so that the hour decides.
-    fn judge_by_watermark(&mut self, row: usize, lateness_us: i64) {
-        let hour_us = WindowKind::Hourly.start_of(self.batch.rows.event_time_us[row]);
-        self.late[row] = self.watermarks[row]
-            .is_some_and(|watermark_us| is_forgotten(WindowKind::Hourly, hour_us, watermark_us, lateness_us));
+    /// Whether the row's window of this kind still takes readings.
+    fn is_open(&self, row: usize, kind: WindowKind, lateness_us: i64) -> bool {
+        let start_us = kind.start_of(self.batch.rows.event_time_us[row]);
+        self.watermarks[row].is_some_and(|watermark_us| !is_forgotten(kind, start_us, watermark_us, lateness_us))
     }
 
-    /// Whether the row is valid, in time and has a value to count.
-    fn counts(&self, row: usize) -> bool {
-        self.watermarks[row].is_some()
-            && !self.late[row]
-            && self.columns.iter().any(|column| column.number(row).is_some())
+    fn has_value(&self, row: usize) -> bool {
+        self.columns.iter().any(|column| column.number(row).is_some())
+    }
+
+    /// Whether a window may count the row. A day is open for longer than its hours.
+    fn counts(&self, row: usize, lateness_us: i64) -> bool {
+        self.is_open(row, WindowKind::Daily, lateness_us) && self.has_value(row)
     }
 }

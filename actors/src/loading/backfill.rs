@@ -83,7 +83,7 @@ impl Loading {
         let mut hour_us = from_us.div_euclid(HOUR_US) * HOUR_US;
         while hour_us < to_us {
             for key in self.ports.objects.list(&raw_of_hour(hour_us)).await? {
-                if let Some((shard, epoch)) = shard_and_epoch(&key, &names) {
+                if let Some((shard, epoch)) = origin_of(&key, &names) {
                     arrived.entry(format!("{manifests}{shard}/")).or_default().insert(epoch);
                 }
             }
@@ -95,7 +95,7 @@ impl Loading {
 
 /// The shard's part of a dated object's name, and its epoch: `<stream>-<shard>-<epoch>-<n>.<ending>`, or as earlier
 /// versions wrote it, `<stream>-<shard>-<epoch>-<to>-<n>.<ending>`.
-fn shard_and_epoch<'a>(key: &'a str, names: &str) -> Option<(&'a str, EpochNumber)> {
+pub(crate) fn origin_of<'a>(key: &'a str, names: &str) -> Option<(&'a str, EpochNumber)> {
     let name = key.rsplit('/').next()?;
     let (name, _n) = name.strip_prefix(HIDDEN).unwrap_or(name).strip_prefix(names)?.rsplit_once('-')?;
     let (shard, last) = name.rsplit_once('-')?;
@@ -124,16 +124,16 @@ mod tests {
     #[test]
     fn names_of_objects_tell_shard_and_epoch() {
         let key = "raw/year=2026/month=01/day=02/hour=03/demo-000000000001-00000042-0.jsonl.gz";
-        assert_eq!(shard_and_epoch(key, "demo-"), Some(("000000000001", EpochNumber(42))));
+        assert_eq!(origin_of(key, "demo-"), Some(("000000000001", EpochNumber(42))));
         let hashed = "raw/x/demo-odd-12345678-00000007-0.ndjson.gz";
-        assert_eq!(shard_and_epoch(hashed, "demo-"), Some(("odd-12345678", EpochNumber(7))));
+        assert_eq!(origin_of(hashed, "demo-"), Some(("odd-12345678", EpochNumber(7))));
         // As earlier versions named them.
         let key = "raw/year=2026/month=01/day=02/hour=03/demo-000000000001-00000042-4959-0.jsonl.gz";
-        assert_eq!(shard_and_epoch(key, "demo-"), Some(("000000000001", EpochNumber(42))));
+        assert_eq!(origin_of(key, "demo-"), Some(("000000000001", EpochNumber(42))));
         let ended = "raw/x/demo-000000000001-00000042-4959-0.crlf.jsonl.gz";
-        assert_eq!(shard_and_epoch(ended, "demo-"), Some(("000000000001", EpochNumber(42))));
+        assert_eq!(origin_of(ended, "demo-"), Some(("000000000001", EpochNumber(42))));
         let hashed = "raw/x/_demo-odd-12345678-00000007-end-0.ndjson.gz";
-        assert_eq!(shard_and_epoch(hashed, "demo-"), Some(("odd-12345678", EpochNumber(7))));
-        assert_eq!(shard_and_epoch(key, "other-"), None);
+        assert_eq!(origin_of(hashed, "demo-"), Some(("odd-12345678", EpochNumber(7))));
+        assert_eq!(origin_of(key, "other-"), None);
     }
 }

@@ -37,6 +37,16 @@ struct Last {
     lag_ms: Option<u64>,
     put_aside: Option<(i64, String)>,
     failing: Option<Failing>,
+    metadata: Option<MetadataTrouble>,
+}
+
+/// Metadata is not as its objects say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetadataTrouble {
+    /// Since when, milliseconds since 1970.
+    pub since_ms: i64,
+    /// What is the matter, in words.
+    pub what: String,
 }
 
 /// Loads fail, one after the other.
@@ -80,6 +90,8 @@ pub struct LoaderLook {
     pub failing: Option<Failing>,
     /// Shards that are not loaded any further, whatever becomes of the others.
     pub stopped: Vec<Stopped>,
+    /// None while all objects of the metadata can be read.
+    pub metadata: Option<MetadataTrouble>,
 }
 
 impl LoaderFigures {
@@ -95,6 +107,7 @@ impl LoaderFigures {
             put_aside_error: last.put_aside.map(|(_, error)| error),
             failing: last.failing,
             stopped: last.stopped.into_values().collect(),
+            metadata: last.metadata,
         }
     }
 
@@ -169,6 +182,32 @@ impl LoaderFigures {
                 });
                 stopped.why = why.chars().take(STOP_CHARS_MAX).collect();
             }
+        });
+    }
+
+    /// Metadata could not be taken over.
+    pub(super) fn metadata_failed(&self, error: &str, now_ms: i64) {
+        self.metadata(
+            Some(format!("Metadata is not taken over, and all that was known stays in force: {error}")),
+            now_ms,
+        );
+    }
+
+    /// Metadata is in force, but for so many objects that cannot be read: the first, and why.
+    pub(super) fn metadata_looked(&self, unreadable: usize, first: Option<(&str, &str)>, now_ms: i64) {
+        metrics::warehouse_metadata_unreadable(unreadable as u64);
+        let what = first.map(|(object, reason)| match unreadable {
+            1 => format!("The metadata object {object} is not used: {reason}"),
+            n => format!("{n} objects of the metadata are not used, the first is {object}: {reason}"),
+        });
+        self.metadata(what, now_ms);
+    }
+
+    fn metadata(&self, what: Option<String>, now_ms: i64) {
+        let what = what.map(|what| what.chars().take(ERROR_CHARS_MAX).collect());
+        self.note(|last| {
+            let since_ms = last.metadata.as_ref().map_or(now_ms, |was| was.since_ms);
+            last.metadata = what.map(|what| MetadataTrouble { since_ms, what });
         });
     }
 

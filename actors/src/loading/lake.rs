@@ -12,7 +12,7 @@ use messages::{EpochNumber, EpochPlan};
 
 use super::{LoadError, Loading};
 use crate::ports::aws::Failure;
-use crate::sinks::{epoch_of_manifest, manifests_of_stream};
+use crate::sinks::{epoch_of_manifest, manifests_of_stream, recomputed_of};
 use crate::warehouse::backlog::{self, Break, Waiting};
 use crate::warehouse::batch::{Feed, LoadEpoch, content_of};
 use crate::warehouse::ledger::{Tip, Tips};
@@ -63,7 +63,9 @@ type Part = Result<(String, Waiting, Option<LoadError>), (String, LoadError)>;
 impl Loading {
     /// What waits behind the tips.
     pub(super) async fn backlog(&self, tips: &Tips, epochs_max: usize) -> Result<Backlog, LoadError> {
-        let prefixes = self.ports.objects.folders(&manifests_of_stream(&self.stream)).await?;
+        let mut prefixes = self.ports.objects.folders(&manifests_of_stream(&self.stream)).await?;
+        // Windows that were made anew, if there are any.
+        prefixes.push(recomputed_of(&self.stream));
         let places = backlog::places(&self.stream, &prefixes, tips, &self.proven.all());
         // One page a shard tells how far behind it is, up to a bound that is worth telling.
         let keys_max = PAGE_KEYS.max(epochs_max);

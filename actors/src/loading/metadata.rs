@@ -3,8 +3,9 @@
 //! **Owns** nothing that lasts: what is in force stands in the warehouse, and lies in the bucket for ever.
 //!
 //! **Promises**
-//! - Whatever is in the objects, loading goes on: what cannot be used is refused row by row, and what cannot be read as
-//!   a whole leaves what was known in force.
+//! - Whatever is in the objects, loading goes on: what cannot be used is refused cell by cell and row by row. An object
+//!   that cannot be read, or is cut off, keeps its last good content; what is too much as a whole leaves all that was
+//!   known in force.
 //! - At most `metadata.bytes_max` of objects and `metadata.rows_max` rows are held (BOUNDED).
 //! - While the objects stay as they are, the warehouse is not asked: one that sleeps goes on sleeping.
 //!
@@ -14,6 +15,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use messages::EventSchema;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -21,15 +23,21 @@ use tracing::{info, warn};
 use super::{LoadError, Loading};
 use crate::metrics;
 use crate::panics::panic_text;
+use crate::ports::aws::Failure;
 use crate::ports::objects::{Put, Tagged};
 use crate::ports::warehouse::Trouble;
 use crate::warehouse::describe::{self, Describe, InForce};
-use crate::warehouse::metadata::{Content, Limits, MetadataColumns, Object, Rows, Subject};
+use crate::warehouse::metadata::{Content, Limits, MetadataColumns, Object, Part, Rows, Source, Sources, Subject};
 
 /// After a look that failed, the next one comes no later,
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 /// but for a content that the warehouse refuses, or takes too long over: later every time, up to this. Each try costs.
 const TRY_AGAIN_MAX: Duration = Duration::from_secs(3_600);
+
+/// The list of sources, at least: some hundred bytes for each object.
+const SOURCES_BYTES_MAX: usize = 16 << 20;
+/// Objects that a look tells of in the log.
+const TOLD_MAX: usize = 20;
 
 /// Where metadata is, and how it is read.
 #[derive(Clone, Debug)]
@@ -104,6 +112,7 @@ impl Loading {
             Ok(()) => watch.next = Some(Instant::now() + config.refresh),
             Err(error) => {
                 metrics::warehouse_metadata_failed();
+                self.ports.figures.metadata_failed(&error.to_string(), self.ports.clock.now_ms());
                 watch.next = Some(Instant::now() + config.refresh.min(RETRY_AFTER_MAX));
                 warn!(%error, "metadata is not taken over, what was known stays in force");
             }
@@ -121,7 +130,8 @@ impl Loading {
         // never puts an older content behind a newer one.
         let before = self.metadata_in_force().await?;
         let objects = self.metadata_objects().await?;
-        let content = self.read_metadata(&objects).await?;
+        let sources = self.sources(&before).await?;
+        let (content, bodies) = self.read_metadata(&objects, &sources).await?;
         let foreign = before.number > 0 && before.stream != self.stream;
         // An empty folder says nothing that would have to be put in force.
         let says_nothing = (before.number == 0 || foreign) && content.is_empty();
@@ -138,7 +148,7 @@ impl Loading {
         let stands = if content.digest == before.digest || says_nothing {
             true
         } else {
-            match self.put_in_force(&content, &before).await {
+            match self.put_in_force(&content, &bodies, &before).await {
                 Err(error) if matches!(error.trouble(), Trouble::Refused | Trouble::TooLarge | Trouble::Unknown) => {
                     watch.not_taken(objects, self.config.metadata.refresh);
                     return Err(error);
@@ -146,6 +156,9 @@ impl Loading {
                 outcome => outcome?,
             }
         };
+        if stands {
+            self.tell(&content, &sources);
+        }
         // If somebody else was faster, the next look reads again.
         watch.seen = stands.then_some(objects);
         Ok(())
@@ -180,28 +193,120 @@ impl Loading {
         Ok(objects)
     }
 
-    async fn read_metadata(&self, objects: &[(Subject, Tagged)]) -> Result<Content, LoadError> {
+    /// What the content in force was made of; none if that is not known, as of contents of older builds.
+    async fn sources(&self, before: &InForce) -> Result<Option<Sources>, LoadError> {
+        if before.rows == 0 || before.stream != self.stream {
+            // There is nothing to lose.
+            return Ok(Some(Sources::default()));
+        }
+        let key = Sources::key(&before.digest);
+        match self.ports.objects.get(&key, self.config.metadata.limits.bytes_max.max(SOURCES_BYTES_MAX)).await {
+            Ok(body) => Sources::parse(&body).map(Some).map_err(|problem| LoadError::Lake { key, problem }),
+            Err(error) if error.failure == Failure::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What the objects say, and the bodies that are new. An object that cannot be read says what it said last.
+    async fn read_metadata(
+        &self,
+        objects: &[(Subject, Tagged)],
+        sources: &Option<Sources>,
+    ) -> Result<(Content, Vec<(Source, Bytes)>), LoadError> {
         let limits = self.config.metadata.limits;
-        let mut rows = Rows::default();
+        let (mut rows, mut bodies) = (Rows::default(), Vec::new());
         for (subject, Tagged { key, .. }) in objects {
             let body = self.ports.objects.get(key, limits.bytes_max).await?;
             let object = Object { subject: *subject, key: key.clone(), body };
-            rows = self
-                .aside(move |schema, columns| {
-                    // A reader's bug must not end the loader: it costs this object.
-                    let read = AssertUnwindSafe(|| rows.read(&object, schema, columns, &limits));
-                    if let Err(panic) = std::panic::catch_unwind(read) {
-                        rows.refuse(&object.key, 0, &format!("cannot be read: {}", panic_text(panic.as_ref())));
+            let (object, part) = self.metadata_part(object).await?;
+            let last = sources.as_ref().and_then(|sources| sources.find(*subject, key));
+            match self.doubt(&object, &part, last).await? {
+                None => {
+                    let source = Source::of(&part, &object.body);
+                    rows.take(part, source.clone());
+                    if last.is_none_or(|last| last.body != source.body) {
+                        bodies.push((source, object.body));
                     }
-                    rows
-                })
-                .await?;
+                }
+                Some(reason) => {
+                    let Some(sources) = sources else {
+                        let problem = format!("{reason}; what it said before is not known apart from the rest");
+                        return Err(LoadError::Lake { key: key.clone(), problem });
+                    };
+                    let last = sources.find(*subject, key);
+                    rows.hold(key, &reason, last.is_some());
+                    if let Some(last) = last {
+                        rows.take(self.last_good(last).await?, last.clone());
+                    }
+                }
+            }
             if rows.is_full(&limits) {
                 let problem = format!("more than {} rows of metadata (metadata.rows_max)", limits.rows_max);
                 return Err(LoadError::Lake { key: key.clone(), problem });
             }
         }
-        self.aside(move |schema, columns| rows.into_content(schema, columns)).await
+        Ok((self.aside(move |schema, columns| rows.into_content(schema, columns)).await?, bodies))
+    }
+
+    async fn metadata_part(&self, object: Object) -> Result<(Object, Part), LoadError> {
+        let limits = self.config.metadata.limits;
+        self.aside(move |schema, columns| {
+            // A reader's bug must not end the loader: it costs this object.
+            let read = AssertUnwindSafe(|| Part::read(&object, schema, columns, &limits));
+            let part = std::panic::catch_unwind(read).unwrap_or_else(|panic| {
+                Part::failed(&object, format!("cannot be read: {}", panic_text(panic.as_ref())))
+            });
+            (object, part)
+        })
+        .await
+    }
+
+    /// Why an object is not used, if it is not.
+    async fn doubt(&self, object: &Object, part: &Part, last: Option<&Source>) -> Result<Option<String>, LoadError> {
+        if part.unreadable.is_some() {
+            return Ok(part.unreadable.clone());
+        }
+        let Some(last) = last.filter(|last| last.bytes > 0) else { return Ok(None) };
+        let is_shorter = !part.ends_line && (object.body.len() as u64) < last.bytes;
+        let shortened = is_shorter && self.body(last).await?.starts_with(&object.body);
+        Ok(last.doubt(part, shortened))
+    }
+
+    async fn last_good(&self, source: &Source) -> Result<Part, LoadError> {
+        let object = Object { subject: source.subject, key: source.key.clone(), body: self.body(source).await? };
+        let (object, part) = self.metadata_part(object).await?;
+        match part.unreadable {
+            // An older build could read it.
+            Some(problem) => {
+                Err(LoadError::Lake { key: object.key, problem: format!("its last good content {problem}") })
+            }
+            None => Ok(part),
+        }
+    }
+
+    async fn body(&self, source: &Source) -> Result<Bytes, LoadError> {
+        Ok(self.ports.objects.get(&source.body_key(), self.config.metadata.limits.bytes_max).await?)
+    }
+
+    /// What a person should know of the content that is in force now, once for each look at changed objects.
+    fn tell(&self, content: &Content, before: &Option<Sources>) {
+        for held in content.unreadable.iter().take(TOLD_MAX) {
+            warn!(object = held.object, reason = held.reason, "an object of the metadata cannot be read");
+        }
+        for note in content.notes.iter().take(TOLD_MAX) {
+            info!(object = note.object, reason = note.reason, "about the metadata");
+        }
+        let gone = before.iter().flat_map(|before| &before.objects);
+        let gone = gone.filter(|source| content.sources.find(source.subject, &source.key).is_none());
+        for source in gone.take(TOLD_MAX) {
+            warn!(
+                object = source.key,
+                rows = source.rows,
+                "an object of the metadata is gone, and what it said with it"
+            );
+        }
+        let first = content.unreadable.first().map(|held| (held.object.as_str(), held.reason.as_str()));
+        self.ports.figures.metadata_looked(content.unreadable.len(), first, self.ports.clock.now_ms());
     }
 
     /// Work that takes longer than an actor may hold a thread of the runtime.
@@ -215,7 +320,12 @@ impl Loading {
     }
 
     /// Says whether the content is in force then: not if somebody else was faster.
-    async fn put_in_force(&self, content: &Content, before: &InForce) -> Result<bool, LoadError> {
+    async fn put_in_force(
+        &self,
+        content: &Content,
+        bodies: &[(Source, Bytes)],
+        before: &InForce,
+    ) -> Result<bool, LoadError> {
         let began = Instant::now();
         let describe = Describe {
             star: &self.star,
@@ -225,13 +335,12 @@ impl Loading {
             bucket: self.ports.objects.bucket(),
             iam_role: &self.config.iam_role,
         };
+        // The bodies first: a content that is in force finds those it was made of.
+        for (source, body) in bodies {
+            self.put_once(source.body_key(), body.clone(), &source.body, source.rows as u64).await?;
+        }
         for object in describe.objects() {
-            if self.ports.objects.put_new(&object.key, object.body.into(), &object.digest, object.rows).await?
-                == Put::Different
-            {
-                let problem = "exists with other content: a broken promise, look before going on".to_owned();
-                return Err(LoadError::Lake { key: object.key, problem });
-            }
+            self.put_once(object.key, object.body.into(), &object.digest, object.rows).await?;
         }
         let statements = describe.statements()?;
         self.ports.faults.reach("loader.describing", "").await;
@@ -254,8 +363,18 @@ impl Loading {
         );
         if let Some(first) = &content.first_refusal {
             let (object, line, reason) = (&first.object, first.line, &first.reason);
-            warn!(refused, object, line, reason, "rows of the metadata are not used: see metadata_refused");
+            warn!(refused, object, line, reason, "cells or rows of the metadata are not used: see metadata_refused");
         }
         Ok(true)
+    }
+
+    async fn put_once(&self, key: String, body: Bytes, digest: &str, rows: u64) -> Result<(), LoadError> {
+        match self.ports.objects.put_new(&key, body, digest, rows).await? {
+            Put::Different => {
+                let problem = "exists with other content: a broken promise, look before going on".to_owned();
+                Err(LoadError::Lake { key, problem })
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -82,7 +82,7 @@ const FAMILIES: &[Family] = &[
     Family::counter("mangrove_reader_failures_total", &["failure"], "failed reads, by what can be done about them"),
     Family::counter("mangrove_reader_budget_waits_total", &[], "polls skipped because the byte budget was used up"),
     Family::counter("mangrove_sensor_restarts_total", &[], "restarts of single sensors"),
-    Family::counter("mangrove_aggregator_late_total", &[], "readings later than the allowed lateness"),
+    Family::counter("mangrove_aggregator_late_total", &[], "readings too late for their hour"),
     Family::histogram("mangrove_epoch_encode_seconds", &[], "time to encode an epoch"),
     Family::histogram("mangrove_epoch_prepare_seconds", &[], "time of the conditional write that prepares an epoch"),
     Family::histogram("mangrove_epoch_upload_seconds", &[], "time to upload an epoch's objects"),

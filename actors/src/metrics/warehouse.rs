@@ -11,7 +11,7 @@ use crate::warehouse::batch::Batch;
 /// Samples of one batch's freshness: the histogram keeps each until it is scraped.
 const SAMPLES_MAX: u64 = 1_000;
 
-pub(super) const FAMILIES: [Family; 17] = [
+pub(super) const FAMILIES: [Family; 18] = [
     Family::gauge("mangrove_warehouse_active", &[], "1 in the worker that loads the warehouse"),
     Family::gauge(
         "mangrove_warehouse_epochs_pending",
@@ -50,7 +50,12 @@ pub(super) const FAMILIES: [Family; 17] = [
     Family::gauge(
         "mangrove_warehouse_metadata_refused",
         &[],
-        "rows of the metadata put in force last that are not used",
+        "cells, rows and objects of the metadata put in force last that are not used",
+    ),
+    Family::gauge(
+        "mangrove_warehouse_metadata_unreadable",
+        &[],
+        "objects of the metadata that cannot be read; what they said before stays in force",
     ),
     Family::counter("mangrove_warehouse_metadata_failures_total", &[], "looks at the metadata that failed"),
 ];
@@ -61,6 +66,7 @@ pub fn warehouse_begins() {
         counter!("mangrove_warehouse_failures_total", "trouble" => trouble.as_str()).increment(0);
     }
     warehouse_metadata_refused(0);
+    warehouse_metadata_unreadable(0);
 }
 
 /// Whether this worker loads.
@@ -101,6 +107,11 @@ pub fn warehouse_failed(trouble: Trouble) {
 /// Metadata was put in force, without these rows.
 pub fn warehouse_metadata_refused(rows: u64) {
     gauge!("mangrove_warehouse_metadata_refused").set(rows as f64);
+}
+
+/// So many objects of the metadata cannot be read.
+pub fn warehouse_metadata_unreadable(objects: u64) {
+    gauge!("mangrove_warehouse_metadata_unreadable").set(objects as f64);
 }
 
 /// Metadata could not be looked at.

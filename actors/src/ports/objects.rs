@@ -213,6 +213,18 @@ impl Objects {
         Ok(body.into_bytes())
     }
 
+    /// Reads the beginning of an object that is not empty: at most this many bytes.
+    pub async fn head(&self, key: &str, bytes_max: usize) -> Result<Bytes, CallError> {
+        let action = || format!("get the beginning of {key:?}");
+        let range = format!("bytes=0-{}", bytes_max.saturating_sub(1));
+        let answer = self.client.get_object().bucket(&self.bucket).key(key).range(range).send().await;
+        let answer = answer.map_err(|e| classify(action(), e))?;
+        let fail = |message: String| CallError { action: action(), failure: Failure::Transient, code: None, message };
+        let body = tokio::time::timeout(self.attempt_timeout + transfer_time(bytes_max), answer.body.collect()).await;
+        let body = body.map_err(|e| fail(e.to_string()))?.map_err(|e| fail(e.to_string()))?;
+        Ok(body.into_bytes())
+    }
+
     /// Whether there is any object under a prefix.
     pub async fn any(&self, prefix: &str) -> Result<bool, CallError> {
         let page = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix).max_keys(1).send().await;

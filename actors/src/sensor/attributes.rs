@@ -1,105 +1,166 @@
 //! The tracked attributes of a sensor (its firmware, its place), as numbered versions.
 //!
-//! **Owns** the version in force: its number, since when, and every attribute's value.
+//! **Owns** the count of versions, which of them is in force, and what is remembered of who said what when.
 //!
 //! **Promises**
 //! - Version 1 begins with the first valid reading, also for a schema that tracks nothing: it says that the sensor
 //!   exists. Versions have no gaps.
+//! - Whoever lays the versions out by the time from which they hold, and takes of each what it says anew, finds at the
+//!   event time of every reading what that reading said, in whatever order the readings came. Of two readings of the
+//!   same time the later arrival holds.
+//! - A late reading makes a version only if it says something else than what holds at its time; where the attributes of
+//!   before are known to be confirmed again, another version says so.
 //! - A reading that leaves an attribute out says nothing about it: the value stays.
-//! - A number is compared with the version in force, not with the reading before, so that jitter never makes a
+//! - A number is compared with what holds at its time, not with the reading before, so that jitter never makes a
 //!   version and slow drift makes one as soon as it adds up to more than the tolerance. A value within the tolerance
 //!   is not taken over, even when another attribute makes a new version.
-//! - A reading older than the beginning of the version in force changes nothing. It belongs into an interval that is
-//!   written already; splitting intervals is for the dimension's merge in the warehouse, not for a stream.
+//! - Memory is bounded (`history.rs`). What is older than all that is remembered makes a version of its own, which holds
+//!   until the next one that is known.
 //!
 //! **Not here**: intervals. A version ends where the next one begins.
+
+mod history;
 
 use messages::Column;
 use messages::schema::{FieldKind, Value};
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::history::Row;
+use self::history::{History, Kept};
 use super::rules::SensorRules;
 
-/// The version in force.
+/// The versions of a sensor.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Attributes {
-    /// 0 before the first valid reading.
+    /// How many there are; 0 before the first valid reading.
+    pub(super) versions: u32,
+    /// The one in force: the latest by event time.
     pub(super) version: u32,
-    /// Event time from which it holds.
+    /// Event time from which that one holds.
     pub(super) valid_from_us: i64,
-    /// In schema order of the tracked fields.
-    pub(super) values: Vec<Option<Value>>,
+    history: History,
+}
+
+/// What a reading says.
+pub(super) struct Told<'a> {
+    pub(super) rules: &'a SensorRules,
+    pub(super) fields: &'a [Column],
+    pub(super) row: usize,
 }
 
 impl Attributes {
     pub(super) fn none(rules: &SensorRules) -> Self {
-        Self { values: vec![None; rules.tracked.len()], ..Self::default() }
+        Self { history: History::none(rules.tracked.len()), ..Self::default() }
     }
 
-    /// Takes a reading's attributes over. The names of those that changed, if that made a new version.
-    pub(super) fn observe(
-        &mut self,
-        rules: &SensorRules,
-        fields: &[Column],
-        row: usize,
-        time_us: i64,
-    ) -> Option<Vec<String>> {
-        if self.version > 0 && time_us < self.valid_from_us {
-            return None;
-        }
-        let mut changed = Vec::new();
-        for (value, &field) in self.values.iter_mut().zip(&rules.tracked) {
-            let spec = &rules.schema.fields[field];
-            let tolerance = spec.tracked.map_or(0.0, |tracked| tracked.tolerance);
-            if differs(value.as_ref(), &fields[field], row, tolerance) {
-                *value = value_of(&fields[field], row);
-                changed.push(spec.name.clone());
-            }
-        }
-        if changed.is_empty() && self.version > 0 {
-            return None;
-        }
-        self.version = self.version.saturating_add(1);
-        self.valid_from_us = time_us;
-        Some(changed)
+    /// As a state of format 1 has it: one version in force, and nothing of those before.
+    pub(super) fn of_one(version: u32, valid_from_us: i64, until_us: i64, values: Vec<Option<Value>>) -> Self {
+        let history = match version {
+            0 => History::none(values.len()),
+            _ => History::of_one(valid_from_us, until_us, values),
+        };
+        Self { versions: version, version, valid_from_us, history }
     }
 
-    /// Forgets what does not fit the rules: a state may have been written when a field had another type.
+    /// Takes a reading's attributes over: the versions that follow from it, by the time from which they hold, with
+    /// their numbers. Mostly none.
+    pub(super) fn observe(&mut self, told: &Told<'_>, time_us: i64) -> Vec<(u32, Row)> {
+        if self.history.repeats_last(told, time_us) || (self.versions > 0 && !told.says_anything()) {
+            return Vec::new();
+        }
+        let rows = self.history.place(told, time_us, Kept::of(told.rules.history_max));
+        rows.into_iter().map(|row| (self.number(row.from_us), row)).collect()
+    }
+
+    fn number(&mut self, from_us: i64) -> u32 {
+        self.versions = self.versions.saturating_add(1);
+        if self.versions == 1 || from_us >= self.valid_from_us {
+            self.version = self.versions;
+            self.valid_from_us = from_us;
+        }
+        self.versions
+    }
+
+    /// What is in force, in schema order of the tracked fields.
+    pub(super) fn values(&self) -> Vec<Option<&Value>> {
+        self.history.latest()
+    }
+
+    /// Whether something is out of memory.
+    #[cfg(test)]
+    pub(super) fn has_forgotten(&self) -> bool {
+        self.history.has_forgotten()
+    }
+
+    /// Whether the parts fit together, for so many attributes.
+    pub(super) fn is_sound(&self, width: usize) -> bool {
+        self.version <= self.versions && self.history.is_sound(width)
+    }
+
+    /// Puts the attributes in another order; those that are not wanted are forgotten, new ones begin unsaid.
+    pub(super) fn reorder(&mut self, names: &[String], wanted: &[String]) {
+        let places: Vec<Option<usize>> =
+            wanted.iter().map(|name| names.iter().position(|known| known == name)).collect();
+        self.history.reorder(&places);
+    }
+
+    /// Forgets what does not fit the rules: a state may have been written when a field had another type, or more was
+    /// remembered.
     pub(super) fn conform(&mut self, rules: &SensorRules) {
-        for (value, &field) in self.values.iter_mut().zip(&rules.tracked) {
-            let fits = match value {
-                Some(Value::Float(x)) => rules.schema.fields[field].kind == FieldKind::Float && x.is_finite(),
-                Some(Value::Integer(_)) => rules.schema.fields[field].kind == FieldKind::Integer,
-                Some(Value::Boolean(_)) => rules.schema.fields[field].kind == FieldKind::Boolean,
-                Some(Value::Text(_)) => rules.schema.fields[field].kind == FieldKind::Text,
-                None => true,
-            };
-            if !fits {
-                *value = None;
+        let kind = |attribute: usize| rules.schema.fields[rules.tracked[attribute]].kind;
+        self.history.keep(|attribute, value| match value {
+            Value::Float(x) => kind(attribute) == FieldKind::Float && x.is_finite(),
+            Value::Integer(_) => kind(attribute) == FieldKind::Integer,
+            Value::Boolean(_) => kind(attribute) == FieldKind::Boolean,
+            Value::Text(_) => kind(attribute) == FieldKind::Text,
+        });
+        self.history.shorten(Kept::of(rules.history_max));
+    }
+}
+
+impl Told<'_> {
+    fn width(&self) -> usize {
+        self.rules.tracked.len()
+    }
+
+    fn column(&self, attribute: usize) -> &Column {
+        &self.fields[self.rules.tracked[attribute]]
+    }
+
+    fn says(&self, attribute: usize) -> bool {
+        self.column(attribute).is_present(self.row)
+    }
+
+    fn says_anything(&self) -> bool {
+        (0..self.width()).any(|attribute| self.says(attribute))
+    }
+
+    /// Whether what it says of the attribute, if anything, is this. Compares in place: nearly every reading repeats
+    /// them all.
+    fn agrees(&self, attribute: usize, known: &Value) -> bool {
+        let row = self.row;
+        let tolerance = || {
+            let spec = &self.rules.schema.fields[self.rules.tracked[attribute]];
+            spec.tracked.map_or(0.0, |tracked| tracked.tolerance)
+        };
+        match (known, self.column(attribute)) {
+            (Value::Float(old), Column::Float(new)) => new[row].is_none_or(|new| (new - old).abs() <= tolerance()),
+            // Not as floats, in which large neighbours are equal.
+            (Value::Integer(old), Column::Integer(new)) => {
+                new[row].is_none_or(|new| new.abs_diff(*old) as f64 <= tolerance())
             }
+            (Value::Boolean(old), Column::Boolean(new)) => new[row].is_none_or(|new| new == *old),
+            (Value::Text(old), Column::Text(new)) => new[row].as_deref().is_none_or(|new| new == old),
+            (_, column) => !column.is_present(row),
         }
     }
-}
 
-/// Whether the row has a value that is not the known one. Compares in place: nearly every reading repeats them all.
-fn differs(known: Option<&Value>, column: &Column, row: usize, tolerance: f64) -> bool {
-    match (known, column) {
-        (Some(Value::Float(old)), Column::Float(new)) => new[row].is_some_and(|new| (new - old).abs() > tolerance),
-        // Not as floats, in which large neighbours are equal.
-        (Some(Value::Integer(old)), Column::Integer(new)) => {
-            new[row].is_some_and(|new| new.abs_diff(*old) as f64 > tolerance)
+    fn value(&self, attribute: usize) -> Option<Value> {
+        match self.column(attribute) {
+            Column::Float(values) => values[self.row].map(Value::Float),
+            Column::Integer(values) => values[self.row].map(Value::Integer),
+            Column::Boolean(values) => values[self.row].map(Value::Boolean),
+            Column::Text(values) => values[self.row].as_deref().map(|text| Value::Text(text.to_owned())),
         }
-        (Some(Value::Boolean(old)), Column::Boolean(new)) => new[row].is_some_and(|new| new != *old),
-        (Some(Value::Text(old)), Column::Text(new)) => new[row].as_deref().is_some_and(|new| new != old),
-        (_, column) => column.is_present(row),
-    }
-}
-
-fn value_of(column: &Column, row: usize) -> Option<Value> {
-    match column {
-        Column::Float(values) => values[row].map(Value::Float),
-        Column::Integer(values) => values[row].map(Value::Integer),
-        Column::Boolean(values) => values[row].map(Value::Boolean),
-        Column::Text(values) => values[row].as_deref().map(|text| Value::Text(text.to_owned())),
     }
 }

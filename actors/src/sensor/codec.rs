@@ -11,15 +11,20 @@
 //! **Fails** with a [`StateError`]; nothing is guessed.
 
 use messages::SensorId;
-use messages::schema::EventSchema;
+use messages::schema::{EventSchema, Value};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::core::State;
+use super::attributes::Attributes;
+use super::core::{Counts, State};
+use super::dedup::EventIds;
+use super::detectors::FieldState;
 use super::rules::{SensorRules, is_watched};
 
-/// The format that this build writes. It reads no other yet.
-const FORMAT: u8 = 1;
+/// The format that this build writes.
+const FORMAT: u8 = 2;
+/// One version of the attributes, and nothing of those before.
+const ONE_VERSION: u8 = 1;
 const CHECKSUM_BYTES: usize = 4;
 
 /// Why a sensor's state could not be read. One variant per decision.
@@ -91,7 +96,7 @@ pub(super) fn decode(
     let corrupt = |what| StateError::Corrupt { sensor: sensor.clone(), what };
     // Before the checksum: a newer format may do without it, and is no damage.
     match bytes.first() {
-        Some(&FORMAT) => {}
+        Some(&(ONE_VERSION | FORMAT)) => {}
         Some(&found) if found > FORMAT => return Err(StateError::NewerFormat { sensor: sensor.clone(), found }),
         Some(_) => return Err(corrupt("its format does not exist")),
         None => return Err(corrupt("it is empty")),
@@ -100,24 +105,72 @@ pub(super) fn decode(
     if xxh3_64(payload) as u32 != u32::from_le_bytes(*checksum) {
         return Err(corrupt("its checksum is wrong"));
     }
-    let ((_, layout_hash, mut state), rest) = postcard::take_from_bytes::<(u8, u32, State)>(payload)
-        .map_err(|_| corrupt("its checksum is right but its content is no state"))?;
+    let (layout_hash, mut state) =
+        content(payload).ok_or_else(|| corrupt("its checksum is right but its content is no state"))?;
     if layout_hash != layout.hash() {
         return Err(StateError::OtherLayout { sensor: sensor.clone() });
     }
-    let complete = rest.is_empty()
-        && state.watched.len() == layout.watched.len()
-        && state.attributes.values.len() == layout.tracked.len();
+    let complete = state.watched.len() == layout.watched.len() && state.attributes.is_sound(layout.tracked.len());
     if !complete || !state.watched.iter().all(|field| field.is_sound()) {
         return Err(corrupt("its checksum is right but its content is not consistent"));
     }
     if *layout != rules.layout {
         state.watched = by_name(state.watched, &layout.watched, &rules.layout.watched);
-        state.attributes.values = by_name(state.attributes.values, &layout.tracked, &rules.layout.tracked);
+        state.attributes.reorder(&layout.tracked, &rules.layout.tracked);
     }
     state.attributes.conform(rules);
     state.seen.shorten(rules.event_ids_max);
     Ok(state)
+}
+
+/// The layout's hash and the state; none if it is not one, or something follows.
+fn content(payload: &[u8]) -> Option<(u32, State)> {
+    let (hash, state, rest) = match payload.first() {
+        Some(&ONE_VERSION) => {
+            let ((_, hash, state), rest) = postcard::take_from_bytes::<(u8, u32, OneVersion)>(payload).ok()?;
+            (hash, state.into(), rest)
+        }
+        _ => {
+            let ((_, hash, state), rest) = postcard::take_from_bytes::<(u8, u32, State)>(payload).ok()?;
+            (hash, state, rest)
+        }
+    };
+    rest.is_empty().then_some((hash, state))
+}
+
+/// A state of the format [`ONE_VERSION`].
+#[derive(Serialize, Deserialize)]
+struct OneVersion {
+    counts: Counts,
+    last_event_time_us: Option<i64>,
+    last_arrival_ms: Option<i64>,
+    seen: EventIds,
+    watched: Vec<FieldState>,
+    version: u32,
+    valid_from_us: i64,
+    values: Vec<Option<Value>>,
+}
+
+impl From<OneVersion> for State {
+    fn from(old: OneVersion) -> Self {
+        let OneVersion { counts, last_event_time_us, last_arrival_ms, seen, watched, version, valid_from_us, values } =
+            old;
+        // All of its readings since then said this, as far as they said anything.
+        let until_us = last_event_time_us.unwrap_or(valid_from_us);
+        let attributes = Attributes::of_one(version, valid_from_us, until_us, values);
+        Self { counts, last_event_time_us, last_arrival_ms, seen, watched, attributes }
+    }
+}
+
+/// A state as the first format had it, for tests of its taking over.
+#[cfg(test)]
+pub(super) fn encode_first_format(state: &State, layout_hash: u32, of_one: (u32, i64, &[Option<Value>])) -> Vec<u8> {
+    let State { counts, last_event_time_us, last_arrival_ms, seen, watched, .. } = state;
+    let fields = (counts, last_event_time_us, last_arrival_ms, seen, watched, of_one);
+    let mut bytes = postcard::to_stdvec(&(ONE_VERSION, layout_hash, fields)).expect("plain values always encode");
+    let checksum = xxh3_64(&bytes) as u32;
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    bytes
 }
 
 /// The values in the order of `wanted`; what had no such name starts afresh.

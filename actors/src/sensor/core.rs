@@ -18,7 +18,7 @@ use messages::{Assessment, Batch, DimensionChange, GroupOutcome, Reason, SensorI
 use serde::{Deserialize, Serialize};
 
 use super::alerts::Origin;
-use super::attributes::Attributes;
+use super::attributes::{Attributes, Told};
 use super::dedup::EventIds;
 use super::detectors::{FieldState, Findings, Observation};
 use super::{codec, judge};
@@ -95,6 +95,16 @@ impl SensorCore {
         codec::encode(&self.state, self.rules.layout_hash).into()
     }
 
+    #[cfg(test)]
+    pub(super) fn encode_first_format(
+        &self,
+        version: u32,
+        valid_from_us: i64,
+        values: &[Option<messages::schema::Value>],
+    ) -> Vec<u8> {
+        codec::encode_first_format(&self.state, self.rules.layout_hash, (version, valid_from_us, values))
+    }
+
     /// Judges the rows of a group, oldest first. Rows in `poison` are quarantined without being looked at, and
     /// without a call of `on_row`, which may be what they die of.
     pub fn apply(
@@ -156,7 +166,7 @@ impl SensorCore {
             self.state.seen.insert(hash, self.rules.event_ids_max);
         }
         let findings = self.detect(batch, at);
-        outcome.changes.extend(self.version(batch, row));
+        self.version(batch, row, &mut outcome.changes);
         let origin = Origin { sensor: &self.id, shard, batch, row: at };
         outcome.alerts.extend(findings.raised.into_iter().map(|raised| origin.alert(&self.rules, raised)));
         Verdict::Clean(Assessment {
@@ -181,17 +191,19 @@ impl SensorCore {
         findings
     }
 
-    fn version(&mut self, batch: &Batch, row: u32) -> Option<DimensionChange> {
-        let (at, attributes) = (row as usize, &mut self.state.attributes);
-        let changed = attributes.observe(&self.rules, &batch.rows.fields, at, batch.rows.event_time_us[at])?;
-        Some(DimensionChange {
+    fn version(&mut self, batch: &Batch, row: u32, changes: &mut Vec<DimensionChange>) {
+        let at = row as usize;
+        let told = Told { rules: &self.rules, fields: &batch.rows.fields, row: at };
+        let versions = self.state.attributes.observe(&told, batch.rows.event_time_us[at]);
+        let name = |attribute: usize| self.rules.schema.fields[self.rules.tracked[attribute]].name.clone();
+        changes.extend(versions.into_iter().map(|(version, of)| DimensionChange {
             sensor: self.id.clone(),
-            version: attributes.version,
-            valid_from_us: attributes.valid_from_us,
+            version,
+            valid_from_us: of.from_us,
             row,
-            attributes: attributes.values.clone(),
-            changed,
-        })
+            attributes: of.values,
+            changed: of.changed.into_iter().map(name).collect(),
+        }));
     }
 
     /// Counts from the first valid reading on: a sensor that is forgotten because it never had one, and comes back, is

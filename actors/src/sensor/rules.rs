@@ -18,6 +18,8 @@ pub struct SensorRules {
     pub schema: Arc<EventSchema>,
     /// How many event ids each sensor remembers to recognise duplicates.
     pub event_ids_max: usize,
+    /// How many stretches of its attributes each sensor remembers to place late readings.
+    pub history_max: usize,
     pub(super) time: TimeLimits,
     /// Fields without which a reading is invalid.
     pub(super) required: Vec<usize>,
@@ -51,6 +53,9 @@ impl SensorRules {
     /// got no answer for, in 256 bytes.
     pub const EVENT_IDS: usize = 32;
 
+    /// Stretches of attributes remembered unless the configuration says otherwise.
+    pub const HISTORY: usize = 16;
+
     /// Works the rules of a schema out.
     pub fn new(schema: Arc<EventSchema>, event_ids_max: usize) -> Self {
         let fields = || schema.fields.iter().enumerate();
@@ -58,6 +63,7 @@ impl SensorRules {
         let layout = StateLayout::of(&schema);
         Self {
             event_ids_max,
+            history_max: Self::HISTORY,
             time: schema.time.limits(),
             required: indexes(|field| field.required),
             numbers: indexes(|field| field.kind.is_number()),
@@ -68,6 +74,11 @@ impl SensorRules {
             layout,
             schema,
         }
+    }
+
+    /// The same with another length of memory for attributes.
+    pub fn remembering(self, history_max: usize) -> Self {
+        Self { history_max, ..self }
     }
 
     /// Which state stands where in the bytes of a sensor encoded under these rules.

@@ -3,6 +3,7 @@
 mod attributes;
 mod codec;
 mod detecting;
+mod history;
 mod judging;
 mod learning;
 mod replay;

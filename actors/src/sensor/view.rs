@@ -41,9 +41,9 @@ fn fields(core: &SensorCore) -> Json {
         entry.insert("unit".to_owned(), json!(core.rules.schema.fields[watch.field].unit));
         fields.insert(name(watch.field), Json::Object(entry));
     }
-    for (field, value) in core.rules.tracked.iter().zip(&core.state.attributes.values) {
+    for (field, value) in core.rules.tracked.iter().zip(core.state.attributes.values()) {
         let entry = fields.entry(name(*field)).or_insert_with(|| json!({}));
-        entry["tracked"] = value.as_ref().map_or(Json::Null, tracked);
+        entry["tracked"] = value.map_or(Json::Null, tracked);
     }
     Json::Object(fields)
 }

@@ -36,7 +36,7 @@ fn columns(job: &Job<'_>, chunk: &[ChangeRow<'_>]) -> Result<Vec<ArrayRef>, Enco
     let changed: Vec<String> = chunk.iter().map(|row| row.change.changed.join(",")).collect();
     let mut columns: Vec<ArrayRef> = vec![
         texts(chunk.iter().map(|row| row.change.sensor.as_str())),
-        // One reading makes one version at most, so that 2^31 of them are out of reach.
+        // A reading makes a few versions at most, so that 2^31 of them are out of reach.
         Arc::new(Int32Array::from_iter_values(chunk.iter().map(|row| row.change.version as i32))),
         times(chunk.iter().map(|row| row.change.valid_from_us)),
     ];

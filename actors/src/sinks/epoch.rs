@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use messages::{
-    Assessed, Cut, EncodedEpoch, EncodedObject, EpochContent, EpochPlan, EventSchema, PlannedObject, ShardId, StreamId,
-    Zone,
+    AggregateRow, Assessed, Cut, EncodedEpoch, EncodedObject, EpochContent, EpochPlan, EventSchema, PlannedObject,
+    ShardId, StreamId, Zone,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -115,6 +115,28 @@ pub fn encode_epoch(
 
     let plan = plan(&job, &rows, &objects, content.silences.len());
     assert_complete(&plan);
+    let manifest = manifest(&job, &plan)?;
+    let claim = claim(&job, &manifest);
+    Ok(EncodedEpoch { plan, claim, objects, manifest })
+}
+
+/// Encodes windows that were made anew: an epoch of nothing else, whose rows say which shard has counted them. Each shard
+/// has a cut of its own, whose end makes the names of its objects.
+pub fn encode_windows(
+    context: &EpochContext,
+    cut: &Cut,
+    windows: &[(ShardId, Cut, Vec<AggregateRow>)],
+) -> Result<EncodedEpoch, EncodeError> {
+    let mut objects = Vec::new();
+    for (shard, own, rows) in windows {
+        let counted = EpochContext { shard: shard.clone(), ..context.clone() };
+        let names = Names::new(&context.stream, &context.shard, own, EpochPlan::NAMED_BY_END);
+        objects.extend(aggregates::encode(&Job { context: &counted, cut: own, names }, rows)?);
+    }
+    objects.sort_by(|a, b| a.planned.key.cmp(&b.planned.key));
+    let names = Names::new(&context.stream, &context.shard, cut, EpochPlan::NAMED_BY_END);
+    let job = Job { context, cut, names };
+    let plan = plan(&job, &EpochRows::default(), &objects, 0);
     let manifest = manifest(&job, &plan)?;
     let claim = claim(&job, &manifest);
     Ok(EncodedEpoch { plan, claim, objects, manifest })

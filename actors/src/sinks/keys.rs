@@ -35,6 +35,9 @@ const CLAIM: &str = "claim";
 const PARTITION_US_MIN: i64 = -62_135_596_800_000_000;
 const PARTITION_US_MAX: i64 = 253_402_300_799_999_999;
 
+/// The folder of what was made anew, and its shard.
+const RECOMPUTED: &str = "recomputed";
+
 /// How fine the prefix of an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Partition {
@@ -164,6 +167,35 @@ pub fn manifests_of_stream(stream: &str) -> String {
 /// Where the raw objects of an hour of arrival are, given any time in it (microseconds since 1970).
 pub fn raw_of_hour(us: i64) -> String {
     format!("{}/{}/", Zone::Raw.folder(), Partition::Hour(us).path())
+}
+
+/// Where the objects of a zone are that have rows of a day, given any time in it (microseconds since 1970).
+pub fn keys_under(zone: Zone, us: i64) -> String {
+    let partition = match zone {
+        Zone::AggregatesDaily => Partition::Month(us),
+        _ => Partition::Day(us),
+    };
+    format!("{}/{}/", zone.folder(), partition.path())
+}
+
+/// Who writes windows that were made anew: no shard of the stream, though it has a number for each of its writings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recomputed {
+    /// In columns, and in the ledger.
+    pub shard: ShardId,
+    /// In names of objects.
+    pub prefix: String,
+}
+
+/// The one for all streams.
+pub fn recomputed() -> Recomputed {
+    let shard = ShardId::new(RECOMPUTED);
+    Recomputed { prefix: shard_slug(&shard), shard }
+}
+
+/// Where the manifests of windows that were made anew are.
+pub fn recomputed_of(stream: &str) -> String {
+    format!("{RECOMPUTED}/{}/", slug(stream))
 }
 
 /// The beginning of the name of every dated object of a stream, before the shard.

@@ -26,6 +26,8 @@ pub(super) const STATE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 const MAGIC: [u8; 4] = *b"MGST";
 const CHECKSUM_BYTES: usize = 32;
 const BUFFER_BYTES: usize = 64 * 1024;
+/// Far more than the names of all fields take.
+const HEADER_BYTES_MAX: usize = 1 << 20;
 
 /// A state object as read back.
 #[derive(Clone, Debug, PartialEq)]
@@ -126,6 +128,34 @@ pub fn decode_state(bytes: &[u8]) -> Result<StateObject, StateObjectError> {
     }
     let body = signed.get(MAGIC.len() + 1..).ok_or(StateObjectError::Checksum)?;
     read_content(&decompress(body, STATE_BYTES_MAX)?)
+}
+
+/// Reads the header from the beginning of a state object, which need not be whole: without the rest there is no checksum.
+pub fn decode_state_header(beginning: &[u8]) -> Result<StateHeader, StateObjectError> {
+    let [m0, m1, m2, m3, version, ref body @ ..] = *beginning else { return Err(StateObjectError::NotState) };
+    if [m0, m1, m2, m3] != MAGIC {
+        return Err(StateObjectError::NotState);
+    }
+    if version != STATE_VERSION {
+        return Err(StateObjectError::Version { found: version });
+    }
+    let mut zstd = zstd::stream::read::Decoder::with_buffer(body).map_err(StateObjectError::Decompress)?;
+    let mut content = Vec::new();
+    let mut buffer = [0; 4_096];
+    loop {
+        if let Ok((header, _)) = postcard::take_from_bytes::<StateHeader>(&content) {
+            return Ok(header);
+        }
+        // Whatever is wrong with what follows the header: it ends here.
+        match zstd.read(&mut buffer) {
+            Ok(0) => return Err(StateObjectError::Checksum),
+            Ok(n) => content.extend_from_slice(&buffer[..n]),
+            Err(error) => return Err(StateObjectError::Decompress(error)),
+        }
+        if content.len() > HEADER_BYTES_MAX {
+            return Err(StateObjectError::TooLarge);
+        }
+    }
 }
 
 pub(super) fn decompress(body: &[u8], bytes_max: u64) -> Result<Vec<u8>, StateObjectError> {

@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use messages::EpochNumber;
+use messages::{EpochNumber, ShardId};
 
 use super::ledger::{Tip, Tips};
-use crate::sinks::{behind, epoch_of_manifest, manifests_of};
+use crate::sinks::{behind, epoch_of_manifest, manifests_of, recomputed, recomputed_of};
 
 /// The manifests of one shard that the ledger does not know yet, in order, as far as they were listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +34,12 @@ pub struct Place {
 /// Where to look, given the prefixes that exist. Shards that are loaded to their end are left out, once their last epoch
 /// was found in the bucket as the ledger has it: there are ever more of them.
 pub fn places(stream: &str, prefixes: &[String], tips: &Tips, proven: &BTreeMap<String, Tip>) -> Vec<Place> {
-    let known: BTreeMap<String, &Tip> = tips.0.iter().map(|(shard, tip)| (manifests_of(stream, shard), tip)).collect();
+    let recomputed = recomputed();
+    let prefix = |shard: &ShardId| match *shard == recomputed.shard {
+        true => recomputed_of(stream),
+        false => manifests_of(stream, shard),
+    };
+    let known: BTreeMap<String, &Tip> = tips.0.iter().map(|(shard, tip)| (prefix(shard), tip)).collect();
     let mut places = Vec::new();
     for prefix in prefixes {
         let place = match known.get(prefix) {

@@ -16,7 +16,7 @@ use super::batch::hex;
 use super::ledger::Unreadable;
 use super::literal::{self, Unquotable};
 use super::load::{GUARD, checked, list, stage};
-use super::metadata::Content;
+use super::metadata::{Content, Sources};
 use super::star::{self, Star};
 use super::tables::{Column, Kind};
 use super::versions;
@@ -99,9 +99,11 @@ pub fn in_force(rows: &[Vec<Cell>]) -> Result<InForce, Unreadable> {
 }
 
 impl Describe<'_> {
-    /// The content as objects that never change: rows first, then the manifests that name them.
+    /// The content as objects that never change: where it comes from, rows, then the manifests that name them.
     pub fn objects(&self) -> Vec<ContentObject> {
-        let mut objects = Vec::new();
+        let sources = &self.content.sources;
+        let list = object(Sources::key(&self.content.digest), sources.to_json(), sources.objects.len() as u64);
+        let mut objects = vec![list];
         for (name, lines) in self.parts().into_iter().filter(|(_, lines)| lines.rows > 0) {
             objects.push(object(self.key(name, "jsonl"), lines.body.clone(), lines.rows));
         }

@@ -4,20 +4,24 @@
 //!
 //! **Promises**
 //! - The same objects make the same content, with the same digest, on every worker and at any time.
-//! - A row that is not as it should be costs that row and says why; an object that cannot be read costs that object.
+//! - A cell that is not as it should be costs that cell, a row that row, and each says why. An object that cannot be read,
+//!   or is cut off, costs nothing of what it said before (`sources.rs`).
 //! - A value that gets through has its column's type and fits into it (INERT).
 //!
 //! **Not here**: fetching objects (`loading/metadata.rs`), the warehouse's part (`describe.rs`).
 
 mod cells;
 mod files;
+mod form;
 mod rows;
+mod sources;
 
 use messages::EventSchema;
 use messages::schema::FieldKind;
 
 pub use self::files::{Limits, Object, Subject};
-pub use self::rows::{Content, Lines, Refusal, Rows};
+pub use self::rows::{Content, Lines, Part, Refusal, Rows};
+pub use self::sources::{Source, Sources};
 use super::star::RESERVED;
 
 /// Columns that one list may declare.

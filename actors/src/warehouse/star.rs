@@ -176,7 +176,7 @@ fn readings(schema: &EventSchema) -> Table {
         column.comment = "the version of the sensor, in dim_sensors, that holds at the event's time";
     }
     columns.push(Column {
-        comment: "good; suspect if a detector fired; late if no aggregate counts the reading",
+        comment: "good; suspect if a detector fired; late if no hourly aggregate counts the reading",
         ..Column::required("quality", Kind::Text(8))
     });
     Table {
@@ -193,7 +193,7 @@ fn said(schema: &EventSchema) -> Table {
     Table {
         name: SAID,
         columns: raw(of_zone(&columns::dimensions(schema), schema), columns::SENSOR_ID),
-        key: vec![columns::SHARD, columns::SEQUENCE, columns::SUB_SEQUENCE],
+        key: vec![columns::SHARD, columns::SEQUENCE, columns::SUB_SEQUENCE, columns::VERSION],
         spread: Spread::By(columns::SENSOR_ID),
         sorted_by: vec![columns::SENSOR_ID, columns::VALID_FROM],
         comment: "What sensors said about themselves: the rows of the dimensions zone. dim_sensors is made of it.",
@@ -218,7 +218,7 @@ fn sensors(schema: &EventSchema, declared: &MetadataColumns) -> Table {
     Table {
         name: SENSORS,
         columns: raw(columns, columns::SENSOR_ID),
-        key: vec![columns::SENSOR_ID, columns::SHARD, columns::SEQUENCE, columns::SUB_SEQUENCE],
+        key: vec![columns::SENSOR_ID, columns::SHARD, columns::SEQUENCE, columns::SUB_SEQUENCE, columns::VERSION],
         spread: Spread::By(columns::SENSOR_ID),
         sorted_by: vec![columns::SENSOR_ID, columns::VALID_FROM],
         comment: "Every version of every sensor's attributes, with the interval of event time in which it holds.",

@@ -33,8 +33,8 @@ const SAME_NUMBER: &str = "same_number";
 /// The condition that this is so, of a version that an event told.
 const SPREAD: &str = "\"same_number\" > 1 AND \"source\" = 'event'";
 
-/// The identity of a reading, and of the version that it made.
-const IDENTITY: [&str; 3] = [columns::SHARD, columns::SEQUENCE, columns::SUB_SEQUENCE];
+/// The identity of a version: the reading that made it, which may have made several.
+const IDENTITY: [&str; 4] = [columns::SHARD, columns::SEQUENCE, columns::SUB_SEQUENCE, columns::VERSION];
 
 /// Takes staged versions over: those that are known already change nothing.
 pub(super) fn say(star: &Star, stage: &str, sql: &mut Vec<String>) -> Result<(), Unquotable> {
@@ -51,7 +51,8 @@ pub(super) fn say(star: &Star, stage: &str, sql: &mut Vec<String>) -> Result<(),
 
 /// Makes the intervals of every sensor in `touched` anew, from what it said and what metadata says of it.
 ///
-/// What events say of an attribute holds from then on; before, and for what they never say, metadata holds.
+/// What events say of an attribute holds from then on; before, and for what they never say, metadata holds. Of a version
+/// of events counts what it says anew: the rest is what was in force when it came, and what came late is not in it.
 pub(super) fn rebuild(star: &Star, touched: &str, sql: &mut Vec<String>) -> Result<(), Unquotable> {
     sql.push(said(star, touched)?);
     let by_place = "PARTITION BY \"sensor_id\" ORDER BY \"ordinal\"";
@@ -67,8 +68,10 @@ pub(super) fn rebuild(star: &Star, touched: &str, sql: &mut Vec<String>) -> Resu
             star::VALID_TO => format!("LEAD(\"valid_from\") OVER ({by_place})"),
             star::IS_CURRENT => format!("LEAD(\"valid_from\") OVER ({by_place}) IS NULL"),
             _ if star.attributes.contains(&column.name) => {
-                let of = |source: &str| last(&format!("CASE WHEN \"source\" = '{source}' THEN {name} END"));
-                format!("NVL({}, {})", of("event"), of("metadata"))
+                let anew = literal::text(&format!(",{},", column.name))?;
+                let of_events = format!("\"source\" = 'event' AND STRPOS(',' || \"changed\" || ',', {anew}) > 0");
+                let of = |said: &str| last(&format!("CASE WHEN {said} THEN {name} END"));
+                format!("NVL({}, {})", of(&of_events), of("\"source\" = 'metadata'"))
             }
             _ if star.declared.sensors.iter().any(|declared| declared.name == column.name) => last(&name),
             _ => name.clone(),

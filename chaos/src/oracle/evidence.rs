@@ -6,6 +6,7 @@
 //! **Not here**: where it comes from (`load.rs`, the simulation).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use actors::ports::leases::LeaseRow;
 use actors::reader::decode::DecodeLimits;
@@ -118,6 +119,8 @@ pub struct Limits {
     pub decode: DecodeLimits,
     /// Event ids that a sensor remembers.
     pub event_ids_max: usize,
+    /// How long after its end, by the watermark, a window still takes readings.
+    pub lateness: Duration,
 }
 
 /// Where the records of one sensor lay.

@@ -103,7 +103,11 @@ impl Scene {
     /// Where the evidence is.
     pub(super) fn places(&self) -> Places {
         let worker = self.config.worker();
-        let limits = Limits { decode: worker.shard.reader.decode, event_ids_max: worker.event_ids_max };
+        let limits = Limits {
+            decode: worker.shard.reader.decode,
+            event_ids_max: worker.event_ids_max,
+            lateness: worker.shard.aggregator.allowed_lateness,
+        };
         Places {
             stream: STREAM.to_owned(),
             table: self.config.leases_table.clone(),

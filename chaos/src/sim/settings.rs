@@ -8,6 +8,7 @@ use actors::alerts::AlertsConfig;
 use actors::committer::CommitterConfig;
 use actors::reader::ReaderConfig;
 use actors::reader::decode::DecodeLimits;
+use actors::sensor::SensorRules;
 use actors::sensors::SensorsConfig;
 use actors::sinks::{Encoding, SinksConfig};
 use messages::EventSchema;
@@ -25,6 +26,7 @@ pub(super) const STREAM: &str = "events";
 pub(super) const BUCKET: &str = "lake";
 pub(super) const TABLE: &str = "leases";
 pub(super) const EVENT_IDS_MAX: usize = 32;
+const LATENESS_S: u64 = 3_600;
 
 const fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -45,7 +47,7 @@ fn decode() -> DecodeLimits {
 
 /// What the replay of the oracle needs to know.
 pub(super) fn limits() -> Limits {
-    Limits { decode: decode(), event_ids_max: EVENT_IDS_MAX }
+    Limits { decode: decode(), event_ids_max: EVENT_IDS_MAX, lateness: seconds(LATENESS_S) }
 }
 
 pub(super) fn worker(worker_id: &str) -> WorkerConfig {
@@ -56,6 +58,7 @@ pub(super) fn worker(worker_id: &str) -> WorkerConfig {
         keys: actors::keys::Expected::Detect,
         schema: Arc::new(schema()),
         event_ids_max: EVENT_IDS_MAX,
+        history_max: SensorRules::HISTORY,
         memory_budget: 128 << 20,
         memory_limit: None,
         leases: LeasesConfig {
@@ -96,7 +99,7 @@ pub(super) fn worker(worker_id: &str) -> WorkerConfig {
                 hang_timeout: seconds(10),
                 scan_interval: seconds(1),
             },
-            aggregator: WindowsConfig { allowed_lateness: seconds(3_600), windows_per_sensor_max: 64 },
+            aggregator: WindowsConfig { allowed_lateness: seconds(LATENESS_S), windows_per_sensor_max: 64 },
             sinks: SinksConfig {
                 encoding: Encoding { gzip_level: 1, ..Encoding::RECOMMENDED },
                 uploads_max: 4,

@@ -50,7 +50,8 @@ impl Builder {
     pub(crate) fn new() -> Self {
         let schema = Arc::new(EventSchema::built_in("climate").unwrap());
         let decode = DecodeLimits { record_bytes_max: 256 << 10, events_per_record_max: 1_000, depth_max: 64 };
-        let limits = Limits { decode: decode.clone(), event_ids_max: SensorRules::EVENT_IDS };
+        let lateness = Duration::from_secs(3600);
+        let limits = Limits { decode: decode.clone(), event_ids_max: SensorRules::EVENT_IDS, lateness };
         Self {
             decoder: Decoder::new(schema.clone(), decode, messages::HashRange::FULL),
             rules: Arc::new(SensorRules::new(schema.clone(), limits.event_ids_max)),

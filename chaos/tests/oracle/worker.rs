@@ -17,6 +17,9 @@ use sha2::{Digest, Sha256};
 
 use crate::honest::assert_clean;
 
+/// That of the test's workers.
+const LATENESS: Duration = Duration::from_secs(3_600);
+
 pub(crate) async fn evidence(sdk: &SdkConfig) -> Evidence {
     let (stream, leases) = (Stream::new(sdk, STREAM), LeaseTable::new(sdk, "leases"));
     let decode = DecodeLimits { record_bytes_max: 256 << 10, events_per_record_max: 1_000, depth_max: 64 };
@@ -24,7 +27,7 @@ pub(crate) async fn evidence(sdk: &SdkConfig) -> Evidence {
         exact: true,
         drained: true,
         objects: collect(sdk, BUCKET).await.unwrap(),
-        limits: Some(Limits { decode, event_ids_max: SensorRules::EVENT_IDS }),
+        limits: Some(Limits { decode, event_ids_max: SensorRules::EVENT_IDS, lateness: LATENESS }),
         ..Evidence::default()
     };
     for shard in stream.shards().await.unwrap() {

@@ -5,7 +5,9 @@
 //! **Fails** with a [`CliError`], which knows the exit code.
 //! **Not here**: the process's allocator and its exit (`main.rs`).
 
-use super::{CliError, Command, config, ddl, fleet, health, leases, load, stop_signal, tree};
+use super::{
+    CliError, Command, WindowsArgs, WindowsCommand, config, ddl, fleet, health, leases, load, stop_signal, tree,
+};
 use crate::log;
 use crate::run::run;
 
@@ -36,6 +38,13 @@ pub fn dispatch(command: Command) -> Result<(), CliError> {
             let runtime = runtime(None)?;
             runtime.spawn(limit.report());
             runtime.block_on(load(&args, &config))
+        }
+        Command::Windows(WindowsArgs { command: WindowsCommand::Recompute(args) }) => {
+            let config = args.configure()?;
+            let limit = log::install(&config.log)?;
+            let runtime = runtime(None)?;
+            runtime.spawn(limit.report());
+            runtime.block_on(super::recompute(&args, &config))
         }
     }
 }

@@ -267,7 +267,7 @@ fn interval(text: &str) -> Result<Interval, String> {
     Ok(Interval { from_us, to_us })
 }
 
-fn time(text: &str) -> Option<i64> {
+pub(super) fn time(text: &str) -> Option<i64> {
     let text = text.trim().trim_end_matches('Z');
     let text = match text.len() {
         10 => format!("{text}T00:00:00"),

@@ -145,6 +145,11 @@ pub(super) fn event_ids_max(s: &mut Section<'_>) -> usize {
     s.count("event_ids_max", 1..=1_024)
 }
 
+/// So is what every sensor remembers of its attributes.
+pub(super) fn history_max(s: &mut Section<'_>) -> usize {
+    s.count("history_max", 2..=256)
+}
+
 fn aggregator(s: &mut Section<'_>) -> WindowsConfig {
     WindowsConfig {
         allowed_lateness: s.duration("allowed_lateness", Duration::ZERO..=7 * DAY),

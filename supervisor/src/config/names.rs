@@ -91,7 +91,7 @@ pub(super) fn arn(text: &str, service: &str) -> Result<(), String> {
 }
 
 /// Folders of the bucket that are the product's own.
-const OWN_FOLDERS: [&str; 11] = [
+const OWN_FOLDERS: [&str; 12] = [
     "raw",
     "cleansed",
     "quarantine",
@@ -103,6 +103,7 @@ const OWN_FOLDERS: [&str; 11] = [
     "state",
     "warehouse",
     "metadata",
+    "recomputed",
 ];
 
 /// A prefix of keys that belong to somebody else; empty for none.

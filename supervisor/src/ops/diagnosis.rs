@@ -312,6 +312,10 @@ impl Evidence<'_> {
             let what = format!("The warehouse has refused an epoch, which was put aside in load_refused: {words}.");
             add(what, at_ms, "MangroveWarehouseRefused");
         }
+        // Whoever loads looks at the objects.
+        if let Some(trouble) = loader.metadata.as_ref().filter(|_| loader.active) {
+            add(format!("{}.", trouble.what), trouble.since_ms, "MangroveMetadataUnreadable");
+        }
     }
 
     fn all_well(&self) -> String {

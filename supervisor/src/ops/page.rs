@@ -37,7 +37,7 @@ macro_rules! runbooks {
 }
 
 /// What to do about every finding and every alert, by name: whoever is called at night has it on the page.
-pub(super) const RUNBOOKS: [(&str, &str); 20] = runbooks![
+pub(super) const RUNBOOKS: [(&str, &str); 21] = runbooks![
     "MangroveActorGivenUp",
     "MangroveActorRestarting",
     "MangroveAlertsFailing",
@@ -46,6 +46,7 @@ pub(super) const RUNBOOKS: [(&str, &str); 20] = runbooks![
     "MangroveLeaseDisagrees",
     "MangroveLeaseTableUnreachable",
     "MangroveLoadStopped",
+    "MangroveMetadataUnreadable",
     "MangroveQuarantineRate",
     "MangroveSchemaPaths",
     "MangroveSensorsSpread",

@@ -93,7 +93,8 @@ pub(super) fn shards_box(
     (owned, budget, place): (&Owned, &Budget, &Place),
     surroundings: Surroundings,
 ) -> ChildSpec {
-    let rules = Arc::new(SensorRules::new(config.schema.clone(), config.event_ids_max));
+    let rules = SensorRules::new(config.schema.clone(), config.event_ids_max).remembering(config.history_max);
+    let rules = Arc::new(rules);
     let make: Arc<dyn Fn(ShardInfo, u64) -> Shard + Send + Sync> = {
         let (config, ports, place) = (config.clone(), ports.clone(), place.clone());
         let share = (budget.clone(), LiveSensors::new(config.shard.sensors.live_max));

@@ -156,7 +156,18 @@ fn a_reading_is_late_once_its_hour_is_forgotten() {
     assert_eq!(windows.fold(&in_flight(&rows)), [false, false, false, true, false]);
     let left = windows.cut(&cut(CutReason::Shutdown, false));
     let daily: Vec<_> = left.aggregates.iter().filter(|r| r.window == WindowKind::Daily).map(|r| r.count).collect();
-    assert_eq!(daily, [3, 1], "what no hour counts, no day counts");
+    assert_eq!(daily, [4, 1], "the day is open still, and judges by itself");
+    // The day is forgotten two hours after midnight.
+    let rows = [row(1, at(26, -1), 1.0), row(0, at(23, 0), 1.0), row(1, at(26, 0), 1.0), row(0, at(23, 0), 1.0)];
+    assert_eq!(windows.fold(&in_flight(&rows)), [false, false, false, true]);
+    let left = windows.cut(&cut(CutReason::Shutdown, false));
+    let of_day: Vec<(u64, u32)> = left
+        .aggregates
+        .iter()
+        .filter(|r| (r.window, r.start_us) == (WindowKind::Daily, MIDNIGHT_US) && r.sensor == sensor_id(0))
+        .map(|r| (r.count, r.revision))
+        .collect();
+    assert_eq!(of_day, [(5, 2)], "what is late for both is in none");
 }
 
 #[test]
@@ -170,12 +181,15 @@ fn what_is_not_valid_moves_nothing() {
 }
 
 #[test]
-fn a_sensor_that_would_open_too_many_windows_is_late_instead() {
+fn a_sensor_that_would_open_too_many_windows_is_late_for_them() {
     let mut windows = windows(1000, 3);
     let rows: Vec<Row> = (0..4).map(|hour| row(0, MIDNIGHT_US + hour * HOUR_US, 1.0)).collect();
     assert_eq!(windows.fold(&in_flight(&rows)), [false, false, true, true]);
     assert_eq!(windows.fold(&in_flight(&rows[..1])), [false], "its open windows still take readings");
     assert_eq!(windows.open_windows(), 3);
+    let left = windows.cut(&cut(CutReason::Shutdown, false));
+    let daily: Vec<u64> = left.aggregates.iter().filter(|r| r.window == WindowKind::Daily).map(|r| r.count).collect();
+    assert_eq!(daily, [5], "the day is open, and counts them all");
 }
 
 #[test]
@@ -351,26 +365,27 @@ proptest! {
 
     /// CLEAN-ONCE for aggregates: a second program that keeps every reading comes to the same result.
     #[test]
-    fn windows_are_what_the_readings_that_are_not_late_add_up_to(rows in rows(), steps in steps(), hours in 0..8_u64) {
+    fn windows_are_what_the_readings_that_are_not_late_for_them_add_up_to(rows in rows(), steps in steps(), hours in 0..8_u64) {
         let lake = Setting { lateness_hours: hours, windows_per_sensor_max: 1000 }.run(&rows, &steps);
         let mut watermark_us = i64::MIN;
         let mut kept: BTreeMap<Key, Vec<f64>> = BTreeMap::new();
-        for (row, late) in rows.iter().zip(&lake.late) {
-            let end_us = WindowKind::Hourly.start_of(row.event_time_us) + HOUR_US;
-            prop_assert_eq!(*late, row.clean && watermark_us >= end_us + hours as i64 * HOUR_US);
-            if row.clean {
-                watermark_us = watermark_us.max(row.event_time_us);
-            }
-            if !row.clean || *late {
-                continue;
-            }
-            for kind in WindowKind::ALL {
+        for (row, late) in rows.iter().zip(&lake.late).filter(|(row, _)| row.clean) {
+            // Each window by itself.
+            let is_late = |kind: WindowKind| {
+                let end_us = kind.start_of(row.event_time_us) + kind.length_us();
+                watermark_us >= end_us + hours as i64 * HOUR_US
+            };
+            prop_assert_eq!(*late, is_late(WindowKind::Hourly));
+            for kind in WindowKind::ALL.into_iter().filter(|kind| !is_late(*kind)) {
                 for (field, value) in row.values.iter().enumerate() {
                     let key = (kind, kind.start_of(row.event_time_us), sensor_id(row.sensor), field as u16);
                     value.iter().for_each(|x| kept.entry(key.clone()).or_default().push(*x));
                 }
             }
+            watermark_us = watermark_us.max(row.event_time_us);
         }
+        let unclean = rows.iter().zip(&lake.late).filter(|(row, _)| !row.clean);
+        prop_assert!(unclean.map(|(_, late)| *late).all(|late| !late));
         prop_assert!(kept.keys().eq(lake.latest.keys()));
         for (values, found) in kept.values().zip(lake.latest.values()) {
             prop_assert_eq!(found[0], values.len() as u64);

@@ -36,7 +36,7 @@ fn a_newer_format_is_named() {
     bytes[0] = 9;
     let error = SensorCore::decode(id(), rules(), &bytes).unwrap_err();
     assert_eq!(error, StateError::NewerFormat { sensor: id(), found: 9 });
-    assert_eq!(error.to_string(), "state of sensor s-1 has format 9; this build reads up to 1");
+    assert_eq!(error.to_string(), "state of sensor s-1 has format 9; this build reads up to 2");
 }
 
 fn rules_of(schema: &str) -> Arc<SensorRules> {

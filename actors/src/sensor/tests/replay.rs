@@ -133,7 +133,7 @@ proptest! {
             counted += u64::from(core.has_been_valid());
             prop_assert!(core.has_been_valid() || core.encode() == sensor().encode());
             prop_assert!(core.state.watched.iter().all(|field| field.is_sound()));
-            prop_assert!(core.encode().len() < 600);
+            prop_assert!(core.encode().len() < 1_400, "sixteen stretches of four attributes each");
             for verdict in &outcome.verdicts {
                 if let Verdict::Clean(assessment) = verdict {
                     prop_assert!(assessment.score.is_finite() && assessment.sensor_version > 0);

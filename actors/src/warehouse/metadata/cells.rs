@@ -8,6 +8,8 @@ use messages::schema::{FieldKind, Value};
 pub(super) enum Cell {
     Absent,
     Text(String),
+    /// A text of a file in which a comma may stand for the point of a number.
+    Localised(String),
     Float(f64),
     Integer(i64),
     Boolean(bool),
@@ -26,6 +28,10 @@ impl Cell {
     /// The value for a column of this type; none if the cell is empty.
     pub(super) fn value(self, kind: FieldKind, text_bytes_max: usize) -> Result<Option<Value>, String> {
         let value = match (kind, self) {
+            (FieldKind::Float | FieldKind::Integer, Self::Localised(text)) => {
+                return Self::Text(with_point(text)).value(kind, text_bytes_max);
+            }
+            (_, Self::Localised(text)) => return Self::Text(text).value(kind, text_bytes_max),
             (_, Self::Absent) => return Ok(None),
             (FieldKind::Text, Self::Text(text)) => Value::Text(checked(text, text_bytes_max)?),
             (FieldKind::Float, Self::Float(x)) if x.is_finite() => Value::Float(x),
@@ -36,9 +42,7 @@ impl Cell {
             },
             (FieldKind::Integer, Self::Integer(n)) => Value::Integer(n),
             (FieldKind::Integer, Self::Float(x)) if x.fract() == 0.0 && x.abs() < EXACT => Value::Integer(x as i64),
-            (FieldKind::Integer, Self::Text(text)) => {
-                Value::Integer(text.trim().parse().map_err(|_| "must be a whole number of 64 bits".to_owned())?)
-            }
+            (FieldKind::Integer, Self::Text(text)) => Value::Integer(whole(text.trim())?),
             (FieldKind::Boolean, Self::Boolean(b)) => Value::Boolean(b),
             (FieldKind::Boolean, Self::Text(text)) => match text.trim().to_ascii_lowercase().as_str() {
                 "true" => Value::Boolean(true),
@@ -56,7 +60,7 @@ impl Cell {
         let us = match self {
             Self::Absent => return Ok(None),
             Self::Time(us) => us,
-            Self::Text(text) => parsed(text.trim()).ok_or(wrong)?,
+            Self::Text(text) | Self::Localised(text) => parsed(text.trim()).ok_or(wrong)?,
             _ => return Err(wrong.to_owned()),
         };
         let year = chrono::DateTime::from_timestamp_micros(us).map(|time| chrono::Datelike::year(&time));
@@ -66,12 +70,31 @@ impl Cell {
     fn what(&self) -> &'static str {
         match self {
             Self::Absent => "nothing",
-            Self::Text(_) => "a text",
+            Self::Text(_) | Self::Localised(_) => "a text",
             Self::Float(_) | Self::Integer(_) => "this number",
             Self::Boolean(_) => "true or false",
             Self::Time(_) => "a time",
             Self::Other(what) => what,
         }
+    }
+}
+
+/// A whole number as people write it, or as programs do that know floats only: 2020.0.
+fn whole(text: &str) -> Result<i64, String> {
+    if let Ok(n) = text.parse() {
+        return Ok(n);
+    }
+    // Digits and a point, so that what is not exact is not read as if it were.
+    let (digits, zeros) = text.split_once('.').unwrap_or((text, ""));
+    let is_whole = !zeros.is_empty() && zeros.bytes().all(|byte| byte == b'0');
+    digits.parse().ok().filter(|_| is_whole).ok_or_else(|| "must be a whole number of 64 bits".to_owned())
+}
+
+/// A number with its comma as a point; what has more than one of them stays, and is none.
+fn with_point(text: String) -> String {
+    match text.bytes().filter(|byte| matches!(byte, b',' | b'.')).count() {
+        1 => text.replace(',', "."),
+        _ => text,
     }
 }
 

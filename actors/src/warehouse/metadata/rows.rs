@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::MetadataColumns;
 use super::cells::{Cell, checked};
 use super::files::{self, Line, Object, Subject};
+use super::sources::{Source, Sources};
 use crate::sinks::columns;
 use crate::warehouse::star::SITE;
 
@@ -37,6 +38,28 @@ pub struct Rows {
     sensors: Vec<Row>,
     locations: Vec<Row>,
     refused: Vec<Refusal>,
+    /// What is worth knowing and costs nothing.
+    notes: Vec<Refusal>,
+    /// Objects that cannot be read.
+    unreadable: Vec<Refusal>,
+    sources: Vec<Source>,
+    count: usize,
+}
+
+/// The rows of one object, before it is known whether they are used.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// What it is about.
+    pub subject: Subject,
+    /// The object's key.
+    pub key: String,
+    /// Why the object cannot be read as a whole.
+    pub unreadable: Option<String>,
+    /// Whether its last line ends with a line break.
+    pub ends_line: bool,
+    rows: Vec<Row>,
+    refused: Vec<Refusal>,
+    unknown: Vec<String>,
     count: usize,
 }
 
@@ -68,6 +91,12 @@ pub struct Content {
     pub refusals: u64,
     /// The first refusal, for a log.
     pub first_refusal: Option<Refusal>,
+    /// Objects that cannot be read. What they said before, if anything, is in the content.
+    pub unreadable: Vec<Refusal>,
+    /// What is worth knowing and costs nothing: columns that are not used.
+    pub notes: Vec<Refusal>,
+    /// Which bodies it was made of.
+    pub sources: Sources,
 }
 
 /// Lines of JSON.
@@ -99,10 +128,9 @@ impl Content {
     }
 }
 
-impl Rows {
-    /// Reads one object. At most `limits.rows_max` rows of all objects are kept; [`Self::is_full`] says that there may
-    /// be more.
-    pub fn read(&mut self, object: &Object, schema: &EventSchema, declared: &MetadataColumns, limits: &files::Limits) {
+impl Part {
+    /// Reads one object, and at most one row more than `limits.rows_max` of it.
+    pub fn read(object: &Object, schema: &EventSchema, declared: &MetadataColumns, limits: &files::Limits) -> Self {
         let (key, columns) = match object.subject {
             Subject::Sensors => (columns::SENSOR_ID, of_sensors(schema, declared)),
             Subject::Locations => (SITE, extra(&declared.locations, declared.text_bytes_max).collect()),
@@ -111,31 +139,110 @@ impl Rows {
         wanted.extend((object.subject == Subject::Sensors).then_some(columns::VALID_FROM));
         wanted.extend(columns.iter().map(|(name, ..)| *name));
         let rows_max = limits.rows_max;
+        let mut part = Self::none(object);
         let ended = files::read(object, &wanted, limits.bytes_max, &mut |line, cells| {
-            self.count += 1;
-            match cells.and_then(|cells| row(object, line, cells, schema, &columns)) {
-                Ok(row) if object.subject == Subject::Sensors => self.sensors.push(row),
-                Ok(row) => self.locations.push(row),
-                Err(reason) => self.refuse(&object.key, line, &reason),
+            part.count += 1;
+            match cells.and_then(|cells| part.row(line, cells, schema, &columns)) {
+                Ok(row) => part.rows.push(row),
+                Err(reason) => part.refuse(line, &reason),
             }
-            self.count <= rows_max
+            part.count <= rows_max
         });
-        if let Err(reason) = ended {
-            self.refuse(&object.key, 0, &reason);
+        match ended {
+            Ok(noticed) => {
+                part.ends_line = noticed.ends_line;
+                part.unknown = noticed.unknown.into_iter().collect();
+            }
+            Err(reason) => part.unreadable = Some(reason),
         }
+        part
+    }
+
+    /// A part of an object that could not be looked into.
+    pub fn failed(object: &Object, reason: String) -> Self {
+        Self { unreadable: Some(reason), ..Self::none(object) }
+    }
+
+    fn none(object: &Object) -> Self {
+        let (subject, key) = (object.subject, object.key.clone());
+        let (rows, refused, unknown) = (Vec::new(), Vec::new(), Vec::new());
+        Self { subject, key, unreadable: None, ends_line: true, rows, refused, unknown, count: 0 }
+    }
+
+    /// How many rows can be used.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn refuse(&mut self, line: u64, reason: &str) {
+        self.refused.push(Refusal::new(&self.key, line, reason));
+    }
+
+    /// A row; a cell that is not as it should be is empty, and refused for itself.
+    fn row(&mut self, line: u64, cells: Line, schema: &EventSchema, columns: &[Column<'_>]) -> Result<Row, String> {
+        let mut cells = cells.into_iter();
+        let about = cells.next().unwrap_or(Cell::Absent);
+        let (about, valid_from_us) = match self.subject {
+            Subject::Sensors => {
+                let at = |what: String| format!("{}: {what}", columns::VALID_FROM);
+                (sensor(about, schema)?, cells.next().unwrap_or(Cell::Absent).time().map_err(at)?)
+            }
+            Subject::Locations => (site(about, schema)?, None),
+        };
+        let mut values = Vec::new();
+        for ((name, kind, text_bytes_max), cell) in columns.iter().zip(cells) {
+            values.push(cell.value(*kind, *text_bytes_max).unwrap_or_else(|what| {
+                self.refuse(line, &format!("{name}: {what}: the cell is left out"));
+                None
+            }));
+        }
+        let text = |value: &Option<Value>| if let Some(Value::Text(text)) = value { text.len() } else { 0 };
+        let texts: usize = values.iter().map(text).sum();
+        if texts > TEXTS_BYTES_MAX {
+            return Err(format!("has {texts} bytes of text, more than the {TEXTS_BYTES_MAX} that a row may have"));
+        }
+        Ok(Row { about, valid_from_us, values, object: self.key.clone(), line })
+    }
+}
+
+impl Refusal {
+    fn new(object: &str, line: u64, reason: &str) -> Self {
+        let clean = |c: char| if c.is_control() { ' ' } else { c };
+        let reason = reason.chars().map(clean).take(REASON_CHARS_MAX).collect();
+        Self { object: object.chars().map(clean).collect(), line, reason }
+    }
+}
+
+impl Rows {
+    /// Uses what an object says, which was read from this source.
+    pub fn take(&mut self, part: Part, source: Source) {
+        let Part { subject, key, rows, refused, unknown, count, .. } = part;
+        self.count += count;
+        self.refused.extend(refused);
+        match subject {
+            Subject::Sensors => self.sensors.extend(rows),
+            Subject::Locations => self.locations.extend(rows),
+        }
+        for name in unknown {
+            let note = format!("the column {name} is not used: it is no tracked attribute, and not declared");
+            self.notes.push(Refusal::new(&key, 1, &note));
+        }
+        self.sources.push(source);
+    }
+
+    /// An object cannot be read. What it said before, if anything, is taken beside this.
+    pub fn hold(&mut self, object: &str, reason: &str, keeps: bool) {
+        let rest = if keeps { "what it said before stays in force" } else { "nothing is known of it" };
+        // The rest must not be cut off.
+        let reason: String = reason.chars().take(REASON_CHARS_MAX - 50).collect();
+        let refusal = Refusal::new(object, 0, &format!("{reason}; {rest}"));
+        self.refused.push(refusal.clone());
+        self.unreadable.push(refusal);
     }
 
     /// Whether there was more than may be.
     pub fn is_full(&self, limits: &files::Limits) -> bool {
         self.count > limits.rows_max
-    }
-
-    /// An object, or a line of it, is not used.
-    pub fn refuse(&mut self, object: &str, line: u64, reason: &str) {
-        let clean = |c: char| if c.is_control() { ' ' } else { c };
-        let reason = reason.chars().map(clean).take(REASON_CHARS_MAX).collect();
-        let object = object.chars().map(clean).collect();
-        self.refused.push(Refusal { object, line, reason });
     }
 
     /// All of it, in an order of its own. Where two rows say different things of the same, the one that stands first
@@ -152,7 +259,9 @@ impl Rows {
             line
         }));
         self.refused.sort();
-        let refused = lines(self.refused.iter().take(REFUSALS_MAX).map(|refusal| {
+        self.notes.sort();
+        let told = self.refused.iter().chain(&self.notes).take(REFUSALS_MAX);
+        let refused = lines(told.map(|refusal| {
             let Refusal { object, line, reason } = refusal;
             Map::from_iter([
                 ("object".to_owned(), json!(object)),
@@ -160,15 +269,17 @@ impl Rows {
                 ("reason".to_owned(), json!(reason)),
             ])
         }));
+        let sources = Sources::new(std::mem::take(&mut self.sources));
         let mut hash = Sha256::new();
-        for part in [&sensors, &locations, &refused] {
-            hash.update((part.body.len() as u64).to_be_bytes());
-            hash.update(&part.body);
+        for part in [&sensors.body, &locations.body, &refused.body, &sources.to_json()] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
         }
         hash.update((self.refused.len() as u64).to_be_bytes());
         let digest = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         let (refusals, first_refusal) = (self.refused.len() as u64, self.refused.first().cloned());
-        Content { digest, sensors, locations, refused, refusals, first_refusal }
+        let Self { unreadable, notes, .. } = self;
+        Content { digest, sensors, locations, refused, refusals, first_refusal, unreadable, notes, sources }
     }
 
     fn without_doubles(&mut self, mut rows: Vec<Row>) -> Vec<Row> {
@@ -183,7 +294,7 @@ impl Rows {
                 Some(first) if first.values == row.values => {}
                 Some(first) => {
                     let reason = format!("says otherwise than line {} of {}, which holds", first.line, first.object);
-                    self.refuse(&row.object, row.line, &reason);
+                    self.refused.push(Refusal::new(&row.object, row.line, &reason));
                 }
                 None => kept.push(row),
             }
@@ -192,32 +303,10 @@ impl Rows {
     }
 }
 
-fn row(object: &Object, line: u64, cells: Line, schema: &EventSchema, columns: &[Column<'_>]) -> Result<Row, String> {
-    let mut cells = cells.into_iter();
-    let about = cells.next().unwrap_or(Cell::Absent);
-    let (about, valid_from_us) = match object.subject {
-        Subject::Sensors => {
-            let at = |what: String| format!("{}: {what}", columns::VALID_FROM);
-            (sensor(about, schema)?, cells.next().unwrap_or(Cell::Absent).time().map_err(at)?)
-        }
-        Subject::Locations => (site(about, schema)?, None),
-    };
-    let mut values = Vec::new();
-    for ((name, kind, text_bytes_max), cell) in columns.iter().zip(cells) {
-        values.push(cell.value(*kind, *text_bytes_max).map_err(|what| format!("{name}: {what}"))?);
-    }
-    let text = |value: &Option<Value>| if let Some(Value::Text(text)) = value { text.len() } else { 0 };
-    let texts: usize = values.iter().map(text).sum();
-    if texts > TEXTS_BYTES_MAX {
-        return Err(format!("has {texts} bytes of text, more than the {TEXTS_BYTES_MAX} that a row may have"));
-    }
-    Ok(Row { about, valid_from_us, values, object: object.key.clone(), line })
-}
-
 fn sensor(cell: Cell, schema: &EventSchema) -> Result<String, String> {
     let (spec, at) = (&schema.sensor_id, |what: &str| format!("{}: {what}", columns::SENSOR_ID));
     let id = match cell {
-        Cell::Text(id) => checked(id, spec.bytes_max).map_err(|what| at(&what))?,
+        Cell::Text(id) | Cell::Localised(id) => checked(id, spec.bytes_max).map_err(|what| at(&what))?,
         // As a number stands for an id in an event.
         Cell::Integer(n) => n.to_string(),
         Cell::Absent => return Err(at("is missing")),

@@ -6,8 +6,9 @@
 //! **Fails** never.
 //! **Owns too** what may become of a version of a sensor that several shards count: it may be said by another already. Then
 //! numbers are those of `dim_sensors`, without a hole.
-//! **Not here**: attributes that metadata fills in. Where it says something of a sensor, attributes of its intervals are
-//! not compared; nor for sensors in two shards at once, whose versions fill in one another.
+//! **Not here**: attributes that others fill in. Where metadata says something of a sensor, attributes of its intervals are
+//! not compared; nor for sensors in two shards at once, or with versions that came late, which fill in one another
+//! (`tests/it/star` computes those).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,8 +18,9 @@ use super::super::rows::{Reading, Version};
 use super::tables::{Described, Interval, Said, Tables};
 use super::{Check, INTERVAL};
 
-/// Where the reading stands that brought a version.
-type At = (u32, Place, u32);
+/// Where the reading stands that brought a version, and the version's number: one reading may bring several. Where several
+/// shards count versions, and dimensions number them anew, the time from which it holds instead.
+type At = (u32, Place, u32, i64);
 
 /// Which version of a sensor holds when.
 pub(super) struct Holding<'a> {
@@ -77,6 +79,11 @@ impl<'t> Check<'t, '_> {
     pub(super) fn said(&mut self) {
         let (tables, lake) = (self.tables, self.lake);
         let rows = self.by_place(tables.said.iter().map(|said| (&said.identity, said)));
+        let several = several(lake);
+        let rows = rows.into_iter().map(|((shard, place, sub), said)| {
+            let is_several = lake.rows.sensors.find(&said.sensor).is_some_and(|sensor| several.contains(&sensor));
+            ((shard, place, sub, if is_several { said.from_us } else { said.version }), said)
+        });
         let named = |said: &Said| format!("version {} of sensor {} in sensor_versions", said.version, said.sensor);
         let mut found: BTreeMap<At, &Said> = BTreeMap::new();
         for (at, said) in rows {
@@ -84,7 +91,7 @@ impl<'t> Check<'t, '_> {
                 self.doubled(INTERVAL, || named(said));
             }
         }
-        for (at, version) in versions(lake) {
+        for (at, version) in versions(lake, &several) {
             let sensor = lake.rows.sensors.text(version.sensor);
             match found.remove(&at) {
                 Some(row) => {
@@ -110,6 +117,11 @@ impl<'t> Check<'t, '_> {
         let (tables, lake) = (self.tables, self.lake);
         let of_events = tables.intervals.iter().filter(|interval| !interval.described);
         let rows = self.by_place(of_events.map(|interval| (&interval.identity, interval)));
+        let several = several(lake);
+        let rows = rows.into_iter().map(|((shard, place, sub), row)| {
+            let is_several = lake.rows.sensors.find(&row.sensor).is_some_and(|sensor| several.contains(&sensor));
+            ((shard, place, sub, if is_several { row.from_us } else { row.version }), row)
+        });
         let mut found: BTreeMap<At, &Interval> = BTreeMap::new();
         for (at, interval) in rows {
             if found.insert(at, interval).is_some() {
@@ -117,10 +129,11 @@ impl<'t> Check<'t, '_> {
             }
         }
         let described: BTreeSet<&str> = tables.described.iter().map(|row| row.sensor.as_str()).collect();
-        let (versions, several) = (versions(lake), several(lake));
+        let (versions, late) = (versions(lake, &several), with_late_versions(lake));
         for (at, version) in &versions {
             let sensor = lake.rows.sensors.text(version.sensor);
-            let filled_in = described.contains(sensor) || lake.rows.unordered.contains(&version.sensor);
+            let unordered = lake.rows.unordered.contains(&version.sensor) || late.contains(&version.sensor);
+            let filled_in = unordered || described.contains(sensor);
             match found.get(at) {
                 Some(row) => {
                     let number = if several.contains(&version.sensor) { row.version } else { version.version };
@@ -211,8 +224,21 @@ fn several(lake: &Lake<'_>) -> BTreeSet<u32> {
 }
 
 /// The versions of the lake, by the readings that brought them.
-fn versions<'a>(lake: &'a Lake<'_>) -> BTreeMap<At, &'a Version> {
-    lake.rows.versions.iter().map(|version| ((version.shard, version.place, version.sub), version)).collect()
+fn versions<'a>(lake: &'a Lake<'_>, several: &BTreeSet<u32>) -> BTreeMap<At, &'a Version> {
+    let at = |version: &Version| {
+        let number = if several.contains(&version.sensor) { version.valid_from_us } else { version.version };
+        (version.shard, version.place, version.sub, number)
+    };
+    lake.rows.versions.iter().map(|version| (at(version), version)).collect()
+}
+
+/// Sensors of which a version came behind a later one.
+fn with_late_versions(lake: &Lake<'_>) -> BTreeSet<u32> {
+    let mut by_number: Vec<(u32, i64, i64)> =
+        lake.rows.versions.iter().map(|row| (row.sensor, row.version, row.valid_from_us)).collect();
+    by_number.sort_unstable();
+    let late = by_number.windows(2).filter(|pair| pair[0].0 == pair[1].0 && pair[1].2 < pair[0].2);
+    late.map(|pair| pair[0].0).collect()
 }
 
 fn is_aside(version: &Version, aside: &BTreeSet<(u32, u64)>) -> bool {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use actors::loading::{Failing, LoaderLook};
+use actors::loading::{Failing, LoaderLook, MetadataTrouble};
 use actors::node::{Node, NodeState};
 use actors::reader::decode::UnseenPath;
 use actors::shard::{EpochLine, EpochStep, Holds};
@@ -145,6 +145,18 @@ fn a_warehouse_that_is_not_loaded_says_why_and_since_when() {
     };
     assert_eq!(findings(&aside(60_000)).0[0].runbook, "MangroveWarehouseRefused");
     assert!(findings(&aside(7_200_000)).0.is_empty());
+    let metadata = |active| {
+        with(|look| {
+            let what = "The metadata object a.csv is not used: is empty; what it said before stays in force".to_owned();
+            let metadata = Some(MetadataTrouble { since_ms: NOW_MS - 5_000, what });
+            let loader = Some(LoaderLook { active, metadata, ..LoaderLook::default() });
+            *look = Look { at_ms: NOW_MS, loader, ..Look::default() };
+        })
+    };
+    let (found, _) = findings(&metadata(true));
+    assert_eq!((found[0].since_ms, found[0].runbook), (NOW_MS - 5_000, "MangroveMetadataUnreadable"));
+    assert!(found[0].what.starts_with("The metadata object a.csv is not used: is empty;"), "{}", found[0].what);
+    assert!(findings(&metadata(false)).0.is_empty(), "another worker looks at it");
     let flow = findings(&aside(0)).1;
     assert!(flow.iter().any(|stage| stage.note == "another worker loads"), "{flow:?}");
 }

@@ -1,0 +1,214 @@
+//! Rows of the lake's files, read column by column.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use bytes::Bytes;
+use messages::{AggregateRow, EpochNumber, EventSchema, SensorId, ShardId, WindowKind};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::{OBJECT_BYTES_MAX, Pass, Recompute, RecomputeError};
+use crate::aggregator::{Full, Tally};
+use crate::sinks::columns;
+
+const BATCH_ROWS: usize = 8_192;
+
+/// An object of the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) key: String,
+    /// As its name has it.
+    pub(super) shard: String,
+    pub(super) epoch: EpochNumber,
+}
+
+type Read<T> = Result<T, String>;
+
+impl Recompute {
+    /// Counts a file's readings.
+    pub(super) async fn readings(
+        &self,
+        file: &Named,
+        pass: &Pass,
+        closed_us: i64,
+        mut tally: Tally,
+    ) -> Result<Result<Tally, Full>, RecomputeError> {
+        let (schema, pass) = (Arc::clone(&self.schema), pass.clone());
+        self.aside(file, move |body| {
+            let fields: Vec<(u16, &str)> =
+                schema.aggregated().map(|(index, field)| (index as u16, field.name.as_str())).collect();
+            let mut wanted = vec![columns::SENSOR_ID, columns::EVENT_TIME, columns::SHARD];
+            wanted.extend(fields.iter().map(|(_, name)| *name));
+            for batch in batches(body, &wanted)? {
+                if readings_of(&batch?, &fields, (&pass, closed_us), &mut tally)?.is_err() {
+                    return Ok(Err(Full));
+                }
+            }
+            Ok(Ok(tally))
+        })
+        .await
+    }
+
+    /// Looks a file's windows up.
+    pub(super) async fn windows(
+        &self,
+        file: &Named,
+        is_written: bool,
+        pass: &Pass,
+        mut tally: Tally,
+    ) -> Result<Tally, RecomputeError> {
+        let (schema, pass) = (Arc::clone(&self.schema), pass.clone());
+        let kind = match file.key.starts_with(messages::Zone::AggregatesDaily.folder()) {
+            true => WindowKind::Daily,
+            false => WindowKind::Hourly,
+        };
+        self.aside(file, move |body| {
+            let layout = columns::aggregates();
+            let wanted: Vec<&str> = layout.fields().iter().map(|field| field.name().as_str()).collect();
+            for batch in batches(body, &wanted)? {
+                windows_of(&batch?, kind, &schema, |shard, row| {
+                    if pass.takes(row.sensor.as_str()) {
+                        tally.stored(shard, row, is_written);
+                    }
+                })?;
+            }
+            Ok(tally)
+        })
+        .await
+    }
+
+    /// Reading a file takes longer than a task may hold a thread of the runtime.
+    async fn aside<T: Send + 'static>(
+        &self,
+        file: &Named,
+        read: impl FnOnce(Bytes) -> Read<T> + Send + 'static,
+    ) -> Result<T, RecomputeError> {
+        let body = self.objects.get(&file.key, OBJECT_BYTES_MAX).await?;
+        let done = tokio::task::spawn_blocking(move || read(body)).await;
+        let done = done.map_err(|error| RecomputeError::Internal(error.to_string()))?;
+        done.map_err(|problem| RecomputeError::Lake { key: file.key.clone(), problem })
+    }
+}
+
+/// The wanted columns of a file; those that an older schema did not have are missing.
+fn batches(body: Bytes, wanted: &[&str]) -> Read<impl Iterator<Item = Read<RecordBatch>>> {
+    let text = |error: &dyn std::fmt::Display| format!("cannot be read: {error}");
+    let builder = ParquetRecordBatchReaderBuilder::try_new(body).map_err(|error| text(&error))?;
+    let fields = builder.schema().fields().iter().enumerate();
+    let roots: Vec<usize> =
+        fields.filter(|(_, field)| wanted.contains(&field.name().as_str())).map(|(n, _)| n).collect();
+    let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
+    let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(|error| text(&error))?;
+    Ok(reader.map(|batch| batch.map_err(|error| format!("cannot be read: {error}"))))
+}
+
+fn readings_of(
+    batch: &RecordBatch,
+    fields: &[(u16, &str)],
+    (pass, closed_us): (&Pass, i64),
+    tally: &mut Tally,
+) -> Read<Result<(), Full>> {
+    let (sensors, times) = (texts(batch, columns::SENSOR_ID)?, column(batch, columns::EVENT_TIME)?);
+    let times = times.as_primitive_opt::<TimestampMicrosecondType>().ok_or("event_time is no time")?;
+    let mut values: Vec<(u16, Vec<Option<f64>>)> = Vec::new();
+    for (field, name) in fields {
+        if batch.column_by_name(name).is_some() {
+            values.push((*field, numbers(batch, name)?));
+        }
+    }
+    let shards = texts(batch, columns::SHARD)?;
+    if batch.num_rows() == 0 {
+        return Ok(Ok(()));
+    }
+    // A file is one shard's.
+    let shard = ShardId::new(shards.value(0));
+    let mut sensor: Option<SensorId> = None;
+    for row in 0..batch.num_rows() {
+        let (name, time_us) = (sensors.value(row), times.value(row));
+        if WindowKind::Daily.start_of(time_us) != pass.day_us || !pass.takes(name) {
+            continue;
+        }
+        if sensor.as_ref().is_none_or(|known| known.as_str() != name) {
+            sensor = Some(SensorId::new(name));
+        }
+        let Some(sensor) = &sensor else { continue };
+        let present: Vec<(u16, f64)> = values.iter().filter_map(|(field, of)| Some((*field, of[row]?))).collect();
+        let kinds = WindowKind::ALL.into_iter().filter(|kind| pass.is_wanted(*kind, kind.start_of(time_us), closed_us));
+        if tally.add((&shard, sensor), time_us, &present, kinds).is_err() {
+            return Ok(Err(Full));
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn windows_of(
+    batch: &RecordBatch,
+    window: WindowKind,
+    schema: &EventSchema,
+    mut take: impl FnMut(&ShardId, AggregateRow),
+) -> Read<()> {
+    let (sensors, names) = (texts(batch, columns::SENSOR_ID)?, texts(batch, columns::FIELD)?);
+    let starts = column(batch, columns::WINDOW_START)?.as_primitive_opt::<TimestampMicrosecondType>();
+    let starts = starts.ok_or("window_start is no time")?;
+    let revisions = column(batch, columns::REVISION)?.as_primitive_opt::<Int32Type>().ok_or("revision is no number")?;
+    let counts = column(batch, columns::COUNT)?.as_primitive_opt::<Int64Type>().ok_or("count is no number")?;
+    let [sum, min, max, mean, stddev, first, last] =
+        [columns::SUM, columns::MIN, columns::MAX, columns::MEAN, columns::STDDEV, columns::FIRST, columns::LAST]
+            .map(|name| numbers(batch, name));
+    let (sum, min, max, mean, stddev, first, last) = (sum?, min?, max?, mean?, stddev?, first?, last?);
+    let shards = texts(batch, columns::SHARD)?;
+    let mut shard: Option<ShardId> = None;
+    for row in 0..batch.num_rows() {
+        let field = schema.fields.iter().position(|field| field.name == names.value(row));
+        // A field that the schema does not have any more is nobody's window here.
+        let Some(field) = field else { continue };
+        let value = |of: &[Option<f64>]| of[row].unwrap_or(f64::NAN);
+        if shard.as_ref().is_none_or(|known| known.as_str() != shards.value(row)) {
+            shard = Some(ShardId::new(shards.value(row)));
+        }
+        let Some(shard) = &shard else { continue };
+        // When its first and last value were taken is nothing to compare, and not in every file.
+        let (first_us, last_us) = (0, 0);
+        take(
+            shard,
+            AggregateRow {
+                window,
+                start_us: starts.value(row),
+                sensor: SensorId::new(sensors.value(row)),
+                field: field as u16,
+                revision: u32::try_from(revisions.value(row)).unwrap_or(0),
+                count: u64::try_from(counts.value(row)).unwrap_or(0),
+                sum: value(&sum),
+                min: value(&min),
+                max: value(&max),
+                mean: value(&mean),
+                stddev: stddev[row],
+                first: value(&first),
+                last: value(&last),
+                first_us,
+                last_us,
+            },
+        );
+    }
+    Ok(())
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Read<&'a dyn Array> {
+    batch.column_by_name(name).map(AsRef::as_ref).ok_or_else(|| format!("has no column {name}"))
+}
+
+fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Read<&'a StringArray> {
+    column(batch, name)?.as_string_opt::<i32>().ok_or_else(|| format!("the column {name} is no text"))
+}
+
+/// The values of a column as the aggregator counts them.
+fn numbers(batch: &RecordBatch, name: &str) -> Read<Vec<Option<f64>>> {
+    let column = column(batch, name)?;
+    match column.data_type() {
+        DataType::Float64 => Ok(column.as_primitive::<Float64Type>().iter().collect()),
+        DataType::Int64 => Ok(column.as_primitive::<Int64Type>().iter().map(|n| n.map(|n| n as f64)).collect()),
+        other => Err(format!("the column {name} is {other}, and no number")),
+    }
+}
