@@ -21,7 +21,7 @@ const FIELD_BYTES: u64 = 24;
 /// The rows of a sensor in a batch: the message, its outcome, and its state at the cut.
 const GROUP_BYTES: u64 = 768;
 
-/// What is held of records on their way, in bytes. Measured, and rounded up: see `docs/operating.md`.
+/// What is held of records on their way, in bytes. Measured, and rounded up.
 #[derive(Clone, Copy, Debug)]
 pub struct Held {
     bytes: u64,

@@ -103,7 +103,7 @@ pub struct SensorsActor {
 const ABANDONED: &str = "it hangs and could not be killed";
 
 /// Sensors that are given something before the others of the process get their turn.
-const BREATH: usize = 64;
+const BREATH: usize = 32;
 
 /// Lets what else the process does have its turn, after every so many sensors. Whoever wakes thousands of actors at once
 /// fills the runtime's queues, and a heartbeat that waits behind them at every step is late enough to cost all shards.

@@ -84,8 +84,9 @@ pub(super) struct SensorWindows {
 }
 
 impl SensorWindows {
+    /// With room for one window of each kind: most sensors have no more.
     pub(super) fn new(hash_key: u128) -> Self {
-        Self { hash_key, touched: false, windows: Vec::new() }
+        Self { hash_key, touched: false, windows: Vec::with_capacity(WindowKind::ALL.len()) }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -15,8 +15,9 @@ use super::{SensorsActor, SensorsError, SensorsMsg, SensorsState, breathe};
 use crate::ports::faults::Mechanism;
 use crate::sensor::{InHand, RETIRED, SensorCore};
 
-/// Sensors that retire at a time: each that has gone makes room for the next.
-const RETIRING_MAX: usize = 256;
+/// Sensors that retire at a time: each that has gone makes room for the next. As many as keep the processors busy; more
+/// would only be more that others wait behind.
+const RETIRING_MAX: usize = 32;
 
 impl SensorsActor {
     /// A sensor has left its state and given its actor back.

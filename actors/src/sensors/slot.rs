@@ -138,6 +138,10 @@ impl Slot {
     }
 
     pub(super) fn touch(&mut self, number: u64, group: usize, now: Instant, arrival_ms: i64) {
+        if self.routed.capacity() == 0 {
+            // Most have one batch in an epoch, and there are many of them.
+            self.routed.reserve_exact(1);
+        }
         self.routed.push((number, group));
         self.came_again |= self.last_routed > 0;
         self.last_routed = number;
