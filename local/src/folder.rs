@@ -43,7 +43,7 @@ impl Contents {
             let path = root.join(file);
             // None of them is ever empty.
             match fs::metadata(&path) {
-                Ok(metadata) if metadata.len() > 0 => {}
+                Ok(metadata) if metadata.is_dir() || metadata.len() > 0 => {}
                 Ok(_) => return Err(LocalError::damaged(path)("it is empty")),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(LocalError::Missing { path }),
                 Err(error) => return Err(LocalError::folder(path)(error)),
@@ -52,16 +52,30 @@ impl Contents {
         Ok(Contents { root: root.to_owned(), files: Mutex::new(files) })
     }
 
-    /// Remembers a state file that is there now.
+    /// Remembers a state file or a folder that is there now.
     pub(crate) fn note(&self, path: &Path) -> io::Result<()> {
+        self.change(path, false, |files, file| files.insert(file))
+    }
+
+    /// Forgets what is about to go.
+    pub(crate) fn forget(&self, path: &Path) -> io::Result<()> {
+        self.change(path, true, |files, file| files.remove(&file))
+    }
+
+    fn change(
+        &self,
+        path: &Path,
+        if_noted: bool,
+        change: fn(&mut BTreeSet<PathBuf>, PathBuf) -> bool,
+    ) -> io::Result<()> {
         let Ok(file) = path.strip_prefix(&self.root) else { return Ok(()) };
         // A set is changed whole.
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        if files.contains(file) {
+        if files.contains(file) != if_noted {
             return Ok(());
         }
         let mut noted = files.clone();
-        noted.insert(file.to_owned());
+        change(&mut noted, file.to_owned());
         replace_file(&self.root.join(CONTENTS_FILE), &serde_json::to_vec(&noted).map_err(io::Error::other)?)?;
         *files = noted;
         Ok(())

@@ -7,6 +7,7 @@
 mod analyst;
 mod bad_configuration;
 mod config_command;
+mod crowd;
 mod demo;
 mod kill;
 mod log;

@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use base64::Engine;
@@ -22,7 +22,7 @@ use super::attributes::{self, Attributes, Checksums};
 use super::error::ObjectError;
 use super::place::{self, hex};
 use crate::LocalError;
-use crate::folder::Folder;
+use crate::folder::{Contents, Folder};
 
 /// Locks shared by all keys: enough that two keys seldom wait for each other, and bounded whatever the keys are.
 const STRIPES: usize = 256;
@@ -57,6 +57,7 @@ pub(super) struct ObjectStore {
     pub(super) buckets: PathBuf,
     pub(super) attributes: PathBuf,
     pub(super) work: PathBuf,
+    contents: Arc<Contents>,
     stripes: Vec<Mutex<()>>,
     hasher: RandomState,
     n_temporaries: AtomicU64,
@@ -81,6 +82,7 @@ impl ObjectStore {
             buckets,
             attributes,
             work,
+            contents: folder.contents(),
             stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
             n_temporaries: AtomicU64::new(0),
@@ -88,10 +90,12 @@ impl ObjectStore {
     }
 
     pub(super) fn create_bucket(&self, bucket: &str) -> Result<(), ObjectError> {
-        fs::create_dir(self.buckets.join(bucket)).map_err(|error| match error.kind() {
+        let path = self.buckets.join(bucket);
+        fs::create_dir(&path).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => ObjectError::BucketExists,
             _ => ObjectError::Io(error),
-        })
+        })?;
+        Ok(self.contents.note(&path)?)
     }
 
     pub(super) fn delete_bucket(&self, bucket: &str) -> Result<(), ObjectError> {
@@ -100,6 +104,8 @@ impl ObjectStore {
             return Err(ObjectError::BucketNotEmpty);
         }
         // In this order: attributes without their bucket say that the bucket is missing.
+        self.contents.forget(&path)?;
+        self.contents.forget(&self.attributes.join(bucket))?;
         match fs::remove_dir_all(self.attributes.join(bucket)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             Ok(()) | Err(_) => {}
@@ -184,7 +190,9 @@ impl ObjectStore {
                 _ => ObjectError::Io(error),
             })?;
         }
-        fs::create_dir_all(self.attributes.join(bucket))?;
+        let all = self.attributes.join(bucket);
+        fs::create_dir_all(&all)?;
+        self.contents.note(&all)?;
         attributes::announce(&about, &fs::metadata(temporary)?, attributes, in_place.as_ref())?;
         Ok(fs::rename(temporary, &path)?)
     }

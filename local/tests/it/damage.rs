@@ -65,6 +65,7 @@ async fn a_state_file_that_is_gone_is_missed() {
     let dir = used().await;
     let mut files =
         vec!["kinesis/streams.json", "kinesis/stream-s.journal", "dynamodb/eu-west-1.json", "sns/eu-west-1.json"];
+    files.extend(["s3/lake", "s3-attributes/lake"]);
     if cfg!(feature = "warehouse") {
         files.push("warehouse.duckdb");
     }

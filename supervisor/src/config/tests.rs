@@ -200,6 +200,19 @@ fn a_relation_is_not_judged_by_a_broken_value() {
 }
 
 #[test]
+fn what_is_debugged_has_no_address_and_no_value_that_may_be_secret() {
+    let world = World::complete(
+        "[alerts]\nwebhooks = [\"https://hooks.example.org/services/t0ken-1\"]\n\
+         alertmanagers = [\"https://u:t0ken-2@alerts.example.org\"]\n\
+         [traces]\nendpoint = \"https://collector.example.org/t0ken-3\"\n",
+    );
+    let world = world.environment(&[("OTEL_EXPORTER_OTLP_HEADERS", "authorization=t0ken-4")]);
+    let effective = Config::load(&world.sources).unwrap();
+    let shown = format!("{:?} {:?} {}", effective, world.sources, effective.report.to_json());
+    assert!(shown.contains("authorization") && !shown.contains("t0ken"), "{shown}");
+}
+
+#[test]
 fn receivers_are_judged_one_by_one_and_never_quoted() {
     let world = World::complete(
         "[alerts]\nwebhooks = [\"http://169.254.169.254/token-abc\", \"https://ok.example.org/\", \"ftp://x/token-abc\"]\n\
