@@ -1,8 +1,8 @@
 //! What follows from a load that was not made, and what becomes of epochs that were put aside.
 //!
 //! **Promises** an epoch is put aside only for what the warehouse says of its data, or for a file that is not there;
-//! everything else is waited for. What was put aside with words that other epochs share is loaded again, by itself, when
-//! loads succeed.
+//! everything else is waited for. What was put aside is tried once more, by itself, when loads succeed, and when a loader
+//! begins.
 //! **Not here**: the counting (`warehouse/pace.rs`).
 
 use tracing::{error, info, warn};
@@ -15,6 +15,9 @@ use crate::warehouse::batch::Batch;
 use crate::warehouse::ledger::RefusedEpoch;
 use crate::warehouse::pace::{Pace, Step};
 use messages::{EpochNumber, ShardId};
+
+/// What stands in `load_refused` for an epoch that a person has put aside. Only a person takes it back.
+const BY_HAND: &str = "put aside by hand (mangrove load --put-aside)";
 
 impl Loading {
     /// What follows from a batch that was not loaded: a step that was taken, or the error, after which to wait.
@@ -93,7 +96,7 @@ impl Loading {
             }
         };
         let batch = Batch::new(&self.stream, self.read(&[manifest], u64::MAX).await?);
-        self.put_aside(&batch, 0, "put aside by hand (mangrove load --put-aside)").await
+        self.put_aside(&batch, 0, BY_HAND).await
     }
 
     /// Takes a step in looking at what was put aside. It never fails a turn: what waits goes on.
@@ -109,12 +112,13 @@ impl Loading {
 
     /// One epoch first: if it is refused as before, so will be those that were put aside with the same words.
     async fn take_back(&self, pace: &mut Pace) -> Result<(), LoadError> {
-        let refusals = self.refusals().await?;
+        let mut refusals = self.refusals().await?;
+        refusals.retain(|epoch| epoch.error != BY_HAND);
         let suspects = pace.suspects(&refusals);
         let Some((first, rest)) = suspects.split_first() else { return Ok(()) };
         match self.again(&[first]).await {
             Ok(epochs) => info!(epochs, was = first.error, "loaded after all"),
-            Err(error) if matches!(error.trouble(), Trouble::Refused | Trouble::TooLarge) => {
+            Err(error) if matches!(error.trouble(), Trouble::Refused | Trouble::TooLarge) || error.ran() => {
                 info!(epochs = suspects.len(), %error, "still refused");
                 pace.holds_still(first);
                 return Ok(());

@@ -2,8 +2,8 @@
 //!
 //! **Promises** a refused batch is halved down to the epoch that is at fault; that one is tried `attempts_max` times and
 //! then put aside, so that the rest goes on. Words that `alike_max` different epochs in a row are refused with are nobody's
-//! fault: no more of them are put aside, and those that were are looked at again when loads succeed. What is remembered is
-//! `alike_max` epochs.
+//! fault: no more of them are put aside. What was put aside is looked at once more when loads succeed. What is remembered
+//! is `alike_max` epochs.
 //! **Not here**: waiting.
 
 use std::collections::BTreeMap;
@@ -100,9 +100,9 @@ impl Pace {
         }
     }
 
-    /// A batch was loaded: the next may be larger, and what several epochs were refused for may have passed.
+    /// A batch was loaded: the next may be larger, and what epochs were put aside for may have passed.
     pub fn loaded(&mut self) {
-        if self.run.epochs.len() > 1 {
+        if !self.run.epochs.is_empty() {
             self.look = (LOOKS_MAX, Vec::new());
         }
         self.run = Run::default();
@@ -162,15 +162,15 @@ impl Pace {
         self.look.0 > 0
     }
 
-    /// The epochs to load again next: put aside with words that they share, and that have not been seen to hold still.
-    /// None ends the look.
+    /// The epochs to load again next: put aside with the same words, most often said, not seen to hold still. None ends
+    /// the look.
     pub fn suspects<'a>(&mut self, refusals: &'a [RefusedEpoch]) -> Vec<&'a RefusedEpoch> {
         let mut kinds: BTreeMap<String, Vec<&RefusedEpoch>> = BTreeMap::new();
         for epoch in refusals {
             kinds.entry(alike(&epoch.error)).or_default().push(epoch);
         }
         let holds = &self.look.1;
-        kinds.retain(|words, epochs| epochs.len() > 1 && !holds.contains(words));
+        kinds.retain(|words, _| !holds.contains(words));
         let most = kinds.into_values().max_by_key(Vec::len).filter(|_| holds.len() < WORDS_MAX);
         if most.is_none() {
             self.look = (0, Vec::new());
