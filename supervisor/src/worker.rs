@@ -162,6 +162,11 @@ pub enum WorkerError {
 }
 
 impl WorkerError {
+    /// Whether the service says that what is asked for is not there.
+    fn is_missing(&self) -> bool {
+        matches!(self, Self::NoStream(_) | Self::NoBucket(_))
+    }
+
     /// Whether another try may help, without another configuration.
     fn may_heal(&self) -> bool {
         matches!(self, Self::Unreachable { error, .. } if error.may_heal())

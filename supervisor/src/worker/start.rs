@@ -6,14 +6,19 @@
 //! **Not here**: what is served meanwhile (`run.rs`).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use actors::ports::aws::{CallError, Failure};
 use actors::ports::leases::{Heartbeat, Home, LeaseError};
 use actors::shard::Held;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{WorkerConfig, WorkerError, WorkerPorts, home};
 use crate::leases;
+
+/// What is not there when its service has come back may follow within this time.
+const COMES_BACK_WITHIN: Duration = Duration::from_secs(10);
 
 /// What keeps a worker from beginning; nothing once it has begun.
 #[derive(Debug, Default)]
@@ -67,6 +72,7 @@ pub(super) async fn reach(
 ) -> Result<(Home, Heartbeat), WorkerError> {
     let policy = &config.supervisor.restart;
     let mut backoff = policy.backoff_min;
+    let mut missing_since = None;
     loop {
         let error = match try_to_reach(config, ports).await {
             Ok(reached) => {
@@ -75,7 +81,18 @@ pub(super) async fn reach(
                 }
                 return Ok(reached);
             }
-            Err(error) if error.may_heal() => error,
+            Err(error) if error.may_heal() => {
+                missing_since = None;
+                error
+            }
+            // Whoever has just come back may not have everything yet.
+            Err(error) if error.is_missing() && starting.waits().is_some() => {
+                if missing_since.get_or_insert_with(Instant::now).elapsed() > COMES_BACK_WITHIN {
+                    return Err(error);
+                }
+                backoff = backoff.min(COMES_BACK_WITHIN / 10);
+                error
+            }
             Err(error) => return Err(error),
         };
         let now_ms = ports.clock.now_ms();
