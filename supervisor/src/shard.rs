@@ -351,7 +351,8 @@ impl Shard {
     /// Holds the row against the bucket. What was found is no disagreement if the row has moved meanwhile.
     async fn agreed(&self, row: &LeaseRow) -> Result<Option<Advance>, ShardError> {
         let shard = &self.context.shard;
-        if self.context.faults.lacks(Mechanism::ManifestsSeen) {
+        let faults = &self.context.faults;
+        if faults.lacks(Mechanism::ManifestsSeen) || faults.lacks(Mechanism::RowIsOurs) {
             return Ok(None);
         }
         match agree(&self.reads(), &self.ports.home, &self.context.stream, row).await {

@@ -9,6 +9,8 @@ use crate::oracle::Violation;
 
 /// A request that was under way, and a beat of patience.
 const GRACE_MS: i64 = 1_000;
+/// Whose row was put back as of an earlier time finds out when it writes next: an epoch may be that old.
+const RESTORED_MS: i64 = 10_000;
 /// A reader that goes on asks several times a second.
 const LATE_READS: usize = 3;
 
@@ -31,11 +33,16 @@ pub(super) fn check(world: &World) -> Vec<Violation> {
             .map(|write| (write.at_ms, write.client))
             .collect();
         takes.dedup_by_key(|(_, client)| *client);
+        let restored: Vec<i64> =
+            history.iter().filter(|w| w.key == shard.id && w.client == RESTORER).map(|w| w.at_ms).collect();
         let mut late: std::collections::BTreeMap<_, Vec<String>> = std::collections::BTreeMap::new();
         for (client, at_ms) in world.cloud.reads(&shard.id) {
             // Who had last written the row as its owner by then.
             let Some((taken_ms, owner)) = takes.iter().rev().find(|(taken_ms, _)| *taken_ms <= at_ms) else { continue };
             let woken_ms = world.clients.get(&client).and_then(|(_, woken)| *woken).unwrap_or(i64::MIN);
+            if restored.iter().any(|restored_ms| (0..RESTORED_MS).contains(&(at_ms - restored_ms))) {
+                continue;
+            }
             if *owner != client && at_ms - (*taken_ms).max(woken_ms) > GRACE_MS {
                 let ago = at_ms - taken_ms;
                 let text =
