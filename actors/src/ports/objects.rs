@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ServerSideEncryption;
 use bytes::Bytes;
@@ -140,14 +141,7 @@ impl Objects {
             .metadata(DIGEST, digest)
             .metadata(ROWS, rows.to_string())
             .body(ByteStream::from(body));
-        let request = match &self.encryption {
-            Encryption::Default => request,
-            Encryption::Aes256 => request.server_side_encryption(ServerSideEncryption::Aes256),
-            Encryption::Kms { key, bucket_key } => request
-                .server_side_encryption(ServerSideEncryption::AwsKms)
-                .set_ssekms_key_id(key.clone())
-                .set_bucket_key_enabled(bucket_key.then_some(true)),
-        };
+        let request = self.encrypting(request);
         let request =
             request.customize().config_override(aws_sdk_s3::config::Config::builder().timeout_config(timeout));
         let Err(error) = request.send().await else {
@@ -177,10 +171,22 @@ impl Objects {
         let metadata = head.map_err(|e| classify(format!("head {key:?}"), e))?.metadata;
         let request = self.client.put_object().bucket(&self.bucket).key(key).if_none_match("*");
         let request = request.set_metadata(metadata).body(ByteStream::from(body));
-        match request.send().await {
+        match self.encrypting(request).send().await {
             Ok(_) => Ok(()),
             Err(error) if error.raw_response().is_some_and(|r| r.status().as_u16() == 412) => Ok(()),
             Err(error) => Err(classify(format!("put {key:?} once more"), error)),
+        }
+    }
+
+    /// As every PUT asks for it: a policy of the bucket may want to see it.
+    fn encrypting(&self, request: PutObjectFluentBuilder) -> PutObjectFluentBuilder {
+        match &self.encryption {
+            Encryption::Default => request,
+            Encryption::Aes256 => request.server_side_encryption(ServerSideEncryption::Aes256),
+            Encryption::Kms { key, bucket_key } => request
+                .server_side_encryption(ServerSideEncryption::AwsKms)
+                .set_ssekms_key_id(key.clone())
+                .set_bucket_key_enabled(bucket_key.then_some(true)),
         }
     }
 
