@@ -72,8 +72,8 @@ fn touched(star: &Star, parts: &str, stage: &str) -> Result<String, Unquotable> 
     let keys = WINDOW.map(|key| format!("\"{key}\"")).join(", ");
     // A window of one part keeps that one's very mean.
     let mean = format!(
-        "CASE WHEN COUNT(*) OVER ({window}) = 1 THEN \"w\".\"mean\" ELSE SUM(\"w\".\"count\" * \"w\".\"mean\") OVER ({window}) \
-         / CAST(SUM(\"w\".\"count\") OVER ({window}) AS DOUBLE PRECISION) END"
+        "CASE WHEN COUNT(*) OVER ({window}) = 1 THEN \"w\".\"mean\" ELSE SUM(\"w\".\"count\" * (\"w\".\"mean\" * {SMALL})) \
+         OVER ({window}) / CAST(SUM(\"w\".\"count\") OVER ({window}) AS DOUBLE PRECISION) * {LARGE} END"
     );
     // Parts that were written before they said when have no time of their own.
     let place = |time: &str, order: &str| {
@@ -91,6 +91,17 @@ fn touched(star: &Star, parts: &str, stage: &str) -> Result<String, Unquotable> 
     ))
 }
 
+/// A power of two, by which sums are kept within the range of doubles without rounding, and its inverse: a warehouse
+/// refuses the whole load for one number beyond it.
+const SMALL: &str = "5.421010862427522e-20";
+const LARGE: &str = "1.8446744073709552e19";
+/// Where a sum stands that is beyond the range, and what it is times the small one.
+const END: &str = "1.7976931348623157e308";
+const SMALL_END: &str = "9.745314011399998e288";
+/// A part whose deviations, or whose distance from the mean of all, have squares beyond the range.
+const FAR: &str = "(\"p\".\"count\" > 1 AND \"p\".\"stddev\" IS NULL) OR \"p\".\"stddev\" >= 1e145 \
+                   OR ABS(\"p\".\"mean\" * 0.5 - \"p\".\"whole_mean\" * 0.5) >= 1e145";
+
 /// What a column of a window is, from those of its parts.
 fn sum(column: &str) -> Result<String, Unquotable> {
     let name = format!("\"p\".{}", literal::identifier(column)?);
@@ -98,14 +109,19 @@ fn sum(column: &str) -> Result<String, Unquotable> {
     Ok(match column {
         columns::REVISION => format!("CAST(SUM({name}) AS INTEGER)"),
         columns::COUNT => format!("CAST(SUM({name}) AS BIGINT)"),
-        columns::SUM => format!("SUM({name})"),
+        columns::SUM => format!(
+            "CASE WHEN COUNT(*) = 1 THEN MAX({name}) WHEN SUM({name} * {SMALL}) >= {SMALL_END} THEN {END} \
+             WHEN SUM({name} * {SMALL}) <= -{SMALL_END} THEN -{END} ELSE SUM({name} * {SMALL}) * {LARGE} END"
+        ),
         columns::MIN | columns::SHARD | columns::FIRST_TIME => format!("MIN({name})"),
         columns::MAX | columns::EPOCH | columns::LAST_TIME => format!("MAX({name})"),
         columns::MEAN => "MAX(\"p\".\"whole_mean\")".to_owned(),
         // The squared deviations within each part, and those of the parts' means from the mean of all.
         columns::STDDEV => format!(
-            "CASE WHEN COUNT(*) = 1 THEN MAX({name}) WHEN {COUNT} > 1 THEN SQRT(SUM(NVL({name} * {name} * (\"p\".\"count\" - 1), 0) \
-             + \"p\".\"count\" * (\"p\".\"mean\" - \"p\".\"whole_mean\") * (\"p\".\"mean\" - \"p\".\"whole_mean\")) / ({COUNT} - 1)) END"
+            "CASE WHEN COUNT(*) = 1 THEN MAX({name}) WHEN SUM(CASE WHEN {FAR} THEN 1 ELSE 0 END) > 0 THEN NULL \
+             WHEN {COUNT} > 1 THEN SQRT(SUM(CASE WHEN {FAR} THEN 0 ELSE NVL({name} * {name} * (\"p\".\"count\" - 1), 0) \
+             + \"p\".\"count\" * (\"p\".\"mean\" - \"p\".\"whole_mean\") * (\"p\".\"mean\" - \"p\".\"whole_mean\") END) \
+             / ({COUNT} - 1)) END"
         ),
         columns::FIRST => format!("MAX(CASE WHEN \"p\".\"from_first\" = 1 THEN {name} END)"),
         columns::LAST => format!("MAX(CASE WHEN \"p\".\"from_last\" = 1 THEN {name} END)"),

@@ -55,9 +55,13 @@ fn read(text: &str, fingerprint: String, notes: &mut Notes) -> Option<EventSchem
     let field_tables = root.tables("fields");
     root.finish();
 
+    let any_field = !field_tables.is_empty();
     let fields: Vec<FieldSpec> =
         field_tables.into_iter().enumerate().filter_map(|(n, table)| field(n, table, notes)).collect();
     let problems = &mut notes.problems;
+    if !any_field {
+        problems.push("fields: there must be at least one field, headed [[fields]]".to_owned());
+    }
     check_fields(&fields, problems);
     let (sensor_id, time) = (sensor_id.flatten(), time.flatten());
     let mut paths: Vec<(&str, &FieldPath)> = fields.iter().map(|f| (f.name.as_str(), &f.path)).collect();
@@ -249,9 +253,6 @@ const RESERVED: [&str; 20] = [
 ];
 
 fn check_fields(fields: &[FieldSpec], problems: &mut Vec<String>) {
-    if fields.is_empty() {
-        problems.push("fields: there must be at least one field, headed [[fields]]".to_owned());
-    }
     if fields.len() > FIELDS_MAX {
         problems.push(format!("fields: at most {FIELDS_MAX} fields, not {}", fields.len()));
     }
