@@ -15,12 +15,13 @@ pub(super) fn difference(row: &WindowRow, values: &[f64]) -> Option<String> {
     let (first, last) = values.first().zip(values.last())?;
     let n = values.len() as f64;
     let sum: f64 = values.iter().sum();
-    let mean = sum / n;
+    let mean: f64 = if sum.is_finite() { sum / n } else { values.iter().map(|x| x / n).sum() };
     let scale = values.iter().fold(0.0_f64, |scale, x| scale.max(x.abs()));
     let min = values.iter().copied().fold(f64::INFINITY, f64::min);
     let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let squares: f64 = values.iter().map(|x| (x - mean).powi(2)).sum();
-    let stddev = (values.len() > 1).then(|| (squares / (n - 1.0)).sqrt());
+    // As documented: none where the squares are beyond the range of doubles.
+    let stddev = (values.len() > 1 && squares.is_finite()).then(|| (squares / (n - 1.0)).sqrt());
     if row.count != values.len() as i64 {
         return Some(format!("it counts {} values of {}", row.count, values.len()));
     }
