@@ -30,8 +30,15 @@ fn state(epoch: u64) -> String {
 
 /// Epoch n goes from n - 1 to n.
 fn plan(epoch: u64) -> EpochPlan {
-    let cut =
-        Cut { epoch: EpochNumber(epoch), from: at(epoch - 1), to: at(epoch), reason: CutReason::Age, full_state: true };
+    let cut = Cut {
+        epoch: EpochNumber(epoch),
+        from: at(epoch - 1),
+        to: at(epoch),
+        reason: CutReason::Age,
+        full_state: true,
+        whole_aggregates: false,
+        spread: false,
+    };
     EpochPlan {
         format: EpochPlan::FORMAT,
         stream: Some(home().stream),

@@ -57,9 +57,7 @@ pub(super) fn rebuild(star: &Star, touched: &str, sql: &mut Vec<String>) -> Resu
     sql.push(said(star, touched)?);
     let by_place = "PARTITION BY \"sensor_id\" ORDER BY \"ordinal\"";
     // A version that leaves an attribute out says nothing about it.
-    let last = |value: &str| {
-        format!("LAST_VALUE({value}) IGNORE NULLS OVER ({by_place} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)")
-    };
+    let last = |value: &str| format!("LAST_VALUE({value}) IGNORE NULLS OVER ({by_place} ROWS UNBOUNDED PRECEDING)");
     let columns = &star.table(star::SENSORS).columns;
     let mut values = Vec::new();
     for column in columns {
@@ -69,9 +67,8 @@ pub(super) fn rebuild(star: &Star, touched: &str, sql: &mut Vec<String>) -> Resu
             star::IS_CURRENT => format!("LEAD(\"valid_from\") OVER ({by_place}) IS NULL"),
             _ if star.attributes.contains(&column.name) => {
                 let anew = literal::text(&format!(",{},", column.name))?;
-                let of_events = format!("\"source\" = 'event' AND STRPOS(',' || \"changed\" || ',', {anew}) > 0");
                 let of = |said: &str| last(&format!("CASE WHEN {said} THEN {name} END"));
-                format!("NVL({}, {})", of(&of_events), of("\"source\" = 'metadata'"))
+                format!("NVL({}, {})", of(&format!("STRPOS(\"anew\", {anew}) > 0")), of("\"source\" = 'metadata'"))
             }
             _ if star.declared.sensors.iter().any(|declared| declared.name == column.name) => last(&name),
             _ => name.clone(),
@@ -79,7 +76,12 @@ pub(super) fn rebuild(star: &Star, touched: &str, sql: &mut Vec<String>) -> Resu
         values.push(format!("{value} AS {name}"));
     }
     values.push(format!("\"{SAME_NUMBER}\""));
-    sql.push(format!("CREATE TEMP TABLE {INTERVALS} AS SELECT {} FROM {SAID}", values.join(", ")));
+    // Once for all attributes: a schema may have hundreds, and a statement has an end.
+    let anew = "CASE WHEN \"source\" = 'event' THEN ',' || \"changed\" || ',' ELSE '' END AS \"anew\"";
+    sql.push(format!(
+        "CREATE TEMP TABLE {INTERVALS} AS SELECT {} FROM (SELECT *, {anew} FROM {SAID}) \"a\"",
+        values.join(", ")
+    ));
     let (sensors, me) = (star.at(star::SENSORS)?, literal::identifier(star::SENSORS)?);
     sql.push(format!(
         "DELETE FROM {sensors} USING {touched} \"t\", {GUARD} \"g\" WHERE {me}.\"sensor_id\" = \"t\".\"sensor_id\""
