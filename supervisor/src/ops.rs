@@ -57,6 +57,7 @@ use tokio::time::Instant;
 
 use self::admin::Admin;
 pub use self::apart::{Listening, serve_apart};
+pub use self::connections::listen;
 use self::directory::SensorDirectory;
 pub use self::metrics::{Metrics, Scrape, Scraped, family, install_metrics};
 use self::sight::Sight;

@@ -209,7 +209,7 @@ fn trace(config: &Config) -> Result<(Traces, Option<(watch::Sender<bool>, JoinHa
 }
 
 async fn listen(key: &str, bind: SocketAddr) -> Result<(TcpListener, SocketAddr), CliError> {
-    let listener = TcpListener::bind(bind).await.map_err(|error| {
+    let listener = ops::listen(bind).map_err(|error| {
         CliError::environment(format!("{key} {bind}: {error}. Choose another port, or 0 for a free one"))
     })?;
     let addr = listener.local_addr().map_err(|error| CliError::internal(error.to_string()))?;

@@ -18,8 +18,8 @@
 //! **Not here**: bodies. Only orders have one, and its size is limited where they are read.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
-use std::net::IpAddr;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,7 +32,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use metrics::{counter, gauge};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -54,12 +54,23 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Answers that one connection gets at once, and the time between two after that.
 const BURST: u32 = 100;
 const PACE: Duration = Duration::from_millis(20);
+/// Connections that wait to be accepted: two seconds' worth.
+const ROW_MAX: u32 = 1_024;
 /// Connections that are accepted at once, and the time between two after that.
 const ACCEPT_BURST: u32 = 64;
 const ACCEPT_PACE: Duration = Duration::from_millis(2);
 /// Out of file descriptors: a pause lets some be closed.
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Listens with room for a row: who finds none in it would be told to come again by the system, after seconds.
+pub fn listen(bind: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if bind.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // One that has just ended may still hold the port for its last connections.
+    socket.set_reuseaddr(cfg!(unix))?;
+    socket.bind(bind)?;
+    socket.listen(ROW_MAX)
+}
 
 /// Serves until `shutdown` is true or its sender is gone; nothing else ends it.
 pub(super) async fn serve(

@@ -12,7 +12,7 @@ use messages::schema::{FieldPath, IdSpec};
 use messages::{SensorId, SensorPage, SensorSummary, SensorView};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -177,7 +177,7 @@ impl World {
             metrics: recorder.handle().into(),
             config,
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = crate::ops::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, down) = watch::channel(false);
         let served = tokio::spawn(serve(listener, state.clone(), down));
