@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cloud::{Cloud, Item};
+use crate::cloud::{Cloud, Item, StoredObject};
 
 const EVERY_MS: i64 = 500;
 /// A backup is from before what has just been written.
@@ -38,4 +38,10 @@ impl Backups {
         let (_, rows) = fit.get(pick as usize % fit.len().max(1))?;
         Some(rows.clone())
     }
+}
+
+/// Whether some epoch has its state stored and no manifest yet.
+pub(super) fn upload_is_under_way(objects: &BTreeMap<String, StoredObject>) -> bool {
+    let states = objects.keys().filter_map(|key| key.strip_prefix("state/")?.strip_suffix(".state"));
+    states.into_iter().any(|epoch| !objects.contains_key(&format!("manifests/{epoch}.json")))
 }

@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 
 use super::host::Host;
 use super::producer::Producer;
-use super::restore::Backups;
+use super::restore::{self, Backups};
 use super::schedule::{Event, Habit, Schedule, WORKERS};
 use super::settings::{BUCKET, OTHER_STREAM, STREAM};
 use crate::cloud::{ClientId, Cloud, Faults, ShardView};
@@ -25,6 +25,8 @@ const STEP_MS: u64 = 5;
 const REST_MS_MAX: u64 = 60_000;
 const DRAIN_MS_MAX: u64 = 30_000;
 const SHARDS_MAX: usize = 8;
+/// For how long a restore waits for an upload.
+const RESTORE_WAITS_MS: i64 = 2_000;
 
 /// A run.
 pub(super) struct World {
@@ -46,6 +48,8 @@ pub(super) struct World {
     pub(super) refused: Vec<Violation>,
     /// The lease table as it was.
     pub(super) backups: Backups,
+    /// Which of them is put back, at the next upload or by this time.
+    to_restore: Option<(u64, i64)>,
     /// The own faults of every boot.
     armed: Vec<actors::ports::faults::Faults>,
 }
@@ -89,6 +93,7 @@ impl World {
             faults: BTreeMap::new(),
             refused: Vec::new(),
             backups: Backups::default(),
+            to_restore: None,
             armed: Vec::new(),
         }
     }
@@ -121,6 +126,11 @@ impl World {
             }
             self.producer.tick(&self.cloud, self.now_ms);
             self.backups.look(&self.cloud, self.now_ms);
+            if let Some((pick, _)) = self.to_restore.take_if(|(_, until_ms)| {
+                self.now_ms >= *until_ms || restore::upload_is_under_way(&self.cloud.objects())
+            }) {
+                self.restore(pick, true);
+            }
             self.step();
         }
     }
@@ -417,12 +427,18 @@ impl World {
                 self.cloud.spread(now_ms, spread);
                 true
             }
-            Event::Restore(pick, down) => self.restore(pick, down),
+            Event::Restore(pick, false) => self.restore(pick, false),
+            // As soon as some of an epoch is stored and not all of it: that is when a kill leaves most behind.
+            Event::Restore(pick, true) => {
+                self.to_restore = Some((pick, now_ms + RESTORE_WAITS_MS));
+                true
+            }
             Event::Share(n) => {
                 // Whose the table is has to be settled: before, whoever comes first has it.
                 let settled = self.cloud.rows().contains_key("mangrove-table");
                 if settled {
-                    self.kill(n, 0);
+                    // The others are away, so that nothing but whose the table is keeps it from taking all shards.
+                    (0..WORKERS).for_each(|other| self.kill(other, 6_000));
                     self.boot(n, OTHER_STREAM);
                 }
                 settled
