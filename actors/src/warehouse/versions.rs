@@ -173,7 +173,7 @@ fn over_shards(star: &Star, all: &[&str], every: &str) -> Result<String, Unquota
                 "CASE WHEN {SPREAD} THEN CAST(ROW_NUMBER() OVER ({BY_SOURCE}) AS INTEGER) ELSE {name} END AS {name}"
             ),
             columns::CHANGED if !names.is_empty() => {
-                format!("CASE WHEN {SPREAD} THEN SUBSTRING({}, 2) ELSE {name} END AS {name}", names.join(" || "))
+                format!("CASE WHEN {SPREAD} THEN SUBSTRING({}, 2, 65535) ELSE {name} END AS {name}", names.join(" || "))
             }
             _ => name,
         });

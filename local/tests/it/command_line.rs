@@ -147,6 +147,19 @@ async fn aws_kinesis() {
                 200,
                 "",
             ),
+            json("Kinesis_20131202.DescribeStreamSummary", r#"{"StreamName":"s"}"#, 200, "USER_PARTITION_KEY"),
+            json(
+                "Kinesis_20131202.UpdateStreamRecordDistributionStrategy",
+                r#"{"StreamName":"s","RecordDistributionStrategy":"AUTO"}"#,
+                400,
+                "StreamARN",
+            ),
+            json(
+                "Kinesis_20131202.UpdateStreamRecordDistributionStrategy",
+                r#"{"StreamARN":"arn:aws:kinesis:us-east-1:123456789012:stream/s","RecordDistributionStrategy":"AUTO"}"#,
+                400,
+                "ON_DEMAND",
+            ),
             json("Kinesis_20131202.AddTagsToStream", r#"{"StreamName":"s","Tags":{"team":"a"}}"#, 200, ""),
             json("Kinesis_20131202.ListTagsForStream", r#"{"StreamName":"s"}"#, 200, "team"),
             json(

@@ -374,6 +374,11 @@ fn traces_are_off_until_somebody_takes_them() {
         ("traces.endpoint = \"127.0.0.1:4317\"", ["traces.endpoint: must ", "https://host/path"]),
         ("traces.endpoint = \"http://169.254.169.254/x\"", ["traces.endpoint: ", "traces are never sent there"]),
         ("traces.sample_ratio = 2", ["traces.sample_ratio: must be a number from 0 to 1", "not 2"]),
+        ("stream.keys = \"auto\"", ["stream.keys: must be one of \"detect\", \"sensor\", \"spread\"", "not \"auto\""]),
+        (
+            "decode.kpl_hash_range = \"skip\"",
+            ["decode.kpl_hash_range: must be one of \"check\", \"ignore\"", "not \"skip\""],
+        ),
         ("traces.ids = \"b3\"", ["traces.ids: must be one of \"w3c\", \"xray\"", "not \"b3\""]),
     ] {
         World::complete(more).has_problem(&parts);

@@ -26,7 +26,7 @@ pub(super) fn findings(keys: &Keys, since_unknown_ms: impl FnOnce() -> i64) -> V
     } else if let Some(seen) = keys.seen() {
         let [one, other] = &seen.shards;
         let what = format!(
-            "{} of those sampled in two open shards at once, for one {} and {}: their partition key is not the sensor's. \
+            "{} of those sampled come in two open shards at once, for one {} and {}: their partition key is not the sensor's. \
              Windows and versions are combined over shards, repeats are known within a shard only, and {}.",
             words::count(seen.sensors, "sensor"),
             one.short(),
