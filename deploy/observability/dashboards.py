@@ -212,7 +212,10 @@ SENSORS = [
     lines("Receivers", "Time to hand one alert over, p99.", [
         target(quantile(0.99, "mangrove_alert_send_seconds", "transport"), "{{transport}}"),
     ], "s"),
-    lines("Waiting", "Alerts queued or under way.", target(f"sum by (instance) ({of('mangrove_alerts_waiting')})", "{{instance}}"), width=24),
+    lines("Waiting", "Alerts queued or under way, and silent sensors that found no room among them yet.", [
+        target(f"sum by (instance) ({of('mangrove_alerts_waiting')})", "{{instance}}"),
+        target(f"sum by (instance) ({of('mangrove_silences_waiting')})", "{{instance}} silent"),
+    ], width=24),
 ]
 
 SINKS = [
@@ -227,6 +230,7 @@ SINKS = [
     lines("Bytes in flight", "Of the worker's budget.", [
         target(f"sum by (instance) ({of('mangrove_budget_bytes')})", "{{instance}}"),
         target(f"max({of('mangrove_budget_limit_bytes')})", "limit"),
+        target(f"min({of('mangrove_memory_limit_bytes')})", "memory of the process"),
     ], "bytes"),
     lines("Commits", "Epochs a minute.", target(f"60 * {rate('mangrove_epochs_total')}", "epochs")),
     row("Warehouse"),
@@ -251,6 +255,7 @@ SINKS = [
         target(rate("mangrove_warehouse_refused_total"), "refused"),
         target(rate("mangrove_warehouse_failures_total", "trouble"), "{{trouble}}"),
         target(rate("mangrove_warehouse_metadata_failures_total"), "metadata not read"),
+        target(rate("mangrove_warehouse_taken_back_total"), "put aside, and loaded after all"),
     ], "cps"),
     lines("Metadata refused", "Rows of the metadata in force that are not used: see metadata_refused.", target(f"max({of('mangrove_warehouse_metadata_refused')})", "rows")),
     lines("Who loads", "1 in the worker that does; the others stand by.", target(f"max by (instance) ({of('mangrove_warehouse_active')})", "{{instance}}"), width=24, max=1),
@@ -284,6 +289,7 @@ RUNTIME = [
         target(f"sum by (instance) ({of('mangrove_ops_connections')})", "{{instance}}"),
         target(rate("mangrove_ops_connections_evicted_total"), "evicted a second"),
         target(rate("mangrove_ops_requests_refused_total"), "refused a second"),
+        target(rate("mangrove_ops_pictures_total"), "pictures a second"),
         target(rate("mangrove_admin_refused_total"), "orders refused a second"),
     ]),
     lines("Log lines left out", "A place in the code that has too much to say: see log.lines_max.",

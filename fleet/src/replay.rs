@@ -29,6 +29,7 @@ use tracing::info;
 
 pub use self::mapping::ReplayMapping;
 use self::merge::Merge;
+use self::merge::find;
 use self::source::Row;
 use crate::climate::stopped;
 use crate::ledger::{Fate, History, ledger_id, sha256};
@@ -55,6 +56,11 @@ pub struct ReplayOptions {
 }
 
 impl ReplayOptions {
+    /// Whether a glob matches anything: to be asked before anything is started for it.
+    pub fn matches(pattern: &str) -> Result<(), FleetError> {
+        find(pattern).map(|_| ())
+    }
+
     /// A replay in one lane, so that event time moves forward for all sensors together.
     pub fn new(pattern: impl Into<String>, mapping: ReplayMapping, ledger: impl Into<PathBuf>) -> Self {
         Self { pattern: pattern.into(), mapping, ledger: ledger.into(), delivery: Delivery::bulk() }

@@ -108,7 +108,7 @@ impl BadRows {
     }
 }
 
-fn find(pattern: &str) -> Result<Vec<PathBuf>, FleetError> {
+pub(super) fn find(pattern: &str) -> Result<Vec<PathBuf>, FleetError> {
     let paths = glob::glob(pattern)
         .map_err(|error| FleetError::Pattern { pattern: pattern.to_owned(), problem: error.to_string() })?;
     // Sorted by the iterator already; sorted again because the order of rows hangs on it.
