@@ -78,6 +78,9 @@ pub async fn demo(
     mut stop: watch::Receiver<bool>,
 ) -> Result<DemoReport, CliError> {
     let began = Instant::now();
+    if let Source::Replay { pattern, .. } = &options.source {
+        ReplayOptions::matches(pattern)?;
+    }
     let bind = "127.0.0.1:0".parse().expect("a literal address");
     let cloud = LocalOptions::new(bind, options.data_dir.clone());
     let cloud = LocalCloud::start(cloud).await?;

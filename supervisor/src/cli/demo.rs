@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use fleet::{ReplayMapping, ReplayOptions};
+use fleet::ReplayMapping;
 
 use super::{CliError, duration, rate};
 use crate::config::{Config, Effective, Sources};
@@ -70,11 +70,7 @@ impl DemoArgs {
     /// What to demonstrate.
     pub fn options(&self) -> Result<DemoOptions, CliError> {
         let source = match &self.replay {
-            Some(pattern) => {
-                let mapping = self.mapping()?;
-                ReplayOptions::matches(pattern)?;
-                Source::Replay { pattern: pattern.clone(), mapping }
-            }
+            Some(pattern) => Source::Replay { pattern: pattern.clone(), mapping: self.mapping()? },
             None => Source::Fleet { sensors: self.sensors, rate: self.rate, seed: self.seed },
         };
         Ok(DemoOptions {
