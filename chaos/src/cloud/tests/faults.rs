@@ -47,7 +47,7 @@ async fn a_lease_whose_reply_is_lost_is_held() {
     table.ensure().await.unwrap();
     let row = LeaseRow::fresh(ShardId::new("shardId-000000000000"), vec![], Default::default());
     table.create_if_absent(&row).await.unwrap();
-    world.cloud.lose_reply_once(OpMatcher::new(Service::DynamoDb, "UpdateItem").containing("SET leaseOwner"));
+    world.cloud.lose_reply_once(OpMatcher::new(Service::DynamoDb, "UpdateItem").containing("leaseOwner"));
     let home = Home { stream: StreamId { arn: "arn".into(), created_ms: 7 }, bucket: "lake".into() };
     let lease = table.take(row, "me", &home, None).await.unwrap();
     assert_eq!(lease.row.counter, 1);
