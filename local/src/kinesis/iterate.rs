@@ -15,17 +15,21 @@ use serde_json::Value;
 use super::{Kinesis, is_cbor, parsed};
 
 impl Kinesis {
-    pub(super) async fn get_shard_iterator(&self, parts: Parts, body: Bytes) -> Response<Body> {
-        let cbor = is_cbor(&parts);
-        let Ok(mut request) = parsed(cbor, &body) else { return self.pass(parts, body).await };
-        // What is neither is ferrokinesis' to refuse.
+    /// A stream that is told by its ARN is told by its name: ferrokinesis asks for that. What is neither is its to refuse.
+    pub(super) fn by_name(&self, request: &mut Value) {
         if request["StreamName"].is_null()
-            && let Ok(name) = self.store.resolve_stream_name(&request)
+            && let Ok(name) = self.store.resolve_stream_name(request)
             && let Some(fields) = request.as_object_mut()
         {
             fields.remove("StreamARN");
             fields.insert("StreamName".to_owned(), name.into());
         }
+    }
+
+    pub(super) async fn get_shard_iterator(&self, parts: Parts, body: Bytes) -> Response<Body> {
+        let cbor = is_cbor(&parts);
+        let Ok(mut request) = parsed(cbor, &body) else { return self.pass(parts, body).await };
+        self.by_name(&mut request);
         let asked = written(cbor, &request).unwrap_or(body);
         let Some(at) = request["Timestamp"].as_f64().filter(|_| request["ShardIteratorType"] == "AT_TIMESTAMP") else {
             return self.pass(parts, asked).await;
@@ -59,7 +63,7 @@ fn at_the_tip(cbor: bool, mut request: Value) -> Option<Bytes> {
     written(cbor, &request)
 }
 
-fn written(cbor: bool, request: &Value) -> Option<Bytes> {
+pub(super) fn written(cbor: bool, request: &Value) -> Option<Bytes> {
     if !cbor {
         return Some(request.to_string().into());
     }

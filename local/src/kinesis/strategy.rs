@@ -21,7 +21,7 @@ use ferrokinesis::sequence::partition_key_to_hash_key;
 use ferrokinesis::types::StreamMode;
 use serde_json::Value;
 
-use super::{Kinesis, encoded, error_response, is_cbor, parsed};
+use super::{Kinesis, encoded, error_response, is_cbor, iterate, parsed};
 use crate::reply;
 
 const FIELD: &str = "RecordDistributionStrategy";
@@ -88,8 +88,10 @@ impl Kinesis {
     /// DescribeStreamSummary, with the strategy.
     pub(super) async fn describe_summary(&self, parts: Parts, body: Bytes) -> Response<Body> {
         let cbor = is_cbor(&parts);
-        let stream = parsed(cbor, &body).and_then(|request| self.store.resolve_stream_name(&request));
-        let response = self.pass(parts, body).await;
+        let Ok(mut request) = parsed(cbor, &body) else { return self.pass(parts, body).await };
+        self.by_name(&mut request);
+        let stream = self.store.resolve_stream_name(&request);
+        let response = self.pass(parts, iterate::written(cbor, &request).unwrap_or(body)).await;
         let (true, Ok(stream)) = (response.status().is_success(), stream) else { return response };
         let content = match axum::body::to_bytes(response.into_body(), usize::MAX).await {
             Ok(content) => content,
