@@ -131,7 +131,7 @@ async fn events_of_two_bytes_are_held_as_what_they_are() {
     const ROWS_MAX: u64 = 20_000;
     let dir = tempfile::tempdir().unwrap();
     let world = World::new(dir.path(), 1).await;
-    let flood: Vec<Record> = (0..RECORDS).map(|n| (format!("k{n}"), b"1\n".repeat(1_000))).collect();
+    let flood: Vec<Record> = (0..RECORDS).map(|n| (format!("k{n}"), b"{}".repeat(1_000))).collect();
     world.put(&flood).await;
     let budget = 8 << 20;
     let setup =

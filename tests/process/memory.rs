@@ -143,7 +143,7 @@ fn two_byte_events_by_the_million() {
     const RECORDS: usize = 2_000;
     let _turn = turn_alone();
     let scene = Scene::new(1);
-    let flood: Vec<Record> = (0..RECORDS).map(|n| (n.to_string(), b"1\n".repeat(1_000))).collect();
+    let flood: Vec<Record> = (0..RECORDS).map(|n| (n.to_string(), b"{}".repeat(1_000))).collect();
     scene.put(&flood);
     scene.put(&good(50));
     let (peak, end) = scene.eats((RECORDS + 50) as u64);
