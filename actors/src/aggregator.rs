@@ -22,6 +22,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 pub use self::tally::{Full, Tallied, Tally};
 pub use self::windows::{StateError, Windows, WindowsConfig, WindowsCut};
+use crate::budget::Budget;
 use crate::metrics;
 use crate::node::{Address, Node};
 use crate::ports::work;
@@ -36,6 +37,8 @@ pub struct AggregatorArgs {
     pub states: Vec<StateEntry>,
     /// The watermark as of the checkpoint, microseconds since 1970.
     pub watermark_us: i64,
+    /// The worker's memory.
+    pub budget: Budget,
     /// Where readings and epochs go.
     pub sinks: Address<SinksMsg>,
     /// This aggregator's node.
@@ -54,6 +57,7 @@ pub struct AggregatorActor {
 pub struct AggregatorState {
     context: ShardContext,
     windows: Windows,
+    budget: Budget,
     sinks: Address<SinksMsg>,
     node: Arc<Node>,
 }
@@ -72,7 +76,8 @@ impl Actor for AggregatorActor {
         let states = args.states.into_iter().map(|e| (e.sensor, e.hash_key, e.bytes));
         work::here(|| windows.restore(args.watermark_us, states))?;
         args.context.figures.set_unwritten_windows(windows.has_unwritten());
-        Ok(AggregatorState { context: args.context, windows, sinks: args.sinks, node: args.node })
+        let AggregatorArgs { context, budget, sinks, node, .. } = args;
+        Ok(AggregatorState { context, windows, budget, sinks, node })
     }
 
     async fn handle(
@@ -85,7 +90,7 @@ impl Actor for AggregatorActor {
         let _handling = node.handling();
         match message {
             AggregatorMsg::Fold(in_flight) => state.on_fold(in_flight),
-            AggregatorMsg::Cut(cut) => state.on_cut(cut),
+            AggregatorMsg::Cut(cut) => state.on_cut(cut).await,
         }
     }
 }
@@ -105,8 +110,9 @@ impl AggregatorState {
         Ok(())
     }
 
-    fn on_cut(&mut self, state: CutState) -> Result<(), ActorProcessingErr> {
+    async fn on_cut(&mut self, state: CutState) -> Result<(), ActorProcessingErr> {
         let CutState { cut, sensors, silences, receipts } = state;
+        let turn = if cut.reason.is_the_last() { self.budget.turn().await } else { None };
         let windows = work::here(|| self.windows.cut(&cut));
         self.context.figures.set_windows(self.windows.open_windows());
         self.context.figures.set_unwritten_windows(self.windows.has_unwritten());
@@ -115,7 +121,7 @@ impl AggregatorState {
         self.context.traces.collected(cut.epoch, states.len());
         let (aggregates, watermark_us) = (windows.aggregates, windows.watermark_us);
         self.context.figures.came_closer();
-        let content = EpochContent { cut, states, aggregates, watermark_us, silences, receipts };
+        let content = EpochContent { cut, states, aggregates, watermark_us, silences, receipts, turn };
         Ok(self.sinks.send(SinksMsg::Seal(content))?)
     }
 }

@@ -6,7 +6,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use std::time::Duration;
+
 use messages::Credit;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 /// A record's bytes are held twice at once: as they came, and encoded.
 const TIMES_HELD: u64 = 2;
@@ -20,6 +24,9 @@ const ROW_BYTES: u64 = 224;
 const FIELD_BYTES: u64 = 24;
 /// The rows of a sensor in a batch: the message, its outcome, and its state at the cut.
 const GROUP_BYTES: u64 = 768;
+
+/// Much longer than a shard's windows take to encode.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// What is held of records on their way, in bytes. Measured, and rounded up.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +82,8 @@ struct Inner {
     solitary: AtomicUsize,
     /// Whether one of them is.
     alone: AtomicBool,
+    /// One shard at a time writes all its open windows.
+    turns: Arc<Semaphore>,
 }
 
 /// The wish of one shard to have nothing in flight beside its own: then a death of the process says who caused it.
@@ -105,7 +114,16 @@ impl Budget {
             taken: AtomicU64::new(0),
             solitary: AtomicUsize::new(0),
             alone: AtomicBool::new(false),
+            turns: Arc::new(Semaphore::new(1)),
         }))
+    }
+
+    /// A shard that is given up writes every window that is open: rows of all its sensors at once, which no record has
+    /// paid for. Held until they are encoded, so that a worker which gives up all its shards holds those of one. None
+    /// if the one before takes long: nobody waits for another shard's trouble.
+    pub async fn turn(&self) -> Option<Credit> {
+        let permit = timeout(TURN_WAIT_MAX, self.0.turns.clone().acquire_owned()).await.ok()?.ok()?;
+        Some(Credit::new(move || drop(permit)))
     }
 
     /// Whether more may be taken now. What a batch will hold is not known before it is decoded, so a budget can be

@@ -123,7 +123,8 @@ pub struct SensorsState {
     aggregator: Address<AggregatorMsg>,
     alerts: Address<AlertsMsg>,
     myself: Address<SensorsMsg>,
-    slots: HashMap<SensorId, Slot>,
+    /// Boxed, as a map has up to twice as many places as it holds.
+    slots: HashMap<SensorId, Box<Slot>>,
     /// The same ids in order, for pages and searches: sorting them when asked would hold up the data.
     ids: BTreeSet<SensorId>,
     /// The readings of the few sensors that somebody looks at.
@@ -248,7 +249,7 @@ impl Actor for SensorsActor {
             SensorsMsg::Offered(left) => state.on_offered(left),
             SensorsMsg::Scan => self.on_scan(state, &myself).await?,
             SensorsMsg::Kill(sensor, reply) => {
-                let _ = reply.send(state.slots.get_mut(&sensor).is_some_and(Slot::kill));
+                let _ = reply.send(state.slots.get_mut(&sensor).is_some_and(|slot| slot.kill()));
             }
             SensorsMsg::Inspect(sensor, reply) => state.on_inspect(&sensor, reply),
             SensorsMsg::Find { prefix, limit, reply } => {
@@ -295,7 +296,7 @@ impl Actor for SensorsActor {
 fn recovered(
     states: Vec<StateEntry>,
     rules: &Arc<SensorRules>,
-) -> Result<(HashMap<SensorId, Slot>, Silence), SensorsError> {
+) -> Result<(HashMap<SensorId, Box<Slot>>, Silence), SensorsError> {
     let (mut slots, mut silence) = (HashMap::with_capacity(states.len()), Silence::default());
     for entry in states {
         let core = SensorCore::decode(entry.sensor.clone(), rules.clone(), &entry.bytes)
@@ -306,7 +307,7 @@ fn recovered(
         }
         let mut slot = Slot::passive(entry.hash_key, entry.bytes, core.last_arrival_ms());
         silence.watch(&entry.sensor, &mut slot);
-        slots.insert(entry.sensor, slot);
+        slots.insert(entry.sensor, Box::new(slot));
     }
     silence.recovered();
     Ok((slots, silence))

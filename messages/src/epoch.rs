@@ -10,7 +10,7 @@ use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
 
 use crate::schema::Value;
-use crate::{Alert, EpochNumber, Position, SensorId, SequenceNumber, ShardId};
+use crate::{Alert, Credit, EpochNumber, Position, SensorId, SequenceNumber, ShardId};
 
 /// Why an epoch ends where it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,16 @@ pub enum CutReason {
     ShardEnd,
     /// The worker gives the shard up in good order. Open windows are written as provisional revisions.
     Shutdown,
+}
+
+impl CutReason {
+    /// Whether nobody may read on here for long, or ever: then open windows are written too.
+    pub fn is_the_last(self) -> bool {
+        match self {
+            Self::ShardEnd | Self::Shutdown => true,
+            Self::Age | Self::Bytes | Self::Partitions | Self::Rows => false,
+        }
+    }
 }
 
 /// A place in the stream of batches where one epoch ends and the next begins.
@@ -132,6 +142,8 @@ pub struct EpochContent {
     pub silences: Vec<Alert>,
     /// Alerts of this epoch that are still on their way.
     pub receipts: Receipts,
+    /// Held until it is encoded, if it is one of those that only one shard at a time may have in hand.
+    pub turn: Option<Credit>,
 }
 
 /// A change of a sensor's tracked attributes: one version of the slowly changing dimension.

@@ -51,7 +51,7 @@ use tracing::{info, warn};
 
 pub use self::assignment::Rules;
 use self::assignment::{Situation, orders};
-pub use self::claim::claim;
+pub use self::claim::{claim, watch_for};
 use self::discovery::{Begins, Discovered, Places, discover};
 use self::due::Due;
 pub use self::figures::{LeaseFigures, Trouble};
@@ -145,7 +145,7 @@ pub enum LeasesMsg {
     /// From the box's own timer: begin what is due.
     Tick,
     /// From the box's own task: the heartbeat ended, begun then.
-    Beaten(Instant, Result<Heartbeat, LeaseError>),
+    Beaten(Instant, Option<Heartbeat>, Result<(), LeaseError>),
     /// From the box's own task: a look at the table ended, begun then.
     Scanned(Instant, Result<Rows, CallError>),
     /// From the box's own task: the stream's shards were listed, begun then.
@@ -275,7 +275,7 @@ impl Actor for LeasesActor {
         match message {
             LeasesMsg::Attach(shards) => state.on_attach(shards),
             LeasesMsg::Tick => state.on_tick(&self.config),
-            LeasesMsg::Beaten(began, result) => state.on_beaten(began, result, &self.config)?,
+            LeasesMsg::Beaten(began, heartbeat, written) => state.on_beaten(began, heartbeat, written, &self.config)?,
             LeasesMsg::Scanned(began, result) => state.on_scanned(began, result, &self.config),
             LeasesMsg::Discovered(began, result) => state.on_discovered(began, result, &self.config),
             LeasesMsg::Rehearsed(result) => state.on_rehearsed(result),
@@ -361,7 +361,7 @@ impl LeasesState {
         };
         let affordable = Duration::from_secs_f64(rows.read_units / config.read_units_max.max(f64::MIN_POSITIVE));
         self.scan.ended(began + config.scan_interval.max(affordable));
-        self.observer.see(&rows, began.duration_since(self.began));
+        self.observer.see(&rows, began.duration_since(self.began), self.began.elapsed());
         self.rows = rows;
         self.show(began);
         self.report_bad_rows();

@@ -454,6 +454,7 @@ impl Shard {
             context: self.context.clone(),
             states,
             watermark_us: watermark_us.unwrap_or(i64::MIN),
+            budget: self.ports.budget.clone(),
             sinks: context.address("sinks")?,
             node: context.node.clone(),
         };

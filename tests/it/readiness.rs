@@ -177,7 +177,7 @@ async fn a_worker_that_is_alone_takes_all_at_once() {
     let is_read = |n: &usize| worker.shards().iter().filter(|s| s.context.figures.read_at_ms() > 0).count() == *n;
     let took = until("it reads all", || is_read(&6)).await;
     assert!(took < Duration::from_secs(5), "after {took:?}");
-    finish(worker).await;
+    assert_eq!(worker.drain(Duration::from_secs(20)).await.unwrap(), Vec::<String>::new());
     assert_whole(&world.lake(), &records(0, 600));
 }
 

@@ -176,7 +176,7 @@ fn a_collector_that_fails_costs_spans_and_nothing_else() {
         let lost = format!("mangrove_trace_spans_lost_total{{cause=\"{cause}\"}}");
         worker.until("spans that were lost", |_| metric(&ops, &lost) > 0.0);
         assert_eq!(metric(&ops, "mangrove_trace_spans_sent_total"), 0.0);
-        assert_eq!(get(&ops, "/readyz").0, 200);
+        worker.until("readiness", |_| get(&ops, "/readyz").0 == 200);
         let end = ended(worker);
         assert!(end.after < Duration::from_secs(30), "{:?}", end.after);
         let complaints = end.stderr.matches("the collector does not take traces").count();

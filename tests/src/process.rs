@@ -118,11 +118,11 @@ impl Process {
         self.child.id()
     }
 
-    /// The most memory that it has had at once, as the kernel says.
-    pub fn peak_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        peak.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    /// The most memory that it has had at once, as the kernel says; none once it has ended.
+    pub fn peak_bytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(peak.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024)
     }
 
     /// As `kill` does it: TERM or INT, to this process alone.

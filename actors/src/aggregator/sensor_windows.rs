@@ -56,6 +56,13 @@ pub(super) struct Closing {
     pub(super) provisional: bool,
 }
 
+impl Closing {
+    fn is_due(&self, window: &Window) -> bool {
+        let closed = window.start_us.saturating_add(window.kind.length_us()) <= self.watermark_us;
+        window.changed && (closed || self.provisional)
+    }
+}
+
 /// Whether a window of this kind and start takes no more readings.
 pub(super) fn is_forgotten(kind: WindowKind, start_us: i64, watermark_us: i64, lateness_us: i64) -> bool {
     watermark_us >= start_us.saturating_add(kind.length_us()).saturating_add(lateness_us)
@@ -70,8 +77,50 @@ struct Window {
     revision: u32,
     /// Whether it holds readings that no revision counts yet.
     changed: bool,
-    /// By place among the aggregated fields. Boxed: most devices send some of them only.
-    stats: Box<[Option<Box<Stats>>]>,
+    /// By place among the aggregated fields.
+    stats: Box<[Values]>,
+}
+
+/// The values of one field in a window. Most devices send some of the fields only, and of very many devices a window
+/// holds one reading.
+#[derive(Clone, Debug, Default, PartialEq)]
+enum Values {
+    #[default]
+    None,
+    One {
+        event_time_us: i64,
+        value: f64,
+    },
+    Many(Box<Stats>),
+}
+
+impl Values {
+    fn add(&mut self, event_time_us: i64, value: f64) {
+        match self {
+            Self::None => *self = Self::One { event_time_us, value },
+            Self::One { event_time_us: first_us, value: first } => {
+                let mut stats = Box::new(Stats::of(*first_us, *first));
+                stats.add(event_time_us, value);
+                *self = Self::Many(stats);
+            }
+            Self::Many(stats) => stats.add(event_time_us, value),
+        }
+    }
+
+    fn stats(&self) -> Option<Cow<'_, Stats>> {
+        match self {
+            Self::None => None,
+            Self::One { event_time_us, value } => Some(Cow::Owned(Stats::of(*event_time_us, *value))),
+            Self::Many(stats) => Some(Cow::Borrowed(stats)),
+        }
+    }
+
+    fn of(stats: Stats) -> Self {
+        match stats.count() {
+            1 => Self::One { event_time_us: stats.first_us(), value: stats.first() },
+            _ => Self::Many(Box::new(stats)),
+        }
+    }
 }
 
 /// The windows of one sensor that are not forgotten yet, ordered by kind and start.
@@ -118,17 +167,15 @@ impl SensorWindows {
         self.touched = true;
         let start_us = kind.start_of(event_time_us);
         let at = self.find(kind, start_us).unwrap_or_else(|at| {
-            let stats = vec![None; values.len()].into_boxed_slice();
+            let stats = vec![Values::None; values.len()].into_boxed_slice();
             self.windows.insert(at, Window { kind, start_us, revision: 0, changed: false, stats });
             at
         });
         let window = &mut self.windows[at];
         window.changed = true;
         for (stats, value) in window.stats.iter_mut().zip(values) {
-            let Some(value) = value else { continue };
-            match stats {
-                Some(stats) => stats.add(event_time_us, value),
-                empty => *empty = Some(Box::new(Stats::of(event_time_us, value))),
+            if let Some(value) = value {
+                stats.add(event_time_us, value);
             }
         }
     }
@@ -136,6 +183,12 @@ impl SensorWindows {
     /// Whether a window holds readings that no revision counts yet.
     pub(super) fn has_unwritten(&self) -> bool {
         self.windows.iter().any(|window| window.changed)
+    }
+
+    /// Rows that [`Self::write_due`] will write.
+    pub(super) fn n_due(&self, closing: Closing) -> usize {
+        let due = self.windows.iter().filter(|window| closing.is_due(window));
+        due.map(|window| window.stats.iter().filter(|values| **values != Values::None).count()).sum()
     }
 
     /// Writes the next revision of every window that is due. `fields` are the schema's numbers of the aggregated ones.
@@ -146,16 +199,12 @@ impl SensorWindows {
         closing: Closing,
         rows: &mut Vec<AggregateRow>,
     ) {
-        for window in &mut self.windows {
-            let closed = window.start_us.saturating_add(window.kind.length_us()) <= closing.watermark_us;
-            if !window.changed || !(closed || closing.provisional) {
-                continue;
-            }
+        for window in self.windows.iter_mut().filter(|window| closing.is_due(window)) {
             window.changed = false;
             window.revision = window.revision.saturating_add(1);
             self.touched = true;
-            let with_values = fields.iter().zip(&window.stats).filter_map(|(f, stats)| Some((*f, stats.as_deref()?)));
-            rows.extend(with_values.map(|(field, stats)| window.row(sensor, field, stats)));
+            let with_values = fields.iter().zip(&window.stats).filter_map(|(f, stats)| Some((*f, stats.stats()?)));
+            rows.extend(with_values.map(|(field, stats)| window.row(sensor, field, &stats)));
         }
     }
 
@@ -240,16 +289,16 @@ struct Stored<'a> {
 impl<'a> Stored<'a> {
     fn from_window(window: &'a Window, fields: &[u16]) -> Self {
         let Window { kind, start_us, revision, changed, ref stats } = *window;
-        let present = fields.iter().zip(stats).filter_map(|(field, stats)| Some((*field, stats.as_deref()?)));
-        let stats = present.map(|(field, stats)| (field, Cow::Borrowed(stats))).collect();
+        let present = fields.iter().zip(stats).filter_map(|(field, stats)| Some((*field, stats.stats()?)));
+        let stats = present.collect();
         Self { kind, start_us, revision, changed, stats }
     }
 
     fn into_window(self, places: &[Option<usize>], n_places: usize) -> Result<Window, u16> {
-        let mut stats = vec![None; n_places].into_boxed_slice();
+        let mut stats = vec![Values::None; n_places].into_boxed_slice();
         for (field, stored) in self.stats {
             if let Some(place) = places.get(usize::from(field)).ok_or(field)? {
-                stats[*place] = Some(Box::new(stored.into_owned()));
+                stats[*place] = Values::of(stored.into_owned());
             }
         }
         let Self { kind, start_us, revision, changed, .. } = self;

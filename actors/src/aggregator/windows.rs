@@ -17,8 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use messages::{
-    AggregateRow, Batch, Column, Cut, CutReason, EventSchema, InFlight, SensorId, StateEntry, StateKind, Verdict,
-    WindowKind,
+    AggregateRow, Batch, Column, Cut, EventSchema, InFlight, SensorId, StateEntry, StateKind, Verdict, WindowKind,
 };
 
 pub use super::sensor_windows::StateError;
@@ -47,7 +46,8 @@ pub struct Windows {
     /// The latest event time of a valid reading.
     watermark_us: i64,
     /// Never walked for output without sorting.
-    sensors: HashMap<SensorId, SensorWindows>,
+    /// Boxed, as a map has up to twice as many places as it holds.
+    sensors: HashMap<SensorId, Box<SensorWindows>>,
 }
 
 /// What a cut adds to its epoch.
@@ -104,7 +104,7 @@ impl Windows {
                 continue;
             }
             let windows = SensorWindows::decode(&sensor, hash_key, &bytes, &places, self.fields.len())?;
-            self.sensors.insert(sensor, windows);
+            self.sensors.insert(sensor, Box::new(windows));
         }
         self.watermark_us = self.watermark_us.max(watermark_us);
         Ok(())
@@ -131,13 +131,12 @@ impl Windows {
         let closing = Closing {
             watermark_us: self.watermark_us,
             lateness_us: self.lateness_us,
-            provisional: match cut.reason {
-                // Nobody may read on here for long, or ever.
-                CutReason::ShardEnd | CutReason::Shutdown => true,
-                CutReason::Age | CutReason::Bytes | CutReason::Partitions | CutReason::Rows => false,
-            },
+            // Nobody may read on here for long, or ever.
+            provisional: cut.reason.is_the_last(),
         };
-        let (mut aggregates, mut states) = (Vec::new(), Vec::new());
+        let n_due = self.sensors.values().map(|windows| windows.n_due(closing)).sum();
+        // All at once: one that grows holds its rows twice.
+        let (mut aggregates, mut states) = (Vec::with_capacity(n_due), Vec::new());
         for (sensor, windows) in &mut self.sensors {
             windows.write_due(sensor, &self.fields, closing, &mut aggregates);
             windows.forget(closing);
@@ -166,12 +165,12 @@ impl Windows {
 
     /// Whether a window holds readings that no revision counts yet.
     pub fn has_unwritten(&self) -> bool {
-        self.sensors.values().any(SensorWindows::has_unwritten)
+        self.sensors.values().any(|windows| windows.has_unwritten())
     }
 
     /// How many windows are held.
     pub fn open_windows(&self) -> usize {
-        self.sensors.values().map(SensorWindows::len).sum()
+        self.sensors.values().map(|windows| windows.len()).sum()
     }
 
     /// Per row the watermark as it stood before it; none if the row is not valid. Moves the shard's watermark.
@@ -203,10 +202,9 @@ impl Windows {
         }
         let counts = |row: &&u32| fold.counts(**row as usize, self.lateness_us);
         let Some(&first) = rows.iter().find(counts) else { return };
-        let windows = self
-            .sensors
-            .entry(fold.batch.groups[group].sensor.clone())
-            .or_insert_with(|| SensorWindows::new(hash_key(&fold.batch.record_of(first as usize).partition_key)));
+        let windows = self.sensors.entry(fold.batch.groups[group].sensor.clone()).or_insert_with(|| {
+            Box::new(SensorWindows::new(hash_key(&fold.batch.record_of(first as usize).partition_key)))
+        });
         for &row in rows {
             let row = row as usize;
             let Some(watermark_us) = fold.watermarks[row].filter(|_| fold.has_value(row)) else { continue };

@@ -25,8 +25,8 @@ pub use self::home::{Home, OtherHome, row_of};
 pub use self::loaders::{LoaderLease, LoaderRow};
 pub use self::row::{Advance, BadRow, LeaseRow, LeaseView, Pending, StartWord};
 use self::row::{Item, text_of};
-pub use self::workers::{Heartbeat, Standing, WorkerRow};
-use self::write::{Write, Written, number, text};
+pub use self::workers::{Heartbeat, MOVES_OF_THE_LIVING, Standing, WorkerRow};
+use self::write::{NONCE, Write, Written, number, text};
 use super::aws::{CallError, Failure, classify};
 use super::chance::Chance;
 use super::faults::{Faults, Mechanism};
@@ -79,6 +79,12 @@ pub enum LeaseError {
     /// Another process beats under this worker's name.
     #[error("worker.id {0:?} is in use by another process: give each one a name of its own (--worker-id)")]
     NameInUse(String),
+    /// Another process's heartbeat stands in this worker's place. Whether that one lives is being watched.
+    #[error(
+        "the heartbeat of worker.id {0:?} is another process's: a table that was restored shows one of the past. Watching \
+         whether it beats"
+    )]
+    NameDisputed(String),
     /// Another worker loads the warehouse now. Nothing was changed.
     #[error("another worker loads {0:?} now")]
     NotLoading(String),
@@ -409,12 +415,17 @@ impl Lease {
     async fn write(&mut self, mut write: Write, owner: Option<String>) -> Result<(), LeaseError> {
         let counter = self.row.counter + 1;
         write.set("leaseCounter", number(counter)).only_if("leaseCounter", number(self.row.counter));
+        match &self.row.written_by {
+            Some(nonce) => write.only_if(NONCE, text(nonce)),
+            None => write.only_if_absent(NONCE),
+        };
         if let Some(owner) = owner {
             write.only_if("leaseOwner", text(&owner));
         }
-        match self.table.write(self.row.shard.as_str(), write, ATTEMPTS_MAX).await? {
+        let nonce = self.table.chance.nonce();
+        match self.table.write_as(nonce.clone(), self.row.shard.as_str(), write, ATTEMPTS_MAX).await? {
             Written::Applied => {
-                self.row.counter = counter;
+                (self.row.counter, self.row.written_by) = (counter, Some(nonce));
                 Ok(())
             }
             Written::ConditionFailed => Err(LeaseError::Lost(self.row.shard.clone())),

@@ -31,7 +31,7 @@ impl SensorsState {
         if self.known + batch.groups.len() <= known_max || !self.journal.has_cut() {
             return false;
         }
-        let counted = |sensor| self.slots.get(sensor).is_some_and(|slot: &Slot| slot.counted);
+        let counted = |sensor| self.slots.get(sensor).is_some_and(|slot| slot.counted);
         let new = batch.groups.iter().filter(|group| !counted(&group.sensor)).count();
         self.known + new > known_max
     }
@@ -50,7 +50,7 @@ impl SensorsState {
             }
             None => {
                 let slot = Slot::passive(group.hash_key, Arc::from([]), None);
-                self.slots.insert(group.sensor.clone(), slot);
+                self.slots.insert(group.sensor.clone(), Box::new(slot));
                 self.ids.insert(group.sensor.clone());
             }
         }
@@ -76,7 +76,7 @@ impl SensorsState {
     /// Gives back what a sensor that is not known any more has held, unless it has an actor.
     pub(super) fn drop_unknown(&mut self, sensor: &SensorId) {
         let unknown = |slot: &Slot| !slot.counted && !slot.queued && !slot.parked && matches!(slot.life, Life::Passive);
-        if self.slots.get(sensor).is_some_and(unknown) {
+        if self.slots.get(sensor).is_some_and(|slot| unknown(slot)) {
             self.slots.remove(sensor);
             self.ids.remove(sensor);
         }

@@ -100,7 +100,7 @@ impl SensorsState {
         let (before_ms, now_ms) = (silence.passed_ms, silence.passing_ms);
         silence.passed_ms = now_ms;
         let until = now_ms.saturating_sub(timeout_ms).saturating_add(1);
-        let look = |slots: &std::collections::HashMap<SensorId, Slot>, sensor: &SensorId| {
+        let look = |slots: &std::collections::HashMap<SensorId, Box<Slot>>, sensor: &SensorId| {
             slots.get(sensor).map_or(Found::Gone, |slot| Found::Touched(slot.cut_ms))
         };
         let (mut alerts, mut first_more, mut more) = (Vec::new(), None, 0);
@@ -139,7 +139,7 @@ impl SensorsState {
         let until = stream_ms.saturating_sub(timeout_ms).saturating_add(1);
         let tells = self.context.keys.silence_tells();
         let (slots, silence) = (&mut self.slots, &mut self.silence);
-        let look = |slots: &std::collections::HashMap<SensorId, Slot>, sensor: &SensorId| {
+        let look = |slots: &std::collections::HashMap<SensorId, Box<Slot>>, sensor: &SensorId| {
             slots.get(sensor).map_or(Found::Gone, |slot| Found::Touched(slot.touched_ms))
         };
         while let Some(sensor) = silence.by_touch.next(Some(until), |sensor| look(slots, sensor)) {

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use super::checkpoint::Behind;
 use super::evidence::{LeaseWrite, ObjectWrite, Row};
 use super::lake::Lake;
+use super::lake::keys::is_claim;
 use super::verdict::Findings;
 
 const ID: &str = "OWNER";
@@ -32,6 +33,8 @@ struct Holding<'a> {
     prepared: BTreeMap<u64, i64>,
     /// Who wrote the row with each counter: whom it is of when it is put back.
     wrote: BTreeMap<u64, Option<u32>>,
+    /// Nobody has written the row since it was put back.
+    as_put_back: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -61,6 +64,7 @@ impl<'a> Holding<'a> {
             true => self.is_put_back(write),
             false => self.follow(write, behind),
         };
+        self.as_put_back = write.restored;
         if let Some(row) = &write.after {
             self.wrote.insert(row.counter, self.holder);
         }
@@ -108,9 +112,11 @@ impl<'a> Holding<'a> {
             return (!holds).then_some("moved the epochs of");
         }
         match (&before.owner, &after.owner) {
-            (Some(_), None) => {
+            (Some(before), None) => {
                 self.holder = None;
-                (!holds).then_some("released")
+                // A row of the past may name a process that is gone; the one that has its name now may give it up.
+                let its_own = self.as_put_back && self.names.get(&write.client) == Some(&before.as_str());
+                (!holds && !its_own).then_some("released")
             }
             (None, None) => None,
             (Some(before), Some(after)) if before == after && !holds => {
@@ -148,7 +154,10 @@ fn created(lake: &Lake<'_>, shards: &BTreeMap<&str, Holding<'_>>, write: &Object
     let moment = holding.at(*at_ms);
     let holds = moment.is_some_and(|moment| moment.holder == Some(*client));
     let pending = moment.and_then(|moment| moment.pending) == Some(epoch);
-    let named = object.is_some_and(|object| object.named > 0);
+    // No manifest names a claim; the one of its number says the same.
+    let manifest = lake.epoch(shard, epoch).and_then(|epoch| lake.objects.get(epoch.key));
+    let kept = || manifest.zip(object).is_some_and(|(manifest, claim)| manifest.bytes == claim.bytes);
+    let named = object.is_some_and(|object| object.named > 0) || (is_claim(key) && kept());
     if !holds && !pending && !named {
         findings.add(ID, || format!("client {client} created {key} at {at_ms} ms and did not hold {name}"));
     }

@@ -57,18 +57,25 @@ pub struct Outcome {
 }
 
 /// The writes whose replies can be lost: a name, the operation, and what its request contains.
-const WRITES: [(&str, Service, &str, &str); 10] = [
+const WRITES: [(&str, Service, &str, &str); 12] = [
     ("create", Service::DynamoDb, "PutItem", "shardId-"),
     ("claim", Service::DynamoDb, "UpdateItem", "mangroveIncarnation = "),
     ("heartbeat", Service::DynamoDb, "UpdateItem", "SET mangroveBeat"),
     ("take", Service::DynamoDb, "UpdateItem", "SET leaseOwner"),
+    ("advance", Service::DynamoDb, "UpdateItem", "checkpointSubSequenceNumber = :v1, mangroveEpoch"),
     ("prepare", Service::DynamoDb, "UpdateItem", "SET pendingCheckpoint"),
+    ("claim epoch", Service::S3, "PutObject", ".claim"),
     ("upload", Service::S3, "PutObject", "cleansed/"),
     ("upload state", Service::S3, "PutObject", "state/"),
     ("upload manifest", Service::S3, "PutObject", "manifests/"),
-    ("commit", Service::DynamoDb, "UpdateItem", "SET checkpoint = "),
+    ("commit", Service::DynamoDb, "UpdateItem", ", mangroveAlertsThrough"),
     ("release", Service::DynamoDb, "UpdateItem", "REMOVE leaseOwner"),
 ];
+
+/// The steps that are met only where the table is one of the past.
+const OF_A_RESTORED_TABLE: [&str; 2] = ["lease.advanced", "advance"];
+/// When such a table is put back: after some epochs.
+const RESTORED_AT_MS: u64 = 10_000;
 
 /// A death that leaves an epoch prepared.
 const EARLIER_CRASH: &str = "committer.prepared=abort@1";
@@ -102,7 +109,9 @@ pub fn run_case(case: &Case, seed: u64) -> Outcome {
 /// One shard, and one worker well before the others, so that it is the first boot that meets the case; each worker gives
 /// the shard up once, so that it is released too.
 fn schedule(case: &Case) -> Schedule {
+    let restored = OF_A_RESTORED_TABLE.contains(&case.step);
     let nth = match case.step {
+        _ if restored => 1,
         // The second time, so that something is there to be lost.
         "sensor.row" => 20,
         "lease.taken" | "recovery.states" | "committer.released" => 1,
@@ -114,11 +123,12 @@ fn schedule(case: &Case) -> Schedule {
         Strike::ProcessKill => format!("{}=abort@{nth}", case.step),
         Strike::ReplyLost => String::new(),
     };
+    // Nobody knows which boot meets such a table.
+    let n_boots = if restored { 3 * WORKERS } else { WORKERS + 1 };
     let plans = match case.when {
+        When::FirstRun if restored => vec![plan; n_boots],
         When::FirstRun => vec![plan],
-        When::Recovery => {
-            [EARLIER_CRASH.to_owned()].into_iter().chain(std::iter::repeat_n(plan, WORKERS + 1)).collect()
-        }
+        When::Recovery => [EARLIER_CRASH.to_owned()].into_iter().chain(std::iter::repeat_n(plan, n_boots)).collect(),
     };
     let write = WRITES.iter().find(|(step, ..)| case.strike == Strike::ReplyLost && *step == case.step);
     let lost_replies = write.map_or(Vec::new(), |(_, service, operation, contains)| {
@@ -126,14 +136,15 @@ fn schedule(case: &Case) -> Schedule {
         match case.when {
             When::FirstRun => vec![matcher],
             // Whoever recovers: one of the others, or the same machine again.
-            When::Recovery => (1..=WORKERS as u32).map(|n| matcher.clone().of(ClientId(n))).collect(),
+            When::Recovery => (1..=n_boots as u32).map(|n| matcher.clone().of(ClientId(n))).collect(),
         }
     });
-    let drains = (0..WORKERS).map(|n| (14_000 + 3_000 * n as u64, Event::Drain(n, 500))).collect();
+    let drains = (0..WORKERS).map(|n| (14_000 + 3_000 * n as u64, Event::Drain(n, 500)));
+    let restore = restored.then_some((RESTORED_AT_MS, Event::Restore(0, true)));
     Schedule {
         shards: 1,
         skews_ms: [0; WORKERS],
-        events: drains,
+        events: restore.into_iter().chain(drains).collect(),
         boot_gap_ms: 3_000,
         plans,
         storm_ms: 24_000,

@@ -192,6 +192,7 @@ impl Builder {
             watermark_us: windows.watermark_us,
             silences: Vec::new(),
             receipts: Receipts::default(),
+            turn: None,
         };
         if let Some(tamper) = self.tamper {
             tamper(&mut content);

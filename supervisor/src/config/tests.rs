@@ -179,7 +179,7 @@ fn limits_must_fit_each_other() {
         ("worker.drain_timeout = \"5s\"", ["worker.drain_timeout", "aws.attempt_timeout (5s)"]),
         ("aws.attempt_timeout = \"20s\"", ["aws.attempt_timeout: restarts.hang_timeout", "at least twice"]),
         ("reader.poll_interval = \"50ms\"", ["reader.poll_interval", "5 reads"]),
-        ("sensors.live_max = 2000000", ["sensors.live_max", "sensors.known_max (1000000)"]),
+        ("sensors.live_max = 2000000", ["sensors.live_max", "sensors.known_max (1500000)"]),
         ("sensors.scan_interval = \"30s\"", ["sensors.scan_interval", "sensors.hang_timeout"]),
         ("aggregator.allowed_lateness = \"7d\"", ["aggregator.allowed_lateness", "at least 177"]),
         ("restarts.backoff_min = \"20s\"", ["restarts.backoff_min", "restarts.backoff_max (10s)"]),

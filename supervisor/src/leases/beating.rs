@@ -8,7 +8,7 @@ use actors::ports::leases::{Heartbeat, LeaseError};
 use tokio::time::Instant;
 use tracing::{error, info};
 
-use super::{LeasesConfig, LeasesMsg, LeasesState, Trouble, out_of_time};
+use super::{LeasesConfig, LeasesMsg, LeasesState, Trouble, out_of_time, watch_for};
 use crate::shards::ShardsMsg;
 
 impl LeasesState {
@@ -16,25 +16,34 @@ impl LeasesState {
         let (mut heartbeat, leaving, standing) = (self.args.heartbeat.clone(), self.leaving, self.standing(now));
         // Short enough for another try before the worker has to be fenced.
         let limit = config.fence_after() / 4;
-        let work = async move { heartbeat.beat(leaving, standing).await.map(|()| heartbeat) };
-        self.begin(limit, work, move |result| {
-            let late = || Err(LeaseError::Call(out_of_time("write the heartbeat")));
-            LeasesMsg::Beaten(now, result.unwrap_or_else(|_| late()))
+        let watch_for = watch_for(config.heartbeat_interval);
+        let work = async move {
+            let written = heartbeat.beat(leaving, standing, watch_for).await;
+            (Some(heartbeat), written)
+        };
+        self.begin(limit, work, move |outcome| {
+            let late = || (None, Err(LeaseError::Call(out_of_time("write the heartbeat"))));
+            let (heartbeat, written) = outcome.unwrap_or_else(|_| late());
+            LeasesMsg::Beaten(now, heartbeat, written)
         });
     }
 
     pub(super) fn on_beaten(
         &mut self,
         began: Instant,
-        result: Result<Heartbeat, LeaseError>,
+        heartbeat: Option<Heartbeat>,
+        written: Result<(), LeaseError>,
         config: &LeasesConfig,
     ) -> Result<(), LeaseError> {
         // One that failed is tried again soon: two in a row must not fence a healthy worker.
-        let pause = if result.is_ok() { config.heartbeat_interval } else { config.heartbeat_interval / 4 };
+        let pause = if written.is_ok() { config.heartbeat_interval } else { config.heartbeat_interval / 4 };
         self.beat.ended((began + pause).max(Instant::now()));
-        match result {
-            Ok(heartbeat) => {
-                self.args.heartbeat = heartbeat;
+        // What it has seen of another process stays with it.
+        if let Some(heartbeat) = heartbeat {
+            self.args.heartbeat = heartbeat;
+        }
+        match written {
+            Ok(()) => {
                 self.beaten_at = began;
                 self.args.figures.beaten(began);
                 self.args.figures.call_passed("heartbeat");

@@ -137,9 +137,11 @@ impl LeaseFigures {
     pub(super) fn call_failed(&self, call: &'static str, error: &LeaseError) {
         let failure = match error {
             LeaseError::Call(error) => error.failure,
-            LeaseError::Lost(_) | LeaseError::RowGone(_) | LeaseError::NameInUse(_) | LeaseError::NotLoading(_) => {
-                Failure::Condition
-            }
+            LeaseError::Lost(_)
+            | LeaseError::RowGone(_)
+            | LeaseError::NameInUse(_)
+            | LeaseError::NameDisputed(_)
+            | LeaseError::NotLoading(_) => Failure::Condition,
             LeaseError::Row(_) => Failure::Refused,
         };
         counter!("mangrove_lease_failures_total", "call" => call, "failure" => failure_name(failure)).increment(1);

@@ -65,9 +65,12 @@ impl Observer {
         }
     }
 
-    /// Takes in one look at the table, asked for at `now` (since any fixed moment, never going back).
-    pub(super) fn see(&mut self, rows: &Rows, now: Duration) {
-        self.now = now;
+    /// Takes in one look at the table (times since any fixed moment, never going back). What has moved may have done so
+    /// just before the answer, and what comes after the question may not have been seen: silence is counted from one
+    /// answer to a later question, or a slow look would make the living seem dead.
+    pub(super) fn see(&mut self, rows: &Rows, asked: Duration, answered: Duration) {
+        let now = answered;
+        self.now = asked;
         for (id, row) in &rows.workers {
             let beat = |row: &WorkerRow| (row.incarnation.clone(), row.beat);
             match self.workers.get_mut(id) {

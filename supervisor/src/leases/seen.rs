@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use actors::ports::leases::LeaseView;
+use actors::ports::leases::{LeaseView, Standing};
 use messages::{EpochNumber, Position, ShardId};
 use tokio::time::Instant;
 
@@ -41,6 +41,8 @@ pub struct WorkerSeen {
     pub alive: bool,
     /// Whether it gives its shards up and takes none.
     pub leaving: bool,
+    /// What it may be given.
+    pub standing: Standing,
     /// For how long its heartbeat has stood still.
     pub silent: Duration,
 }
@@ -88,6 +90,7 @@ impl LeasesState {
             me: row.id == me,
             alive: self.observer.is_alive(&row.id),
             leaving: row.leaving,
+            standing: row.standing,
             silent: if row.id == me { Duration::ZERO } else { silent },
         };
         let workers = self.observer.workers().map(worker).collect();

@@ -90,7 +90,8 @@ impl World {
                 };
                 self.rows.workers.insert((*name).to_owned(), row);
             }
-            self.observer.see(&self.rows, Duration::from_secs(self.seconds));
+            let now = Duration::from_secs(self.seconds);
+            self.observer.see(&self.rows, now, now);
         }
     }
 
@@ -137,6 +138,19 @@ fn a_living_owner_keeps_its_shards_and_a_silent_one_loses_them() {
 }
 
 #[test]
+fn a_slow_look_does_not_make_the_living_dead() {
+    let mut world = World::new(vec![lease(0, Some("b"))], &["a", "b"]);
+    let seconds = Duration::from_secs;
+    // Asked for at 200 and answered at 203: what it shows is of 203. The next look is from before b's next beat.
+    world.rows.workers.get_mut("b").unwrap().beat = 200;
+    world.observer.see(&world.rows, seconds(200), seconds(203));
+    world.observer.see(&world.rows, seconds(203), seconds(203));
+    assert_eq!(world.takes(), []);
+    world.observer.see(&world.rows, seconds(206), seconds(206));
+    assert_eq!(world.takes(), [id(0)]);
+}
+
+#[test]
 fn whoever_writes_a_lease_lives_however_old_its_beat_looks() {
     let mut world = World::new(vec![lease(0, None), lease(1, Some("b"))], &["a", "b"]);
     world.beating = vec!["a"];
@@ -167,7 +181,7 @@ fn whoever_takes_a_lease_after_a_goodbye_lives_before_its_beat_is_seen() {
 fn a_worker_that_was_never_seen_to_beat_is_given_nothing_and_robbed_of_nothing_at_once() {
     let mut world = World::new(vec![lease(0, Some("b")), lease(1, None)], &["a", "b"]);
     world.observer = Observer::new("a", PATIENCE);
-    world.observer.see(&world.rows, Duration::from_secs(100));
+    world.observer.see(&world.rows, Duration::from_secs(100), Duration::from_secs(100));
     assert_eq!(world.takes(), [id(1)]);
 }
 
@@ -337,7 +351,7 @@ fn who_has_proved_nothing_and_is_alone_takes_all_but_only_when_it_knows_that_it_
     world.standings = [("a", Standing::OnTrial)].into();
     world.beating = vec!["a"];
     world.observer = Observer::new("a", PATIENCE);
-    world.observer.see(&world.rows, Duration::from_secs(100));
+    world.observer.see(&world.rows, Duration::from_secs(100), Duration::from_secs(100));
     assert_eq!(world.takes(), [id(0)], "b has not been seen to beat, and may be about to");
     world.seconds = 100;
     world.pass(4);

@@ -100,6 +100,8 @@ pub(super) struct WorkerLine {
     pub(super) me: bool,
     pub(super) alive: bool,
     pub(super) leaving: bool,
+    /// What it may be given.
+    pub(super) standing: &'static str,
     pub(super) silent_ms: u64,
     /// Shards that it owns.
     pub(super) owns: usize,
@@ -181,6 +183,7 @@ pub(super) fn workers(look: &Look) -> Vec<WorkerLine> {
         me: worker.me,
         alive: worker.alive,
         leaving: worker.leaving,
+        standing: worker.standing.name(),
         silent_ms: worker.silent.as_millis() as u64,
         owns: owned(&worker.id),
     };

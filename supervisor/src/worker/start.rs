@@ -130,8 +130,7 @@ pub(super) async fn claim_name(
     ports: &WorkerPorts,
     mine: Option<&str>,
 ) -> Result<Heartbeat, WorkerError> {
-    // Time for a living namesake to beat.
-    let watch_for = config.leases.heartbeat_interval.mul_f64(1.5);
+    let watch_for = leases::watch_for(config.leases.heartbeat_interval);
     let claimed = leases::claim(&ports.leases, &config.worker_id, &config.address, mine, watch_for).await;
     claimed.map_err(|error| match error {
         LeaseError::Call(error) => unreachable_service("leases.table", error),

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use messages::{
-    Assessment, Credit, EpochNumber, Form, Group, GroupOutcome, Position, RawRecord, Reason, Rows, SequenceNumber,
+    Assessment, Credit, CutReason, EpochNumber, Form, Group, GroupOutcome, Position, RawRecord, Reason, Rows,
+    SequenceNumber,
 };
 use proptest::prelude::*;
 

@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use messages::{EpochNumber, EpochPlan, Position, SequenceNumber, ShardId, Suspect};
 
 use super::home::Home;
+use super::write::NONCE;
 use crate::keys::Sample;
 
 /// DynamoDB refuses items above 400 KB; the rest of the row needs little.
@@ -55,6 +56,9 @@ pub struct LeaseRow {
     pub checkpoint_owner: Option<String>,
     /// Moves with every write.
     pub counter: u64,
+    /// Random text of the write that left the row so; none if that was no write of ours. Counters come again when a
+    /// table is put back as it was, these do not.
+    pub written_by: Option<String>,
     /// All records up to here are durable in every zone.
     pub checkpoint: Position,
     /// A record right after the checkpoint that a KCL application had stopped inside, perhaps at its end: it is read
@@ -185,6 +189,7 @@ impl LeaseRow {
             owner: None,
             checkpoint_owner: None,
             counter: 0,
+            written_by: None,
             checkpoint: Position::TrimHorizon,
             begin_inside: None,
             start_at_ms: None,
@@ -261,6 +266,7 @@ impl LeaseRow {
             owner: text_of(&item, "leaseOwner"),
             checkpoint_owner: text_of(&item, "checkpointOwner"),
             counter: attributes.whole("leaseCounter")?,
+            written_by: text_of(&item, NONCE),
             checkpoint,
             begin_inside,
             start_at_ms: number_of(&item, START_AT).and_then(|ms| i64::try_from(ms).ok()),

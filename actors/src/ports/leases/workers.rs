@@ -1,10 +1,14 @@
 //! The heartbeat rows: one per worker, in the same table, skipped by KCL because of their entity type.
 //!
 //! **Promises** at most one process beats under a worker's name: a beat is on condition that the row is still this
-//! process's own, so whoever claims the name later ends the one before.
+//! process's own, so whoever claims the name later ends the one before. A row of another process that does not beat
+//! (a table put back as it was) ends nobody: it is watched, and written over.
 //! **Not here**: judging who is alive. The row holds no time; observers watch the beat move, each by its own clock.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::types::AttributeValue;
+use tokio::time::Instant;
 
 use super::row::{Item, number_of, text_of};
 use super::write::{Write, Written, number, text};
@@ -14,6 +18,8 @@ use crate::ports::aws::{CallError, Failure, classify};
 /// What tells these rows from leases.
 pub(super) const ENTITY_TYPE: &str = "MANGROVE_WORKER";
 const KEY_PREFIX: &str = "mangrove-worker:";
+/// A table that is put back moves a row once, even forward, and may be put back again. Whoever moves it this often beats.
+pub const MOVES_OF_THE_LIVING: u32 = 3;
 /// A beat that fails is followed by the next one: trying longer would only make it late.
 const ATTEMPTS_MAX: u32 = 2;
 
@@ -34,13 +40,19 @@ pub enum Standing {
 }
 
 impl Standing {
-    fn text(self) -> Option<&'static str> {
+    /// In a word.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Proven => None,
-            Self::OnTrial => Some("on trial"),
-            Self::Unfit => Some("unfit"),
-            Self::Unwell => Some("unwell"),
+            Self::Proven => "proven",
+            Self::OnTrial => "on trial",
+            Self::Unfit => "unfit",
+            Self::Unwell => "unwell",
         }
+    }
+
+    /// As the row says it, which says nothing of those that are as they should be.
+    fn text(self) -> Option<&'static str> {
+        (self != Self::Proven).then_some(self.name())
     }
 
     fn parse(text: Option<&str>) -> Self {
@@ -71,6 +83,16 @@ pub struct WorkerRow {
 pub struct Heartbeat {
     table: LeaseTable,
     row: WorkerRow,
+    rival: Option<Rival>,
+}
+
+/// Another process's row in the place of this one's.
+#[derive(Clone, Debug)]
+struct Rival {
+    row: WorkerRow,
+    /// Since when it has been seen not to move.
+    since: Instant,
+    moves: u32,
 }
 
 impl WorkerRow {
@@ -131,8 +153,8 @@ impl LeaseTable {
             write.only_if("mangroveBeat", number(seen.beat));
         }
         match self.write(&format!("{KEY_PREFIX}{id}"), write, super::ATTEMPTS_MAX).await? {
-            Written::Applied => Ok(Heartbeat { table: self.clone(), row }),
-            Written::ConditionFailed | Written::Gone => Err(LeaseError::NameInUse(id.to_owned())),
+            Written::Applied => Ok(Heartbeat { table: self.clone(), row, rival: None }),
+            Written::ConditionFailed | Written::Gone => Err(LeaseError::NameDisputed(id.to_owned())),
         }
     }
 
@@ -158,9 +180,11 @@ impl Heartbeat {
         &self.row
     }
 
-    /// Says that this worker lives, whether it is leaving, and what it may be given.
-    pub async fn beat(&mut self, leaving: bool, standing: Standing) -> Result<(), LeaseError> {
-        let row = WorkerRow { beat: self.row.beat + 1, leaving, standing, ..self.row.clone() };
+    /// Says that this worker lives, whether it is leaving, and what it may be given. Where another process's row is
+    /// found, that one is to beat within `watch_for`, or its row is written over: it is one that was put back.
+    pub async fn beat(&mut self, leaving: bool, standing: Standing, watch_for: Duration) -> Result<(), LeaseError> {
+        let mut row = WorkerRow { beat: self.row.beat + 1, leaving, standing, ..self.row.clone() };
+        let key = format!("{KEY_PREFIX}{}", row.id);
         let mut write = Write::default();
         write.set("mangroveBeat", number(row.beat));
         if leaving {
@@ -169,22 +193,48 @@ impl Heartbeat {
         if standing != self.row.standing {
             note(&mut write, standing);
         }
-        write.only_if("mangroveIncarnation", text(&row.incarnation));
-        let key = format!("{KEY_PREFIX}{}", row.id);
+        // On the beat too: an earlier one that arrives late would set it back, and others see it stand still.
+        write.only_if("mangroveIncarnation", text(&row.incarnation)).only_if("mangroveBeat", number(self.row.beat));
         let mut written = self.table.write(&key, write, ATTEMPTS_MAX).await?;
-        if written == Written::Gone {
-            // The table is another one by now, restored or made anew. Nobody has the name there.
+        if written != Written::Applied {
+            // A beat of which no answer came was written; or the table is another one by now, made anew or restored:
+            // nobody has the name there, or one of the past.
+            let found = self.table.worker(&row.id).await?;
+            row.beat = found.as_ref().map_or(row.beat, |found| found.beat + 1);
             let mut anew = row.write();
-            anew.only_if_absent("leaseKey");
+            match &found {
+                None => anew.only_if_absent("leaseKey"),
+                Some(found) => {
+                    if found.incarnation != row.incarnation {
+                        self.watch(found, watch_for)?;
+                    }
+                    anew.only_if("mangroveIncarnation", text(&found.incarnation));
+                    anew.only_if("mangroveBeat", number(found.beat))
+                }
+            };
             written = self.table.write(&key, anew, ATTEMPTS_MAX).await?;
         }
         match written {
             Written::Applied => {
-                self.row = row;
+                (self.row, self.rival) = (row, None);
                 Ok(())
             }
-            Written::ConditionFailed | Written::Gone => Err(LeaseError::NameInUse(self.row.id.clone())),
+            Written::ConditionFailed | Written::Gone => Err(LeaseError::NameDisputed(self.row.id.clone())),
         }
+    }
+
+    /// Passes once this row of another process has stood still for long enough.
+    fn watch(&mut self, found: &WorkerRow, watch_for: Duration) -> Result<(), LeaseError> {
+        let now = Instant::now();
+        let rival = self.rival.get_or_insert_with(|| Rival { row: found.clone(), since: now, moves: 0 });
+        if rival.row != *found {
+            *rival = Rival { row: found.clone(), since: now, moves: rival.moves + 1 };
+        }
+        if rival.moves >= MOVES_OF_THE_LIVING {
+            return Err(LeaseError::NameInUse(self.row.id.clone()));
+        }
+        let stands = now.duration_since(rival.since) >= watch_for;
+        if stands { Ok(()) } else { Err(LeaseError::NameDisputed(self.row.id.clone())) }
     }
 
     /// Says goodbye: nobody waits for this worker any more.

@@ -81,8 +81,18 @@ impl Write {
 impl LeaseTable {
     /// Writes, up to `attempts_max` times while the service or the network fails. An error means that the outcome is
     /// known to be "not applied" (throttled, refused) or unknown ([`CallError::outcome`]).
-    pub(super) async fn write(&self, key: &str, mut write: Write, attempts_max: u32) -> Result<Written, CallError> {
-        let nonce = self.chance.nonce();
+    pub(super) async fn write(&self, key: &str, write: Write, attempts_max: u32) -> Result<Written, CallError> {
+        self.write_as(self.chance.nonce(), key, write, attempts_max).await
+    }
+
+    /// The same under a nonce that the caller remembers.
+    pub(super) async fn write_as(
+        &self,
+        nonce: String,
+        key: &str,
+        mut write: Write,
+        attempts_max: u32,
+    ) -> Result<Written, CallError> {
         write.set(NONCE, AttributeValue::S(nonce.clone()));
         if self.faults.lacks(Mechanism::LeaseCondition) {
             write.conditions = vec!["attribute_exists(leaseKey)".to_owned()];

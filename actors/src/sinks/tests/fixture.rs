@@ -112,6 +112,7 @@ pub(super) fn content() -> EpochContent {
         watermark_us: NOW_MS * 1000,
         silences: Vec::new(),
         receipts: Default::default(),
+        turn: None,
     }
 }
 

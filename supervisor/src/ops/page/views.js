@@ -321,8 +321,8 @@ export function clusterView(at, draw) {
 
 function workerRow(worker) {
   const mine = worker.me ? store.shards().filter((line) => line.here) : (worker.shards?.shards ?? []).filter((line) => line.here);
-  const name = !worker.alive ? "critical" : worker.leaving ? "notice" : worker.answered === false ? "warning" : "ok";
-  const words = !worker.alive ? `silent for ${span(worker.silent_ms)}` : worker.leaving ? "leaving" : worker.answered === false ? "lives, does not answer" : "lives";
+  const name = !worker.alive ? "critical" : worker.leaving ? "notice" : worker.answered === false || worker.standing !== "proven" ? "warning" : "ok";
+  const words = !worker.alive ? `silent for ${span(worker.silent_ms)}` : worker.leaving ? "leaving" : worker.answered === false ? "lives, does not answer" : worker.standing === "proven" ? "lives" : worker.standing;
   const count = (nodes) => nodes.reduce((sum, node) => sum + node.restarts + count(node.children ?? []), 0);
   const restarts = worker.me ? count(store.nodes()) : worker.tree ? count(worker.tree.children) : null;
   const known = worker.me || worker.shards;

@@ -11,6 +11,7 @@ use messages::{Alert, AlertKind, EpochNumber, Position, SensorId, Severity, Shar
 
 use crate::leases::{LeasesSeen, ShardSeen, WorkerSeen};
 use crate::ops::sight::{EpochLimits, Look, OwnedLook};
+use actors::ports::leases::Standing;
 
 pub(super) const NOW_MS: i64 = 1_700_000_000_000;
 
@@ -98,7 +99,8 @@ fn seen(n: u32) -> ShardSeen {
 
 fn worker(id: &str, address: &str, me: bool) -> WorkerSeen {
     let (id, address) = (id.to_owned(), address.to_owned());
-    WorkerSeen { id, address, me, alive: true, leaving: false, silent: Duration::ZERO }
+    let standing = Standing::Proven;
+    WorkerSeen { id, address, me, alive: true, leaving: false, standing, silent: Duration::ZERO }
 }
 
 fn alert(id: &str, outcome: AlertOutcome) -> AlertLine {
