@@ -56,6 +56,8 @@ pub(super) struct History {
     width: usize,
     /// Whether there was anything before the first stretch.
     forgotten: bool,
+    /// Whether versions speak of that. Else the first version of all begins later, and speaks of it as well.
+    versions_forgotten: bool,
     /// What marks stand for.
     values: Vec<Value>,
     stretches: Vec<Stretch>,
@@ -123,7 +125,7 @@ impl History {
 
     /// One stretch that a version speaks of, and something before it.
     pub(super) fn of_one(from_us: i64, until_us: i64, said: Vec<Option<Value>>) -> Self {
-        let mut history = Self { forgotten: true, ..Self::none(said.len()) };
+        let mut history = Self { forgotten: true, versions_forgotten: true, ..Self::none(said.len()) };
         let mut stretch = Stretch { versions: 1, ..Stretch::at(from_us) };
         stretch.end_at(until_us.max(from_us));
         history.stretches.push(stretch);
@@ -166,7 +168,9 @@ impl History {
 
     /// A reading from before all that is remembered: it speaks for itself, and the first stretch for itself again.
     fn stray(&mut self, told: &Told<'_>, time_us: i64) -> Vec<Row> {
-        let mut in_force = self.in_force(1);
+        // Where no version was before, this one is the first of all now, and nothing else holds behind it.
+        let known = if std::mem::replace(&mut self.versions_forgotten, true) { 1 } else { 0 };
+        let mut in_force = self.in_force(known);
         let said = (0..self.width).map(|attribute| told.value(attribute)).collect::<Vec<_>>();
         for (attribute, value) in said.iter().enumerate() {
             if let Some(value) = value {
@@ -222,7 +226,7 @@ impl History {
         }
         self.confirm(last, &marks);
         // If nothing is known of the time before this stretch, what it said so far is what versions say.
-        self.state(Some(&written).filter(|_| self.forgotten), due)
+        self.state(Some(&written).filter(|_| self.versions_forgotten), due)
     }
 
     fn insert_new(&mut self, at: usize, stretch: Stretch, marks: &[Mark]) -> Vec<Row> {
@@ -312,7 +316,7 @@ impl History {
 
     /// What versions say of the time before the first stretch. The first version of all holds from the beginning of time.
     fn written_before(&self) -> InForce {
-        if self.forgotten {
+        if self.versions_forgotten {
             return self.in_force(1);
         }
         let first = self.stretches.iter().position(|stretch| stretch.versions > 0);
@@ -365,7 +369,7 @@ impl History {
         let mut joints = Vec::new();
         let mut in_force = vec![None; self.width];
         // What is told of the time before the first version hangs on where that one begins.
-        let mut has_version = self.forgotten;
+        let mut has_version = self.versions_forgotten;
         for (at, stretch) in self.stretches.iter().enumerate() {
             let repeats = |(mark, known): (&Mark, &Option<usize>)| *mark == Mark::UNSAID || mark.value() == *known;
             let is_repeated = self.of(at).iter().zip(&in_force).all(repeats);
@@ -393,9 +397,10 @@ impl History {
     fn forget_oldest(&mut self) {
         let marks = self.of(0).to_vec();
         self.confirm(1, &marks);
-        self.stretches.remove(0);
+        let oldest = self.stretches.remove(0);
         self.marks.drain(..self.width);
         self.forgotten = true;
+        self.versions_forgotten |= oldest.versions > 0;
     }
 
     /// Forgets values that no stretch has.
