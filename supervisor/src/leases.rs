@@ -314,7 +314,8 @@ impl LeasesState {
                 LeasesMsg::Scanned(now, result.unwrap_or_else(|_| Err(out_of_time("scan the lease table"))))
             });
         }
-        if self.discovery.begins(now) {
+        // What shards begin with hangs on what the table has: it is looked at first.
+        if self.shown_at.is_some() && self.discovery.begins(now) {
             let places = Places {
                 table: self.args.table.clone(),
                 stream: self.args.stream.clone(),

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -131,7 +132,10 @@ impl Loading {
             ([], Some(key)) => return Ok(Err(other(format!("{key} next behind it")))),
             ([], None) => return Ok(Err(other("no manifest of that epoch, and none behind it".to_owned()))),
         };
-        let body = self.ports.objects.get(key, MANIFEST_BYTES_MAX).await?;
+        let body = match self.manifest(key).await {
+            Err(error @ LoadError::Lake { .. }) => return Ok(Err(error)),
+            body => body?,
+        };
         let content = content_of(&body);
         if !is_next && tip.content.as_ref() == Some(&content) {
             return Ok(Ok(()));
@@ -187,8 +191,16 @@ impl Loading {
         Ok(epochs)
     }
 
+    /// A manifest's bytes. That one of them may not be read, or is gone, is its own shard's matter.
+    async fn manifest(&self, key: &str) -> Result<Bytes, LoadError> {
+        self.ports.objects.get(key, MANIFEST_BYTES_MAX).await.map_err(|error| match error.failure {
+            Failure::Refused | Failure::NotFound => LoadError::Lake { key: key.to_owned(), problem: error.to_string() },
+            _ => error.into(),
+        })
+    }
+
     async fn epoch(&self, manifest: &str) -> Result<LoadEpoch, LoadError> {
-        let body = self.ports.objects.get(manifest, MANIFEST_BYTES_MAX).await?;
+        let body = self.manifest(manifest).await?;
         let bad = |problem: String| LoadError::Lake { key: manifest.to_owned(), problem };
         let plan: EpochPlan = serde_json::from_slice(&body).map_err(|e| bad(format!("is no manifest: {e}")))?;
         let wanted = plan.objects.iter().filter(|object| Feed::of_zone(object.zone).is_some());

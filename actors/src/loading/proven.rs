@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::sinks::manifests_of;
+use crate::warehouse::backlog::prefix_of;
 use crate::warehouse::batch::Batch;
 use crate::warehouse::ledger::Tip;
 
@@ -24,7 +24,7 @@ impl Proven {
     pub(super) fn reached(&self, batch: &Batch) {
         for epoch in &batch.epochs {
             let (to, content) = (epoch.to.to_string(), Some(epoch.content.clone()));
-            self.insert(manifests_of(&batch.stream, &epoch.shard), Tip { epoch: epoch.epoch, to, content });
+            self.insert(prefix_of(&batch.stream, &epoch.shard), Tip { epoch: epoch.epoch, to, content });
         }
     }
 

@@ -9,8 +9,8 @@ use tracing::{error, info, warn};
 
 use super::{LoadError, Loading, Turn};
 use crate::ports::warehouse::Trouble;
-use crate::sinks::manifests_of;
 use crate::warehouse::Mode;
+use crate::warehouse::backlog::prefix_of;
 use crate::warehouse::batch::Batch;
 use crate::warehouse::ledger::RefusedEpoch;
 use crate::warehouse::pace::{Pace, Step};
@@ -86,7 +86,7 @@ impl Loading {
     /// Puts the next epoch of a shard aside because a person says so. Another one than the next is refused: those before
     /// it would be hidden.
     pub async fn put_aside_by_hand(&self, shard: &ShardId, epoch: EpochNumber) -> Result<(), LoadError> {
-        let prefix = manifests_of(&self.stream, shard);
+        let prefix = prefix_of(&self.stream, shard);
         let tip = self.tips().await?.0.get(shard).map_or(EpochNumber(0), |tip| tip.epoch);
         let manifest = match self.next_manifest(&prefix, tip).await? {
             Some((next, manifest)) if next == epoch => manifest,

@@ -231,13 +231,6 @@ impl Objects {
         Ok(body.into_bytes())
     }
 
-    /// Whether there is any object under a prefix.
-    pub async fn any(&self, prefix: &str) -> Result<bool, CallError> {
-        let page = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix).max_keys(1).send().await;
-        let page = page.map_err(|e| classify(format!("list {prefix:?}"), e))?;
-        Ok(!page.contents().is_empty())
-    }
-
     /// The length of an object, in bytes.
     pub async fn length(&self, key: &str) -> Result<u64, CallError> {
         let head = self.client.head_object().bucket(&self.bucket).key(key).send().await;

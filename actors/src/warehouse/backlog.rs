@@ -31,15 +31,18 @@ pub struct Place {
     pub unproven: Option<Tip>,
 }
 
+/// Where the manifests lie of what the ledger calls a shard.
+pub fn prefix_of(stream: &str, shard: &ShardId) -> String {
+    match *shard == recomputed().shard {
+        true => recomputed_of(stream),
+        false => manifests_of(stream, shard),
+    }
+}
+
 /// Where to look, given the prefixes that exist. Shards that are loaded to their end are left out, once their last epoch
 /// was found in the bucket as the ledger has it: there are ever more of them.
 pub fn places(stream: &str, prefixes: &[String], tips: &Tips, proven: &BTreeMap<String, Tip>) -> Vec<Place> {
-    let recomputed = recomputed();
-    let prefix = |shard: &ShardId| match *shard == recomputed.shard {
-        true => recomputed_of(stream),
-        false => manifests_of(stream, shard),
-    };
-    let known: BTreeMap<String, &Tip> = tips.0.iter().map(|(shard, tip)| (prefix(shard), tip)).collect();
+    let known: BTreeMap<String, &Tip> = tips.0.iter().map(|(shard, tip)| (prefix_of(stream, shard), tip)).collect();
     let mut places = Vec::new();
     for prefix in prefixes {
         let place = match known.get(prefix) {

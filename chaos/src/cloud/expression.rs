@@ -158,6 +158,7 @@ impl<'a> Parser<'a> {
             Some(Token::Mark("=")) => Ok(same),
             // A missing attribute differs from every value.
             Some(Token::Mark("<>")) => Ok(!same),
+            Some(Token::Mark("<")) => Ok(found.and_then(number).zip(number(value)).is_some_and(|(a, b)| a < b)),
             other => Err(other.map_or_else(|| Refusal::validation("the condition ends too early"), syntax)),
         }
     }
@@ -235,6 +236,7 @@ fn tokens(text: &str) -> Result<Vec<Token<'_>>, Refusal> {
             }
             c if c.is_ascii_alphabetic() || c == '_' => (Token::Word(&rest[..word(rest)]), word(rest)),
             '<' if rest.starts_with("<>") => (Token::Mark("<>"), 2),
+            '<' if !rest.starts_with("<=") => (Token::Mark("<"), 1),
             '=' | '(' | ')' | ',' => (Token::Mark(&rest[..1]), 1),
             other => return Err(Refusal::validation(format!("syntax error in an expression, at {other:?}"))),
         };
@@ -244,9 +246,12 @@ fn tokens(text: &str) -> Result<Vec<Token<'_>>, Refusal> {
     if tokens.is_empty() { Err(Refusal::validation("the expression is empty")) } else { Ok(tokens) }
 }
 
+fn number(value: &Value) -> Option<i128> {
+    value["N"].as_str().and_then(|digits| digits.parse().ok())
+}
+
 /// Attributes are equal as DynamoDB sees it: numbers by value, sets without order.
 fn equal(a: &Value, b: &Value) -> bool {
-    let number = |value: &Value| value["N"].as_str().and_then(|digits| digits.parse::<i128>().ok());
     let set = |value: &Value| {
         let members = ["SS", "NS", "BS"].iter().find_map(|kind| value[*kind].as_array())?;
         Some(members.iter().map(Value::to_string).collect::<BTreeSet<_>>())

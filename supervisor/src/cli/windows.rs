@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use actors::ports::aws;
 use actors::ports::leases::LeaseTable;
-use actors::ports::objects::Objects;
 use actors::recompute::{Day, Recompute, RecomputeError, Wanted};
 use clap::{Args, Subcommand};
 use messages::SensorId;
@@ -98,7 +97,7 @@ pub async fn recompute(args: &RecomputeArgs, config: &Config) -> Result<(), CliE
     let sdk = aws::load(&config.aws).await;
     let shard = &config.worker().shard;
     let recompute = Recompute {
-        objects: Objects::new(&sdk, &config.bucket_name).with(config.faults.clone()),
+        objects: config.objects(&sdk).with(config.faults.clone()),
         leases: LeaseTable::new(&sdk, &config.leases_table),
         stream: config.stream_name.clone(),
         schema: Arc::new(config.schema().clone()),

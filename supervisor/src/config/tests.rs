@@ -399,7 +399,7 @@ fn limits_are_held_against_the_memory_that_there_is() {
         world.sources = world.sources.memory(memory);
         world
     };
-    // The chart's default.
+    // Less than the chart gives.
     let config = with("", 768 << 20).load().config;
     assert_eq!(config.worker().memory_limit, Some(768 << 20));
     assert!(config.warnings.iter().any(|line| line.contains("sensors.known_max")), "{:?}", config.warnings);

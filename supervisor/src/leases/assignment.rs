@@ -92,10 +92,13 @@ pub(super) fn orders(situation: &Situation<'_>) -> Orders {
         }
     }
     orders.unowned = claimable.len() + orders.take.len();
+    // What nobody could take for so long, though it was offered, is a matter of its own: the others are shared on.
+    let lies = |lease: &LeaseView| observer.unmoved_for(&lease.shard) > rules.claim_patience * 2;
+    let waiting = claimable.iter().filter(|lease| !lies(lease)).count() + orders.take.len();
     let proven = loads.keys().any(|id| situation.standing(id) == Standing::Proven);
     for lease in &claimable {
         let claimant = claimant(lease, &loads, situation);
-        if let Some(load) = claimant.and_then(|id| loads.get_mut(id)) {
+        if let Some(load) = claimant.and_then(|id| loads.get_mut(id)).filter(|_| !lies(lease)) {
             load.push(&lease.shard);
         }
         let room_max = match situation.standing(me) {
@@ -112,7 +115,7 @@ pub(super) fn orders(situation: &Situation<'_>) -> Orders {
             orders.take.push((lease.shard.clone(), lease.counter));
         }
     }
-    if orders.unowned == 0 {
+    if waiting == 0 {
         orders.hand_over = surplus(me, loads, situation);
     }
     orders

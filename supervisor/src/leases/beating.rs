@@ -39,8 +39,9 @@ impl LeasesState {
         let pause = if written.is_ok() { config.heartbeat_interval } else { config.heartbeat_interval / 4 };
         self.beat.ended((began + pause).max(Instant::now()));
         // What it has seen of another process stays with it.
-        if let Some(heartbeat) = heartbeat {
-            self.args.heartbeat = heartbeat;
+        match heartbeat {
+            Some(heartbeat) => self.args.heartbeat = heartbeat,
+            None => self.args.heartbeat.gave_up(),
         }
         match written {
             Ok(()) => {

@@ -10,10 +10,13 @@ use actors::ports::aws::CallError;
 use actors::ports::leases::{Home, LeaseError, LeaseRow, LeaseTable};
 use actors::ports::objects::Objects;
 use actors::ports::stream::{Description, ShardInfo, Stream};
-use actors::sinks::manifests_of;
+use actors::sinks::{epoch_of_manifest, manifests_of};
 use messages::{ShardId, StreamId};
 
 use super::start::StreamStart;
+
+/// A claim and its manifest.
+const FIRST_KEYS: usize = 2;
 
 /// What a listing found.
 #[derive(Debug)]
@@ -74,12 +77,18 @@ pub(super) async fn discover(
             Ok(Some(_)) | Err(LeaseError::Row(_)) => continue,
             Err(error) => return Err(error),
         }
-        if objects.any(&manifests_of(stream.name(), &info.shard)).await? {
+        // A claim comes before its manifest: with a claim alone nothing is committed, and whoever takes the shard
+        // finishes it, from where it begins.
+        let prefix = manifests_of(stream.name(), &info.shard);
+        let first = objects.list_after(&prefix, &prefix, FIRST_KEYS).await?;
+        if first.iter().any(|key| epoch_of_manifest(key).is_some()) {
             orphans.push(info.shard.clone());
             continue;
         }
         let mut fresh = LeaseRow::fresh(info.shard.clone(), info.parents.clone(), info.hash_range.clone()).at(home);
-        fresh.start_at_ms = begins.start.of_new(info, table, begins.begun, begins.now_ms).await?;
+        if first.is_empty() {
+            fresh.start_at_ms = begins.start.of_new(info, table, begins.begun, begins.now_ms).await?;
+        }
         if table.create_if_absent(&fresh).await? {
             created.push(info.shard.clone());
             with_new_children.extend(&info.parents);

@@ -210,17 +210,27 @@ impl LeasesState {
 
 /// Whether a worker could go on with what is there. Changes nothing.
 async fn rehearse(table: &LeaseTable, objects: &Objects, shards: &[ShardId]) -> Result<(), LeaseError> {
-    let mut missing: Option<CallError> = None;
+    let mut wrong: Option<CallError> = None;
     for shard in shards {
-        let Some(state) = table.get(shard).await?.and_then(|row| row.state_key) else { continue };
-        match objects.length(&state).await {
-            Ok(_) => return Ok(may_write(objects, &manifest_of_state(&state)).await?),
-            Err(error) if error.failure == Failure::NotFound => missing = Some(error),
-            Err(error) => return Err(error.into()),
+        let state = match table.get(shard).await {
+            Ok(row) => row.and_then(|row| row.state_key),
+            // One row, or one object, must not speak for all.
+            Err(LeaseError::Row(_)) => continue,
+            Err(error) => return Err(error),
+        };
+        let Some(state) = state else { continue };
+        let looked = match objects.length(&state).await {
+            Ok(_) => may_write(objects, &manifest_of_state(&state)).await,
+            Err(error) => Err(error),
+        };
+        match looked {
+            Ok(()) => return Ok(()),
+            Err(error) => wrong = Some(error),
         }
     }
-    match missing {
+    match wrong {
         None => Ok(()),
+        Some(error) if error.failure != Failure::NotFound => Err(error.into()),
         Some(error) => {
             let message = format!(
                 "bucket {:?} has no state of any shard that the lease table was asked for: is bucket.name that of the \

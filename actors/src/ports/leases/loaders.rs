@@ -15,8 +15,6 @@ const ENTITY_TYPE: &str = "MANGROVE_LOADER";
 const KEY_PREFIX: &str = "mangrove-loader:";
 /// A beat that fails is followed by the next one.
 const ATTEMPTS_MAX: u32 = 2;
-/// One look tells what became of a beat without an answer.
-const LOOKS_MAX: usize = 2;
 
 /// Who loads a warehouse.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,26 +105,18 @@ impl LoaderLease {
     }
 
     async fn renew(&mut self, released: bool) -> Result<(), LeaseError> {
-        // Where a beat of which no answer came was written, the row is looked at, and the next one follows that.
-        for _ in 0..LOOKS_MAX {
-            let beat = self.row.beat + 1;
-            let mut write = Write::default();
-            write.set("mangroveBeat", number(beat));
-            if released {
-                write.set("mangroveReleased", AttributeValue::Bool(true));
-            }
-            // On the beat too: an earlier one that arrives late would set it back, and others see it stand still.
-            write.only_if("mangroveIncarnation", text(&self.row.incarnation));
-            write.only_if("mangroveBeat", number(self.row.beat));
-            if self.table.write(&self.key, write, ATTEMPTS_MAX).await? == Written::Applied {
-                (self.row.beat, self.row.released) = (beat, released);
-                return Ok(());
-            }
-            let found = self.table.item(&self.key).await?.as_ref().and_then(LoaderRow::read);
-            match found.filter(|found| found.incarnation == self.row.incarnation) {
-                Some(found) => self.row.beat = found.beat,
-                None => break,
-            }
+        // Counted before it is tried: one of which no answer came may be written, or arrive yet.
+        self.row.beat += 1;
+        let mut write = Write::default();
+        write.set("mangroveBeat", number(self.row.beat));
+        if released {
+            write.set("mangroveReleased", AttributeValue::Bool(true));
+        }
+        // On the beat too: an earlier one that arrives late would set it back, and others see it stand still.
+        write.only_if("mangroveIncarnation", text(&self.row.incarnation)).only_below("mangroveBeat", self.row.beat);
+        if self.table.write(&self.key, write, ATTEMPTS_MAX).await? == Written::Applied {
+            self.row.released = released;
+            return Ok(());
         }
         Err(LeaseError::NotLoading(self.key.trim_start_matches(KEY_PREFIX).to_owned()))
     }

@@ -83,6 +83,8 @@ pub struct WorkerRow {
 pub struct Heartbeat {
     table: LeaseTable,
     row: WorkerRow,
+    /// The highest beat that was tried: one of which no answer came may be written, or arrive yet.
+    attempted: u64,
     rival: Option<Rival>,
 }
 
@@ -153,7 +155,7 @@ impl LeaseTable {
             write.only_if("mangroveBeat", number(seen.beat));
         }
         match self.write(&format!("{KEY_PREFIX}{id}"), write, super::ATTEMPTS_MAX).await? {
-            Written::Applied => Ok(Heartbeat { table: self.clone(), row, rival: None }),
+            Written::Applied => Ok(Heartbeat { table: self.clone(), attempted: row.beat, row, rival: None }),
             Written::ConditionFailed | Written::Gone => Err(LeaseError::NameDisputed(id.to_owned())),
         }
     }
@@ -180,10 +182,15 @@ impl Heartbeat {
         &self.row
     }
 
+    /// Counts an attempt whose outcome is not known: the next beat is above it.
+    pub fn gave_up(&mut self) {
+        self.attempted += 1;
+    }
+
     /// Says that this worker lives, whether it is leaving, and what it may be given. Where another process's row is
     /// found, that one is to beat within `watch_for`, or its row is written over: it is one that was put back.
     pub async fn beat(&mut self, leaving: bool, standing: Standing, watch_for: Duration) -> Result<(), LeaseError> {
-        let mut row = WorkerRow { beat: self.row.beat + 1, leaving, standing, ..self.row.clone() };
+        let mut row = WorkerRow { beat: self.attempted + 1, leaving, standing, ..self.row.clone() };
         let key = format!("{KEY_PREFIX}{}", row.id);
         let mut write = Write::default();
         write.set("mangroveBeat", number(row.beat));
@@ -194,7 +201,8 @@ impl Heartbeat {
             note(&mut write, standing);
         }
         // On the beat too: an earlier one that arrives late would set it back, and others see it stand still.
-        write.only_if("mangroveIncarnation", text(&row.incarnation)).only_if("mangroveBeat", number(self.row.beat));
+        write.only_if("mangroveIncarnation", text(&row.incarnation)).only_below("mangroveBeat", row.beat);
+        self.attempted = row.beat;
         let mut written = self.table.write(&key, write, ATTEMPTS_MAX).await?;
         if written != Written::Applied {
             // A beat of which no answer came was written; or the table is another one by now, made anew or restored:
@@ -216,6 +224,7 @@ impl Heartbeat {
         }
         match written {
             Written::Applied => {
+                self.attempted = self.attempted.max(row.beat);
                 (self.row, self.rival) = (row, None);
                 Ok(())
             }

@@ -57,6 +57,13 @@ impl Write {
         self
     }
 
+    /// Only if the attribute is a number below this one.
+    pub(super) fn only_below(&mut self, attribute: &str, n: u64) -> &mut Self {
+        let name = self.value(number(n));
+        self.conditions.push(format!("{attribute} < {name}"));
+        self
+    }
+
     /// Only if the row has no such attribute.
     pub(super) fn only_if_absent(&mut self, attribute: &str) -> &mut Self {
         self.conditions.push(format!("attribute_not_exists({attribute})"));

@@ -158,7 +158,7 @@ async fn what_is_outside_the_grammar_is_refused() {
         "leaseOwner = ",
         "leaseOwner = :nobody",
         "leaseOwner = leaseOwner",
-        "leaseOwner < :me",
+        "leaseOwner >= :me",
         "NOT leaseOwner = :me",
         "leaseOwner = :me leaseCounter = :seven",
         "(leaseOwner = :me",

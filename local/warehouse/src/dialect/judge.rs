@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{
     BinaryOperator, Distinct, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause, ObjectName,
     ObjectNamePart, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectFlavor, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, SetQuantifier, Statement, TableFactor, TopQuantity, UnaryOperator, Value,
-    ValueWithSpan, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    SelectItemQualifiedWildcardKind, SetExpr, SetQuantifier, Statement, TableFactor, TableWithJoins, TopQuantity,
+    UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 
 use super::{names, rewrite};
@@ -101,6 +101,12 @@ impl VisitorMut for Judge {
             GroupByExpr::Expressions(_, modifiers) => allow(modifiers.is_empty(), "WITH in GROUP BY")?,
             GroupByExpr::All(_) => allow(false, "GROUP BY ALL")?,
         }
+        // "the FROM relation name must have an alias specified before the QUALIFY clause", says its documentation.
+        let nameless = |from: &TableWithJoins| {
+            from.joins.is_empty() && matches!(from.relation, TableFactor::Table { alias: None, .. })
+        };
+        let directly = select.qualify.is_some() && select.selection.is_none() && select.having.is_none();
+        allow(!(directly && select.from.iter().all(nameless)), "QUALIFY behind a table without an alias")?;
         for item in &mut select.projection {
             name_after_function(item);
             match item {

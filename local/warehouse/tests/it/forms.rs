@@ -167,7 +167,7 @@ fn queries_answer_as_redshift_does() {
         ("SELECT LISTAGG(name, ',') WITHIN GROUP (ORDER BY id DESC) FROM t", "c,b,a"),
         ("SELECT APPROXIMATE COUNT(DISTINCT name) FROM t", "3"),
         ("SELECT PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY x), MEDIAN(x), STDDEV_SAMP(x) < 1 FROM t", "2.0,2.0,true"),
-        ("SELECT id FROM t QUALIFY ROW_NUMBER() OVER (ORDER BY id DESC) = 1", "3"),
+        ("SELECT id FROM t AS r QUALIFY ROW_NUMBER() OVER (ORDER BY id DESC) = 1", "3"),
         ("SELECT name FROM t WHERE name ILIKE 'A%'", "a"),
         ("SELECT 'x_y' LIKE 'x\\\\_y', 'xay' LIKE 'x\\\\_y', 'abc' ~ 'b', 'abc' !~ 'b'", "true,false,true,false"),
         ("SELECT '12'::int + 1, CAST(1.25 AS NUMERIC(5,1)), 'abcdef'::varchar(3)", "13,1.3,abc"),

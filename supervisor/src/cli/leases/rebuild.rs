@@ -1,7 +1,7 @@
 //! `mangrove leases rebuild`: makes rows of the lease table from the manifests in the bucket.
 //!
 //! **Owns** one look at the stream, the table and the bucket, and what follows for each shard.
-//! **Promises** nothing is written without `--yes`, nor while a worker lives; every write is on condition that the row is
+//! **Promises** nothing is written without `--yes`, and with it nothing while a worker lives; every write is on condition that the row is
 //! still as it was read, or still missing; a shard whose manifests are no unbroken chain is left alone, and named.
 //! **Not here**: what a worker does by itself when a row is behind (`actors/src/agreement.rs`).
 
@@ -37,8 +37,8 @@ Examples:
   mangrove leases rebuild --config mangrove.toml           what it would write
   mangrove leases rebuild --config mangrove.toml --yes     writes it
 
-For a lease table that was lost, restored as of a time too long ago, or has lost a row. Stop all workers first: it refuses
-while one lives. A row gets the end of the shard's newest whole epoch; what was claimed behind it is finished by the worker
+For a lease table that was lost, restored as of a time too long ago, or has lost a row. Looking disturbs
+nobody; before --yes stop all workers: it refuses while one lives. A row gets the end of the shard's newest whole epoch; what was claimed behind it is finished by the worker
 that takes the shard. Alerts of the last epoch are sent again, with the ids that they had.")]
 pub struct RebuildArgs {
     /// The configuration file of the workers
@@ -111,7 +111,9 @@ pub(super) async fn rebuild(args: &RebuildArgs) -> Result<(), CliError> {
     let sources = sources.flag("--endpoint-url", "aws.endpoint_url", args.endpoint_url.as_deref());
     let config = Config::load(&sources)?.config;
     let rebuild = Rebuild::open(&config, args.yes).await?;
-    rebuild.nobody_lives(config.worker().leases.heartbeat_interval).await?;
+    if args.yes {
+        rebuild.nobody_lives(config.worker().leases.heartbeat_interval).await?;
+    }
     let steps = rebuild.steps().await?;
     if args.yes {
         rebuild.write(&steps).await?;
@@ -140,7 +142,7 @@ type Steps = BTreeMap<ShardId, (Option<LeaseRow>, Option<Whole>, Step)>;
 impl Rebuild {
     async fn open(config: &Config, yes: bool) -> Result<Self, CliError> {
         let sdk = aws::load(&config.aws).await;
-        let stream = Stream::new(&sdk, &config.stream_name);
+        let stream = Stream::new(&sdk, &config.stream_name).at(config.stream_arn.clone());
         let objects = Objects::new(&sdk, &config.bucket_name);
         let table = LeaseTable::new(&sdk, &config.leases_table);
         objects.check().await?;
@@ -282,6 +284,10 @@ fn decide(
                  from their versions, or name the right bucket",
                 row.epoch
             )),
+            Some(row) if row.home.as_ref().is_some_and(|theirs| theirs != home) => {
+                let (checkpoint, epoch, state_key) = (row.checkpoint.clone(), row.epoch, row.state_key.clone());
+                Step::Move(Box::new(row.clone()), Advance { checkpoint, epoch, state_key, pending: None })
+            }
             _ => Step::Leave,
         };
     };
@@ -293,7 +299,8 @@ fn decide(
             checkpoint: at.checkpoint.clone(),
             epoch: at.epoch,
             state_key: at.state_key.clone(),
-            alerts_through: EpochNumber(at.epoch.0 - 1),
+            // Of a shard that the stream has forgotten they left long ago.
+            alerts_through: EpochNumber(at.epoch.0 - u64::from(info.is_some())),
             ..LeaseRow::fresh(shard.clone(), parents, hash_range).at(home)
         }));
     };
@@ -396,8 +403,13 @@ mod tests {
         assert_eq!(step(Some(&further), Some(&whole(5))), Step::Keep);
         let moved = row(5).at(&Home { bucket: "old".into(), ..home() });
         assert!(matches!(step(Some(&moved), Some(&whole(5))), Step::Move(..)));
+        let quiet = LeaseRow::fresh(shard(), vec![], Default::default());
+        assert_eq!(step(Some(&quiet.clone().at(&home())), None), Step::Leave);
+        let elsewhere = quiet.at(&Home { bucket: "old".into(), ..home() });
+        assert!(matches!(step(Some(&elsewhere), None), Step::Move(_, to) if to.epoch == EpochNumber(0)));
+        // The stream has forgotten it: its last alerts left long ago.
         let Step::Create(made) = step(None, Some(&whole(5))) else { panic!("no row is made") };
-        let expected = (at(5).checkpoint, EpochNumber(5), EpochNumber(4), Some(home()));
+        let expected = (at(5).checkpoint, EpochNumber(5), EpochNumber(5), Some(home()));
         assert_eq!((made.checkpoint, made.epoch, made.alerts_through, made.home), expected);
         assert!(matches!(step(Some(&row(5)), None), Step::Refuse(_)));
     }

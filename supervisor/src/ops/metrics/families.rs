@@ -96,7 +96,7 @@ pub mod family {
     pub const TROUBLES: Family = Family::gauge(
         "mangrove_lease_troubles",
         &["trouble"],
-        "what keeps shards from being read, now: fenced, given_up, trimmed, orphan, unproven",
+        "what keeps shards from being read, now: fenced, given_up, trimmed, orphan, unproven, disagrees, other_stream",
     );
     /// What is not as it should be with the stream's keys.
     pub const KEY_TROUBLES: Family = Family::gauge(
