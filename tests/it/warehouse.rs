@@ -12,9 +12,9 @@ use actors::loading::{Loading, Turn};
 use actors::ports::warehouse::Trouble;
 use actors::warehouse::Mode;
 use mangrove_tests::history::{history, setup};
-use mangrove_tests::warehouse::{assert_same_as_lake, loader_config};
+use mangrove_tests::warehouse::{assert_loaded, assert_same_as_lake, loader_config};
 use mangrove_tests::world::{BUCKET, Setup, World, caught_up, copy_folder, finish, stocked};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -170,6 +170,90 @@ async fn a_file_that_is_refused_is_put_aside_and_loaded_later() {
     assert_same_as_lake(&world.lake(), &world.analyst()).await;
     assert_ledger(&world, 0).await;
     assert!(fs::exists(dir.path().join("run/s3").join(BUCKET)).unwrap());
+}
+
+/// Where the manifests of the n-th shard are, as keys begin with it.
+fn prefix(shard: u32) -> String {
+    format!("manifests/events/{shard:012}/")
+}
+
+/// The manifests of a shard, in order.
+fn manifests(world: &World, shard: u32) -> Vec<PathBuf> {
+    let files = fs::read_dir(world.objects().join(prefix(shard))).unwrap().map(|file| file.unwrap().path());
+    let mut manifests: Vec<_> = files.filter(|file| file.extension().is_some_and(|ending| ending == "json")).collect();
+    manifests.sort();
+    manifests
+}
+
+/// The epochs of a shard that are in the warehouse.
+async fn loaded(world: &World, shard: u32) -> Vec<u64> {
+    let epochs = "SELECT epoch FROM mangrove.load_ledger WHERE state = 'loaded' AND shard =";
+    let rows = world.analyst().rows(&format!("{epochs} 'shardId-{shard:012}' ORDER BY epoch")).await;
+    rows.iter().map(|epoch| epoch.parse().unwrap()).collect()
+}
+
+/// Loads all that can be; the first shard stops before this epoch, the second does not. Returns why.
+async fn stops_before(world: &World, loading: &Loading, epoch: u64) -> String {
+    load_all(loading).await;
+    let (first, second) = (manifests(world, 0).len() as u64, manifests(world, 1).len() as u64);
+    assert_eq!(loaded(world, 0).await, Vec::from_iter(1..epoch));
+    assert_eq!(loaded(world, 1).await, Vec::from_iter(1..=second));
+    assert!(epoch <= first && second > 1, "{first} {second}");
+    let look = loading.figures().look();
+    let [stopped] = &look.stopped[..] else { panic!("{look:?}") };
+    assert_eq!(stopped.prefix, prefix(0));
+    stopped.why.clone()
+}
+
+/// What stopped it is as it was: it goes on by itself.
+async fn goes_on(world: &World, loading: &Loading) {
+    load_all(loading).await;
+    let look = loading.figures().look();
+    assert_eq!((look.stopped, look.waiting), (Vec::new(), 0));
+    assert_loaded(&world.lake(), &world.analyst()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manifest_that_is_damaged_stops_its_shard_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let stock = lake(dir.path()).await;
+    for (name, cut) in [("half", true), ("other", false)] {
+        let world = copy_of(&stock, dir.path(), name).await;
+        let damaged = &manifests(&world, 0)[1];
+        let was = fs::read(damaged).unwrap();
+        let content = if cut { was[..was.len() / 2].to_vec() } else { b"{}".to_vec() };
+        world.replace(damaged, content).await;
+        let loading = loading(&world, "");
+        let why = stops_before(&world, &loading, 2).await;
+        assert!(why.contains(&format!("{}00000002.json: is no manifest", prefix(0))), "{why}");
+        assert_eq!(loading.figures().look().waiting, manifests(&world, 0).len() as u64 - 1);
+        world.replace(damaged, was).await;
+        goes_on(&world, &loading).await;
+    }
+}
+
+/// The number of an epoch does not say what was loaded under it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_epoch_of_other_content_than_was_loaded_stops_its_shard_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = copy_of(&lake(dir.path()).await, dir.path(), "run").await;
+    let before = loading(&world, "");
+    before.ensure_tables().await.unwrap();
+    // One of each shard.
+    let (batch, _) = before.next_batch(2).await.unwrap().unwrap();
+    assert!(before.load(&batch, Mode::New).await.unwrap().fresh);
+    assert_eq!((loaded(&world, 0).await, loaded(&world, 1).await), (vec![1], vec![1]));
+
+    let manifest = &manifests(&world, 0)[0];
+    let was = fs::read(manifest).unwrap();
+    let mut other: Value = serde_json::from_slice(&was).unwrap();
+    other["readings"] = (other["readings"].as_u64().unwrap() + 1).into();
+    world.replace(manifest, serde_json::to_vec(&other).unwrap()).await;
+    let after = loading(&world, "");
+    let why = stops_before(&world, &after, 2).await;
+    assert!(why.contains("the ledger has epoch 1 to") && why.contains("two histories"), "{why}");
+    world.replace(manifest, was).await;
+    goes_on(&world, &after).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,6 +14,7 @@ mod log;
 mod memory;
 mod operate;
 mod poison;
+mod rebuild;
 mod run_against_local;
 mod traces;
 mod waiting;

@@ -17,22 +17,22 @@ const CONFIG: &str = "stream.name = \"events\"\nbucket.name = \"lake\"\nschema.u
                       ops.bind = \"127.0.0.1:0\"\nepoch.age_max = \"300ms\"\n";
 
 /// A folder with everything in it.
-struct Scene {
+pub(crate) struct Scene {
     dir: tempfile::TempDir,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let scene = Self { dir: tempfile::tempdir().unwrap() };
         fs::write(scene.path("mangrove.toml"), CONFIG).unwrap();
         scene
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
 
@@ -41,7 +41,7 @@ impl Scene {
     }
 
     /// The cloud and its address.
-    fn cloud(&self) -> (Process, String) {
+    pub(crate) fn cloud(&self) -> (Process, String) {
         let cloud = self.text("cloud");
         let args = ["local", "--bind", "127.0.0.1:0", "--data-dir", &cloud, "--stream", "events", "--shards", "2"];
         let mut local = mangrove(&[args.as_slice(), &["--bucket", "lake"]].concat()).start();
@@ -50,12 +50,12 @@ impl Scene {
         (local, url)
     }
 
-    fn worker(&self, url: &str, age_max: &str) -> Process {
+    pub(crate) fn worker(&self, url: &str, age_max: &str) -> Process {
         let args = ["run", "--config", &self.text("mangrove.toml"), "--endpoint-url", url];
         mangrove(&args).env("MANGROVE_EPOCH__AGE_MAX", age_max).start()
     }
 
-    fn fleet(&self, url: &str, run: &str, duration: &str) -> Process {
+    pub(crate) fn fleet(&self, url: &str, run: &str, duration: &str) -> Process {
         let ledger = self.text(&format!("ledger/{run}.jsonl"));
         let args = ["fleet", "--endpoint-url", url, "--stream", "events", "--ledger", &ledger, "--seed", run];
         mangrove(&[args.as_slice(), &["--sensors", "100", "--rate", "1000", "--for", duration, "--json"]].concat())
@@ -63,14 +63,14 @@ impl Scene {
     }
 
     /// Waits until a worker has stored all that is acknowledged.
-    fn stored(&self, worker: &mut Process) {
+    pub(crate) fn stored(&self, worker: &mut Process) {
         let acked = Ledgers::read(&self.path("ledger")).acked.len() as u64;
         worker.until("all that is acknowledged", |_| Lake::read(&self.bucket()).promised("records") == acked);
     }
 }
 
 /// Asked to end, it says that it has drained, and nobody holds a lease.
-fn drained(worker: Process, url: &str) -> End {
+pub(crate) fn drained(worker: Process, url: &str) -> End {
     worker.signal("TERM");
     let end = worker.end().ok();
     assert!(end.stderr.contains("draining") && end.stderr.contains(" drained"), "{}", end.stderr);
@@ -78,7 +78,7 @@ fn drained(worker: Process, url: &str) -> End {
     end
 }
 
-fn acked_of(end: &End) -> u64 {
+pub(crate) fn acked_of(end: &End) -> u64 {
     end.json()["acked"].as_u64().unwrap()
 }
 
@@ -121,7 +121,7 @@ fn worker_and_cloud_may_be_killed() {
     cloud.end().ok();
 }
 
-fn assert_sound(scene: &Scene, acked: u64) {
+pub(crate) fn assert_sound(scene: &Scene, acked: u64) {
     let held = assert_holds(&scene.path("ledger"), &scene.bucket());
     println!("{held:?}");
     assert_eq!((held.acked, held.raw), (acked, acked));
