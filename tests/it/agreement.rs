@@ -15,6 +15,7 @@ use actors::ports::provision;
 use actors::recovery::Reads;
 use mangrove_tests::history::reading;
 use mangrove_tests::judge::{assert_device_order, assert_whole, chains};
+use mangrove_tests::warehouse::{assert_loaded, loader_config, until_loaded};
 use mangrove_tests::world::{BUCKET, Record, Setup, World, caught_up, finish, hour_start_ms};
 use serde_json::json;
 use supervisor::leases::Trouble;
@@ -109,6 +110,51 @@ async fn a_table_restored_as_of_some_epochs_ago_goes_on_from_the_newest() {
     finish(worker).await;
     assert_whole(&world.lake(), &put);
     assert_device_order(&world.lake());
+}
+
+/// The ledger knows epochs that the restored rows do not, and the row of who loads is restored with them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_restored_under_a_loader_brings_the_warehouse_nothing_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), 1).await;
+    let mut put = Vec::new();
+    let of = |worker_id| Setup { worker_id, loads: Some(loader_config()), ..quick() };
+    let loading = world.loading(&quick().schema, "");
+    loading.ensure_tables().await.unwrap();
+    let worker = world.worker(&of("worker-a")).await;
+    feed(&world, &worker, &mut put, 50).await;
+    until_loaded(&loading).await;
+    let (backup, before) = (world.lease_rows().await, epoch(&world).await);
+    assert!(backup.iter().any(|row| row["leaseKey"].as_s().unwrap().starts_with("mangrove-loader:")), "{backup:?}");
+    for _ in 0..3 {
+        feed(&world, &worker, &mut put, 30).await;
+    }
+    until_loaded(&loading).await;
+    assert!(epoch(&world).await >= before + 3);
+
+    // While it runs and loads.
+    world.restore_leases(&backup).await;
+    feed(&world, &worker, &mut put, 40).await;
+    feed(&world, &worker, &mut put, 40).await;
+    assert_eq!(worker.leases().troubles(), []);
+    until_loaded(&loading).await;
+    finish(worker).await;
+    // The windows that a drain closes come last.
+    loading.load_all(PATIENCE).await.unwrap();
+    assert_loaded(&world.lake(), &world.analyst()).await;
+
+    // And before another one starts.
+    let newest = epoch(&world).await;
+    world.restore_leases(&backup).await;
+    assert_eq!(epoch(&world).await, before);
+    let worker = world.worker(&of("worker-b")).await;
+    feed(&world, &worker, &mut put, 40).await;
+    assert!(epoch(&world).await > newest);
+    until_loaded(&loading).await;
+    finish(worker).await;
+    loading.load_all(PATIENCE).await.unwrap();
+    assert_whole(&world.lake(), &put);
+    assert_loaded(&world.lake(), &world.analyst()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
