@@ -5,7 +5,7 @@
 //!         before and after it. The zones are held against the ledgers.
 
 use mangrove_tests::process::leases::{delete_table, has_table, lease_owners};
-use mangrove_tests::process::{End, turn};
+use mangrove_tests::process::{End, SIGKILL, turn};
 use serde_json::Value;
 
 use crate::mangrove;
@@ -28,6 +28,12 @@ fn steps(reply: &Value) -> Vec<(&str, Option<u64>, Option<u64>)> {
         (line["step"].as_str().unwrap(), line["row_epoch"].as_u64(), line["manifest_epoch"].as_u64())
     };
     reply["shards"].as_array().unwrap().iter().map(step).collect()
+}
+
+#[track_caller]
+fn assert_refused(end: &End) {
+    assert_eq!((end.status.code(), end.stdout.as_str()), (Some(ENVIRONMENT), ""), "{}", end.stderr);
+    assert!(end.stderr.contains("worker worker-a lives: stop all workers first"), "{}", end.stderr);
 }
 
 #[test]
@@ -62,10 +68,33 @@ fn a_lease_table_that_was_lost_is_made_again() {
     // It writes those rows itself: whoever looks may, and nobody else writes.
     let look = rebuild(&scene, &url, &["--json"]).ok().json();
     assert_eq!(look["written"], false, "{look}");
-    let refused = rebuild(&scene, &url, &["--yes"]);
-    assert_eq!((refused.status.code(), refused.stdout.as_str()), (Some(ENVIRONMENT), ""), "{}", refused.stderr);
-    assert!(refused.stderr.contains("worker worker-a lives: stop all workers first"), "{}", refused.stderr);
+    assert_refused(&rebuild(&scene, &url, &["--yes"]));
 
+    drained(worker, &url);
+    assert_sound(&scene, first + second);
+    cloud.signal("TERM");
+    cloud.end().ok();
+}
+
+/// The row by which a worker is seen to live is lost with the others; it writes another.
+#[test]
+fn a_worker_that_outlives_its_lease_table_is_seen_to_live() {
+    let _turn = turn();
+    let scene = Scene::new();
+    let (cloud, url) = scene.cloud();
+    let mut worker = scene.worker(&url, "300ms");
+    let first = acked_of(&scene.fleet(&url, "1", "1s").end().ok());
+    scene.stored(&mut worker);
+    delete_table(&url, TABLE);
+    assert_refused(&rebuild(&scene, &url, &["--yes"]));
+    worker.kill().died_of(SIGKILL);
+
+    // What is put meanwhile waits for its successor.
+    let second = acked_of(&scene.fleet(&url, "2", "1s").end().ok());
+    let shown = rebuild(&scene, &url, &["--yes"]).ok().stdout;
+    assert!(shown.contains("2 rows written. Start the workers."), "{shown}");
+    let mut worker = scene.worker(&url, "300ms");
+    scene.stored(&mut worker);
     drained(worker, &url);
     assert_sound(&scene, first + second);
     cloud.signal("TERM");
