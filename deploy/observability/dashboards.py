@@ -170,7 +170,9 @@ SHARDS = [
         target(f"sum(increase({of(metric)}[1h]))", name) for name, metric in (
             ("takeovers", "mangrove_lease_takeovers_total"), ("hand-overs", "mangrove_lease_handovers_total"),
             ("lost", "mangrove_leases_lost_total"), ("given up", "mangrove_shards_given_up_total"),
-            ("fences", "mangrove_fences_total"), ("trimmed", "mangrove_shards_trimmed_total"))
+            ("fences", "mangrove_fences_total"), ("trimmed", "mangrove_shards_trimmed_total"),
+            ("disagree with the bucket", "mangrove_shards_refused_total"),
+            ("behind the bucket", "mangrove_lease_rows_advanced_total"))
     ]),
     lines("Heartbeat", "Age of the last one written. A worker fences itself at two thirds of leases.failover_after.",
           target(f"max by (instance) ({of('mangrove_heartbeat_age_seconds')})", "{{instance}}"), "s"),
