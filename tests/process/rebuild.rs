@@ -5,7 +5,7 @@
 //!         before and after it. The zones are held against the ledgers.
 
 use mangrove_tests::process::leases::{delete_table, has_table, lease_owners};
-use mangrove_tests::process::{End, SIGKILL, turn};
+use mangrove_tests::process::{End, Process, SIGKILL, turn};
 use serde_json::Value;
 
 use crate::mangrove;
@@ -19,6 +19,14 @@ fn rebuild(scene: &Scene, url: &str, flags: &[&str]) -> End {
     let config = scene.text("mangrove.toml");
     let args = ["leases", "rebuild", "--config", &config, "--endpoint-url", url];
     mangrove(&[args.as_slice(), flags].concat()).run()
+}
+
+/// A worker that has stored what a fleet has sent, and how much that was.
+fn worker_with_records(scene: &Scene, url: &str) -> (Process, u64) {
+    let mut worker = scene.worker(url, "300ms");
+    let acked = acked_of(&scene.fleet(url, "1", "1s").end().ok());
+    scene.stored(&mut worker);
+    (worker, acked)
 }
 
 /// What becomes of each shard's row, and the epochs that row and manifests have.
@@ -41,9 +49,7 @@ fn a_lease_table_that_was_lost_is_made_again() {
     let _turn = turn();
     let scene = Scene::new();
     let (cloud, url) = scene.cloud();
-    let mut worker = scene.worker(&url, "300ms");
-    let first = acked_of(&scene.fleet(&url, "1", "1s").end().ok());
-    scene.stored(&mut worker);
+    let (worker, first) = worker_with_records(&scene, &url);
     drained(worker, &url);
     delete_table(&url, TABLE);
 
@@ -82,9 +88,7 @@ fn a_worker_that_outlives_its_lease_table_is_seen_to_live() {
     let _turn = turn();
     let scene = Scene::new();
     let (cloud, url) = scene.cloud();
-    let mut worker = scene.worker(&url, "300ms");
-    let first = acked_of(&scene.fleet(&url, "1", "1s").end().ok());
-    scene.stored(&mut worker);
+    let (worker, first) = worker_with_records(&scene, &url);
     delete_table(&url, TABLE);
     assert_refused(&rebuild(&scene, &url, &["--yes"]));
     worker.kill().died_of(SIGKILL);

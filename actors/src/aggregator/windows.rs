@@ -134,8 +134,11 @@ impl Windows {
             // Nobody may read on here for long, or ever.
             provisional: cut.reason.is_the_last(),
         };
-        let n_due = self.sensors.values().map(|windows| windows.n_due(closing)).sum();
-        // All at once: one that grows holds its rows twice.
+        // When all that is open is written, a list that grows would hold its rows twice. Else it is not worth a walk.
+        let n_due = match closing.provisional {
+            true => self.sensors.values().map(|windows| windows.n_due(closing)).sum(),
+            false => 0,
+        };
         let (mut aggregates, mut states) = (Vec::with_capacity(n_due), Vec::new());
         for (sensor, windows) in &mut self.sensors {
             windows.write_due(sensor, &self.fields, closing, &mut aggregates);

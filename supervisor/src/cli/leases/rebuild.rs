@@ -1,8 +1,9 @@
 //! `mangrove leases rebuild`: makes rows of the lease table from the manifests in the bucket.
 //!
 //! **Owns** one look at the stream, the table and the bucket, and what follows for each shard.
-//! **Promises** nothing is written without `--yes`, and with it nothing while a worker lives; every write is on condition that the row is
-//! still as it was read, or still missing; a shard whose manifests are no unbroken chain is left alone, and named.
+//! **Promises** nothing is written without `--yes`, and with it no row while a worker lives; every write is on condition
+//! that the row is still as it was read, or still missing; a shard whose manifests are no unbroken chain is left alone,
+//! and named.
 //! **Not here**: what a worker does by itself when a row is behind (`actors/src/agreement.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,9 +38,10 @@ Examples:
   mangrove leases rebuild --config mangrove.toml           what it would write
   mangrove leases rebuild --config mangrove.toml --yes     writes it
 
-For a lease table that was lost, restored as of a time too long ago, or has lost a row. Looking disturbs
-nobody; before --yes stop all workers: it refuses while one lives. A row gets the end of the shard's newest whole epoch; what was claimed behind it is finished by the worker
-that takes the shard. Alerts of the last epoch are sent again, with the ids that they had.")]
+For a lease table that was lost, restored as of a time too long ago, or has lost a row. Looking disturbs nobody; before
+--yes stop all workers: it refuses while one lives. A row gets the end of the shard's newest whole epoch; what was claimed
+behind it is finished by the worker that takes the shard. Alerts of the last epoch are sent again, with the ids that they
+had.")]
 pub struct RebuildArgs {
     /// The configuration file of the workers
     #[arg(long, value_name = "FILE", env = "MANGROVE_CONFIG")]
