@@ -117,7 +117,7 @@ pub enum CommitError {
     /// The content of a prepared epoch came out differently.
     #[error(
         "epoch {epoch} was prepared with other content ({what}); nothing was uploaded. \
-         Schema and limits then {pinned}, now {now}: if they differ, start once with the configuration of then to finish it"
+         Schema and limits then {pinned}, now {now}: if they differ, or Mangrove is another version, start once with those of then to finish it"
     )]
     Diverged {
         /// The epoch.

@@ -24,8 +24,9 @@ fn fifty_seeds_keep_every_promise_and_come_out_the_same_twice() {
     assert_eq!((summary.missing, summary.doubled), (0, 0));
     assert_eq!((summary.repeated, summary.not_repeatable), (5, Vec::new()));
     // What does not happen is not shown.
-    for fault in ["kill", "sleep", "drain", "kill actor", "split", "merge", "LoseReply", "Delay", "Conflict", "struck"]
-    {
+    let crashes = ["kill", "sleep", "drain", "kill actor", "struck"];
+    let services = ["split", "merge", "spread", "restore", "share", "LoseReply", "Delay", "Conflict"];
+    for fault in crashes.into_iter().chain(services) {
         assert!(summary.faults.get(fault).is_some_and(|n| *n > 0), "no {fault}: {:?}", summary.faults);
     }
     for event in ["takeovers", "handovers", "fences"] {
@@ -45,7 +46,10 @@ fn every_crash_point_is_survived() {
 #[test]
 fn mutants_are_caught() {
     let args = args("--seeds 1..60");
-    for mutant in ["no-prepare", "commit-before-upload", "child-without-states", "takes-from-the-living"] {
+    let of_epochs = ["no-prepare", "commit-before-upload", "no-claim-on-the-number"];
+    let of_shards = ["child-without-states", "child-takes-windows-over", "takes-from-the-living"];
+    let of_agreement = ["manifests-not-looked-at", "row-of-another-stream-believed", "samples-not-compared"];
+    for mutant in of_epochs.into_iter().chain(of_shards).chain(of_agreement) {
         let fate = hunt(&args, mutant);
         assert!(fate.caught.is_some(), "{mutant} was not noticed in {} runs", fate.runs);
     }

@@ -424,7 +424,10 @@ impl LeasesState {
                 closed: true,
             };
             let info = listed.get(&shard).cloned().unwrap_or_else(unlisted);
-            info!(%shard, from = row.owner.as_deref().unwrap_or("nobody"), "taking a shard");
+            // The row of a shard that runs here can be without an owner for a moment, where a table was put back.
+            if !self.running.contains(&shard) {
+                info!(%shard, from = row.owner.as_deref().unwrap_or("nobody"), "taking a shard");
+            }
             if row.owner.as_deref().is_some_and(|owner| owner != &*self.args.worker_id) {
                 self.args.figures.took_over();
             }
