@@ -27,10 +27,10 @@ use tracing::warn;
 pub use self::error::{AgreementError, Disagreement};
 pub use self::rebuild::{Whole, newest};
 use self::rule::{Evidence, Verdict};
+use crate::lake::{behind, epoch_of_claim, epoch_of_manifest, manifests_of};
 use crate::ports::leases::{Advance, Home, LeaseRow, Pending};
 use crate::ports::objects::Put;
 use crate::recovery::Reads;
-use crate::sinks::{behind, epoch_of_claim, epoch_of_manifest, manifests_of};
 
 /// A page of a listing. Each epoch has a manifest and a claim, so that a row may be some hundred epochs behind.
 const KEYS_MAX: usize = 1_000;

@@ -7,6 +7,7 @@ pub mod budget;
 pub mod committer;
 mod hash_key;
 pub mod keys;
+pub mod lake;
 pub mod loader;
 pub mod loading;
 pub mod metrics;

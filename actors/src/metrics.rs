@@ -15,7 +15,7 @@ use metrics::{Histogram, counter, gauge, histogram};
 
 pub use self::families::{Family, Kind, describe, families};
 pub use self::warehouse::{
-    warehouse_active, warehouse_begins, warehouse_failed, warehouse_loaded, warehouse_metadata_failed,
+    warehouse_active, warehouse_batch, warehouse_begins, warehouse_failed, warehouse_loaded, warehouse_metadata_failed,
     warehouse_metadata_refused, warehouse_metadata_unreadable, warehouse_put_aside, warehouse_refused,
     warehouse_stopped, warehouse_taken_back, warehouse_waiting,
 };

@@ -31,12 +31,11 @@ use tracing::info;
 use self::files::Named;
 use self::shards::Shards;
 use crate::aggregator::{Full, Tallied, Tally};
+use crate::lake::{epoch_of_manifest, keys_under, recomputed, recomputed_of};
 use crate::ports::aws::CallError;
 use crate::ports::leases::{LeaseError, LeaseTable};
 use crate::ports::objects::{Objects, Put};
-use crate::sinks::{
-    EncodeError, Encoding, EpochContext, encode_windows, epoch_of_manifest, keys_under, recomputed, recomputed_of,
-};
+use crate::sinks::{EncodeError, Encoding, EpochContext, encode_windows};
 
 const DAY_US: i64 = 86_400_000_000;
 /// Far beyond what an epoch may hold.

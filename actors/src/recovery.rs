@@ -13,12 +13,12 @@ use messages::{Alert, EpochNumber, EpochPlan, HashRange, StateEntry, StateKind, 
 use tokio::time::Instant;
 use tracing::warn;
 
+use crate::lake::{StateObjectError, decode_state, manifest_of_state};
 use crate::ports::aws::CallError;
 use crate::ports::chance::Chance;
 use crate::ports::leases::LeaseRow;
 use crate::ports::objects::Objects;
 use crate::ports::work;
-use crate::sinks::{StateObjectError, decode_state, manifest_of_state};
 
 /// State objects between two full ones; far above any sensible `epoch.full_state_every`.
 const CHAIN_MAX: usize = 100_000;

@@ -3,6 +3,7 @@
 mod epochs;
 mod holds;
 mod outcome;
+mod paths;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -17,13 +18,13 @@ pub use self::epochs::{EPOCHS_MAX, EpochLine, EpochLog, EpochStep, OpenEpoch};
 use self::holds::{FALLS_MAX, HoldsNow, is_throttled};
 pub use self::holds::{Held, Hold, Holds, SensorFall};
 pub use self::outcome::{Failing, HEALS_WITHIN_MS, Ill, Outcome};
+pub use self::paths::UnseenPath;
 use crate::keys::{Keys, Sample};
 use crate::ports::aws::CallError;
 use crate::ports::chance::Chance;
 use crate::ports::clock::Clock;
 use crate::ports::faults::Faults;
 use crate::ports::work::Work;
-use crate::reader::decode::UnseenPath;
 use crate::ring::Ring;
 use crate::traces::ShardTraces;
 

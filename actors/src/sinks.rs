@@ -12,13 +12,11 @@
 mod aggregates;
 mod alerts;
 mod cleansed;
-pub mod columns;
-mod digest;
 mod dimensions;
 mod duplicates;
 mod epoch;
 mod error;
-mod keys;
+mod job;
 mod lines;
 mod origin;
 mod quarantine;
@@ -43,13 +41,9 @@ use tokio::time::Instant;
 use tracing::field::display;
 use tracing::{error, warn};
 
-pub use self::epoch::{Codec, Encoding, Encodings, EpochContext, encode_epoch, encode_windows};
+pub use self::epoch::{encode_epoch, encode_windows};
 pub use self::error::EncodeError;
-pub use self::keys::{
-    HIDDEN, KEY_BYTES_MAX, Recomputed, behind, dated_names_of, epoch_of_claim, epoch_of_manifest, is_state_of,
-    keys_under, manifest_of_state, manifests_of, manifests_of_stream, raw_of_hour, recomputed, recomputed_of,
-};
-pub use self::state::{StateHeader, StateObject, StateObjectError, decode_state, decode_state_header};
+pub use self::job::{Codec, Encoding, Encodings, EpochContext};
 use crate::metrics;
 use crate::node::{Address, Node};
 use crate::panics::panic_text;

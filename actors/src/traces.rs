@@ -13,10 +13,12 @@
 //!
 //! **Fails** by missing: a span whose box dies says that it was given up, or is not there.
 //!
-//! **Not here**: sending (`ports/collector.rs`). Spans are made where the work is, by hand: `tracing`'s would cost
+//! **Not here**: HTTP (`ports/collector.rs`). Spans are made where the work is, by hand: `tracing`'s would cost
 //! every event, and ractor's would cost every actor 1.4 KB.
 
+mod export;
 mod ids;
+mod otlp;
 mod shard;
 mod span;
 #[cfg(test)]
@@ -29,6 +31,7 @@ use std::sync::Arc;
 use messages::{SpanId, TraceId, TraceParent};
 use tokio::sync::mpsc;
 
+pub use self::export::{ExportConfig, Exporter, open};
 pub use self::ids::{IdFormat, is_sampled};
 pub use self::shard::{Page, ShardTraces};
 pub use self::span::{Attribute, Span, SpanKind};

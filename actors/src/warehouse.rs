@@ -20,15 +20,20 @@ mod literal;
 mod load;
 pub mod metadata;
 pub mod pace;
+mod service;
 mod star;
 pub mod tables;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod versions;
 pub mod views;
 mod windows;
+pub(crate) mod words;
 
 pub use self::freshness::{AGES_MAX, age_ms};
 pub use self::literal::Unquotable;
-pub use self::load::{Load, Mode, Statements, TooMuch};
+pub use self::load::{Load, Mode, Statements};
+pub use self::service::{BATCH_STATEMENTS_MAX, Cell, STATEMENT_BYTES_MAX};
 pub use self::star::SITE_BYTES_MAX;
+pub use self::transaction::TooMuch;

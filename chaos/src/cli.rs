@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use supervisor::cli::CliError;
+use supervisor::exit::CliError;
 
 /// Breaks Mangrove on purpose, and judges what is left.
 #[derive(Debug, Parser)]

@@ -27,7 +27,7 @@ mod workers;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use supervisor::cli::CliError;
+use supervisor::exit::CliError;
 
 use self::driver::Driver;
 pub use self::report::Report;

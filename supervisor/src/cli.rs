@@ -13,7 +13,6 @@ mod ddl;
 #[cfg(feature = "local")]
 mod demo;
 mod dispatch;
-mod error;
 mod fleet;
 mod health;
 mod leases;
@@ -37,7 +36,6 @@ pub use self::ddl::{DdlArgs, DialectChoice, ddl};
 #[cfg(feature = "local")]
 pub use self::demo::DemoArgs;
 pub use self::dispatch::dispatch;
-pub use self::error::{CliError, ExitKind};
 pub use self::fleet::{FleetArgs, fleet};
 pub use self::health::{HealthArgs, health};
 pub use self::leases::{LeasesArgs, LeasesCommand, RebuildArgs, leases};

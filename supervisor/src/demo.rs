@@ -26,8 +26,8 @@ use tokio::sync::watch;
 
 pub use self::report::DemoReport;
 use self::webhook::Webhook;
-use crate::cli::CliError;
 use crate::config::Effective;
+use crate::exit::CliError;
 use crate::lake;
 use crate::run::Running;
 

@@ -1,8 +1,8 @@
 //! What the committed epochs in a bucket add up to, read from their manifests.
 
+use actors::lake::epoch_of_manifest;
 use actors::ports::aws::CallError;
 use actors::ports::objects::Objects;
-use actors::sinks::epoch_of_manifest;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use messages::EpochPlan;
 use serde::Serialize;

@@ -26,7 +26,6 @@ mod listing;
 mod observer;
 mod request;
 mod seen;
-mod start;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -52,16 +51,17 @@ use tracing::{info, warn};
 pub use self::assignment::Rules;
 use self::assignment::{Situation, orders};
 pub use self::claim::{claim, watch_for};
-use self::discovery::{Begins, Discovered, Places, discover};
+use self::discovery::{Begins, Places, discover};
 use self::due::Due;
 pub use self::figures::{LeaseFigures, Trouble};
 use self::lineage::Listed;
 use self::observer::Observer;
 pub use self::observer::Patience;
 pub use self::seen::{LeasesSeen, ShardSeen, WorkerSeen};
-pub use self::start::StreamStart;
 use self::trial::Trial;
-use crate::shards::{Ending, Owned, ShardsMsg};
+use crate::owned::Owned;
+use crate::protocol::{LeasesMsg, ShardsMsg};
+use crate::shard::StreamStart;
 
 /// How often what is due is looked for.
 const TICK: Duration = Duration::from_millis(50);
@@ -135,33 +135,6 @@ pub struct LeasesArgs {
 pub struct LeasesActor {
     /// Times and limits.
     pub config: LeasesConfig,
-}
-
-/// The protocol of the leases.
-#[derive(Debug)]
-pub enum LeasesMsg {
-    /// The shards introduce themselves: they are started later.
-    Attach(ActorRef<ShardsMsg>),
-    /// From the box's own timer: begin what is due.
-    Tick,
-    /// From the box's own task: the heartbeat ended, begun then.
-    Beaten(Instant, Option<Heartbeat>, Result<(), LeaseError>),
-    /// From the box's own task: a look at the table ended, begun then.
-    Scanned(Instant, Result<Rows, CallError>),
-    /// From the box's own task: the stream's shards were listed, begun then.
-    Discovered(Instant, Result<Discovered, LeaseError>),
-    /// From the box's own task: whether this worker could go on with what is there.
-    Rehearsed(Result<(), LeaseError>),
-    /// A shard is no longer worked on here.
-    Ended(ShardId, Ending),
-    /// From the box's own task: the row of a shard that failed here was given back, or not.
-    GaveUp(ShardId, Result<(), LeaseError>),
-    /// An operator wants another worker to have this shard. Answers why not.
-    HandOver(ShardId, RpcReplyPort<Result<(), String>>),
-    /// Take no more, and say so to the others.
-    Leave,
-    /// Say goodbye. Answers when the others know, or cannot be told.
-    Goodbye(RpcReplyPort<()>),
 }
 
 /// The live part; lost in a crash, rebuilt by `pre_start`.

@@ -4,12 +4,15 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "local")]
 pub mod demo;
+pub mod exit;
 mod inert;
 pub mod lake;
 pub mod leases;
 pub mod log;
 pub mod memory;
 pub mod ops;
+pub mod owned;
+mod protocol;
 pub mod run;
 pub mod shard;
 pub mod shards;

@@ -24,8 +24,8 @@ use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
-use crate::cli::CliError;
 use crate::config::{LogConfig, LogFormat};
+use crate::exit::CliError;
 use crate::inert::{InertJson, inert};
 
 /// Lines are counted in windows of this length.

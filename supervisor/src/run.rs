@@ -12,7 +12,6 @@ use actors::loading::{Loading, LoadingPorts};
 use actors::ports::aws;
 use actors::ports::chance::Chance;
 use actors::ports::clock::Clock;
-use actors::ports::collector;
 use actors::ports::leases::LeaseTable;
 use actors::ports::objects::Objects;
 use actors::ports::stream::Stream;
@@ -25,8 +24,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use crate::cli::CliError;
 use crate::config::{AdminConfig, Config, Effective};
+use crate::exit::CliError;
 use crate::ops::admin::Admin;
 use crate::ops::{self, Listening, OpsState};
 use crate::worker::{Directory, Worker, WorkerConfig, WorkerError, WorkerPorts};
@@ -202,10 +201,10 @@ impl Running {
 /// Begins to send traces, if any are wanted.
 fn trace(config: &Config) -> Result<(Traces, Option<(watch::Sender<bool>, JoinHandle<()>)>), CliError> {
     let Some(settings) = &config.traces else { return Ok((Traces::off(), None)) };
-    let (ended, collector) = collector::open(settings.collector.clone()).map_err(CliError::configuration)?;
+    let (ended, exporter) = actors::traces::open(settings.export.clone()).map_err(CliError::configuration)?;
     let traces = Traces::new(settings.traces.clone(), Clock::system(), Chance::system(), ended);
     let (stop, stopped) = watch::channel(false);
-    Ok((traces, Some((stop, tokio::spawn(collector.run(stopped))))))
+    Ok((traces, Some((stop, tokio::spawn(exporter.run(stopped))))))
 }
 
 async fn listen(key: &str, bind: SocketAddr) -> Result<(TcpListener, SocketAddr), CliError> {

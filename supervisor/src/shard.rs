@@ -5,6 +5,7 @@
 //! **Not here**: what the boxes do (`actors/`), when they restart (`supervision.rs`).
 
 mod resend;
+mod start;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,7 +36,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::leases::StreamStart;
+pub use self::start::StreamStart;
 use crate::supervision::task::Task;
 use crate::supervision::{ChildSpec, StartContext, StartError};
 

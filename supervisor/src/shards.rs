@@ -11,8 +11,6 @@
 //!
 //! **Not here**: which shards to run (`leases.rs`), what a shard consists of (`shard.rs`).
 
-mod owned;
-
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -27,8 +25,8 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPo
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 
-pub use self::owned::{Owned, Totals};
-use crate::leases::LeasesMsg;
+use crate::owned::Owned;
+use crate::protocol::{Ending, LeasesMsg, ShardsMsg};
 use crate::shard::Shard;
 use crate::supervision::tree::Registration;
 use crate::supervision::{Scope, Supervisor, SupervisorArgs, SupervisorConfig, SupervisorMsg, Surroundings};
@@ -62,50 +60,6 @@ pub struct ShardsActor {
     pub surroundings: Surroundings,
     /// A shard that takes longer to be handed over is taken again.
     pub handover_timeout: Duration,
-}
-
-/// How a shard ended here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// All of it is committed, and it will have no more.
-    Finished,
-    /// Given up in good order: all that was read is committed.
-    Released,
-    /// Ended because this worker has to.
-    Stopped,
-    /// Another worker has it.
-    Lost,
-    /// It failed too often, or did not move.
-    Failed(String),
-    /// Its lease row and the bucket disagree; nothing was changed.
-    Refused(String),
-}
-
-/// The protocol of the shards.
-#[derive(Debug)]
-pub enum ShardsMsg {
-    /// Take a shard and work on it.
-    Start {
-        /// The shard.
-        info: ShardInfo,
-        /// The counter of its row when that was decided.
-        counter: u64,
-    },
-    /// Commit what was read of a shard, and release it.
-    HandOver(ShardId),
-    /// End a shard that does not move.
-    GiveUp(ShardId, String),
-    /// End all shards at once.
-    StopAll,
-    /// From the box's own task: a shard was released.
-    Released(ShardId),
-    /// Hand all shards over and take no more. Answers when nothing runs any more.
-    Drain {
-        /// Time for all of them together.
-        within: Duration,
-        /// Where the answer goes.
-        reply: RpcReplyPort<()>,
-    },
 }
 
 /// The live part.

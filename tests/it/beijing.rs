@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actors::ports::warehouse::Cell;
+use actors::warehouse::Cell;
 use fleet::{FleetReport, Ledger, Line, Outcome, Progress, ReplayMapping, ReplayOptions, Target, run_replay};
 use mangrove_tests::lake::Lake;
 use mangrove_tests::world::{STREAM, Setup, World, finish};

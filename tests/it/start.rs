@@ -10,7 +10,7 @@ use mangrove_tests::apart::Apart;
 use mangrove_tests::history::reading;
 use mangrove_tests::judge::assert_whole;
 use mangrove_tests::world::{Record, Setup, World, caught_up, finish, hour_start_ms};
-use supervisor::leases::StreamStart;
+use supervisor::shard::StreamStart;
 
 /// Arrival times are milliseconds, and two clocks are one here.
 const APART: Duration = Duration::from_millis(50);

@@ -3,6 +3,7 @@
 //! METHOD  Rules over the source text, one test each. Each is shown a text that breaks it as well: a rule that cannot
 //!         fail says nothing.
 
+mod rooms;
 mod rules;
 mod source;
 
@@ -48,6 +49,30 @@ fn cores_are_plain() {
         ("actors/src/sinks/raw.rs", "let now = Instant::now();\n", 1),
     ];
     holds(rules::cores_are_plain, &samples);
+}
+
+#[test]
+fn rooms_name_only_their_neighbours() {
+    let inside = [
+        ("actors/src/sinks.rs", "use crate::lake::columns;\n"),
+        ("actors/src/lib.rs", "pub use crate::sinks::encode_epoch;\n"),
+        ("supervisor/src/cli/run.rs", "use crate::{config, exit};\n"),
+    ];
+    for (path, text) in inside {
+        none(&rooms::rooms_name_only_their_neighbours(&[Source::new(path, text)]));
+    }
+    let samples = [
+        ("actors/src/lake/keys.rs", "//! Doc.\nuse crate::sinks::Encoding;\n", 2),
+        ("actors/src/ports/objects.rs", "fn f(span: &crate::traces::Span) {}\n", 1),
+        ("supervisor/src/config/boxes.rs", "use crate::{exit, leases};\n", 1),
+        ("messages/src/schema/parse.rs", "use crate::epoch::Cut;\n", 1),
+    ];
+    holds(rooms::rooms_name_only_their_neighbours, &samples);
+    for (member, rooms) in rooms::ROOMS {
+        none(&rooms::circles(rooms).iter().map(|room| format!("{member}: {room}")).collect::<Vec<_>>());
+    }
+    let round: [(&str, &[&str]); 3] = [("a", &["b"]), ("b", &["c"]), ("c", &["a"])];
+    assert_eq!(rooms::circles(&round), ["a", "b", "c"]);
 }
 
 #[test]

@@ -9,7 +9,8 @@ use actors::loading::{Loading, LoadingConfig, LoadingPorts, MetadataConfig, Pati
 use actors::ports::clock::Clock;
 use actors::ports::faults::Faults;
 use actors::ports::objects::Objects;
-use actors::ports::warehouse::{Cell, Place, SdkConfig, Warehouse, WarehouseTarget};
+use actors::ports::warehouse::{Place, SdkConfig, Warehouse, WarehouseTarget};
+use actors::warehouse::Cell;
 use messages::EventSchema;
 use parquet::record::Field;
 

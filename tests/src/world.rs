@@ -35,8 +35,9 @@ use aws_sdk_kinesis::types::{
 };
 use local::{LocalCloud, LocalOptions};
 use messages::EventSchema;
-use supervisor::leases::{LeasesConfig, Patience, Rules, StreamStart};
+use supervisor::leases::{LeasesConfig, Patience, Rules};
 use supervisor::shard::ShardConfig;
+use supervisor::shard::StreamStart;
 use supervisor::supervision::watchdog::WatchdogConfig;
 use supervisor::supervision::{RestartPolicy, Scope, SupervisorConfig};
 use supervisor::worker::{Worker, WorkerConfig, WorkerError, WorkerPorts};

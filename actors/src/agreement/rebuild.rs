@@ -7,9 +7,9 @@ use messages::{EpochNumber, EpochPlan, ShardId};
 
 use super::error::{AgreementError, Disagreement};
 use super::{Found, pending};
+use crate::lake::{epoch_of_claim, epoch_of_manifest, manifests_of};
 use crate::ports::leases::{Advance, Home};
 use crate::recovery::Reads;
-use crate::sinks::{epoch_of_claim, epoch_of_manifest, manifests_of};
 
 /// A shard as the bucket has it.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,8 +8,8 @@ use messages::EpochNumber;
 
 use super::error::Disagreement;
 use super::{Found, Listed, Read, pending};
+use crate::lake::{epoch_of_claim, is_state_of};
 use crate::ports::leases::{Advance, Home, LeaseRow, row_of};
-use crate::sinks::{epoch_of_claim, is_state_of};
 
 /// Everything that counts.
 pub(super) struct Evidence<'a> {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use messages::EpochNumber;
 
 use super::{LoadError, Loading};
-use crate::sinks::{HIDDEN, dated_names_of, manifests_of, manifests_of_stream, raw_of_hour};
+use crate::lake::{HIDDEN, dated_names_of, manifests_of, manifests_of_stream, raw_of_hour};
 use crate::warehouse::Mode;
 use crate::warehouse::batch::Batch;
 use crate::warehouse::ledger;

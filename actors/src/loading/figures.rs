@@ -243,7 +243,8 @@ impl LoaderFigures {
         }
         let lag_ms = slowest_hundredth(&ages);
         self.note(|last| last.lag_ms = lag_ms.map(|ms| ms as u64).or(last.lag_ms));
-        metrics::warehouse_loaded(batch, took, statement, &ages, lag_ms);
+        metrics::warehouse_batch(batch.epochs.len() as u64, batch.readings(), batch.bytes());
+        metrics::warehouse_loaded(took, statement, &ages, lag_ms);
     }
 
     fn note(&self, change: impl FnOnce(&mut Last)) {

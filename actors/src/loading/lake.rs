@@ -12,8 +12,8 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use messages::{EpochNumber, EpochPlan};
 
 use super::{LoadError, Loading};
+use crate::lake::{epoch_of_manifest, manifests_of_stream, recomputed_of};
 use crate::ports::aws::Failure;
-use crate::sinks::{epoch_of_manifest, manifests_of_stream, recomputed_of};
 use crate::warehouse::backlog::{self, Break, Waiting};
 use crate::warehouse::batch::{Feed, LoadEpoch, content_of};
 use crate::warehouse::ledger::{Tip, Tips};

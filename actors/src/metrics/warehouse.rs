@@ -6,7 +6,6 @@ use metrics::{counter, gauge, histogram};
 
 use super::Family;
 use crate::ports::warehouse::Trouble;
-use crate::warehouse::batch::Batch;
 
 /// Samples of one batch's freshness: the histogram keeps each until it is scraped.
 const SAMPLES_MAX: u64 = 1_000;
@@ -119,13 +118,17 @@ pub fn warehouse_metadata_failed() {
     counter!("mangrove_warehouse_metadata_failures_total").increment(1);
 }
 
-/// A batch is visible. `ages` are milliseconds since arrival, and how many readings are so old.
-/// `lag_ms` is what the slowest hundredth of them reaches.
-pub fn warehouse_loaded(batch: &Batch, took: Duration, statement: Duration, ages: &[(f64, u64)], lag_ms: Option<f64>) {
+/// A batch of so many epochs, readings and bytes is visible.
+pub fn warehouse_batch(epochs: u64, readings: u64, bytes: u64) {
     counter!("mangrove_warehouse_batches_total").increment(1);
-    counter!("mangrove_warehouse_epochs_total").increment(batch.epochs.len() as u64);
-    counter!("mangrove_warehouse_rows_total").increment(batch.readings());
-    counter!("mangrove_warehouse_bytes_total").increment(batch.bytes());
+    counter!("mangrove_warehouse_epochs_total").increment(epochs);
+    counter!("mangrove_warehouse_rows_total").increment(readings);
+    counter!("mangrove_warehouse_bytes_total").increment(bytes);
+}
+
+/// How long a load took, and how old the readings of its batch were. `ages` are milliseconds since arrival, and how many
+/// readings are so old. `lag_ms` is what the slowest hundredth of them reaches.
+pub fn warehouse_loaded(took: Duration, statement: Duration, ages: &[(f64, u64)], lag_ms: Option<f64>) {
     histogram!("mangrove_warehouse_load_seconds").record(took);
     histogram!("mangrove_warehouse_statement_seconds").record(statement);
     let total: u64 = ages.iter().map(|(_, n)| n).sum();

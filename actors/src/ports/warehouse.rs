@@ -15,15 +15,12 @@ use aws_sdk_redshiftdata::operation::describe_statement::DescribeStatementOutput
 use aws_sdk_redshiftdata::types::StatusString;
 use tokio::time::Instant;
 
-pub use self::result::{Cell, Column, Page, Pages};
-pub use self::trouble::{Trouble, WarehouseError, alike};
+pub use self::result::{Column, Page, Pages};
+pub use self::trouble::{Trouble, WarehouseError};
 use super::aws::{Failure, classify};
 use super::chance::Chance;
+use crate::warehouse::Cell;
 
-/// The longest statement that the service takes, in bytes.
-pub const STATEMENT_BYTES_MAX: usize = 100_000;
-/// The most statements that one batch may have.
-pub const BATCH_STATEMENTS_MAX: usize = 40;
 /// The longest name that the service gives a statement, in bytes.
 const NAME_BYTES_MAX: usize = 500;
 

@@ -29,7 +29,7 @@ use serde::de::IgnoredAny;
 use self::event::{Event, Found, Refusal, Scalar};
 use self::framing::{Framed, Framing, Read};
 use self::paths::Paths;
-pub use self::sightings::{PathWatch, Sightings, UnseenPath};
+pub use self::sightings::{PathWatch, Sightings};
 use self::walk::Walk;
 use crate::budget::Held;
 use crate::hash_key;

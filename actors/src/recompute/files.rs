@@ -11,7 +11,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::{OBJECT_BYTES_MAX, Pass, Recompute, RecomputeError};
 use crate::aggregator::{Full, Tally};
-use crate::sinks::columns;
+use crate::lake::columns;
 
 const BATCH_ROWS: usize = 8_192;
 

@@ -7,10 +7,10 @@ use messages::{EpochNumber, Position};
 
 use super::files::Named;
 use super::{Recompute, RecomputeError};
-use crate::loading::origin_of;
-use crate::sinks::{
+use crate::lake::{
     dated_names_of, decode_state_header, manifest_of_state, manifests_of, manifests_of_stream, recomputed,
 };
+use crate::loading::origin_of;
 
 /// The header of a state object stands at its beginning, and is small.
 const HEADER_BYTES: usize = 256 << 10;

@@ -11,14 +11,14 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array};
 use messages::{AggregateRow, EncodedObject, WindowKind, Zone};
 
-use super::epoch::Job;
 use super::error::EncodeError;
-use super::keys::Partition;
+use super::job::Job;
 use super::origin::{texts, times};
 use super::table::{CHUNK_ROWS, Table};
+use crate::lake::keys::Partition;
 
 pub(super) fn encode(job: &Job<'_>, rows: &[AggregateRow]) -> Result<Vec<EncodedObject>, EncodeError> {
-    let layout = super::columns::aggregates();
+    let layout = crate::lake::columns::aggregates();
     let mut objects = Vec::new();
     for ((zone, path), rows) in by_partition(job, rows) {
         let mut table = Table::create(job, zone, &layout, 0)?;

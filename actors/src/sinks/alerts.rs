@@ -7,11 +7,11 @@
 
 use messages::{Alert, EncodedObject, Zone};
 
-use super::epoch::Job;
 use super::error::EncodeError;
-use super::keys::Partition;
+use super::job::Job;
 use super::lines::Lines;
 use super::rows::{EpochRows, by_arrival_hour};
+use crate::lake::keys::Partition;
 
 pub(super) fn encode(
     job: &Job<'_>,

@@ -12,18 +12,18 @@ use arrow::array::{ArrayRef, BooleanArray, Float32Array, Float64Array, Int32Arra
 use messages::schema::{FieldKind, FieldSpec, PartitionBy};
 use messages::{Batch, Column, EncodedObject, RawRecord, Rows, Zone};
 
-use super::epoch::Job;
 use super::error::EncodeError;
-use super::keys::Partition;
+use super::job::Job;
 use super::origin::{origin, texts, times};
 use super::rows::{CleanRow, EpochRows};
 use super::table::{CHUNK_ROWS, Table};
+use crate::lake::keys::Partition;
 
 /// Rows come ordered by sensor_id and event_time, the first two columns.
 const SORTED_COLUMNS: usize = 2;
 
 pub(super) fn encode(job: &Job<'_>, rows: &EpochRows<'_>) -> Result<Vec<EncodedObject>, EncodeError> {
-    let layout = super::columns::cleansed(&job.context.schema);
+    let layout = crate::lake::columns::cleansed(&job.context.schema);
     let mut objects = Vec::new();
     for (&start_us, partition) in &rows.clean {
         let mut table = Table::create(job, Zone::Cleansed, &layout, SORTED_COLUMNS)?;

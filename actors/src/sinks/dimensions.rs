@@ -11,15 +11,15 @@ use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array,
 use messages::schema::{FieldKind, FieldSpec, Value};
 use messages::{EncodedObject, Zone};
 
-use super::epoch::Job;
 use super::error::EncodeError;
-use super::keys::Partition;
+use super::job::Job;
 use super::origin::{origin, texts, times};
 use super::rows::{ChangeRow, EpochRows, by_arrival_hour};
 use super::table::{CHUNK_ROWS, Table};
+use crate::lake::keys::Partition;
 
 pub(super) fn encode(job: &Job<'_>, rows: &EpochRows<'_>) -> Result<Vec<EncodedObject>, EncodeError> {
-    let layout = super::columns::dimensions(&job.context.schema);
+    let layout = crate::lake::columns::dimensions(&job.context.schema);
     let arrival_ms = |row: &ChangeRow<'_>| row.batch.record_of(row.change.row as usize).arrival_ms;
     let mut objects = Vec::new();
     for (hour, changes) in by_arrival_hour(rows.changes.iter().copied(), arrival_ms) {

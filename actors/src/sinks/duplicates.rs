@@ -10,15 +10,15 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, StringArray};
 use messages::{EncodedObject, Zone};
 
-use super::epoch::Job;
 use super::error::EncodeError;
-use super::keys::Partition;
+use super::job::Job;
 use super::origin::{origin, texts, times};
 use super::rows::{DuplicateRow, EpochRows, by_arrival_hour};
 use super::table::{CHUNK_ROWS, Table};
+use crate::lake::keys::Partition;
 
 pub(super) fn encode(job: &Job<'_>, rows: &EpochRows<'_>) -> Result<Vec<EncodedObject>, EncodeError> {
-    let layout = super::columns::duplicates();
+    let layout = crate::lake::columns::duplicates();
     let arrival_ms = |row: &DuplicateRow<'_>| row.batch.record_of(row.row).arrival_ms;
     let mut objects = Vec::new();
     for (hour, duplicates) in by_arrival_hour(rows.duplicates.iter().copied(), arrival_ms) {

@@ -11,9 +11,9 @@ use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
 use messages::{EncodedObject, Zone};
 
-use super::digest::{Digest, hex};
-use super::epoch::Job;
 use super::error::EncodeError;
+use super::job::Job;
+use crate::lake::digest::{Digest, hex};
 
 /// The compressor costs a call's overhead per write: lines are collected first.
 const BUFFER_BYTES: usize = 64 * 1024;

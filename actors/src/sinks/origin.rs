@@ -3,7 +3,7 @@
 //! **Owns** how identities and arrivals become columns.
 //! **Promises** (shard, sequence, sub-sequence) identifies a reading.
 //! **Fails** never.
-//! **Not here**: the columns' names (`columns.rs`).
+//! **Not here**: the columns' names (`lake/columns.rs`).
 
 use std::sync::Arc;
 

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BinaryArray, StringArray};
 use messages::{EncodedObject, SensorId, Zone};
 
-use super::epoch::Job;
 use super::error::EncodeError;
-use super::keys::Partition;
+use super::job::Job;
 use super::origin::{origin, texts};
 use super::rows::{EpochRows, Refused, by_arrival_hour};
 use super::table::{CHUNK_ROWS, Table};
+use crate::lake::keys::Partition;
 
 /// A detail may quote its input, which has no bound of its own.
 const DETAIL_CHARS_MAX: usize = 300;
@@ -23,7 +23,7 @@ const DETAIL_CHARS_MAX: usize = 300;
 const CHUNK_BYTES: usize = 8 * 1024 * 1024;
 
 pub(super) fn encode(job: &Job<'_>, rows: &EpochRows<'_>) -> Result<Vec<EncodedObject>, EncodeError> {
-    let layout = super::columns::quarantine();
+    let layout = crate::lake::columns::quarantine();
     let mut objects = Vec::new();
     for (hour, refused) in by_arrival_hour(&rows.refused, |row| row.record.arrival_ms) {
         let mut table = Table::create(job, Zone::Quarantine, &layout, 0)?;

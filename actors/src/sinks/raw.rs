@@ -15,11 +15,11 @@ use base64::engine::general_purpose::STANDARD;
 use messages::{EncodedObject, Form, RawRecord, Zone};
 use serde::Serialize;
 
-use super::epoch::Job;
 use super::error::EncodeError;
-use super::keys::Partition;
+use super::job::Job;
 use super::lines::Lines;
 use super::rows::{EpochRows, by_arrival_hour};
+use crate::lake::keys::Partition;
 
 /// A line of the companion file.
 #[derive(Serialize)]

@@ -15,7 +15,7 @@ use messages::{
     Verdict,
 };
 
-use super::keys::within_years;
+use crate::lake::keys::within_years;
 
 /// A valid reading.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,7 @@
 //! **Promises** equal rows in equal chunks give equal bytes from one build, and equal digests from any (CLEAN-ONCE);
 //! float values come back bit for bit.
 //! **Fails** as a whole: nothing is stored before the last byte is encoded.
-//! **Not here**: which columns there are (`columns.rs`) and what is in them.
+//! **Not here**: which columns there are (`lake/columns.rs`) and what is in them.
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{
@@ -19,10 +19,10 @@ use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
-use super::columns::{DATA, EVENT_ID, EVENT_TIME, SEQUENCE};
-use super::digest::{Digest, hex};
-use super::epoch::{Codec, Encodings, Job};
 use super::error::EncodeError;
+use super::job::{Codec, Encodings, Job};
+use crate::lake::columns::{DATA, EVENT_ID, EVENT_TIME, SEQUENCE};
+use crate::lake::digest::{Digest, hex};
 
 /// Rows gathered at a time: few enough to stay in the cache until they are encoded, many enough to pay for the call.
 pub(super) const CHUNK_ROWS: usize = 16_384;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use messages::{EpochNumber, ShardId};
 
 use super::ledger::{Tip, Tips};
-use crate::sinks::{behind, epoch_of_manifest, manifests_of, recomputed, recomputed_of};
+use crate::lake::{behind, epoch_of_manifest, manifests_of, recomputed, recomputed_of};
 
 /// The manifests of one shard that the ledger does not know yet, in order, as far as they were listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -15,13 +15,13 @@ use super::TooMuch;
 use super::batch::hex;
 use super::ledger::Unreadable;
 use super::literal::{self, Unquotable};
-use super::load::{GUARD, checked, list, stage};
 use super::metadata::{Content, Sources};
+use super::service::Cell;
 use super::star::{self, Star};
 use super::tables::{Column, Kind};
+use super::transaction::{GUARD, checked, list, stage};
 use super::versions;
-use crate::ports::warehouse::Cell;
-use crate::sinks::columns;
+use crate::lake::columns;
 
 /// Where contents lie.
 const FOLDER: &str = "metadata";

@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 
 use super::literal::{self, Unquotable};
+use super::service::Cell;
 use super::star::{self, Star};
 use super::tables::{Column, Kind, Table, qualified};
-use crate::ports::warehouse::Cell;
 
 /// A column as the warehouse has it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,10 +10,10 @@ use messages::schema::PartitionBy;
 use messages::{EventSchema, Zone};
 
 use super::literal::{self, Unquotable};
+use super::service::Cell;
 use super::star;
 use super::tables::qualified;
-use crate::ports::warehouse::Cell;
-use crate::sinks::columns;
+use crate::lake::columns;
 
 /// What one statement registers at most.
 pub const PARTITIONS_MAX: usize = 100;

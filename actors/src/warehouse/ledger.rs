@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use messages::{EpochNumber, Position, ShardId};
 
 use super::literal::{self, Unquotable};
+use super::service::Cell;
 use super::star::{self, Star};
-use crate::ports::warehouse::Cell;
 
 /// How far a shard is loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]

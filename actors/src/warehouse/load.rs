@@ -13,10 +13,10 @@ use super::freshness;
 use super::literal::{self, Unquotable};
 use super::star::{self, Star};
 use super::tables::{Column, Kind, names};
+use super::transaction::{GUARD, TooMuch, checked, list, stage};
 use super::versions;
 use super::windows;
-use crate::ports::warehouse::{BATCH_STATEMENTS_MAX, STATEMENT_BYTES_MAX};
-use crate::sinks::columns;
+use crate::lake::columns;
 
 /// What the epochs of a batch are to the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,24 +59,6 @@ pub struct Statements {
     pub ages: Option<usize>,
 }
 
-/// A load cannot be made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TooMuch {
-    /// A name or value cannot be quoted.
-    #[error(transparent)]
-    Unquotable(#[from] Unquotable),
-    /// A statement would be longer than the service takes.
-    #[error(
-        "a statement of {bytes} bytes, more than the {STATEMENT_BYTES_MAX} that the service takes: load fewer epochs at once (warehouse.epochs_max)"
-    )]
-    Statement {
-        /// Its length.
-        bytes: usize,
-    },
-}
-
-/// One row if the load is new, else none: what every write is joined with.
-pub(super) const GUARD: &str = "\"load_guard\"";
 const EPOCHS: &str = "\"load_epochs\"";
 
 impl Load<'_> {
@@ -267,34 +249,9 @@ impl Load<'_> {
     }
 }
 
-/// A temporary table with exactly the columns of the files, and the files of a manifest in it: COPY takes columns by
-/// place. A manifest is a bucket and a key; it is read by a role, in a format.
-pub(super) fn stage(
-    stage: &str,
-    columns: &[Column],
-    (bucket, key): (&str, &str),
-    (iam_role, format): (&str, &str),
-    sql: &mut Vec<String>,
-) -> Result<(), Unquotable> {
-    let column = |column: &Column| Ok(format!("{} {}", literal::identifier(&column.name)?, column.kind.sql()));
-    let columns: Vec<String> = columns.iter().map(column).collect::<Result<_, Unquotable>>()?;
-    sql.push(format!("CREATE TEMP TABLE {stage} ({})", columns.join(", ")));
-    let from = literal::plain_text(&format!("s3://{bucket}/{key}"))?;
-    let role = literal::role(iam_role)?;
-    sql.push(format!("COPY {stage} FROM {from} IAM_ROLE {role} FORMAT AS {format} MANIFEST"));
-    Ok(())
-}
-
 /// The temporary table that a feed's files are copied into.
 fn staged(feed: Feed) -> String {
     format!("\"stg_{}\"", feed.as_str())
-}
-
-/// The columns' names, each with a prefix.
-pub(super) fn list(prefix: &str, columns: &[Column]) -> Result<String, Unquotable> {
-    let column = |column: &Column| Ok(format!("{prefix}{}", literal::identifier(&column.name)?));
-    let columns: Vec<String> = columns.iter().map(column).collect::<Result<_, Unquotable>>()?;
-    Ok(columns.join(", "))
 }
 
 /// As much of an error as the table holds, without what it cannot hold.
@@ -307,12 +264,4 @@ fn kept(error: &str) -> String {
         kept.push(c);
     }
     kept
-}
-
-pub(super) fn checked(sql: Vec<String>) -> Result<Vec<String>, TooMuch> {
-    assert!(sql.len() <= BATCH_STATEMENTS_MAX, "a load has at most 39 statements, whatever is in it");
-    match sql.iter().map(String::len).max() {
-        Some(bytes) if bytes > STATEMENT_BYTES_MAX => Err(TooMuch::Statement { bytes }),
-        _ => Ok(sql),
-    }
 }

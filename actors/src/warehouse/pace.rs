@@ -12,7 +12,7 @@ use messages::{EpochNumber, ShardId};
 
 use super::batch::Batch;
 use super::ledger::{RefusedEpoch, Tip, Tips};
-use crate::ports::warehouse::alike;
+use super::words::alike;
 
 /// What the ledger said is believed for this long. Only people take something out of it.
 pub const TIPS_AGE_MAX_MS: i64 = 3_600_000;

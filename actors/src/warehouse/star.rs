@@ -1,7 +1,7 @@
 //! The star: which tables the warehouse has, made from the event schema.
 //!
 //! **Promises** the columns of a table that is filled from a zone are those of the zone, by the same list
-//! (`sinks/columns.rs`).
+//! (`lake/columns.rs`).
 //! **Not here**: DDL (`tables.rs`), filling (`load.rs`).
 
 use arrow::datatypes::{DataType, Schema};
@@ -11,7 +11,7 @@ use messages::schema::FieldKind;
 use super::literal::Unquotable;
 use super::metadata::{Attribute, MetadataColumns};
 use super::tables::{Column, Kind, Spread, Table, qualified};
-use crate::sinks::columns;
+use crate::lake::columns;
 
 /// Names that stand in more than one place.
 pub(super) const READINGS: &str = "sensor_readings";

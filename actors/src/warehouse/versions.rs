@@ -10,11 +10,11 @@
 //! **Not here**: what makes a version (`sensor/attributes.rs`), the rest of a load (`load.rs`).
 
 use super::literal::{self, Unquotable};
-use super::load::{GUARD, list};
+use super::service::STATEMENT_BYTES_MAX;
 use super::star::{self, Star};
 use super::tables::Kind;
-use crate::ports::warehouse::STATEMENT_BYTES_MAX;
-use crate::sinks::columns;
+use super::transaction::{GUARD, list};
+use crate::lake::columns;
 
 /// Before every event.
 pub(super) const BEGINNING: &str = "TIMESTAMP '0001-01-01 00:00:00'";

@@ -10,10 +10,10 @@
 //! **Not here**: what a shard counts (`aggregator/`).
 
 use super::literal::{self, Unquotable};
-use super::load::{GUARD, list};
 use super::star::{self, Star};
+use super::transaction::{GUARD, list};
 use super::versions::same;
-use crate::sinks::columns;
+use crate::lake::columns;
 
 /// What names a window.
 const WINDOW: [&str; 3] = [columns::SENSOR_ID, columns::FIELD, columns::WINDOW_START];

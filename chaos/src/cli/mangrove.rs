@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use std::thread;
 
 use clap::Args;
-use supervisor::cli::{CliError, Command, dispatch};
+use supervisor::cli::{Command, dispatch};
+use supervisor::exit::CliError;
 
 /// The product's own command line.
 #[derive(Debug, Args)]

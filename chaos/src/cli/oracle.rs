@@ -14,7 +14,7 @@ use clap::Args;
 use comfy_table::{Table, presets};
 use local::{LocalCloud, LocalOptions};
 use messages::EventSchema;
-use supervisor::cli::CliError;
+use supervisor::exit::CliError;
 
 use crate::evidence::{Gathered, Places, gather, warehouse};
 use crate::oracle::{Verdict, judge};

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use supervisor::cli::CliError;
+use supervisor::exit::CliError;
 
 use crate::processes::{Options, run as run_processes, stopped};
 

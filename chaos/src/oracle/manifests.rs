@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use actors::sinks::decode_state;
+use actors::lake::decode_state;
 use messages::{EpochPlan, PlannedObject, Reason, Zone};
 
 use super::lake::keys::is_claim;

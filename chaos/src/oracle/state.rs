@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use actors::sinks::decode_state;
+use actors::lake::decode_state;
 use messages::{Reason, SensorId, StateKind};
 
 use super::clean::shown;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use supervisor::cli::CliError;
+use supervisor::exit::CliError;
 
 const POLL: Duration = Duration::from_millis(10);
 

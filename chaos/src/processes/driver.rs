@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use actors::ports::leases::LeaseTable;
 use messages::Position;
-use supervisor::cli::CliError;
+use supervisor::exit::CliError;
 
 use super::Options;
 use super::child::{Child, Signal};

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use actors::loading::Loading;
 use actors::ports::aws::{self, AwsSettings};
 use aws_config::SdkConfig;
-use supervisor::cli::CliError;
 use supervisor::config::{Config, Sources};
+use supervisor::exit::CliError;
 use supervisor::run;
 use tempfile::TempDir;
 

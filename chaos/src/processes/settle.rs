@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use actors::ports::leases::LeaseTable;
 use actors::ports::stream::Stream;
 use messages::Position;
-use supervisor::cli::CliError;
+use supervisor::exit::CliError;
 
 use super::child::Signal;
 use super::driver::{Driver, END_MAX, STALL_MAX};

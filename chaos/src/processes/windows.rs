@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use supervisor::cli::CliError;
+use supervisor::exit::CliError;
 
 use super::planner::Window;
 

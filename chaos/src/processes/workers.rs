@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use supervisor::cli::CliError;
+use supervisor::exit::CliError;
 
 use super::child::{Child, Signal};
 use super::scene::Scene;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::{StatusCode, Url};
 
-use super::CliError;
+use crate::exit::CliError;
 
 /// The worker's answers are bounded by its configuration; this is beyond any.
 const ANSWER_BYTES_MAX: usize = 64 << 20;

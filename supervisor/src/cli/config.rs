@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::CliError;
 use crate::config::{Config, DEFAULTS, Sources};
+use crate::exit::CliError;
 
 /// Shows the effective configuration with the source of every value, or checks a file.
 #[derive(Clone, Debug, Args)]

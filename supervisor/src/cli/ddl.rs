@@ -11,9 +11,9 @@ use actors::warehouse::tables::Star;
 use actors::warehouse::views;
 use clap::{Args, ValueEnum};
 
-use super::CliError;
 use super::config::print;
 use crate::config::{Config, Sources};
+use crate::exit::CliError;
 use crate::run::loading;
 
 /// In which SQL.

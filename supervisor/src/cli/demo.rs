@@ -6,9 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use fleet::ReplayMapping;
 
-use super::{CliError, duration, rate};
+use super::{duration, rate};
 use crate::config::{Config, Effective, Sources};
 use crate::demo::{DemoOptions, Source};
+use crate::exit::CliError;
 
 /// The demo's own settings, in what `mangrove config` says of them.
 const COMMAND: &str = "mangrove demo";

@@ -5,9 +5,8 @@
 //! **Fails** with a [`CliError`], which knows the exit code.
 //! **Not here**: the process's allocator and its exit (`main.rs`).
 
-use super::{
-    CliError, Command, WindowsArgs, WindowsCommand, config, ddl, fleet, health, leases, load, stop_signal, tree,
-};
+use super::{Command, WindowsArgs, WindowsCommand, config, ddl, fleet, health, leases, load, stop_signal, tree};
+use crate::exit::CliError;
 use crate::log;
 use crate::run::run;
 

@@ -12,7 +12,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::watch;
 
 use super::config::print;
-use super::{CliError, duration, rate, stop_signal};
+use super::{duration, rate, stop_signal};
+use crate::exit::CliError;
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 const REFRESH: Duration = Duration::from_millis(250);

@@ -8,9 +8,9 @@ use clap::Args;
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 
-use super::CliError;
 use super::ask::{ask, ops_address, unexpected};
 use super::config::print;
+use crate::exit::CliError;
 
 /// Asks a running worker whether it is alive; 0 yes, 1 no, 3 no answer.
 #[derive(Clone, Debug, Args)]

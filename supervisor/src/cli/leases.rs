@@ -19,9 +19,9 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 
 pub use self::rebuild::RebuildArgs;
-use super::CliError;
 use super::config::print;
 use crate::config::{Config, Sources};
+use crate::exit::CliError;
 use crate::inert::{inert_json, inert_lines};
 
 /// A little longer than the default time between two heartbeats.

@@ -16,9 +16,9 @@ use comfy_table::{Table, presets};
 use messages::{EpochNumber, ShardId};
 use serde::Serialize;
 
-use super::CliError;
 use super::config::print;
 use crate::config::{Config, Sources};
+use crate::exit::CliError;
 use crate::inert::{inert, inert_json};
 use crate::run::loading;
 

@@ -10,7 +10,8 @@ use clap::Args;
 use local::{LocalCloud, LocalOptions};
 
 use super::config::print;
-use super::{CliError, stop_signal};
+use super::stop_signal;
+use crate::exit::CliError;
 
 /// The resources are created over loopback.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::CliError;
 use crate::config::{Config, Effective, Sources};
+use crate::exit::CliError;
 
 /// Runs a worker until SIGTERM or Ctrl-C, then drains it.
 #[derive(Clone, Debug, Args)]

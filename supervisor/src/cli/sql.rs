@@ -22,8 +22,9 @@ use clap::Args;
 use tokio::sync::watch;
 
 use self::print::Form;
-use super::{CliError, stop_signal};
+use super::stop_signal;
 use crate::config::{Config, Sources};
+use crate::exit::CliError;
 
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A day, like the service's own limit.

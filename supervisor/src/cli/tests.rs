@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 
-use super::{Cli, CliError, Command, ConfigArgs, ExitKind, config};
+use super::{Cli, Command, ConfigArgs, config};
+use crate::exit::{CliError, ExitKind};
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(words(line))

@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use reqwest::Url;
 
-use super::CliError;
 use super::ask::{ask, ops_address, shown, unexpected};
 use super::config::print;
+use crate::exit::CliError;
 use crate::inert::inert_json;
 use crate::ops::TreeReply;
 use crate::tree_view::{Colour, render};

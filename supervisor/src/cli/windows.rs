@@ -13,10 +13,10 @@ use actors::recompute::{Day, Recompute, RecomputeError, Wanted};
 use clap::{Args, Subcommand};
 use messages::SensorId;
 
-use super::CliError;
 use super::config::print;
 use super::load::time;
 use crate::config::{Config, Sources};
+use crate::exit::CliError;
 
 /// Windows of a field that are held at once; some 300 bytes each.
 const WINDOWS_MAX: usize = 500_000;

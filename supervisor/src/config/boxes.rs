@@ -17,8 +17,9 @@ use actors::sinks::{Codec, Encoding, Encodings, SinksConfig};
 
 use super::addresses;
 use super::section::{GIB, KIB, MIB, Reading, Section, millis, seconds};
-use crate::leases::{LeasesConfig, Patience, Rules, StreamStart};
+use crate::leases::{LeasesConfig, Patience, Rules};
 use crate::shard::ShardConfig;
+use crate::shard::StreamStart;
 use crate::supervision::watchdog::WatchdogConfig;
 use crate::supervision::{RestartPolicy, Scope, SupervisorConfig};
 

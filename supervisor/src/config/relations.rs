@@ -229,7 +229,7 @@ fn times(config: &Config, relations: &mut Relations<'_>) {
         format!("alerts.timeout ({timeout:?}) must not exceed alerts.retry_for ({retry_for:?})")
     });
     if let Some(traces) = &config.traces {
-        let (batch, queue) = (traces.collector.batch_max, traces.collector.queue_max);
+        let (batch, queue) = (traces.export.batch_max, traces.export.queue_max);
         relations.must(batch <= queue, &["traces.batch_max", "traces.queue_max"], || {
             format!("traces.batch_max ({batch}) must not exceed traces.queue_max ({queue})")
         });

@@ -2,8 +2,8 @@
 //!
 //! **Promises** headers, which hold tokens, come from the environment only.
 
-use actors::ports::collector::CollectorConfig;
-use actors::traces::{IdFormat, TracesConfig};
+use actors::ports::collector::CollectorAddress;
+use actors::traces::{ExportConfig, IdFormat, TracesConfig};
 
 use super::addresses;
 use super::section::{Section, millis, seconds};
@@ -21,7 +21,7 @@ pub struct TracesSettings {
     /// What is traced.
     pub traces: TracesConfig,
     /// Who takes it.
-    pub collector: CollectorConfig,
+    pub export: ExportConfig,
 }
 
 /// None if nothing is traced.
@@ -36,17 +36,16 @@ pub(super) fn read(s: &mut Section<'_>, sources: &Sources, worker_id: &str) -> O
         true => (Vec::new(), Vec::new()),
         false => (resource(s, sources, worker_id), headers(s, sources)),
     };
-    let collector = CollectorConfig {
-        endpoint: with_path(&endpoint),
-        headers,
+    let timeout = s.duration("timeout", millis(10)..=seconds(60));
+    let export = ExportConfig {
+        collector: CollectorAddress { endpoint: with_path(&endpoint), headers, timeout },
         resource,
         queue_max: s.count("queue_max", 1..=1_000_000),
         batch_max: s.count("batch_max", 1..=10_000),
         interval: s.duration("interval", millis(10)..=seconds(60)),
-        timeout: s.duration("timeout", millis(10)..=seconds(60)),
         flush_timeout: s.duration("flush_timeout", millis(0)..=seconds(60)),
     };
-    (!endpoint.is_empty() && traces.sample_ratio > 0.0).then_some(TracesSettings { traces, collector })
+    (!endpoint.is_empty() && traces.sample_ratio > 0.0).then_some(TracesSettings { traces, export })
 }
 
 fn with_path(endpoint: &str) -> String {

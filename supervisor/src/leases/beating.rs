@@ -8,8 +8,8 @@ use actors::ports::leases::{Heartbeat, LeaseError};
 use tokio::time::Instant;
 use tracing::{error, info};
 
-use super::{LeasesConfig, LeasesMsg, LeasesState, Trouble, out_of_time, watch_for};
-use crate::shards::ShardsMsg;
+use super::{LeasesConfig, LeasesState, Trouble, out_of_time, watch_for};
+use crate::protocol::{LeasesMsg, ShardsMsg};
 
 impl LeasesState {
     pub(super) fn begin_beat(&mut self, now: Instant, config: &LeasesConfig) {

@@ -6,34 +6,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use actors::ports::aws::CallError;
+use actors::lake::{epoch_of_manifest, manifests_of};
 use actors::ports::leases::{Home, LeaseError, LeaseRow, LeaseTable};
 use actors::ports::objects::Objects;
-use actors::ports::stream::{Description, ShardInfo, Stream};
-use actors::sinks::{epoch_of_manifest, manifests_of};
+use actors::ports::stream::{Description, Stream};
 use messages::{ShardId, StreamId};
 
-use super::start::StreamStart;
+use crate::protocol::Discovered;
+use crate::shard::StreamStart;
 
 /// A claim and its manifest.
 const FIRST_KEYS: usize = 2;
-
-/// What a listing found.
-#[derive(Debug)]
-pub struct Discovered {
-    /// What the service says of the stream. That it says nothing must not keep shards from being found.
-    pub(super) description: Result<Description, CallError>,
-    /// All shards, open and closed.
-    pub(super) shards: Vec<ShardInfo>,
-    /// Those that had a row before.
-    pub(super) known: BTreeSet<ShardId>,
-    /// Those that got a row.
-    pub(super) created: Vec<ShardId>,
-    /// Those without a row that have epochs in the bucket.
-    pub(super) orphans: Vec<ShardId>,
-    /// Why nothing of it counts: the stream is no longer the one that the worker was started for.
-    pub(super) other_stream: Option<String>,
-}
 
 /// Where shards begin that get a row.
 #[derive(Clone, Copy, Debug)]

@@ -12,8 +12,8 @@ use messages::ShardId;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::{GIVING_UP_MAX, LeasesConfig, LeasesMsg, LeasesState, Trouble, log_failure, out_of_time};
-use crate::shards::Ending;
+use super::{GIVING_UP_MAX, LeasesConfig, LeasesState, Trouble, log_failure, out_of_time};
+use crate::protocol::{Ending, LeasesMsg};
 
 impl LeasesState {
     /// What became of a shard here is remembered while it is in this worker's hands, or nobody else has taken it; that

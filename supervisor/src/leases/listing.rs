@@ -14,10 +14,10 @@ use messages::{Position, ShardId};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::discovery::Discovered;
 use super::figures::Trouble;
 use super::lineage::{self, Listed};
 use super::{LeasesConfig, LeasesState, log_failure};
+use crate::protocol::Discovered;
 
 impl LeasesState {
     pub(super) fn on_discovered(

@@ -10,7 +10,7 @@ use messages::ShardId;
 use tokio::time::Instant;
 
 use super::{LeasesState, Trouble, log_failure};
-use crate::shards::ShardsMsg;
+use crate::protocol::ShardsMsg;
 
 /// Until every look at the table shows that this worker does not want the shard.
 const SHUN_FOR: Duration = Duration::from_secs(2);

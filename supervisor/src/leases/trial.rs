@@ -17,17 +17,17 @@
 
 use std::time::Duration;
 
+use actors::lake::manifest_of_state;
 use actors::ports::aws::{CallError, Failure};
 use actors::ports::leases::{LeaseError, LeaseTable, Standing};
 use actors::ports::objects::Objects;
-use actors::sinks::manifest_of_state;
 use messages::{Position, ShardId};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::ending::backoff;
-use super::{LeasesConfig, LeasesMsg, LeasesState, out_of_time};
-use crate::shards::ShardsMsg;
+use super::{LeasesConfig, LeasesState, out_of_time};
+use crate::protocol::{LeasesMsg, ShardsMsg};
 
 /// Rows whose states are looked for. One that is damaged must not speak for all.
 const ROWS_MAX: usize = 4;
@@ -254,7 +254,8 @@ async fn may_write(objects: &Objects, manifest: &str) -> Result<(), CallError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::leases::{Patience, Rules, StreamStart};
+    use crate::leases::{Patience, Rules};
+    use crate::shard::StreamStart;
 
     fn config() -> LeasesConfig {
         let second = Duration::from_secs(1);

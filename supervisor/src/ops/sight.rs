@@ -9,7 +9,7 @@ use std::time::Duration;
 use actors::alerts::AlertLine;
 use actors::keys::Keys;
 use actors::loading::LoaderLook;
-use actors::reader::decode::UnseenPath;
+use actors::shard::UnseenPath;
 use actors::shard::{EpochLine, Held, Holds, Ill, OpenEpoch, SensorFall};
 use messages::ShardId;
 

@@ -23,9 +23,11 @@ use tracing::warn;
 use super::controls::LeasesAddress;
 use super::start::claim_name;
 use super::{WorkerConfig, WorkerError, WorkerPorts, directory};
-use crate::leases::{LeaseFigures, LeasesActor, LeasesArgs, LeasesMsg};
+use crate::leases::{LeaseFigures, LeasesActor, LeasesArgs};
+use crate::owned::Owned;
+use crate::protocol::LeasesMsg;
 use crate::shard::{Shard, ShardPorts};
-use crate::shards::{Owned, ShardsActor, ShardsArgs, drain_shards};
+use crate::shards::{ShardsActor, ShardsArgs, drain_shards};
 use crate::supervision::{ChildSpec, StartContext, StartError, Surroundings};
 
 /// Which stream and bucket the worker is of, and what is known of the stream's keys.

@@ -13,8 +13,8 @@ use ractor::rpc::CallResult;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::leases::LeasesMsg;
 use crate::ops::admin::Controls;
+use crate::protocol::LeasesMsg;
 
 /// The leases answer between two looks at the table.
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);

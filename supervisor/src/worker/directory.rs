@@ -9,8 +9,8 @@ use ractor::{ActorCell, ActorRef};
 use tracing::warn;
 
 use crate::ops::directory::{Found, FoundSensor, SensorCounts, SensorDirectory, Unanswered};
+use crate::owned::Owned;
 use crate::shard::Shard;
-use crate::shards::Owned;
 
 /// A router that does not answer in time is busy or restarting: the caller may ask again.
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);

@@ -4,9 +4,9 @@
 //! table by mistake the one that came first has it; the other one does not start, and says whose table it is.
 //! **Not here**: the single row (`actors/src/agreement.rs`).
 
+use actors::lake::is_state_of;
 use actors::ports::faults::Mechanism;
 use actors::ports::leases::{Home, OtherHome};
-use actors::sinks::is_state_of;
 use messages::StreamId;
 
 use super::start::unreachable_service;

@@ -16,8 +16,8 @@ use super::figures;
 use super::start::Starting;
 use crate::leases::{LeaseFigures, Trouble};
 use crate::ops::{Check, Readiness};
+use crate::owned::Owned;
 use crate::shard::Shard;
-use crate::shards::Owned;
 use crate::supervision::tree::Tree;
 
 /// What has not worked for this long does not work.

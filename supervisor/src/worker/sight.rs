@@ -12,8 +12,8 @@ use actors::ports::clock::Clock;
 use super::start::Starting;
 use crate::leases::LeaseFigures;
 use crate::ops::sight::{EpochLimits, Look, OwnedLook, Sight};
+use crate::owned::Owned;
 use crate::shard::Shard;
-use crate::shards::Owned;
 
 /// Everything that keeps figures.
 #[derive(Clone, Debug)]

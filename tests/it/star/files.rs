@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use actors::sinks::columns;
+use actors::lake::columns;
 use actors::warehouse::batch::{Feed, LoadEpoch, LoadFile};
 use arrow::array::{
     ArrayRef, BooleanArray, Float32Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray,

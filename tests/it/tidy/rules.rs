@@ -195,6 +195,6 @@ fn forbid(sources: &[Source], applies: impl Fn(&str) -> bool, words: &[&str], ru
     found
 }
 
-fn finding(source: &Source, line: usize, what: &str, rule: &str) -> String {
+pub(super) fn finding(source: &Source, line: usize, what: &str, rule: &str) -> String {
     format!("{}:{line}: {what}: {rule}", source.path)
 }

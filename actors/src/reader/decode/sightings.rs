@@ -14,6 +14,7 @@ use messages::{EventSchema, closest};
 use serde_json::Value;
 
 use super::paths::{SLOTS_MAX, Slot, slots};
+use crate::shard::UnseenPath;
 
 /// Events that must have come before a path counts as never found.
 const EVENTS_MIN: u64 = 100;
@@ -48,30 +49,6 @@ impl Sightings {
     fn has(&self, slot: Slot) -> bool {
         let number = slot.number();
         self.slots[number / 64] & 1 << (number % 64) != 0
-    }
-}
-
-/// A path of the schema that no event had.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnseenPath {
-    /// What it is for: a field's name, or `sensor_id`, `time`, `event_id`, `sequence`.
-    pub of: String,
-    /// The path, as the schema would have it.
-    pub path: String,
-    /// A path that events have and that resembles it.
-    pub closest: Option<String>,
-    /// Whether no event is valid without it.
-    pub required: bool,
-}
-
-impl std::fmt::Display for UnseenPath {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { of, path, closest, .. } = self;
-        write!(f, "no event of the last epoch has {path}, where the event schema looks for {of}")?;
-        match closest {
-            Some(closest) => write!(f, "; events have {closest}"),
-            None => Ok(()),
-        }
     }
 }
 

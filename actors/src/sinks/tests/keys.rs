@@ -2,8 +2,8 @@ use messages::{Cut, CutReason, EpochNumber, EpochPlan, Form, Position, SequenceN
 use proptest::prelude::*;
 
 use super::fixture::{NOW_MS, cut, sequence};
-use crate::sinks::keys::{Names, Partition, behind, claim_of, epoch_of_claim, epoch_of_manifest};
-use crate::sinks::{KEY_BYTES_MAX, manifest_of_state};
+use crate::lake::keys::{Names, Partition, behind, claim_of, epoch_of_claim, epoch_of_manifest};
+use crate::lake::{KEY_BYTES_MAX, manifest_of_state};
 
 const ZONES: [Zone; 11] = [
     Zone::Raw,

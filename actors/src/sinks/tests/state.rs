@@ -5,9 +5,10 @@ use messages::{EpochContent, Position, SensorId, StateEntry, StateKind, Zone};
 use proptest::prelude::*;
 
 use super::fixture::{content, context, objects, sequence};
-use crate::sinks::state::STATE_VERSION;
-use crate::sinks::state::decompress;
-use crate::sinks::{EpochContext, StateObjectError, decode_state, encode_epoch};
+use crate::lake::state::STATE_VERSION;
+use crate::lake::state::decompress;
+use crate::lake::{StateObjectError, decode_state};
+use crate::sinks::{EpochContext, encode_epoch};
 
 fn entry(kind: StateKind, sensor: &str, bytes: &[u8]) -> StateEntry {
     StateEntry {

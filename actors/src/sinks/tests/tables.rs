@@ -13,7 +13,8 @@ use super::fixture::{
 };
 use messages::EncodedEpoch;
 
-use crate::sinks::{Codec, Encoding, Encodings, EpochContext, columns, encode_epoch};
+use crate::lake::columns;
+use crate::sinks::{Codec, Encoding, Encodings, EpochContext, encode_epoch};
 
 const NOW_US: i64 = NOW_MS * 1000;
 const HOUR_US: i64 = HOUR_MS * 1000;

@@ -2,7 +2,7 @@ use messages::{EpochPlan, Position, Zone};
 use sha2::{Digest, Sha256};
 
 use super::fixture::{Part, batches, clean, content, context, cut, event};
-use crate::sinks::digest::hex;
+use crate::lake::digest::hex;
 use crate::sinks::encode_epoch;
 
 #[test]

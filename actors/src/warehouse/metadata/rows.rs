@@ -11,7 +11,7 @@ use super::MetadataColumns;
 use super::cells::{Cell, checked};
 use super::files::{self, Line, Object, Subject};
 use super::sources::{Source, Sources};
-use crate::sinks::columns;
+use crate::lake::columns;
 use crate::warehouse::star::SITE;
 
 /// Texts of one row. A line of JSON may be six times as long, and COPY takes lines of 4 MiB.

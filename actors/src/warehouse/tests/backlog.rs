@@ -1,6 +1,6 @@
 use messages::{EpochNumber, ShardId};
 
-use crate::sinks::epoch_of_manifest;
+use crate::lake::epoch_of_manifest;
 use crate::warehouse::backlog::{Break, Waiting, after, in_order, in_turn, places};
 use crate::warehouse::ledger::{Tip, Tips};
 

@@ -1,6 +1,6 @@
 use messages::EventSchema;
 
-use crate::ports::warehouse::Cell;
+use crate::warehouse::Cell;
 use crate::warehouse::diff::{DiffError, Found, FoundColumn, changes, found};
 use crate::warehouse::metadata::MetadataColumns;
 use crate::warehouse::tables::{Kind, Star};

@@ -5,7 +5,7 @@
 //! **Fails** with a text that says what is wrong with the object.
 //! **Not here**: the order of rows.
 
-use actors::sinks::columns;
+use actors::lake::columns;
 use messages::{Reason, WindowKind, Zone};
 
 use super::super::content::Content;

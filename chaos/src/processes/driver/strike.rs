@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use messages::ShardId;
 use reqwest::StatusCode;
 use serde_json::Value;
-use supervisor::cli::CliError;
+use supervisor::exit::CliError;
 
 use super::Driver;
 use crate::processes::child::Signal;

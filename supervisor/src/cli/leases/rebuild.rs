@@ -11,22 +11,22 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actors::agreement::{AgreementError, Whole, newest};
+use actors::lake::{manifests_of, manifests_of_stream};
 use actors::ports::aws::{self, CallError, Failure};
 use actors::ports::chance::Chance;
 use actors::ports::leases::{Advance, Home, LeaseError, LeaseRow, LeaseTable, OtherHome};
 use actors::ports::objects::Objects;
 use actors::ports::stream::{ShardInfo, Stream};
 use actors::recovery::Reads;
-use actors::sinks::{manifests_of, manifests_of_stream};
 use clap::Args;
 use comfy_table::{Table, presets};
 use messages::{EpochNumber, ShardId, StreamId};
 use serde::Serialize;
 
-use super::super::CliError;
 use super::super::config::print;
 use super::shortened;
 use crate::config::{Config, Sources};
+use crate::exit::CliError;
 
 /// Time for every living worker to beat.
 const BEATS: f64 = 1.5;

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use actors::ports::warehouse::{Cell, Page};
+use actors::ports::warehouse::Page;
+use actors::warehouse::Cell;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Map, Value, json};
 
-use super::CliError;
+use crate::exit::CliError;
 use crate::inert::{inert, inert_json, is_obeyed};
 
 /// Rows that a table holds, since its columns are as wide as the widest; the others are counted.

@@ -10,7 +10,8 @@ use rustyline::history::FileHistory;
 use tokio::sync::watch;
 
 use super::print::Form;
-use super::{CliError, run, shorthand, split};
+use super::{run, shorthand, split};
+use crate::exit::CliError;
 
 const HISTORY_LINES_MAX: usize = 1_000;
 

@@ -2,7 +2,7 @@
 //!
 //! **Promises** nothing of what is typed gets into a statement but letters, digits and `_`.
 
-use super::CliError;
+use crate::exit::CliError;
 
 const TABLES: &str = "SELECT table_schema, table_name, table_type FROM information_schema.tables \
                       WHERE table_schema NOT IN ('information_schema', 'pg_catalog', 'pg_internal') ORDER BY 1, 2";

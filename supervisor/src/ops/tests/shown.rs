@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actors::loading::{Failing, LoaderLook, MetadataTrouble};
 use actors::node::{Node, NodeState};
-use actors::reader::decode::UnseenPath;
+use actors::shard::UnseenPath;
 use actors::shard::{EpochLine, EpochStep, Holds};
 use messages::CutReason;
 use serde_json::{Value, json};

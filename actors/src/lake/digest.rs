@@ -16,14 +16,14 @@ const PRESENT: u8 = 1;
 
 /// Hashes a sequence of values.
 #[derive(Debug)]
-pub(super) struct Digest {
+pub(crate) struct Digest {
     hasher: Sha256,
     scratch: Vec<u8>,
 }
 
 impl Digest {
     /// A digest of something that has a name: different things never have the same digest by accident.
-    pub(super) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut digest = Self { hasher: Sha256::new(), scratch: Vec::with_capacity(SCRATCH_BYTES) };
         digest.bytes(b"mangrove 1");
         digest.bytes(name.as_bytes());
@@ -31,25 +31,25 @@ impl Digest {
     }
 
     /// There is no value here.
-    pub(super) fn absent(&mut self) {
+    pub(crate) fn absent(&mut self) {
         self.put(&[ABSENT]);
     }
 
     /// A value whose type fixes its length.
-    pub(super) fn fixed<const N: usize>(&mut self, value: [u8; N]) {
+    pub(crate) fn fixed<const N: usize>(&mut self, value: [u8; N]) {
         self.put(&[PRESENT]);
         self.put(&value);
     }
 
     /// A value of any length.
-    pub(super) fn bytes(&mut self, value: &[u8]) {
+    pub(crate) fn bytes(&mut self, value: &[u8]) {
         self.put(&[PRESENT]);
         self.put(&(value.len() as u64).to_le_bytes());
         self.put(value);
     }
 
     /// The digest of all values so far.
-    pub(super) fn finish(mut self) -> [u8; 32] {
+    pub(crate) fn finish(mut self) -> [u8; 32] {
         self.hasher.update(&self.scratch);
         self.hasher.finalize().into()
     }
@@ -68,7 +68,7 @@ impl Digest {
 }
 
 /// The bytes as lower-case hex digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]).map(char::from).collect()
 }

@@ -5,7 +5,7 @@
 
 use prost::{Message, Oneof};
 
-use crate::traces::{Attribute, Span, SpanKind};
+use super::{Attribute, Span, SpanKind};
 
 /// The name of what makes the spans.
 const SCOPE: &str = "mangrove";

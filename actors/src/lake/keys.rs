@@ -40,7 +40,7 @@ const RECOMPUTED: &str = "recomputed";
 
 /// How fine the prefix of an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Partition {
+pub(crate) enum Partition {
     /// Down to the hour of this time (microseconds since 1970).
     Hour(i64),
     /// Down to the day.
@@ -65,7 +65,7 @@ impl Partition {
 
 /// The parts that the keys of one epoch share.
 #[derive(Clone, Debug)]
-pub(super) struct Names {
+pub(crate) struct Names {
     stream: String,
     shard: String,
     /// Eight digits, and in plans of the first format the epoch's end.
@@ -73,7 +73,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn new(stream: &str, shard: &ShardId, cut: &Cut, format: u32) -> Self {
+    pub(crate) fn new(stream: &str, shard: &ShardId, cut: &Cut, format: u32) -> Self {
         let epoch = match format {
             EpochPlan::NAMED_BY_END => format!("{:08}-{}", cut.epoch.0, end_of(&cut.to)),
             // Nothing else decides it: two epochs of one number cannot lie beside each other.
@@ -83,12 +83,12 @@ impl Names {
     }
 
     /// The key of an object that lies under a date; `n` counts the objects of one zone and partition.
-    pub(super) fn dated(&self, zone: Zone, partition: Partition, n: usize) -> String {
+    pub(crate) fn dated(&self, zone: Zone, partition: Partition, n: usize) -> String {
         self.dated_as(zone, partition, &n.to_string())
     }
 
     /// The key of raw records that are lines: before the ending stands how the records themselves end.
-    pub(super) fn lines(&self, partition: Partition, form: Form) -> String {
+    pub(crate) fn lines(&self, partition: Partition, form: Form) -> String {
         match form {
             Form::Line => self.dated_as(Zone::Raw, partition, "0"),
             Form::LineFeed => self.dated_as(Zone::Raw, partition, "0.lf"),
@@ -105,7 +105,7 @@ impl Names {
     }
 
     /// The key of an object that is found by its shard and number: the state and the manifest.
-    pub(super) fn chained(&self, zone: Zone) -> String {
+    pub(crate) fn chained(&self, zone: Zone) -> String {
         let Self { stream, shard, epoch } = self;
         format!("{}/{stream}/{shard}/{epoch}.{}", zone.folder(), zone.extension())
     }
@@ -155,7 +155,7 @@ pub fn manifests_of(stream: &str, shard: &ShardId) -> String {
 }
 
 /// The time itself, or the nearest one that a partition can be named after.
-pub(super) fn within_years(us: i64) -> i64 {
+pub(crate) fn within_years(us: i64) -> i64 {
     us.clamp(PARTITION_US_MIN, PARTITION_US_MAX)
 }
 

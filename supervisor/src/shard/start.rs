@@ -34,7 +34,7 @@ impl StreamStart {
     }
 
     /// Where a shard without a row begins; none is its oldest record. `begun`: whether shards of the stream were read.
-    pub(super) async fn of_new(
+    pub(crate) async fn of_new(
         self,
         info: &ShardInfo,
         table: &LeaseTable,

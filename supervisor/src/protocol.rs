@@ -1,0 +1,102 @@
+//! What the two siblings below the worker's root may say to each other: the leases, which decide, and the shards, which
+//! work.
+//!
+//! **Promises** neither knows how the other does it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use actors::ports::aws::CallError;
+use actors::ports::leases::{Heartbeat, LeaseError, Rows};
+use actors::ports::stream::{Description, ShardInfo};
+use messages::ShardId;
+use ractor::{ActorRef, RpcReplyPort};
+use tokio::time::Instant;
+
+/// The protocol of the leases.
+#[derive(Debug)]
+pub enum LeasesMsg {
+    /// The shards introduce themselves: they are started later.
+    Attach(ActorRef<ShardsMsg>),
+    /// From the box's own timer: begin what is due.
+    Tick,
+    /// From the box's own task: the heartbeat ended, begun then.
+    Beaten(Instant, Option<Heartbeat>, Result<(), LeaseError>),
+    /// From the box's own task: a look at the table ended, begun then.
+    Scanned(Instant, Result<Rows, CallError>),
+    /// From the box's own task: the stream's shards were listed, begun then.
+    Discovered(Instant, Result<Discovered, LeaseError>),
+    /// From the box's own task: whether this worker could go on with what is there.
+    Rehearsed(Result<(), LeaseError>),
+    /// A shard is no longer worked on here.
+    Ended(ShardId, Ending),
+    /// From the box's own task: the row of a shard that failed here was given back, or not.
+    GaveUp(ShardId, Result<(), LeaseError>),
+    /// An operator wants another worker to have this shard. Answers why not.
+    HandOver(ShardId, RpcReplyPort<Result<(), String>>),
+    /// Take no more, and say so to the others.
+    Leave,
+    /// Say goodbye. Answers when the others know, or cannot be told.
+    Goodbye(RpcReplyPort<()>),
+}
+
+/// The protocol of the shards.
+#[derive(Debug)]
+pub enum ShardsMsg {
+    /// Take a shard and work on it.
+    Start {
+        /// The shard.
+        info: ShardInfo,
+        /// The counter of its row when that was decided.
+        counter: u64,
+    },
+    /// Commit what was read of a shard, and release it.
+    HandOver(ShardId),
+    /// End a shard that does not move.
+    GiveUp(ShardId, String),
+    /// End all shards at once.
+    StopAll,
+    /// From the box's own task: a shard was released.
+    Released(ShardId),
+    /// Hand all shards over and take no more. Answers when nothing runs any more.
+    Drain {
+        /// Time for all of them together.
+        within: Duration,
+        /// Where the answer goes.
+        reply: RpcReplyPort<()>,
+    },
+}
+
+/// How a shard ended here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All of it is committed, and it will have no more.
+    Finished,
+    /// Given up in good order: all that was read is committed.
+    Released,
+    /// Ended because this worker has to.
+    Stopped,
+    /// Another worker has it.
+    Lost,
+    /// It failed too often, or did not move.
+    Failed(String),
+    /// Its lease row and the bucket disagree; nothing was changed.
+    Refused(String),
+}
+
+/// What a listing found.
+#[derive(Debug)]
+pub struct Discovered {
+    /// What the service says of the stream. That it says nothing must not keep shards from being found.
+    pub(crate) description: Result<Description, CallError>,
+    /// All shards, open and closed.
+    pub(crate) shards: Vec<ShardInfo>,
+    /// Those that had a row before.
+    pub(crate) known: BTreeSet<ShardId>,
+    /// Those that got a row.
+    pub(crate) created: Vec<ShardId>,
+    /// Those without a row that have epochs in the bucket.
+    pub(crate) orphans: Vec<ShardId>,
+    /// Why nothing of it counts: the stream is no longer the one that the worker was started for.
+    pub(crate) other_stream: Option<String>,
+}
