@@ -17,7 +17,7 @@ mod windows;
 
 use std::sync::Arc;
 
-use messages::{AggregatorMsg, Assessed, CutState, EpochContent, InFlight, SinksMsg, StateEntry};
+use messages::{AggregatorMsg, Assessed, CommitterMsg, CutState, EpochContent, InFlight, SinksMsg, StateEntry};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 pub use self::tally::{Full, Tallied, Tally};
@@ -41,6 +41,8 @@ pub struct AggregatorArgs {
     pub budget: Budget,
     /// Where readings and epochs go.
     pub sinks: Address<SinksMsg>,
+    /// Who ends epochs.
+    pub committer: Address<CommitterMsg>,
     /// This aggregator's node.
     pub node: Arc<Node>,
 }
@@ -59,6 +61,7 @@ pub struct AggregatorState {
     windows: Windows,
     budget: Budget,
     sinks: Address<SinksMsg>,
+    committer: Address<CommitterMsg>,
     node: Arc<Node>,
 }
 
@@ -75,9 +78,9 @@ impl Actor for AggregatorActor {
         let mut windows = Windows::new(args.context.schema.clone(), self.config);
         let states = args.states.into_iter().map(|e| (e.sensor, e.hash_key, e.bytes));
         work::here(|| windows.restore(args.watermark_us, states))?;
-        args.context.figures.set_unwritten_windows(windows.has_unwritten());
-        let AggregatorArgs { context, budget, sinks, node, .. } = args;
-        Ok(AggregatorState { context, windows, budget, sinks, node })
+        let AggregatorArgs { context, budget, sinks, committer, node, .. } = args;
+        committer.send(CommitterMsg::Windows { unwritten: windows.has_unwritten() })?;
+        Ok(AggregatorState { context, windows, budget, sinks, committer, node })
     }
 
     async fn handle(
@@ -102,9 +105,6 @@ impl AggregatorState {
         let late = self.windows.fold(&in_flight);
         let n_late = late.iter().filter(|late| **late).count();
         metrics::late_readings(n_late);
-        if !late.is_empty() {
-            self.context.figures.set_unwritten_windows(true);
-        }
         self.sinks.send(SinksMsg::Store(Assessed { in_flight, late }))?;
         self.context.traces.folded(trace, began_us, n_late);
         Ok(())
@@ -115,7 +115,8 @@ impl AggregatorState {
         let turn = if cut.reason.is_the_last() { self.budget.turn().await } else { None };
         let windows = work::here(|| self.windows.cut(&cut));
         self.context.figures.set_windows(self.windows.open_windows());
-        self.context.figures.set_unwritten_windows(self.windows.has_unwritten());
+        // What is folded after this belongs to the next epoch, which will be cut for its records.
+        self.committer.send(CommitterMsg::Windows { unwritten: self.windows.has_unwritten() })?;
         // Sensors sort before windows, and each part is ordered by sensor id already.
         let states: Vec<_> = sensors.into_iter().chain(windows.states).collect();
         self.context.traces.collected(cut.epoch, states.len());

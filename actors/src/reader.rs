@@ -426,8 +426,8 @@ impl ReaderState {
                 self.finish_pinned()?;
                 continue;
             }
-            let (to, partitions) = (self.position.clone(), self.partitions.len());
-            self.committer.send(CommitterMsg::Progress { to, bytes, rows, partitions })?;
+            let partitions = self.partitions.len();
+            self.committer.send(CommitterMsg::Progress { bytes, rows, partitions })?;
             if strict {
                 // Not to be waited for: nobody else may read meanwhile.
                 self.committer.send(CommitterMsg::CutNow(CutReason::Bytes))?;

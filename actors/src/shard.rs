@@ -67,14 +67,12 @@ pub struct ShardFigures {
     at_tip_ms: AtomicI64,
     records_read: AtomicU64,
     records_committed: AtomicU64,
-    unwritten_windows: AtomicBool,
     sensors: AtomicU64,
     sensors_live: AtomicU64,
     sensor_restarts: AtomicU64,
     sensor_refused_ms: AtomicI64,
     silences: AtomicU64,
     windows: AtomicU64,
-    sealed_arrival_ms: AtomicI64,
     epoch: AtomicU64,
     closed: AtomicBool,
     ended: AtomicBool,
@@ -104,9 +102,7 @@ impl Default for ShardFigures {
             at_tip_ms: AtomicI64::default(),
             records_read: AtomicU64::default(),
             records_committed: AtomicU64::default(),
-            unwritten_windows: AtomicBool::default(),
             windows: AtomicU64::default(),
-            sealed_arrival_ms: AtomicI64::default(),
             sensors: AtomicU64::default(),
             sensors_live: AtomicU64::default(),
             sensor_restarts: AtomicU64::default(),
@@ -323,16 +319,6 @@ impl ShardFigures {
         self.epoch.load(Ordering::Relaxed)
     }
 
-    /// Whether windows changed since they were last written.
-    pub fn set_unwritten_windows(&self, any: bool) {
-        self.unwritten_windows.store(any, Ordering::Release);
-    }
-
-    /// Whether windows changed since they were last written.
-    pub fn has_unwritten_windows(&self) -> bool {
-        self.unwritten_windows.load(Ordering::Acquire)
-    }
-
     /// How many sensors the shard knows, and how many have an actor.
     pub fn set_sensors(&self, known: usize, live: usize) {
         self.sensors.store(known as u64, Ordering::Relaxed);
@@ -372,17 +358,6 @@ impl ShardFigures {
     /// How many windows were open at the last cut.
     pub fn windows(&self) -> u64 {
         self.windows.load(Ordering::Relaxed)
-    }
-
-    /// An epoch is complete, and this is when its first record arrived; none if it has no records. There is at most
-    /// one between its cut and its commit.
-    pub fn sealed(&self, arrival_ms: Option<i64>) {
-        self.sealed_arrival_ms.store(arrival_ms.unwrap_or(0), Ordering::Release);
-    }
-
-    /// When the first record of the epoch that is now committed arrived, milliseconds since 1970.
-    pub fn take_sealed(&self) -> Option<i64> {
-        Some(self.sealed_arrival_ms.swap(0, Ordering::AcqRel)).filter(|arrival_ms| *arrival_ms > 0)
     }
 
     /// One sensor was restarted.

@@ -101,6 +101,8 @@ pub struct SinksState {
     pinned: Option<(EpochNumber, u32)>,
     open: Vec<Assessed>,
     sealed: Option<Arc<EncodedEpoch>>,
+    /// When the first record of the epoch that is being encoded arrived.
+    first_arrival_ms: Option<i64>,
     /// What this actor started and must not outlive it.
     tasks: tokio::task::JoinSet<()>,
 }
@@ -139,6 +141,7 @@ impl Actor for SinksActor {
             pinned: args.pinned,
             open: Vec::new(),
             sealed: None,
+            first_arrival_ms: None,
             tasks: tokio::task::JoinSet::new(),
         })
     }
@@ -168,7 +171,7 @@ impl SinksState {
     fn on_seal(&mut self, content: EpochContent, config: &SinksConfig) {
         let batches = std::mem::take(&mut self.open);
         let first = batches.iter().find_map(|batch| batch.in_flight.batch.records.first());
-        self.context.figures.sealed(first.map(|record| record.arrival_ms));
+        self.first_arrival_ms = first.map(|record| record.arrival_ms);
         let context = EpochContext {
             stream: self.context.stream.to_string(),
             origin: self.context.origin.as_ref().clone(),
@@ -215,7 +218,8 @@ impl SinksState {
         let plan = Box::new(encoded.plan.clone());
         self.sealed = Some(Arc::from(encoded));
         let sinks = self.myself.actor().clone();
-        Ok(self.committer.send(CommitterMsg::Planned { plan, receipts, sinks })?)
+        let first_arrival_ms = self.first_arrival_ms.take();
+        Ok(self.committer.send(CommitterMsg::Planned { plan, receipts, first_arrival_ms, sinks })?)
     }
 
     fn on_upload(&mut self, epoch: EpochNumber, config: &SinksConfig) -> Result<(), ActorProcessingErr> {

@@ -3,7 +3,7 @@
 use ractor::{ActorRef, RpcReplyPort};
 
 use crate::epoch::Receipts;
-use crate::{CutReason, EpochNumber, EpochPlan, Position, ReaderMsg, SinksMsg, Suspect};
+use crate::{CutReason, EpochNumber, EpochPlan, ReaderMsg, SinksMsg, Suspect};
 
 /// The protocol of one shard's committer.
 #[derive(Debug)]
@@ -12,8 +12,6 @@ pub enum CommitterMsg {
     Attach(ActorRef<ReaderMsg>),
     /// Records were handed on.
     Progress {
-        /// The last of them.
-        to: Position,
         /// Bytes among them.
         bytes: u64,
         /// Readings in them, valid or not.
@@ -25,12 +23,19 @@ pub enum CommitterMsg {
     CutNow(CutReason),
     /// The reader has ended an epoch: progress that follows belongs to the next one.
     WasCut,
+    /// Whether windows have changed that no epoch has written: as the aggregator begins, and at each cut.
+    Windows {
+        /// Whether any has.
+        unwritten: bool,
+    },
     /// Everything of the epoch is encoded; prepare it.
     Planned {
         /// What will be uploaded.
         plan: Box<EpochPlan>,
         /// Alerts of the epoch that are still on their way.
         receipts: Receipts,
+        /// When its first record arrived, milliseconds since 1970; none if it has no records.
+        first_arrival_ms: Option<i64>,
         /// Who uploads it, once prepared.
         sinks: ActorRef<SinksMsg>,
     },

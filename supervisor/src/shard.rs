@@ -457,6 +457,7 @@ impl Shard {
             watermark_us: watermark_us.unwrap_or(i64::MIN),
             budget: self.ports.budget.clone(),
             sinks: context.address("sinks")?,
+            committer: context.address("committer")?,
             node: context.node.clone(),
         };
         context.spawn(AggregatorActor { config: self.config.aggregator.clone() }, args).await
