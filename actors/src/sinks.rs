@@ -178,7 +178,7 @@ impl SinksState {
             format: self.format_of(content.cut.epoch),
             shard: self.context.shard.clone(),
             schema: self.context.schema.clone(),
-            encoding: config.encoding.clone(),
+            encoding: config.encoding,
             previous_state: self.previous_state.clone(),
         };
         let (myself, work) = (self.myself.clone(), self.context.work);

@@ -194,8 +194,8 @@ impl OpenSpan {
 }
 
 impl Begun {
-    fn finish(self: Box<Self>, error: Option<&str>) {
-        let Begun { tracer, mut span } = *self;
+    fn finish(self, error: Option<&str>) {
+        let Begun { tracer, mut span } = self;
         // A clock that was set back must not make a span end before it begins.
         span.end_us = tracer.clock.now_us().max(span.start_us);
         span.error = error.map(span::shortened);

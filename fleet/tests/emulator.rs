@@ -2,6 +2,8 @@
 //! METHOD  A real emulator on loopback, whole runs through the public interface; then every shard is read from its
 //!         beginning and compared with the ledger.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;

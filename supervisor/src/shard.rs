@@ -460,7 +460,7 @@ impl Shard {
             committer: context.address("committer")?,
             node: context.node.clone(),
         };
-        context.spawn(AggregatorActor { config: self.config.aggregator.clone() }, args).await
+        context.spawn(AggregatorActor { config: self.config.aggregator }, args).await
     }
 
     async fn start_sensors(self, context: StartContext, alerts: Address<AlertsMsg>) -> Result<ActorCell, StartError> {

@@ -248,12 +248,12 @@ impl ShardsState {
     }
 
     fn answer_when_empty(&mut self) {
-        if self.running.is_empty() {
-            if let Some(reply) = self.draining.take() {
-                // Whoever asked may have lost patience.
-                let _ = reply.send(());
-                // Taken, so that a start that comes late is refused by the end of this box.
-            }
+        // Taken, so that a start that comes late is refused by the end of this box.
+        if self.running.is_empty()
+            && let Some(reply) = self.draining.take()
+        {
+            // Whoever asked may have lost patience.
+            let _ = reply.send(());
         }
     }
 }

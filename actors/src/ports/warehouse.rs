@@ -189,7 +189,7 @@ impl Warehouse {
             match self.client.describe_statement().id(id).send().await {
                 Ok(described) => {
                     unanswered = 0;
-                    if let Some(ended) = ended(&action, described) {
+                    if let Some(ended) = ended(action, described) {
                         return ended;
                     }
                 }

@@ -35,7 +35,7 @@ impl Shards {
     pub(super) fn named(&self, stream: &str, key: String) -> Option<Named> {
         let (shard, epoch) = origin_of(&key, &dated_names_of(stream))?;
         let shard = shard.to_owned();
-        (self.0.contains_key(&shard) || shard == recomputed().prefix).then(|| Named { key, shard, epoch })
+        (self.0.contains_key(&shard) || shard == recomputed().prefix).then_some(Named { key, shard, epoch })
     }
 
     pub(super) fn is_committed(&self, file: &Named) -> bool {

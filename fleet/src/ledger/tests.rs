@@ -38,7 +38,7 @@ fn a_torn_last_line_is_ignored_by_readers_and_cut_away_by_the_next_writer() {
     Ledger::create(&path).unwrap().append(std::slice::from_ref(&first)).unwrap();
     let torn = vec![b'x'; 200_000];
     OpenOptions::new().append(true).open(&path).unwrap().write_all(&torn).unwrap();
-    assert_eq!(lines(&path), [first.clone()]);
+    assert_eq!(lines(&path), std::slice::from_ref(&first));
 
     let second = entry(Outcome::Maybe, "s-1", 1);
     Ledger::resume(&path).unwrap().append(std::slice::from_ref(&second)).unwrap();

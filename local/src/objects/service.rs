@@ -54,7 +54,7 @@ impl S3 for Objects {
         let bucket = req.input.bucket;
         let location = Some(format!("/{bucket}"));
         self.run(move |store| store.create_bucket(&bucket)).await?;
-        Ok(S3Response::new(CreateBucketOutput { location, ..Default::default() }))
+        Ok(S3Response::new(CreateBucketOutput { location }))
     }
 
     async fn delete_bucket(&self, req: S3Request<DeleteBucketInput>) -> S3Result<S3Response<DeleteBucketOutput>> {

@@ -1,5 +1,7 @@
 //! The local cloud through the real SDKs, over real sockets, on a folder of its own per test.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
+
 mod command_line;
 mod damage;
 mod faults;

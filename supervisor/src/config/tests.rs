@@ -354,10 +354,10 @@ fn traces_are_off_until_somebody_takes_them() {
     let Effective { config, report } = world.load();
     let traces = config.traces.unwrap();
     assert_eq!(
-        (traces.traces.sample_ratio, traces.collector.endpoint.as_str()),
+        (traces.traces.sample_ratio, traces.export.collector.endpoint.as_str()),
         (0.5, "http://127.0.0.1:4318/v1/traces")
     );
-    let resource: Vec<(&str, &str)> = traces.collector.resource.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let resource: Vec<(&str, &str)> = traces.export.resource.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     for pair in [
         ("service.name", "mangrove-eu"),
         ("k8s.pod.name", "worker-0"),
@@ -367,7 +367,7 @@ fn traces_are_off_until_somebody_takes_them() {
         assert!(resource.contains(&pair), "{pair:?} in {resource:?}");
     }
     assert_eq!(resource.iter().filter(|(key, _)| *key == "service.name").count(), 1);
-    assert_eq!(traces.collector.headers, [("authorization".to_owned(), "Bearer hunter2".to_owned())]);
+    assert_eq!(traces.export.collector.headers, [("authorization".to_owned(), "Bearer hunter2".to_owned())]);
     assert!(!report.to_toml().contains("hunter2"));
 
     for (more, parts) in [

@@ -8,6 +8,7 @@
 //! - Never while a shard is without owner: what stands still comes first.
 //! - Who has proved nothing is given one shard, who cannot work none, and who does not do well nothing that others
 //!   could have (`trial.rs`).
+//!
 //! **Not here**: taking and handing over (`leases.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -59,8 +59,8 @@ impl World {
             closed: false,
         };
         let listed = leases.iter().map(|lease| (lease.shard.clone(), info(lease))).collect();
-        let mut rows = Rows::default();
-        rows.leases = leases.into_iter().map(|lease| (lease.shard.clone(), lease)).collect();
+        let leases = leases.into_iter().map(|lease| (lease.shard.clone(), lease)).collect();
+        let rows = Rows { leases, ..Rows::default() };
         let observer = Observer::new("a", PATIENCE);
         let mut world = Self {
             rows,

@@ -238,11 +238,11 @@ impl State {
 
     /// An actor ended. `failed` tells an error from an end that is in order if it was asked for.
     pub(super) fn on_ended(&mut self, cell: &ActorCell, cause: String, failed: bool) -> Result<(), GivenUp> {
-        if let Some(Work { kind: WorkKind::Start { early, .. }, .. }) = &mut self.work {
-            if !self.children.iter().any(|child| child.slot.holds(cell)) {
-                early.push((cell.get_id(), cause));
-                return Ok(());
-            }
+        if let Some(Work { kind: WorkKind::Start { early, .. }, .. }) = &mut self.work
+            && !self.children.iter().any(|child| child.slot.holds(cell))
+        {
+            early.push((cell.get_id(), cause));
+            return Ok(());
         }
         let Some(index) = self.children.iter().position(|child| child.slot.holds(cell)) else { return Ok(()) };
         match self.children[index].slot {

@@ -32,7 +32,10 @@ const SENSORS_ASKED: usize = 50;
 impl Driver {
     /// One fault.
     pub(super) async fn strike(&mut self) -> Result<(), CliError> {
-        let Ok(open) = self.reshard.open().await else { return Ok(self.pass_over("no answer from the stream")) };
+        let Ok(open) = self.reshard.open().await else {
+            self.pass_over("no answer from the stream");
+            return Ok(());
+        };
         let at_work: Vec<usize> = self.at_work();
         let situation = Situation { spare_worker: at_work.len() > 1, open_shards: open.len() };
         let fault = self.planner.next(situation);

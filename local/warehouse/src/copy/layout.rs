@@ -26,8 +26,8 @@ pub(crate) fn problem(path: &Path) -> Option<String> {
     if version != 1 {
         return Some(format!("has an invalid version number: {version}"));
     }
-    let columns = (0..metadata.num_row_groups()).flat_map(|group| metadata.row_group(group).columns());
-    columns.filter_map(|chunk| of_column(chunk)).next().or_else(|| silent(path, &metadata))
+    let mut columns = (0..metadata.num_row_groups()).flat_map(|group| metadata.row_group(group).columns());
+    columns.find_map(of_column).or_else(|| silent(path, &metadata))
 }
 
 fn of_column(chunk: &ColumnChunkMetaData) -> Option<String> {
@@ -49,8 +49,8 @@ fn of_column(chunk: &ColumnChunkMetaData) -> Option<String> {
         let values = [Encoding::PLAIN, Encoding::PLAIN_DICTIONARY, Encoding::RLE_DICTIONARY];
         values.contains(encoding) || (!data && of_levels.contains(encoding))
     };
-    let of_data = pages.iter().filter(|page| page.page_type == PageType::DATA_PAGE).map(|page| page.encoding);
-    let unknown = of_data.filter(|encoding| !known(encoding, true)).next();
+    let mut of_data = pages.iter().filter(|page| page.page_type == PageType::DATA_PAGE).map(|page| page.encoding);
+    let unknown = of_data.find(|encoding| !known(encoding, true));
     let unknown = unknown.or_else(|| chunk.encodings().find(|encoding| !known(encoding, false)));
     unknown.map(|encoding| format!("has an unsupported encoding in column {name}: {encoding}"))
 }

@@ -1,5 +1,7 @@
 //! The warehouse through its requests, on a folder of its own per test, with objects as plain files.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
+
 mod copy;
 mod external;
 mod forms;
