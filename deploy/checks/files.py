@@ -1,9 +1,12 @@
 """Files that stand by themselves: YAML, the Dockerfile, the policy, shell."""
 
 import json
+import pathlib
 import re
 import shutil
 import subprocess
+
+WORKSPACE = pathlib.Path(__file__).resolve().parents[2] / "Cargo.toml"
 
 YAMLLINT = "{extends: default, rules: {line-length: disable, document-start: disable, comments: {min-spaces-from-content: 1}, " \
            "braces: {max-spaces-inside: 1}, indentation: {indent-sequences: whatever}}}"
@@ -28,6 +31,12 @@ def scripts_are_clean(root):
     checker = ["shellcheck"] if shutil.which("shellcheck") else ["bash", "-n"]
     scripts = [root / "deploy/check", root / "deploy/image/check-binary"]
     return [problem for script in scripts for problem in run(*checker, script)]
+
+
+def dependencies_are_allowed(root):
+    """Licences, bans and sources of every crate in Cargo.lock. Vulnerabilities come from the network, and are not asked for."""
+    return run("cargo-deny", "--locked", "--manifest-path", WORKSPACE, "--color", "never", "--config", root / "deny.toml",
+               "check", "--hide-inclusion-graph", "licenses", "bans", "sources")
 
 
 def dockerfile_is_sound(root):

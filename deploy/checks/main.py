@@ -24,7 +24,7 @@ import observability
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # What the checks look at.
-LOOKED_AT = ["deploy", "docs", "schemas", "messages/src/epoch.rs", "ARCHITECTURE.md", "SEMANTICS.md"]
+LOOKED_AT = ["deploy", "docs", "schemas", "messages/src/epoch.rs", "ARCHITECTURE.md", "SEMANTICS.md", "deny.toml"]
 
 K8S = "deploy/k8s/mangrove/"
 TEMPLATES = K8S + "templates/"
@@ -42,6 +42,12 @@ CHECKS = [
         ("deploy/iam/worker.json", '"s3:PutObject", ', '"s3:PutObject", "s3:DeleteObject", '),
         ("deploy/iam/worker.json", '"sns:Publish"', '"sns:*"'),
         ("deploy/iam/worker.json", '        "arn:aws:s3:::${Bucket}/duplicates/*",\n', ""),
+    ]),
+    (files.dependencies_are_allowed, [
+        ("deny.toml", '  "MIT",\n', ""),
+        ("deny.toml", '  "MIT",\n', '  "MIT",\n  "MPL-2.0",\n'),
+        ("deny.toml", '"hyper@0.14"', '"hyper@1"'),
+        ("deny.toml", "crates.io-index", "another-index"),
     ]),
     (observability.is_generated, [
         (OBS + "dashboards/overview.json", '"Lag"', '"Delay"'),
