@@ -1,14 +1,16 @@
 //! GOAL    The structure is what the architecture says: who may name what, who may start whom, what is absent. And
-//!         every promise of SEMANTICS.md is cited by a test.
+//!         every promise of SEMANTICS.md is cited by a test, and what CONTRIBUTING.md names exists.
 //! METHOD  Rules over the source text, one test each. Each is shown a text that breaks it as well: a rule that cannot
 //!         fail says nothing.
 
+mod doors;
 mod rooms;
 mod rules;
 mod source;
 
 use std::fs;
 
+use self::doors::House;
 use self::source::{Source, has, members, root};
 
 /// The repository follows the rule, and each of the samples breaks it in its line.
@@ -195,4 +197,39 @@ fn promises_are_tested() {
 fn words_begin_where_identifiers_do() {
     assert!(has("use ractor::Actor;", "ractor") && has("(tokio::time)", "tokio"));
     assert!(!has("let extractor = 1;", "ractor"));
+}
+
+#[test]
+fn what_people_are_told_to_use_exists() {
+    let house = House::read();
+    let page = |path: &str| Source::new(path, &fs::read_to_string(root().join(path)).unwrap());
+    for path in [doors::CONTRIBUTING, "README.md", "justfile"] {
+        none(&house.lacks(&page(path)));
+    }
+    let fine = "`actors/src/metrics.rs`: `epoch_committed`, `Family` in `actors/src/metrics/<name>.rs`.\n\
+                ```\nUPDATE=1 cargo test --release -p mangrove-tests --test it -- tidy   # all\n\
+                cargo run --bin mangrove -- demo --for 30s\n```\n`just quick actors`, `deploy/check --only refuses`\n";
+    none(&house.lacks(&Source::new(doors::CONTRIBUTING, fine)));
+    let samples = [
+        "Open `actors/src/nowhere.rs`.",
+        "`actors/src/metrics.rs`: `no_such_fact`",
+        "One of `nowhere/<name>.rs`",
+        "[the docs](docs/nowhere.md)",
+        "`cargo test -p mangrove-nobody`",
+        "`cargo test -p mangrove-tests --test that`",
+        "`cargo test -p mangrove-actors nobody_tests_this`",
+        "`cargo run --release --bin mangroves`",
+        "`cargo test --profile slow`",
+        "`just wait`",
+        "`deploy/check --only nothing`",
+    ];
+    for sample in samples {
+        let found = house.lacks(&Source::new(doors::CONTRIBUTING, &format!("# A page\n{sample}\n")));
+        assert_eq!(found.len(), 1, "{sample}: {found:?}");
+        assert!(found[0].starts_with("CONTRIBUTING.md:2: "), "{found:?}");
+    }
+    let recipe = Source::new("justfile", "wait:\n    cargo test -p mangrove-nobody\n");
+    assert_eq!(house.lacks(&recipe).len(), 1);
+    let readme = Source::new("README.md", "`raw/nowhere/` is the lake's; `just wait` is ours\n");
+    assert_eq!(house.lacks(&readme).len(), 1);
 }

@@ -1,7 +1,7 @@
 //! An OpenTelemetry collector: takes bytes over HTTP.
 //!
 //! **Promises** its address and its headers, which may hold a token, stay out of the log; no more than
-//! [`ANSWER_BYTES_MAX`] of an answer are held.
+//! `ANSWER_BYTES_MAX` of an answer are held.
 //! **Fails** with the reason; a request is never tried again.
 //! **Not here**: what the bytes say (`traces/otlp.rs`), and when they are sent (`traces/export.rs`).
 

@@ -58,7 +58,7 @@ pub struct SqlArgs {
     /// Print one JSON object per row
     #[arg(long)]
     pub json: bool,
-    /// The configuration file, for its section [warehouse]
+    /// The configuration file, with the section of the warehouse
     #[arg(long, value_name = "FILE", env = "MANGROVE_CONFIG")]
     pub config: Option<PathBuf>,
     /// Another endpoint than AWS; without a configuration, a local cloud's
