@@ -13,6 +13,13 @@ use messages::{Position, ShardId};
 /// The shards that the stream still holds, by id: parents before their children.
 pub(super) type Listed = BTreeMap<ShardId, ShardInfo>;
 
+/// Rows of shards that may still be read. One that retention has taken before all was read keeps its row, and is none of
+/// them.
+pub(super) fn open<'a>(listed: Option<&'a Listed>, rows: &'a Rows) -> impl Iterator<Item = &'a LeaseView> + Clone {
+    let is_listed = move |shard| listed.is_none_or(|listed| listed.contains_key(shard));
+    rows.leases.values().filter(move |row| row.checkpoint != Position::ShardEnd && is_listed(&row.shard))
+}
+
 /// Shards without a row, parents first.
 pub(super) fn missing<'a>(listed: &'a Listed, rows: &Rows) -> Vec<&'a ShardInfo> {
     listed.values().filter(|info| !rows.leases.contains_key(&info.shard)).collect()

@@ -10,7 +10,7 @@ use actors::ports::aws::CallError;
 use actors::ports::faults::Mechanism;
 use actors::ports::leases::LeaseError;
 use actors::ports::stream::{Description, Distribution};
-use messages::{Position, ShardId};
+use messages::ShardId;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -114,7 +114,7 @@ impl LeasesState {
             return;
         }
         self.compared_at = Some(now);
-        let open = self.rows.leases.values().filter(|lease| lease.checkpoint != Position::ShardEnd);
+        let open = lineage::open(self.listed.as_ref(), &self.rows);
         let samples = open.filter_map(|lease| Some((&lease.shard, lease.sample.as_ref()?)));
         let now_ms = self.args.clock.now_ms();
         let heeded = self.args.keys.are_heeded();

@@ -7,7 +7,7 @@ use actors::ports::stream::ShardInfo;
 use messages::{EpochNumber, Position, ShardId};
 
 use super::assignment::{Orders, Rules, Situation, orders};
-use super::lineage::{Listed, disposable, may_start, missing, trimmed};
+use super::lineage::{self, Listed, disposable, may_start, missing, trimmed};
 use super::observer::{Observer, Patience};
 
 const PATIENCE: Patience = Patience { worker: Duration::from_secs(3), foreign: Duration::from_secs(20) };
@@ -293,6 +293,9 @@ fn a_trimmed_parent_holds_its_children_back_unless_that_is_allowed() {
     world.listed.remove(&id(0));
     let known = [id(0), id(1)].into();
     assert_eq!(trimmed(&world.listed, &known, &world.rows).len(), 1);
+    let open = |listed| lineage::open(listed, &world.rows).map(|row| row.shard.clone()).collect::<Vec<_>>();
+    assert_eq!(open(Some(&world.listed)), [id(1)], "it gets no more records, and shares no sensor");
+    assert_eq!(open(None), [id(0), id(1)], "before the first listing");
     // One that got its row while the stream was being listed is not gone.
     assert!(trimmed(&world.listed, &[id(1)].into(), &world.rows).is_empty());
     assert!(!may_start(&child, &world.listed, &world.rows, false));
