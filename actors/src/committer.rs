@@ -32,6 +32,7 @@ use crate::node::{Address, Node};
 use crate::ports::faults::{Faults, Mechanism};
 use crate::ports::leases::{Lease, LeaseError};
 use crate::shard::ShardContext;
+use crate::verdict::BrokenPromise;
 
 /// Fixed for the life of the process.
 #[derive(Clone, Debug)]
@@ -144,10 +145,12 @@ impl Actor for CommitterActor {
         let node = state.myself.node().clone();
         let _handling = node.handling();
         let handled = state.act(message).await;
-        if let Err(error) = &handled {
-            state.facts.failed(error);
+        let Err(error) = handled else { return Ok(()) };
+        state.facts.failed(&error);
+        match error {
+            CommitError::Protocol(ProtocolError::Diverged { .. }) => Err(BrokenPromise::new(&error).into()),
+            _ => Err(error.into()),
         }
-        Ok(handled?)
     }
 }
 

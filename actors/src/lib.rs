@@ -23,6 +23,7 @@ pub mod sensors;
 pub mod shard;
 pub mod sinks;
 pub mod traces;
+pub mod verdict;
 pub mod warehouse;
 
 pub use self::hash_key::hash_key;

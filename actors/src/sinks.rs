@@ -34,7 +34,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use messages::{
-    Assessed, CommitterMsg, EncodedEpoch, EncodedObject, EpochContent, EpochNumber, EpochPlan, Receipts, SinksMsg,
+    Assessed, CommitterMsg, EncodedEpoch, EncodedObject, EpochContent, EpochNumber, EpochPlan, NotStored, Receipts,
+    SinksMsg,
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
@@ -52,6 +53,7 @@ use crate::ports::faults::Mechanism;
 use crate::ports::objects::{Objects, Put};
 use crate::shard::{Failing, Hold, ShardContext};
 use crate::traces::UploadTrace;
+use crate::verdict::BrokenPromise;
 
 /// Fixed for the life of the process.
 #[derive(Clone, Debug)]
@@ -119,7 +121,7 @@ pub enum SinksError {
         /// The epoch.
         epoch: EpochNumber,
         /// Why not.
-        cause: String,
+        cause: NotStored,
     },
     /// The committer asked for an epoch that is not sealed.
     #[error("epoch {0} is not sealed")]
@@ -232,16 +234,20 @@ impl SinksState {
             // A panic would end this task alone, and the committer would wait for ever: it has to end the actor.
             let trace = UploadTrace::begin(&upload.context.traces, epoch);
             let result = AssertUnwindSafe(upload.epoch(&sealed, &trace)).catch_unwind().await;
-            let result = result.unwrap_or_else(|panic| Err(panic_text(panic.as_ref())));
+            let result = result.unwrap_or_else(|panic| Err(NotStored::Failed(panic_text(panic.as_ref()))));
             trace.end(&result);
             let _ = myself.send(SinksMsg::UploadEnded(epoch, result));
         });
         Ok(())
     }
 
-    fn on_upload_ended(&mut self, epoch: EpochNumber, result: Result<(), String>) -> Result<(), ActorProcessingErr> {
-        if !self.context.faults.lacks(Mechanism::UploadsCount) {
-            result.map_err(|cause| SinksError::Upload { epoch, cause })?;
+    fn on_upload_ended(&mut self, epoch: EpochNumber, result: Result<(), NotStored>) -> Result<(), ActorProcessingErr> {
+        if let Err(cause) = result
+            && !self.context.faults.lacks(Mechanism::UploadsCount)
+        {
+            let is_broken = matches!(cause, NotStored::Different { .. });
+            let error = SinksError::Upload { epoch, cause };
+            return Err(if is_broken { BrokenPromise::new(&error).into() } else { error.into() });
         }
         if let Some(sealed) = self.sealed.take() {
             self.previous_state = sealed.plan.state_key().map(str::to_owned);
@@ -258,7 +264,7 @@ struct Upload {
 }
 
 impl Upload {
-    async fn epoch(&self, sealed: &EncodedEpoch, trace: &UploadTrace) -> Result<(), String> {
+    async fn epoch(&self, sealed: &EncodedEpoch, trace: &UploadTrace) -> Result<(), NotStored> {
         let began = Instant::now();
         let lacks = |mechanism| self.context.faults.lacks(mechanism);
         if !lacks(Mechanism::EpochClaimed) {
@@ -279,18 +285,19 @@ impl Upload {
 
     /// Before anything that a reader of the lake looks at: who finds the number taken for something else has not
     /// written any of it.
-    async fn claim(&self, claim: &EncodedObject, trace: &UploadTrace) -> Result<(), String> {
-        self.put(claim, trace).await?;
+    async fn claim(&self, claim: &EncodedObject, trace: &UploadTrace) -> Result<(), NotStored> {
+        // What a number was claimed for instead, the shard finds when it starts and holds its row against the bucket.
+        self.put(claim, trace).await.map_err(|error| NotStored::Failed(error.to_string()))?;
         self.context.faults.hit("sinks.claimed", self.context.shard.short());
         Ok(())
     }
 
-    async fn object(&self, object: &EncodedObject, trace: &UploadTrace) -> Result<(), String> {
+    async fn object(&self, object: &EncodedObject, trace: &UploadTrace) -> Result<(), NotStored> {
         self.context.faults.hit("sinks.object", self.context.shard.short());
         self.put(object, trace).await
     }
 
-    async fn put(&self, object: &EncodedObject, trace: &UploadTrace) -> Result<(), String> {
+    async fn put(&self, object: &EncodedObject, trace: &UploadTrace) -> Result<(), NotStored> {
         let planned = &object.planned;
         trace.object(planned.zone, object.bytes.len());
         let mut backoff = Duration::from_millis(50);
@@ -308,14 +315,14 @@ impl Upload {
                 }
                 Ok(Put::Different) => {
                     error!(shard = %self.context.shard, key = planned.key, "an object says something else than planned");
-                    let cause =
-                        format!("{} exists with other content: a broken promise, look before going on", planned.key);
-                    self.context.figures.outcome().failed(Failing::Storing, &cause, true, self.context.clock.now_ms());
-                    return Err(cause);
+                    let different = NotStored::Different { key: planned.key.clone() };
+                    let (cause, now_ms) = (different.to_string(), self.context.clock.now_ms());
+                    self.context.figures.outcome().failed(Failing::Storing, &cause, true, now_ms);
+                    return Err(different);
                 }
                 Err(error) if error.failure == Failure::Refused || attempt >= self.config.attempts_max => {
                     self.context.figures.held(Hold::Uploading, &error, self.context.clock.now_ms());
-                    return Err(error.to_string());
+                    return Err(NotStored::Failed(error.to_string()));
                 }
                 Err(error) => {
                     metrics::upload_retried(error.failure);

@@ -13,6 +13,20 @@ pub enum SinksMsg {
     Encoded(Result<Box<EncodedEpoch>, String>, Receipts),
     /// From the committer: the epoch is prepared, upload it.
     Upload(EpochNumber),
-    /// From the sinks' own task: the upload ended. The text says why it failed.
-    UploadEnded(EpochNumber, Result<(), String>),
+    /// From the sinks' own task: the upload ended.
+    UploadEnded(EpochNumber, Result<(), NotStored>),
+}
+
+/// Why an epoch is not stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotStored {
+    /// A call failed too often, or the task died: another try may succeed.
+    #[error("{0}")]
+    Failed(String),
+    /// An object is there that says something else than planned: every other try will find it too.
+    #[error("{key} exists with other content: a broken promise, look before going on")]
+    Different {
+        /// The object's key.
+        key: String,
+    },
 }

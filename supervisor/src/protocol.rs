@@ -80,7 +80,7 @@ pub enum Ending {
     Lost,
     /// It failed too often, or did not move.
     Failed(String),
-    /// Its lease row and the bucket disagree; nothing was changed.
+    /// What was promised of it and what is there disagree, and nothing was changed: no other worker would fare better.
     Refused(String),
 }
 

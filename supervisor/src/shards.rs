@@ -29,7 +29,7 @@ use crate::owned::Owned;
 use crate::protocol::{Ending, LeasesMsg, ShardsMsg};
 use crate::shard::Shard;
 use crate::supervision::tree::Registration;
-use crate::supervision::{Scope, Supervisor, SupervisorArgs, SupervisorConfig, SupervisorMsg, Surroundings};
+use crate::supervision::{GivenUp, Scope, Supervisor, SupervisorArgs, SupervisorConfig, SupervisorMsg, Surroundings};
 
 /// Given afresh to every incarnation.
 pub struct ShardsArgs {
@@ -126,8 +126,18 @@ impl Actor for ShardsActor {
         state: &mut ShardsState,
     ) -> Result<(), ActorProcessingErr> {
         match event {
-            SupervisionEvent::ActorFailed(cell, error) => state.on_ended(cell.get_id(), Some(error.to_string())),
-            SupervisionEvent::ActorTerminated(cell, _, reason) => state.on_ended(cell.get_id(), reason),
+            SupervisionEvent::ActorFailed(cell, error) => {
+                let broken = error.downcast_ref::<GivenUp>().filter(|given_up| given_up.is_final);
+                let ending = match broken {
+                    Some(given_up) => Ending::Refused(given_up.cause.clone()),
+                    None => Ending::Failed(error.to_string()),
+                };
+                state.on_ended(cell.get_id(), ending)
+            }
+            SupervisionEvent::ActorTerminated(cell, _, reason) => {
+                let cause = reason.unwrap_or_else(|| "it ended unexpectedly".to_owned());
+                state.on_ended(cell.get_id(), Ending::Failed(cause))
+            }
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => Ok(()),
         }
     }
@@ -216,12 +226,11 @@ impl ShardsState {
         Ok(())
     }
 
-    fn on_ended(&mut self, id: ActorId, cause: Option<String>) -> Result<(), ActorProcessingErr> {
+    fn on_ended(&mut self, id: ActorId, otherwise: Ending) -> Result<(), ActorProcessingErr> {
         let found = self.running.iter().find(|(_, running)| running.supervisor.get_id() == id);
         let Some(shard) = found.map(|(shard, _)| shard.clone()) else { return Ok(()) };
         let Some(running) = self.running.remove(&shard) else { return Ok(()) };
         self.args.owned.remove(&shard);
-        let cause = cause.unwrap_or_else(|| "it ended unexpectedly".to_owned());
         let ending = match running.told {
             _ if running.shard.is_released() && running.shard.context.figures.has_ended() => Ending::Finished,
             _ if running.shard.is_released() => Ending::Released,
@@ -237,7 +246,7 @@ impl ShardsState {
                 Ending::Stopped
             }
             Some(ending) => ending,
-            None => Ending::Failed(cause),
+            None => otherwise,
         };
         if let Ending::Failed(cause) = &ending {
             error!(%shard, cause, "shard failed");

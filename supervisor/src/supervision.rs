@@ -34,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::ports::clock::Clock;
+use actors::verdict::Verdict;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::sync::oneshot;
 
@@ -124,6 +125,8 @@ pub struct GivenUp {
     pub restarts_max: u32,
     /// The window.
     pub within: Duration,
+    /// It was given up at once, because it would fail again, here and elsewhere.
+    pub is_final: bool,
 }
 
 /// The protocol of a supervisor.
@@ -199,8 +202,10 @@ impl Actor for Supervisor {
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorStarted(cell) => state.on_started(&cell),
-            SupervisionEvent::ActorFailed(cell, error) => state.on_ended(&cell, chain(error.as_ref()), true)?,
-            SupervisionEvent::ActorTerminated(cell, _, reason) => state.on_ended(&cell, unexpected(reason), false)?,
+            SupervisionEvent::ActorFailed(cell, error) => {
+                state.on_ended(&cell, chain(error.as_ref()), Some(Verdict::of(error.as_ref())))?;
+            }
+            SupervisionEvent::ActorTerminated(cell, _, reason) => state.on_ended(&cell, unexpected(reason), None)?,
             SupervisionEvent::ProcessGroupChanged(_) => (),
         }
         Ok(())

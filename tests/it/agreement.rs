@@ -191,6 +191,35 @@ async fn an_epoch_that_was_claimed_is_finished_as_it_was_claimed_though_the_row_
     assert_device_order(&world.lake());
 }
 
+/// A broken promise is no failure that another try, or another worker, would mend: the shard stops at once, by name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_says_something_else_stops_its_shard_and_goes_to_nobody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), 1).await;
+    let mut put = Vec::new();
+    let worker = world.worker(&quick()).await;
+    let other = world.worker(&Setup { worker_id: "worker-b", ..quick() }).await;
+    feed(&world, &worker, &mut put, 50).await;
+    let owner = world.lease_row(SHARD).await["leaseOwner"].clone();
+    let (mine, others) = match owner.as_s().unwrap().as_str() {
+        "worker-b" => (&other, &worker),
+        _ => (&worker, &other),
+    };
+    let next = epoch(&world).await + 1;
+    let key = format!("manifests/events/000000000000/{next:08}.json");
+    let _ = Objects::new(world.sdk(), BUCKET).put_new(&key, "{}".into(), "other", 0).await.unwrap();
+    world.put(&[reading(1, 999, hour_start_ms(1))]).await;
+    let why = refusal(mine).await;
+    assert!(why.contains(&key) && why.contains("exists with other content"), "{why}");
+    let row = world.lease_row(SHARD).await;
+    assert_eq!((&row["leaseOwner"], epoch(&world).await), (&owner, next - 1));
+    assert_eq!(others.leases().troubles(), []);
+    let restarts = mine.restarts();
+    assert_eq!(restarts, 0, "it was tried again");
+    let _ = worker.drain(Duration::from_secs(10)).await;
+    let _ = other.drain(Duration::from_secs(10)).await;
+}
+
 /// Whatever lets a second writer of one number through, it writes nothing that a reader of the lake looks at.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_number_that_was_claimed_for_something_else_is_written_by_nobody() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use messages::{EpochNumber, TraceId, Zone};
+use messages::{EpochNumber, NotStored, TraceId, Zone};
 
 use super::{OpenSpan, ShardTraces, Span, SpanKind};
 
@@ -61,7 +61,7 @@ impl UploadTrace {
     }
 
     /// The upload has ended so.
-    pub fn end(self, result: &Result<(), String>) {
+    pub fn end(self, result: &Result<(), NotStored>) {
         let zones = self.zones.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(begun) = &self.span.0 {
             for ZoneTrace { span, objects, stored, bytes, retries } in zones.into_values() {

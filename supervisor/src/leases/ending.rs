@@ -62,7 +62,7 @@ impl LeasesState {
                 warn!(%shard, "the lease was lost: another worker has the shard");
             }
             Ending::Refused(cause) => {
-                error!(%shard, cause, "the lease row and the bucket disagree: the shard is not read");
+                error!(%shard, cause, "what was promised of the shard and what is there disagree: it is not read");
                 self.refused.insert(shard.clone(), Instant::now());
                 self.args.figures.refused(shard, cause);
             }

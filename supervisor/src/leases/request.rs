@@ -48,10 +48,11 @@ impl LeasesState {
         self.declined.keys().chain(self.refused.keys()).cloned().collect()
     }
 
-    /// A refusal has passed when the shard was taken after all, here or elsewhere, or its row is gone.
+    /// A refusal has passed when the shard works here after all, or was taken elsewhere, or its row is gone.
     pub(super) fn forget_refusals(&mut self) {
         let owned = self.args.owned.all();
-        let held = |id: &ShardId| owned.iter().any(|shard| shard.context.shard == *id && shard.was_held());
+        let works = |id: &ShardId| self.args.owned.outcome_if_any(id).is_some_and(|outcome| outcome.works());
+        let held = |id: &ShardId| owned.iter().any(|shard| shard.context.shard == *id && shard.was_held()) && works(id);
         let elsewhere = |id: &ShardId| match self.rows.leases.get(id) {
             Some(row) => {
                 row.owner.as_deref().is_some_and(|owner| owner != &*self.args.worker_id)

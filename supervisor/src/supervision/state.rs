@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::node::{Node, NodeState};
+use actors::verdict::Verdict;
 use ractor::{ActorCell, ActorId, ActorRef, RpcReplyPort};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
@@ -236,8 +237,8 @@ impl State {
         }
     }
 
-    /// An actor ended. `failed` tells an error from an end that is in order if it was asked for.
-    pub(super) fn on_ended(&mut self, cell: &ActorCell, cause: String, failed: bool) -> Result<(), GivenUp> {
+    /// An actor ended; with a verdict if it has failed, without one if its end is in order when it was asked for.
+    pub(super) fn on_ended(&mut self, cell: &ActorCell, cause: String, failed: Option<Verdict>) -> Result<(), GivenUp> {
         if let Some(Work { kind: WorkKind::Start { early, .. }, .. }) = &mut self.work
             && !self.children.iter().any(|child| child.slot.holds(cell))
         {
@@ -247,10 +248,11 @@ impl State {
         let Some(index) = self.children.iter().position(|child| child.slot.holds(cell)) else { return Ok(()) };
         match self.children[index].slot {
             // The slot is freed when the halt reports.
-            Slot::Leaving(_) if failed => {
+            Slot::Leaving(_) if failed.is_some() => {
                 self.report(index).failed_at_the_end(&cause);
             }
             Slot::Leaving(_) | Slot::Down => (),
+            Slot::Up(_) if failed == Some(Verdict::Final) => self.on_failure(index, cause, Fate::GiveUp),
             Slot::Up(_) => self.on_failure(index, cause, Fate::Restart),
         }
         self.advance()
@@ -328,7 +330,7 @@ impl State {
         }
         if fate == Fate::Yield {
             self.report(index).yields(&cause);
-            return self.recover_by(self.give_up_on(index, cause));
+            return self.recover_by(self.give_up_on(index, cause, false));
         }
         if let Some(told) = &self.children[index].spec.told {
             told(&cause);
@@ -349,7 +351,7 @@ impl State {
                 Recovery { from, then: Then::Restart(delay) }
             }
             Decision::GiveUp => {
-                let recovery = self.give_up_on(index, cause);
+                let recovery = self.give_up_on(index, cause, fate == Fate::GiveUp);
                 if let Then::GiveUp(error) = &recovery.then {
                     self.report(index).given_up(error, attempt);
                 }
@@ -359,10 +361,10 @@ impl State {
         self.recover_by(recovery);
     }
 
-    fn give_up_on(&self, index: usize, cause: String) -> Recovery {
+    fn give_up_on(&self, index: usize, cause: String, is_final: bool) -> Recovery {
         let policy = self.budget.policy();
         let (restarts_max, within) = (policy.restarts_max, policy.within);
-        let error = GivenUp { child: self.children[index].node.path.clone(), cause, restarts_max, within };
+        let error = GivenUp { child: self.children[index].node.path.clone(), cause, restarts_max, within, is_final };
         Recovery { from: 0, then: Then::GiveUp(error) }
     }
 

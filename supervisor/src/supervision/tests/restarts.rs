@@ -98,6 +98,19 @@ async fn one_failure_too_many_stops_all_and_names_child_and_cause() {
 }
 
 #[tokio::test]
+async fn a_broken_promise_is_given_up_at_once() {
+    let mut world = World::up(config(5)).await;
+    let b = world.node("b");
+    world.tell("b", ProbeMsg::BreakPromise("two things differ"));
+    assert_eq!(world.events.take(2).await, ["c stops", "a stops"]);
+    let RootError::GivenUp(given_up) = timeout(LONG, world.root.ended()).await.unwrap().unwrap_err() else {
+        panic!("it was not given up")
+    };
+    assert_eq!((given_up.cause.as_str(), given_up.is_final), ("two things differ", true));
+    assert_eq!((b.restarts(), b.state()), (0, NodeState::GivenUp));
+}
+
+#[tokio::test]
 async fn a_subtree_that_gives_up_fails_its_parent_s_child() {
     let mut world = World::with(config(1), |workshop| {
         let inner = workshop.clone();

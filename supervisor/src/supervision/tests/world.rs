@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actors::node::{Address, Node, NodeState};
 use actors::ports::clock::Clock;
+use actors::verdict::BrokenPromise;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -20,6 +21,8 @@ pub(super) const LONG: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(super) enum ProbeMsg {
     Fail(&'static str),
+    /// Fails with what no restart mends.
+    BreakPromise(&'static str),
     Panic,
     StopYourself,
     AwaitForEver,
@@ -62,6 +65,9 @@ impl Actor for Probe {
         let _busy = self.node.handling();
         match message {
             ProbeMsg::Fail(why) => return Err(why.into()),
+            ProbeMsg::BreakPromise(why) => {
+                return Err(BrokenPromise::new(&std::io::Error::other(why)).into());
+            }
             ProbeMsg::Panic => panic!("probe panics"),
             ProbeMsg::StopYourself => myself.stop(Some("bored".into())),
             ProbeMsg::AwaitForEver => std::future::pending().await,
