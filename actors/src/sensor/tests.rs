@@ -7,6 +7,7 @@ mod history;
 mod judging;
 mod learning;
 mod replay;
+mod stored;
 
 use std::sync::Arc;
 

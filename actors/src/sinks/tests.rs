@@ -5,5 +5,6 @@ mod fixture;
 mod keys;
 mod lines;
 mod state;
+mod stored;
 mod tables;
 mod whole;

@@ -9,6 +9,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod stored;
+
 const HOUR_US: i64 = 3_600_000_000;
 const MIDNIGHT_US: i64 = 20_000 * 24 * HOUR_US;
 const TEMPERATURE: u16 = 0;

@@ -86,7 +86,7 @@ fn people_see_the_latest_values_the_baseline_and_the_attributes() {
 }
 
 /// A climate sensor with full memories, as the demo's fleet has them.
-fn climate(readings: i64) -> SensorCore {
+pub(super) fn climate(readings: i64) -> SensorCore {
     let schema = Arc::new(EventSchema::built_in("climate").unwrap());
     let mut core = SensorCore::new(id(), Arc::new(SensorRules::new(schema, SensorRules::EVENT_IDS)));
     let rows: Vec<Row> =

@@ -1,0 +1,62 @@
+//! A row as the builds whose plans have format 2 have written it, with a prepared epoch (`tests/prepared.json`, as
+//! DynamoDB spells attributes).
+
+use aws_sdk_dynamodb::primitives::Blob;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use messages::StreamId;
+use serde_json::{Map, Value as Json};
+
+use super::*;
+
+const PREPARED: &str = include_str!("tests/prepared.json");
+/// The plan in it.
+const PLAN: &str = include_str!("../../../sinks/tests/stored/plan.json");
+
+fn item() -> Item {
+    let attributes: Map<String, Json> = serde_json::from_str(PREPARED).unwrap();
+    attributes.into_iter().map(|(name, value)| (name, attribute(&value))).collect()
+}
+
+fn attribute(value: &Json) -> AttributeValue {
+    let (kind, value) = value.as_object().unwrap().iter().next().unwrap();
+    let texts = |list: &Json| list.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect();
+    match kind.as_str() {
+        "S" => AttributeValue::S(value.as_str().unwrap().to_owned()),
+        "N" => AttributeValue::N(value.as_str().unwrap().to_owned()),
+        "SS" => AttributeValue::Ss(texts(value)),
+        "B" => AttributeValue::B(Blob::new(STANDARD.decode(value.as_str().unwrap()).unwrap())),
+        other => panic!("an attribute of type {other}"),
+    }
+}
+
+#[test]
+fn a_row_with_a_prepared_epoch_is_read() {
+    let plan: EpochPlan = serde_json::from_str(PLAN).unwrap();
+    let row = LeaseRow::read(item()).unwrap();
+    let pending = row.pending.as_ref().unwrap();
+    assert_eq!((&pending.to, pending.plan.as_ref()), (&plan.cut.to, &plan));
+    assert_eq!(row, expected(&plan));
+}
+
+fn expected(plan: &EpochPlan) -> LeaseRow {
+    let arn = "arn:aws:kinesis:eu-west-1:000000000000:stream/climate";
+    let home =
+        Home { stream: StreamId { arn: arn.to_owned(), created_ms: 1_795_359_845_000 }, bucket: "lake".to_owned() };
+    let suspect = Suspect { sequence: SequenceNumber::parse("120").unwrap(), sub_sequence: Some(3), tries: 2 };
+    LeaseRow {
+        owner: Some("worker-a".to_owned()),
+        counter: 41,
+        written_by: Some("0123456789abcdef".to_owned()),
+        checkpoint: plan.cut.from.clone(),
+        start_at_ms: Some(1_795_000_000_000),
+        pending: Some(Pending { to: plan.cut.to.clone(), plan: Box::new(plan.clone()) }),
+        epoch: EpochNumber(6),
+        state_key: plan.previous_state.clone(),
+        alerts_through: EpochNumber(5),
+        tries: 2,
+        suspects: vec![suspect],
+        home: Some(home),
+        ..LeaseRow::fresh(plan.shard.clone(), vec![ShardId::new("shardId-000000000001")], ("0".into(), "99".into()))
+    }
+}
