@@ -10,6 +10,7 @@ mod controls;
 mod directory;
 mod figures;
 mod home;
+mod limits;
 mod readiness;
 mod sight;
 mod start;
@@ -176,7 +177,7 @@ impl WorkerError {
 impl Worker {
     /// Puts a worker together. It can be looked at; nothing is asked and nothing runs.
     pub fn new(mut config: WorkerConfig, ports: WorkerPorts) -> Self {
-        config.schema = Arc::new(config.schema.as_ref().clone().with_limits(&limits(&config)));
+        config.schema = Arc::new(config.schema.as_ref().clone().with_limits(&limits::pinned(&config)));
         let tree = Tree::new(config.nodes_max);
         let budget = Budget::new(config.memory_budget);
         let (owned, leases) = (Owned::default(), Arc::<LeaseFigures>::default());
@@ -370,12 +371,4 @@ impl Worker {
         let boxes: u64 = self.tree.nodes().iter().map(|node| node.restarts()).sum();
         boxes + self.owned.totals().sensor_restarts
     }
-}
-
-/// Every limit that decides what becomes of a reading.
-fn limits(config: &WorkerConfig) -> String {
-    let ShardConfig { reader, sensors, aggregator, .. } = &config.shard;
-    let (known, crashes) = (sensors.known_max, sensors.crashes_max);
-    let (ids, history) = (config.event_ids_max, config.history_max);
-    format!("{:?} {aggregator:?} known {known} crashes {crashes} ids {ids} history {history}", reader.decode)
 }
