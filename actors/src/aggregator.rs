@@ -35,6 +35,8 @@ pub struct AggregatorArgs {
     pub context: ShardContext,
     /// The windows of all sensors as of the checkpoint.
     pub states: Vec<StateEntry>,
+    /// The names of the fields that those number.
+    pub fields: Vec<String>,
     /// The watermark as of the checkpoint, microseconds since 1970.
     pub watermark_us: i64,
     /// The worker's memory.
@@ -77,7 +79,7 @@ impl Actor for AggregatorActor {
     ) -> Result<AggregatorState, ActorProcessingErr> {
         let mut windows = Windows::new(args.context.schema.clone(), self.config);
         let states = args.states.into_iter().map(|e| (e.sensor, e.hash_key, e.bytes));
-        work::here(|| windows.restore(args.watermark_us, states))?;
+        work::here(|| windows.restore(&args.fields, args.watermark_us, states))?;
         let AggregatorArgs { context, budget, sinks, committer, node, .. } = args;
         committer.send(CommitterMsg::Windows { unwritten: windows.has_unwritten() })?;
         Ok(AggregatorState { context, windows, budget, sinks, committer, node })

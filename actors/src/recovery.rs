@@ -77,6 +77,8 @@ pub struct Recovered {
     pub sensors: Vec<StateEntry>,
     /// One entry per sensor with open windows of this shard.
     pub windows: Vec<StateEntry>,
+    /// The names of the fields that the windows number; none for a fresh shard.
+    pub fields: Vec<String>,
     /// The event-time watermark, microseconds since 1970; the beginning of time for a fresh shard.
     pub watermark_us: Option<i64>,
 }
@@ -92,6 +94,7 @@ impl Recovered {
     pub fn unite(&mut self, parent: Self, from: HashRange, range: HashRange) {
         let mine = |entry: &StateEntry| range.contains(entry.hash_key) || !from.contains(entry.hash_key);
         self.sensors.extend(parent.sensors.into_iter().filter(mine));
+        self.fields = parent.fields;
         // The later of both: a window that one parent has closed for good must stay closed.
         self.watermark_us = self.watermark_us.max(parent.watermark_us);
         // A sensor that both parents know (a producer that moved it) keeps the state of the one named later.
@@ -141,11 +144,11 @@ pub enum RecoveryError {
 /// Reads the states as of the epoch that this state object belongs to.
 pub async fn states(reads: &Reads, newest_key: Option<&str>, fields: &[String]) -> Result<Recovered, RecoveryError> {
     let mut newest: BTreeMap<(StateKind, _), StateEntry> = BTreeMap::new();
-    let mut watermark_us = None;
+    let (mut watermark_us, mut stored_fields) = (None, Vec::new());
     let mut next = newest_key.map(str::to_owned);
     for _ in 0..CHAIN_MAX {
         let Some(key) = next else {
-            return Ok(sorted(newest, watermark_us));
+            return Ok(sorted(newest, watermark_us, stored_fields));
         };
         let bytes = reads.get(&key).await?;
         let state =
@@ -154,6 +157,8 @@ pub async fn states(reads: &Reads, newest_key: Option<&str>, fields: &[String]) 
             return Err(RecoveryError::OtherFields { stored: state.header.fields, now: fields.to_vec() });
         }
         watermark_us.get_or_insert(state.header.watermark_us);
+        // Those of the whole chain are the same.
+        stored_fields = state.header.fields;
         for entry in state.entries {
             newest.entry((entry.kind, entry.sensor.clone())).or_insert(entry);
         }
@@ -162,11 +167,11 @@ pub async fn states(reads: &Reads, newest_key: Option<&str>, fields: &[String]) 
     Err(RecoveryError::Endless(CHAIN_MAX))
 }
 
-fn sorted<K: Ord>(newest: BTreeMap<K, StateEntry>, watermark_us: Option<i64>) -> Recovered {
+fn sorted<K: Ord>(newest: BTreeMap<K, StateEntry>, watermark_us: Option<i64>, fields: Vec<String>) -> Recovered {
     // An empty entry says that its owner has forgotten the sensor.
     let entries = newest.into_values().filter(|entry| !entry.bytes.is_empty());
     let (sensors, windows) = entries.partition(|entry| entry.kind == StateKind::Sensor);
-    Recovered { sensors, windows, watermark_us }
+    Recovered { sensors, windows, fields, watermark_us }
 }
 
 /// Alerts that may not have left.
@@ -223,6 +228,7 @@ mod tests {
         let parent = || Recovered {
             sensors: [("low", 10), ("high", 60)].map(|(id, key)| entry(StateKind::Sensor, id, key)).into(),
             windows: [("low", 60), ("high", 10)].map(|(id, key)| entry(StateKind::Windows, id, key)).into(),
+            fields: vec!["heat".to_owned()],
             watermark_us: Some(1),
         };
         let from = HashRange::parse("0", "99").unwrap();

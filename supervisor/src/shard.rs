@@ -447,13 +447,14 @@ impl Shard {
     }
 
     async fn start_aggregator(self, context: StartContext) -> Result<ActorCell, StartError> {
-        let (states, watermark_us) = {
-            let mut incarnation = self.incarnation();
-            (std::mem::take(&mut incarnation.recovered.windows), incarnation.recovered.watermark_us)
+        let (states, fields, watermark_us) = {
+            let recovered = &mut self.incarnation().recovered;
+            (std::mem::take(&mut recovered.windows), std::mem::take(&mut recovered.fields), recovered.watermark_us)
         };
         let args = AggregatorArgs {
             context: self.context.clone(),
             states,
+            fields,
             watermark_us: watermark_us.unwrap_or(i64::MIN),
             budget: self.ports.budget.clone(),
             sinks: context.address("sinks")?,

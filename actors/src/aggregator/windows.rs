@@ -77,20 +77,10 @@ impl Windows {
         }
     }
 
-    /// Takes over stored windows of the same shard and schema. A later entry of a sensor replaces an earlier one; the
-    /// watermark never goes back.
+    /// Takes over stored windows of the same shard, of a schema with these fields: they are found by name. Those that
+    /// this schema does not aggregate are dropped; new ones begin empty. A later entry of a sensor replaces an earlier
+    /// one; the watermark never goes back.
     pub fn restore(
-        &mut self,
-        watermark_us: i64,
-        entries: impl IntoIterator<Item = (SensorId, u128, Arc<[u8]>)>,
-    ) -> Result<(), StateError> {
-        let fields: Vec<String> = self.schema.fields.iter().map(|field| field.name.clone()).collect();
-        self.restore_from(&fields, watermark_us, entries)
-    }
-
-    /// Takes over stored windows of a schema with these fields. Fields that this schema does not aggregate are
-    /// dropped; new ones begin empty.
-    pub fn restore_from(
         &mut self,
         fields: &[String],
         watermark_us: i64,

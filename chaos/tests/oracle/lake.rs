@@ -84,7 +84,7 @@ impl Builder {
             let own = parent.sensors.iter().filter(|(_, (_, hash))| inside(*hash));
             sensors.extend(own.map(|(sensor, state)| (sensor.clone(), state.clone())));
             // Windows stay with whoever has counted them.
-            windows.restore(parent.watermark_us, []).unwrap();
+            windows.restore(&[], parent.watermark_us, []).unwrap();
         }
         let row = Row { key: name, checkpoint: "TRIM_HORIZON".into(), parents: parent_names, ..Row::default() };
         let mut shard = Shard {

@@ -34,6 +34,11 @@ fn windows(lateness_hours: u64, windows_per_sensor_max: usize) -> Windows {
     Windows::new(schema, WindowsConfig { allowed_lateness, windows_per_sensor_max })
 }
 
+/// The fields, as a state object names them.
+fn names() -> Vec<String> {
+    EventSchema::built_in("climate").unwrap().fields.into_iter().map(|field| field.name).collect()
+}
+
 fn sensor_id(sensor: usize) -> SensorId {
     SensorId::new(&format!("s{sensor}"))
 }
@@ -221,7 +226,7 @@ fn stored_windows_find_their_fields_in_a_schema_that_changed() {
 
     let mut new = windows(24, 100);
     let fields = ["battery", "gone", "temperature"].map(str::to_owned);
-    new.restore_from(&fields, stored.watermark_us, entries()).unwrap();
+    new.restore(&fields, stored.watermark_us, entries()).unwrap();
     let rows = new.cut(&cut(CutReason::Shutdown, false)).aggregates;
     let hourly: Vec<(u16, f64)> =
         rows.iter().filter(|r| r.window == WindowKind::Hourly).map(|r| (r.field, r.sum)).collect();
@@ -230,7 +235,7 @@ fn stored_windows_find_their_fields_in_a_schema_that_changed() {
 
 #[test]
 fn bytes_that_are_not_windows_are_refused() {
-    let restore = |bytes: &[u8]| windows(1, 9).restore(0, [(sensor_id(0), 1, Arc::from(bytes))]);
+    let restore = |bytes: &[u8]| windows(1, 9).restore(&names(), 0, [(sensor_id(0), 1, Arc::from(bytes))]);
     assert!(matches!(restore(&[9, 0]), Err(StateError::Format { found: 9, .. })));
     assert!(matches!(restore(&[1, 255]), Err(StateError::Content { .. })));
     assert!(restore(&[]).is_ok(), "no bytes: the sensor was forgotten");
@@ -241,7 +246,7 @@ fn bytes_that_are_not_windows_are_refused() {
     for n in 1..bytes.len() {
         assert!(restore(&bytes[..n]).is_err(), "cut after {n} bytes");
     }
-    let too_few = self::windows(1, 9).restore_from(&[], 0, [(sensor_id(0), 1, bytes)]);
+    let too_few = self::windows(1, 9).restore(&[], 0, [(sensor_id(0), 1, bytes)]);
     assert!(matches!(too_few, Err(StateError::Field { field: 0, .. })));
 }
 
@@ -319,7 +324,7 @@ impl Setting {
                     let watermark_us = lake.take(windows.cut(&cut(CutReason::Shutdown, false)));
                     let entries = lake.states.values().map(|e| (e.sensor.clone(), e.hash_key, e.bytes.clone()));
                     windows = self.windows();
-                    windows.restore(watermark_us, entries).unwrap();
+                    windows.restore(&names(), watermark_us, entries).unwrap();
                 }
             }
         }
@@ -410,7 +415,7 @@ proptest! {
             rest = others;
             let mut successor = setting.windows();
             let entries = lake.states.values().map(|e| (e.sensor.clone(), e.hash_key, e.bytes.clone()));
-            successor.restore(watermark_us, entries).unwrap();
+            successor.restore(&names(), watermark_us, entries).unwrap();
             let cut = match after {
                 After::Nothing => cut(CutReason::Age, false),
                 After::Cut { full_state } => cut(CutReason::Bytes, full_state),

@@ -49,7 +49,7 @@ fn what_was_stored_goes_on_as_it_went_on_then() {
         // From the bytes alone.
         windows = self::windows(2, 6);
         let entries = cut.states.into_iter().map(|entry| (entry.sensor, entry.hash_key, entry.bytes));
-        windows.restore(cut.watermark_us, entries).unwrap();
+        windows.restore(&names(), cut.watermark_us, entries).unwrap();
     }
     for (number, (now, then)) in told.lines().zip(STORED.lines()).enumerate() {
         assert_eq!(now, then, "line {} of stored.txt", number + 1);
