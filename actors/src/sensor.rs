@@ -13,12 +13,12 @@
 
 mod alerts;
 mod attributes;
-mod baseline;
 mod codec;
 mod core;
 mod dedup;
 mod detectors;
 mod judge;
+mod layout;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use messages::{AlertsMsg, InFlight, Receipt, Receipts, SensorId, SensorMsg, SensorsMsg, Settled};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-pub use self::core::{SensorCore, SensorRules, StateError, StateLayout, heartbeat_alert, silence_alert};
+pub use self::core::{SensorCore, SensorRules, StateError, heartbeat_alert, silence_alert};
 use crate::node::Address;
 use crate::shard::ShardContext;
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Alert, DimensionChange};
+use crate::{Alert, AlertKind, DimensionChange};
 
 /// Why a reading or a whole record is in quarantine. The text forms are stored; they never change meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -119,14 +119,16 @@ impl Reason {
 pub struct Anomalies(pub u8);
 
 impl Anomalies {
-    /// Outside the detector's expected band.
-    pub const RANGE: Self = Self(1);
-    /// Changed faster than the field can.
-    pub const RATE: Self = Self(2);
-    /// Has not changed for too many readings.
-    pub const FLAT: Self = Self(4);
-    /// Far from the sensor's own recent distribution.
-    pub const SCORE: Self = Self(8);
+    /// The mark of one detector. Stored, so that none ever gets another one; silence is no reading's.
+    pub const fn of(kind: AlertKind) -> Self {
+        Self(match kind {
+            AlertKind::Range => 1,
+            AlertKind::Rate => 2,
+            AlertKind::Flat => 4,
+            AlertKind::Score => 8,
+            AlertKind::Heartbeat => 0,
+        })
+    }
 
     /// Adds the other set to this one.
     pub fn insert(&mut self, other: Self) {
@@ -135,8 +137,8 @@ impl Anomalies {
 
     /// The names of those that fired, as alerts have them.
     pub fn names(self) -> Vec<&'static str> {
-        let all = [(Self::RANGE, "range"), (Self::RATE, "rate"), (Self::FLAT, "flat"), (Self::SCORE, "score")];
-        all.into_iter().filter(|(one, _)| self.0 & one.0 != 0).map(|(_, name)| name).collect()
+        let fired = |kind: &AlertKind| self.0 & Self::of(*kind).0 != 0;
+        AlertKind::ALL.into_iter().filter(fired).map(AlertKind::as_str).collect()
     }
 
     /// Whether nothing fired.

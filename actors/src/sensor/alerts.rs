@@ -1,9 +1,9 @@
 //! What an alert of a sensor looks like.
 //!
-//! **Owns** ids and severities.
+//! **Owns** ids.
 //! **Promises** an id that depends on nothing but where the reading stands in its shard, the field and the detector,
 //! so that every replay on every worker gives the same one (ALERT).
-//! **Not here**: when to raise one (`detectors.rs`), sending.
+//! **Not here**: when to raise one, and how urgent it is (`detectors/`); sending.
 
 use std::time::Duration;
 
@@ -13,6 +13,9 @@ use sha2::{Digest, Sha256};
 use super::detectors::Raised;
 use super::rules::SensorRules;
 use super::words::{number, seconds};
+
+/// A sensor that says nothing at all may mean damage right now.
+const SILENT: Severity = Severity::Critical;
 
 /// The reading that raises an alert.
 pub(super) struct Origin<'a> {
@@ -25,7 +28,7 @@ pub(super) struct Origin<'a> {
 impl Origin<'_> {
     /// Turns a detector's finding into an alert.
     pub(super) fn alert(&self, rules: &SensorRules, raised: Raised) -> Alert {
-        let Raised { field, kind, value, what } = raised;
+        let Raised { field, kind, severity, value, what } = raised;
         let field = &rules.schema.fields[field].name;
         let record = self.batch.record_of(self.row);
         let sub_sequence = self.batch.rows.sub_sequence[self.row].to_string();
@@ -39,7 +42,7 @@ impl Origin<'_> {
                 kind.as_str(),
             ]),
             kind,
-            severity: severity(kind),
+            severity,
             sensor_id: self.sensor.clone(),
             field: Some(field.clone()),
             value: Some(value),
@@ -66,7 +69,7 @@ pub fn heartbeat_alert(
     Alert {
         id: id(&[sensor.as_str(), &last_arrival_ms.to_string(), kind.as_str()]),
         kind,
-        severity: severity(kind),
+        severity: SILENT,
         sensor_id: sensor.clone(),
         field: None,
         value: None,
@@ -89,7 +92,7 @@ pub fn silence_alert(first: &SensorId, shard: &ShardId, sensors: usize, last_arr
     Alert {
         id: id(&[shard.as_str(), first.as_str(), &last_arrival_ms.to_string(), "silence"]),
         kind,
-        severity: severity(kind),
+        severity: SILENT,
         sensor_id: first.clone(),
         field: None,
         value: None,
@@ -98,15 +101,6 @@ pub fn silence_alert(first: &SensorId, shard: &ShardId, sensors: usize, last_arr
         arrival_ms: last_arrival_ms,
         shard: shard.as_str().to_owned(),
         sequence: None,
-    }
-}
-
-/// A value beyond what its operator allows, or a sensor that says nothing at all, may mean damage right now. The
-/// others doubt the measurement rather than the thing measured, or only know that something is unusual.
-fn severity(kind: AlertKind) -> Severity {
-    match kind {
-        AlertKind::Range | AlertKind::Heartbeat => Severity::Critical,
-        AlertKind::Rate | AlertKind::Flat | AlertKind::Score => Severity::Warning,
     }
 }
 

@@ -97,13 +97,6 @@ impl Attributes {
         self.version <= self.versions && self.history.is_sound(width)
     }
 
-    /// Puts the attributes in another order; those that are not wanted are forgotten, new ones begin unsaid.
-    pub(super) fn reorder(&mut self, names: &[String], wanted: &[String]) {
-        let places: Vec<Option<usize>> =
-            wanted.iter().map(|name| names.iter().position(|known| known == name)).collect();
-        self.history.reorder(&places);
-    }
-
     /// Forgets what does not fit the rules: a state may have been written when a field had another type, or more was
     /// remembered.
     pub(super) fn conform(&mut self, rules: &SensorRules) {

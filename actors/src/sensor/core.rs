@@ -24,7 +24,7 @@ use super::detectors::{FieldState, Findings, Observation};
 use super::{codec, judge};
 
 pub use super::alerts::{heartbeat_alert, silence_alert};
-pub use super::codec::{StateError, StateLayout};
+pub use super::codec::StateError;
 pub use super::rules::SensorRules;
 
 /// One sensor.
@@ -36,7 +36,7 @@ pub struct SensorCore {
 }
 
 /// All that a sensor remembers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub(super) struct State {
     pub(super) counts: Counts,
     /// The latest event time of a valid reading, microseconds since 1970.
@@ -74,35 +74,13 @@ impl SensorCore {
 
     /// The sensor as [`SensorCore::encode`] left it, under the same schema.
     pub fn decode(id: SensorId, rules: Arc<SensorRules>, bytes: &[u8]) -> Result<Self, StateError> {
-        let state = codec::decode(&id, &rules, &rules.layout, bytes)?;
-        Ok(Self { id, rules, state })
-    }
-
-    /// The sensor as it was left under another schema, whose layout was stored with it. Fields are found again by
-    /// name; new ones begin afresh.
-    pub fn decode_from(
-        id: SensorId,
-        rules: Arc<SensorRules>,
-        layout: &StateLayout,
-        bytes: &[u8],
-    ) -> Result<Self, StateError> {
-        let state = codec::decode(&id, &rules, layout, bytes)?;
+        let state = codec::decode(&id, &rules, bytes)?;
         Ok(Self { id, rules, state })
     }
 
     /// The state as bytes; the first is the format's version.
     pub fn encode(&self) -> Arc<[u8]> {
-        codec::encode(&self.state, self.rules.layout_hash).into()
-    }
-
-    #[cfg(test)]
-    pub(super) fn encode_first_format(
-        &self,
-        version: u32,
-        valid_from_us: i64,
-        values: &[Option<messages::schema::Value>],
-    ) -> Vec<u8> {
-        codec::encode_first_format(&self.state, self.rules.layout_hash, (version, valid_from_us, values))
+        codec::encode(&self.state, &self.rules).into()
     }
 
     /// Judges the rows of a group, oldest first. Rows in `poison` are quarantined without being looked at, and

@@ -1,25 +1,154 @@
-//! Watches one field of one sensor: band, rate of change, flat line, distance from its own baseline.
+//! The detectors of a field: which there are, what a reading is to them, and what they have in common.
 //!
-//! **Owns** what the detectors of a field remember.
+//! **Owns** the list below, and the latest value of a field. Each detector has a file of its own in `detectors/`, with
+//! its rule, its state, its text for people and its tests.
 //!
 //! **Promises**
 //! - Constant memory per field.
 //! - One alert per excursion, not one per reading: a detector that fired is silent until the field was in order again.
-//!   The reading itself is marked every time. The score is armed again at half its threshold, because a value that
-//!   hovers around the threshold would otherwise raise an alert at every crossing.
-//! - A late reading (older than the sensor's latest event time) is held against the band and the baseline. It neither
-//!   counts as a step nor as standing still nor teaches the baseline, since it is not what the field does next.
-//!   A reading with the same time as the latest is not late, but makes no step either: there is no time to divide by.
+//!   The reading itself is marked every time.
+//! - A late reading (older than the sensor's latest event time) teaches nothing, since it is not what the field does
+//!   next. A reading with the same time as the latest is not late.
+//! - A detector's state stands by itself: it is stored under its tag, so that a further detector breaks no state that is
+//!   stored (`codec.rs`).
+//!
+//! **A further detector** is a file here, its `mod` line, and its line in the list; its key in the schema, and its name
+//! and mark, are in `messages` (`schema/parse.rs`, `alert.rs`, `verdict.rs`). The file has
+//!
+//! ```text
+//! Rule            what the schema asks: Rule::of(&FieldSpec) -> Option<Rule>
+//! State           what is remembered: Default, Clone, PartialEq, Serialize, Deserialize; a large one is boxed
+//!   observe(&mut self, &Rule, &Seen, &mut Findings)      finds, then learns
+//!   is_sound(&self) -> bool                              whether every number in it is finite
+//! ```
 //!
 //! **Not here**: what an alert looks like (`alerts.rs`), validity (`judge.rs`).
 
-use messages::schema::Flat;
-use messages::{AlertKind, Anomalies};
+pub(super) mod band;
+pub(super) mod flat;
+pub(super) mod rate;
+pub(super) mod score;
+#[cfg(test)]
+mod tests;
+
+use messages::schema::FieldSpec;
+use messages::{AlertKind, Anomalies, Severity};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::baseline::{Baseline, VALUE_MAX};
+#[cfg(test)]
+use self::tests::trial;
 use super::rules::Watch;
-use super::words::{number, rounded, seconds};
+
+/// Values are cut off here, so that no difference, ratio or square of them can overflow.
+const VALUE_MAX: f64 = 1e300;
+
+/// Makes rules and states of the list. No detector costs a call through a pointer, or memory where it has no state.
+macro_rules! detectors {
+    ($($(#[$only:meta])? $name:ident = $tag:literal),+ $(,)?) => {
+        /// What the schema asks of the detectors of one field.
+        #[derive(Clone, Debug)]
+        pub(super) struct DetectorRules {
+            $($(#[$only])? $name: Option<$name::Rule>,)+
+        }
+
+        /// What the detectors of one field remember.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub(super) struct DetectorStates {
+            $($(#[$only])? pub(super) $name: $name::State,)+
+        }
+
+        impl DetectorRules {
+            pub(super) fn of(field: &FieldSpec) -> Self {
+                Self { $($(#[$only])? $name: $name::Rule::of(field),)+ }
+            }
+        }
+
+        impl DetectorStates {
+            fn observe(&mut self, rules: &DetectorRules, seen: &Seen<'_>, findings: &mut Findings) {
+                $($(#[$only])? {
+                    if let Some(rule) = &rules.$name {
+                        self.$name.observe(rule, seen, findings);
+                    }
+                })+
+            }
+
+            fn is_sound(&self) -> bool {
+                $($(#[$only])? {
+                    if !self.$name.is_sound() {
+                        return false;
+                    }
+                })+
+                true
+            }
+
+            /// The states that differ from a beginning, by tag.
+            pub(super) fn tagged(&self) -> Vec<(u32, Vec<u8>)> {
+                let mut tagged = Vec::new();
+                $($(#[$only])? {
+                    tagged.extend(changed(&self.$name).map(|bytes| ($tag, bytes)));
+                })+
+                tagged
+            }
+
+            /// What is stored under tags. One that is not known is dropped; what is missing begins afresh. None if
+            /// bytes are no state of the detector whose tag they have.
+            pub(super) fn of_tagged(tagged: &[(u32, &[u8])]) -> Option<Self> {
+                let mut states = Self::default();
+                for (tag, bytes) in tagged {
+                    match *tag {
+                        $($(#[$only])? $tag => states.$name = whole(bytes)?,)+
+                        _ => {}
+                    }
+                }
+                Some(states)
+            }
+
+            /// Whether a detector beyond this tag has a state.
+            pub(super) fn goes_beyond(&self, last: u32) -> bool {
+                $($(#[$only])? {
+                    if $tag > last && changed(&self.$name).is_some() {
+                        return true;
+                    }
+                })+
+                false
+            }
+
+            /// Forgets the states beyond this tag that the schema does not ask for.
+            pub(super) fn forget_unasked(&mut self, rules: &DetectorRules, last: u32) {
+                $($(#[$only])? {
+                    if $tag > last && rules.$name.is_none() {
+                        self.$name = Default::default();
+                    }
+                })+
+            }
+        }
+    };
+}
+
+// In the order in which they look at a value, and in which their alerts leave. A tag is stored: it is never given again.
+detectors! {
+    band = 1,
+    rate = 2,
+    flat = 3,
+    score = 4,
+    // What a further one takes, for tests of states with it and without.
+    #[cfg(test)]
+    trial = 1000,
+}
+
+/// The bytes of a state that is not as it began.
+fn changed<T: Serialize + Default>(state: &T) -> Option<Vec<u8>> {
+    let bytes = |state: &T| postcard::to_stdvec(state).expect("a vector grows, and every part knows its length");
+    // By bytes: 0 and -0 are equal, and go on differently.
+    Some(bytes(state)).filter(|now| *now != bytes(&T::default()))
+}
+
+/// A state that takes all of the bytes.
+fn whole<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let (state, rest) = postcard::take_from_bytes(bytes).ok()?;
+    rest.is_empty().then_some(state)
+}
 
 /// The value of a field in a valid reading.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +156,17 @@ pub(super) struct Observation {
     pub(super) value: f64,
     pub(super) time_us: i64,
     pub(super) late: bool,
+}
+
+/// What a detector sees of a reading.
+struct Seen<'a> {
+    now: Observation,
+    /// The latest value before it, in event time.
+    before: Option<Latest>,
+    /// Index of the field in the schema.
+    field: usize,
+    /// For messages: a blank and the unit, or nothing.
+    unit: &'a str,
 }
 
 /// What the detectors of all fields found in one reading.
@@ -46,26 +186,18 @@ pub(super) struct Raised {
     /// Index of the field in the schema.
     pub(super) field: usize,
     pub(super) kind: AlertKind,
+    pub(super) severity: Severity,
     pub(super) value: f64,
     /// What the value did and what was expected, to follow the field's name.
     pub(super) what: String,
 }
 
-/// What the detectors of one field remember.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// What is remembered of one field.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct FieldState {
     /// The latest value in event time.
     pub(super) latest: Option<Latest>,
-    /// Whether the value before was outside the band.
-    outside: bool,
-    /// Whether the step before was too fast.
-    fast: bool,
-    /// Whether the score has not come back since it went over the threshold.
-    far: bool,
-    /// The level that the field stands at.
-    level: Option<Level>,
-    /// What is usual.
-    pub(super) baseline: Baseline,
+    pub(super) detectors: DetectorStates,
 }
 
 /// A value and when it was measured.
@@ -75,122 +207,30 @@ pub(super) struct Latest {
     pub(super) value: f64,
 }
 
-/// Values in a row that lie within the flat line's tolerance of the first of them.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Level {
-    first: f64,
-    readings: u32,
-}
-
 impl FieldState {
     /// Holds a value against every detector of the field, then remembers it.
-    pub(super) fn observe(&mut self, watch: &Watch, seen: Observation, findings: &mut Findings) {
-        self.check_band(watch, seen, findings);
-        if !seen.late {
-            self.check_rate(watch, seen, findings);
-            self.check_flat(watch, seen, findings);
-        }
-        self.check_score(watch, seen, findings);
-        if !seen.late {
-            self.latest = Some(Latest { time_us: seen.time_us, value: seen.value });
-        }
-    }
-
-    fn check_band(&mut self, watch: &Watch, seen: Observation, findings: &mut Findings) {
-        let Some((low, high)) = watch.band else { return };
-        let was = std::mem::replace(&mut self.outside, !(low..=high).contains(&seen.value));
-        findings.mark(Anomalies::RANGE, self.outside);
-        if self.outside && !was {
-            let unit = &watch.unit;
-            let what = format!("is {}{unit}; expected {} to {}{unit}", number(seen.value), number(low), number(high));
-            findings.raise(watch, AlertKind::Range, seen, what);
-        }
-    }
-
-    fn check_rate(&mut self, watch: &Watch, seen: Observation, findings: &mut Findings) {
-        let (Some(rate_max), Some(latest)) = (watch.rate_per_second_max, self.latest) else { return };
-        let step_us = seen.time_us.saturating_sub(latest.time_us);
-        if step_us <= 0 {
-            return;
-        }
-        let change = seen.value.clamp(-VALUE_MAX, VALUE_MAX) - latest.value.clamp(-VALUE_MAX, VALUE_MAX);
-        let rate = change.abs() / (step_us as f64 / 1e6);
-        let was = std::mem::replace(&mut self.fast, rate > rate_max);
-        findings.mark(Anomalies::RATE, self.fast);
-        if self.fast && !was {
-            let unit = &watch.unit;
-            let what = format!(
-                "is {}{unit}, {}{unit} away from the value {} before; expected at most {}{unit} per second",
-                number(seen.value),
-                rounded(change.abs()),
-                seconds(step_us),
-                number(rate_max),
-            );
-            findings.raise(watch, AlertKind::Rate, seen, what);
-        }
-    }
-
-    fn check_flat(&mut self, watch: &Watch, seen: Observation, findings: &mut Findings) {
-        let Some(Flat { readings: readings_max, tolerance }) = watch.flat else { return };
-        let level = match self.level {
-            Some(level) if (seen.value - level.first).abs() <= tolerance => {
-                Level { readings: level.readings.saturating_add(1), ..level }
-            }
-            Some(_) | None => Level { first: seen.value, readings: 1 },
-        };
-        self.level = Some(level);
-        findings.mark(Anomalies::FLAT, level.readings >= readings_max);
-        if level.readings == readings_max {
-            let unit = &watch.unit;
-            let what = format!(
-                "has stayed within {}{unit} of {}{unit} for {readings_max} readings; expected it to vary",
-                number(tolerance),
-                number(level.first),
-            );
-            findings.raise(watch, AlertKind::Flat, seen, what);
-        }
-    }
-
-    fn check_score(&mut self, watch: &Watch, seen: Observation, findings: &mut Findings) {
-        let Some(rule) = &watch.score else { return };
-        let score = self.baseline.score(rule, seen.value);
-        findings.score = findings.score.max(score.abs());
-        findings.mark(Anomalies::SCORE, score.abs() > rule.threshold);
-        let was = self.far;
-        self.far = score.abs() > if was { rule.threshold / 2.0 } else { rule.threshold };
-        if let (true, false, Baseline::Learnt(usual)) = (self.far, was, &self.baseline) {
-            let unit = &watch.unit;
-            let what = format!(
-                "is {}{unit}, {} deviations from its usual {}{unit}; expected at most {} deviations of {}{unit}",
-                number(seen.value),
-                rounded(score.abs()),
-                rounded(usual.location),
-                number(rule.threshold),
-                rounded(usual.scale),
-            );
-            findings.raise(watch, AlertKind::Score, seen, what);
-        }
-        if !seen.late {
-            self.baseline.learn(rule, seen.value);
+    pub(super) fn observe(&mut self, watch: &Watch, now: Observation, findings: &mut Findings) {
+        let seen = Seen { now, before: self.latest, field: watch.field, unit: &watch.unit };
+        self.detectors.observe(&watch.rules, &seen, findings);
+        if !now.late {
+            self.latest = Some(Latest { time_us: now.time_us, value: now.value });
         }
     }
 
     /// Whether every number in it is finite.
     pub(super) fn is_sound(&self) -> bool {
-        self.latest.is_none_or(|latest| latest.value.is_finite())
-            && self.level.is_none_or(|level| level.first.is_finite())
-            && self.baseline.is_sound()
+        self.latest.is_none_or(|latest| latest.value.is_finite()) && self.detectors.is_sound()
     }
 }
 
 impl Findings {
-    fn mark(&mut self, anomaly: Anomalies, objects: bool) {
+    fn mark(&mut self, kind: AlertKind, objects: bool) {
         if objects {
-            self.anomalies.insert(anomaly);
+            self.anomalies.insert(Anomalies::of(kind));
         }
     }
 
-    fn raise(&mut self, watch: &Watch, kind: AlertKind, seen: Observation, what: String) {
-        self.raised.push(Raised { field: watch.field, kind, value: seen.value, what });
+    fn raise(&mut self, (kind, severity): (AlertKind, Severity), seen: &Seen<'_>, what: String) {
+        self.raised.push(Raised { field: seen.field, kind, severity, value: seen.now.value, what });
     }
 }

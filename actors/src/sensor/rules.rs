@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use messages::schema::{Detectors, EventSchema, FieldKind, FieldSpec, Flat, TimeLimits};
+use messages::schema::{Detectors, EventSchema, FieldKind, FieldSpec, TimeLimits};
 
-use super::baseline::ScoreRule;
-use super::codec::StateLayout;
+use super::detectors::DetectorRules;
+use super::layout::{self, Layout};
 use super::words;
 
 /// What the sensors of a schema are judged by.
@@ -31,8 +31,8 @@ pub struct SensorRules {
     pub(super) watched: Vec<Watch>,
     /// Fields whose changes make a new version of the sensor.
     pub(super) tracked: Vec<usize>,
-    pub(super) layout: StateLayout,
-    pub(super) layout_hash: u32,
+    /// Which field stands where in a state: the layout of this schema, then others that a state may have.
+    pub(super) layouts: Vec<Layout>,
 }
 
 /// The detectors of one field.
@@ -42,10 +42,7 @@ pub(super) struct Watch {
     pub(super) field: usize,
     /// For messages: a blank and the unit, or nothing.
     pub(super) unit: String,
-    pub(super) band: Option<(f64, f64)>,
-    pub(super) rate_per_second_max: Option<f64>,
-    pub(super) flat: Option<Flat>,
-    pub(super) score: Option<ScoreRule>,
+    pub(super) rules: DetectorRules,
 }
 
 impl SensorRules {
@@ -60,7 +57,6 @@ impl SensorRules {
     pub fn new(schema: Arc<EventSchema>, event_ids_max: usize) -> Self {
         let fields = || schema.fields.iter().enumerate();
         let indexes = |wanted: fn(&FieldSpec) -> bool| fields().filter(|(_, f)| wanted(f)).map(|(n, _)| n).collect();
-        let layout = StateLayout::of(&schema);
         Self {
             event_ids_max,
             history_max: Self::HISTORY,
@@ -70,8 +66,7 @@ impl SensorRules {
             texts: indexes(|field| field.kind == FieldKind::Text),
             watched: fields().filter(|(_, field)| is_watched(field)).map(|(n, field)| Watch::new(n, field)).collect(),
             tracked: schema.tracked().map(|(n, _)| n).collect(),
-            layout_hash: layout.hash(),
-            layout,
+            layouts: layout::of(&schema),
             schema,
         }
     }
@@ -79,11 +74,6 @@ impl SensorRules {
     /// The same with another length of memory for attributes.
     pub fn remembering(self, history_max: usize) -> Self {
         Self { history_max, ..self }
-    }
-
-    /// Which state stands where in the bytes of a sensor encoded under these rules.
-    pub fn layout(&self) -> &StateLayout {
-        &self.layout
     }
 }
 
@@ -95,14 +85,6 @@ pub(super) fn is_watched(field: &FieldSpec) -> bool {
 
 impl Watch {
     fn new(field: usize, spec: &FieldSpec) -> Self {
-        let Detectors { range, rate_per_second_max, flat, score } = &spec.detectors;
-        Self {
-            field,
-            unit: words::unit(spec),
-            band: *range,
-            rate_per_second_max: *rate_per_second_max,
-            flat: *flat,
-            score: score.as_ref().map(ScoreRule::new),
-        }
+        Self { field, unit: words::unit(spec), rules: DetectorRules::of(spec) }
     }
 }

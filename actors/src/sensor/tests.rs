@@ -1,26 +1,25 @@
 //! A sensor of a small schema, and rows to feed it.
 
+mod alerting;
 mod attributes;
 mod codec;
-mod detecting;
 mod history;
 mod judging;
-mod learning;
 mod replay;
-mod stored;
+pub(super) mod stored;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use messages::{
-    Alert, AlertKind, Assessment, Batch, Column, Credit, EventSchema, Form, Group, GroupOutcome, RawRecord, Rows,
-    SensorId, SequenceNumber, ShardId, Verdict,
+    Alert, AlertKind, Anomalies, Assessment, Batch, Column, Credit, EventSchema, Form, Group, GroupOutcome, RawRecord,
+    Rows, SensorId, SequenceNumber, ShardId, Verdict,
 };
 
 use super::{SensorCore, SensorRules};
 
 /// Short memories, so that a few rows take every detector through all it can do.
-const SCHEMA: &str = r#"
+pub(super) const SCHEMA: &str = r#"
 name = "small"
 [sensor_id]
 path = "id"
@@ -74,26 +73,26 @@ type = "boolean"
 "#;
 
 /// 2026-01-01.
-const START_US: i64 = 1_767_225_600_000_000;
-const SECOND_US: i64 = 1_000_000;
-const SHARD: &str = "shardId-000000000000";
+pub(super) const START_US: i64 = 1_767_225_600_000_000;
+pub(super) const SECOND_US: i64 = 1_000_000;
+pub(super) const SHARD: &str = "shardId-000000000000";
 
 #[derive(Clone, Debug)]
-struct Row {
-    time_us: i64,
-    arrival_ms: i64,
-    event_id: Option<String>,
-    heat: Option<f64>,
-    ticks: Option<i64>,
-    firmware: Option<String>,
-    height: Option<f64>,
-    serial: Option<i64>,
-    mains: Option<bool>,
-    poison: bool,
+pub(super) struct Row {
+    pub(super) time_us: i64,
+    pub(super) arrival_ms: i64,
+    pub(super) event_id: Option<String>,
+    pub(super) heat: Option<f64>,
+    pub(super) ticks: Option<i64>,
+    pub(super) firmware: Option<String>,
+    pub(super) height: Option<f64>,
+    pub(super) serial: Option<i64>,
+    pub(super) mains: Option<bool>,
+    pub(super) poison: bool,
 }
 
 /// A valid row, measured and arrived `second` seconds after the start.
-fn at(second: i64, heat: f64) -> Row {
+pub(super) fn at(second: i64, heat: f64) -> Row {
     Row {
         time_us: START_US + second * SECOND_US,
         arrival_ms: START_US / 1000 + second * 1000,
@@ -108,21 +107,21 @@ fn at(second: i64, heat: f64) -> Row {
     }
 }
 
-fn rules() -> Arc<SensorRules> {
+pub(super) fn rules() -> Arc<SensorRules> {
     let schema = EventSchema::parse(SCHEMA).unwrap_or_else(|problems| panic!("{problems}"));
     Arc::new(SensorRules::new(Arc::new(schema), 4))
 }
 
-fn sensor() -> SensorCore {
+pub(super) fn sensor() -> SensorCore {
     SensorCore::new(id(), rules())
 }
 
-fn id() -> SensorId {
+pub(super) fn id() -> SensorId {
     SensorId::new("s-1")
 }
 
 /// One record a row; sequence numbers begin at `first`.
-fn batch(rows: &[Row], first: usize) -> Batch {
+pub(super) fn batch(rows: &[Row], first: usize) -> Batch {
     let records = rows.iter().enumerate().map(|(n, row)| RawRecord {
         sequence: SequenceNumber::parse(&(first + n).to_string()).unwrap(),
         arrival_ms: row.arrival_ms,
@@ -157,17 +156,17 @@ fn batch(rows: &[Row], first: usize) -> Batch {
     }
 }
 
-fn poison_of(rows: &[Row]) -> Vec<u32> {
+pub(super) fn poison_of(rows: &[Row]) -> Vec<u32> {
     (0u32..).zip(rows).filter(|(_, row)| row.poison).map(|(n, _)| n).collect()
 }
 
 /// Feeds rows as one batch.
-fn feed(core: &mut SensorCore, rows: &[Row]) -> GroupOutcome {
+pub(super) fn feed(core: &mut SensorCore, rows: &[Row]) -> GroupOutcome {
     core.apply(&ShardId::new(SHARD), &batch(rows, 0), 0, &poison_of(rows), &mut |_| {})
 }
 
 /// Feeds rows that must all be valid.
-fn assess(core: &mut SensorCore, rows: &[Row]) -> (Vec<Assessment>, Vec<Alert>) {
+pub(super) fn assess(core: &mut SensorCore, rows: &[Row]) -> (Vec<Assessment>, Vec<Alert>) {
     let outcome = feed(core, rows);
     let assessments = outcome.verdicts.iter().map(|verdict| match verdict {
         Verdict::Clean(assessment) => *assessment,
@@ -176,11 +175,18 @@ fn assess(core: &mut SensorCore, rows: &[Row]) -> (Vec<Assessment>, Vec<Alert>) 
     (assessments.collect(), outcome.alerts)
 }
 
-fn kinds(alerts: &[Alert]) -> Vec<AlertKind> {
+/// What was marked and raised at heats that come a second apart.
+pub(super) fn heats(heats: &[f64]) -> (Vec<Anomalies>, Vec<Alert>) {
+    let rows: Vec<Row> = (0i64..).zip(heats).map(|(n, heat)| at(n, *heat)).collect();
+    let (assessments, alerts) = assess(&mut sensor(), &rows);
+    (assessments.iter().map(|assessment| assessment.anomalies).collect(), alerts)
+}
+
+pub(super) fn kinds(alerts: &[Alert]) -> Vec<AlertKind> {
     alerts.iter().map(|alert| alert.kind).collect()
 }
 
 /// Values around 20, at most `width` away, that hardly ever stand still.
-fn noise(n: i64, width: f64) -> f64 {
+pub(super) fn noise(n: i64, width: f64) -> f64 {
     20.0 + width * ((n * 7 % 11) as f64 / 5.0 - 1.0)
 }

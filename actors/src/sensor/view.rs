@@ -7,7 +7,6 @@ use messages::SensorView;
 use messages::schema::Value;
 use serde_json::{Map, Value as Json, json};
 
-use super::baseline::Baseline;
 use super::core::SensorCore;
 use super::detectors::FieldState;
 
@@ -54,15 +53,8 @@ fn watched(field: &FieldState) -> Map<String, Json> {
         entry.insert("latest".to_owned(), json!(latest.value));
         entry.insert("latest_time_us".to_owned(), json!(latest.time_us));
     }
-    match &field.baseline {
-        Baseline::Learnt(usual) => {
-            let baseline = json!({ "location": usual.location, "deviation": usual.scale, "readings": usual.values });
-            entry.insert("baseline".to_owned(), baseline);
-        }
-        Baseline::Starting(values) if !values.is_empty() => {
-            entry.insert("baseline".to_owned(), json!({ "readings": values.len() }));
-        }
-        Baseline::Starting(_) => {}
+    if let Some(baseline) = field.detectors.score.shown() {
+        entry.insert("baseline".to_owned(), baseline);
     }
     entry
 }

@@ -450,15 +450,4 @@ impl History {
             }
         }
     }
-
-    /// Takes of each stretch the attributes at these places.
-    pub(super) fn reorder(&mut self, places: &[Option<usize>]) {
-        let stretches = 0..self.stretches.len();
-        let marks = stretches.flat_map(|stretch| {
-            let own = self.of(stretch);
-            places.iter().map(|place| place.map_or(Mark::UNSAID, |place| own[place]))
-        });
-        self.marks = marks.collect();
-        self.width = places.len();
-    }
 }

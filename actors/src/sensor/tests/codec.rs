@@ -1,7 +1,7 @@
 //! The encoded state: size, damage, other formats and other schemas; and what people see of it.
 
 use super::*;
-use crate::sensor::{StateError, StateLayout};
+use crate::sensor::StateError;
 
 fn fed() -> SensorCore {
     let mut core = sensor();
@@ -36,42 +36,40 @@ fn a_newer_format_is_named() {
     bytes[0] = 9;
     let error = SensorCore::decode(id(), rules(), &bytes).unwrap_err();
     assert_eq!(error, StateError::NewerFormat { sensor: id(), found: 9 });
-    assert_eq!(error.to_string(), "state of sensor s-1 has format 9; this build reads up to 2");
+    assert_eq!(error.to_string(), "state of sensor s-1 has format 9; this build reads up to 3");
 }
 
 fn rules_of(schema: &str) -> Arc<SensorRules> {
     let schema = EventSchema::parse(schema).unwrap_or_else(|problems| panic!("{problems}"));
-    Arc::new(SensorRules::new(Arc::new(schema), 2))
+    Arc::new(SensorRules::new(Arc::new(schema), 4))
 }
 
 #[test]
-fn a_state_survives_a_change_of_the_schema() {
-    // A field more in front, one renamed, one that has another type.
-    let changed = SCHEMA
-        .replacen("[[fields]]", "[[fields]]\nname = \"first\"\ntype = \"float\"\n[fields.tracked]\n\n[[fields]]", 1)
-        .replace("\"ticks\"", "\"tocks\"")
-        .replace("name = \"mains\"\ntype = \"boolean\"", "name = \"mains\"\ntype = \"text\"");
-    let (before, rules) = (fed(), rules_of(&changed));
-    let bytes = before.encode();
-    let refused = SensorCore::decode(id(), rules.clone(), &bytes).unwrap_err();
+fn fields_that_changed_are_refused() {
+    let renamed = rules_of(&SCHEMA.replace("\"ticks\"", "\"tocks\""));
+    let refused = SensorCore::decode(id(), renamed, &fed().encode()).unwrap_err();
     assert_eq!(refused, StateError::OtherLayout { sensor: id() });
-
-    let after = SensorCore::decode_from(id(), rules.clone(), before.rules.layout(), &bytes).unwrap();
-    let (old, new) = (before.view(SHARD), after.view(SHARD));
-    assert_eq!(old.fields["heat"], new.fields["heat"]);
-    assert_eq!(old.fields["firmware"], new.fields["firmware"]);
-    assert!(new.fields["first"]["tracked"].is_null() && new.fields["mains"]["tracked"].is_null());
-    assert!(new.fields["tocks"].get("latest").is_none());
-    assert_eq!((old.version, old.clean), (new.version, new.clean));
-    SensorCore::decode(id(), rules, &after.encode()).unwrap();
 }
 
 #[test]
-fn the_layout_names_what_is_kept() {
-    let layout = rules().layout().clone();
-    assert_eq!(layout.watched, ["heat", "ticks"]);
-    assert_eq!(layout.tracked, ["firmware", "height", "serial", "mains"]);
-    assert_ne!(StateLayout { watched: layout.tracked, tracked: layout.watched }, *rules().layout());
+fn a_detector_on_a_tracked_number_comes_and_goes_and_every_state_stays() {
+    let height = "tolerance = 0.5\n[fields.detectors]\nrange = [0.0, 9.0]";
+    let with =
+        rules_of(&SCHEMA.replacen("[fields.tracked]\ntolerance = 0.5", &format!("[fields.tracked]\n{height}"), 1));
+    let before = fed();
+    let mut after = SensorCore::decode(id(), with.clone(), &before.encode()).unwrap();
+    assert_eq!(after.state.watched.len(), 3);
+    for name in ["heat", "ticks", "firmware"] {
+        assert_eq!(before.view(SHARD).fields[name], after.view(SHARD).fields[name], "{name}");
+    }
+    let rows: Vec<Row> = (41..44).map(|n| Row { height: Some(9.5), ..at(n, noise(n, 1.0)) }).collect();
+    assert_eq!(kinds(&assess(&mut after, &rows).1), [AlertKind::Range]);
+    SensorCore::decode(id(), with, &after.encode()).unwrap();
+    let mut without = before.clone();
+    feed(&mut without, &rows);
+    let back = SensorCore::decode(id(), rules(), &after.encode()).unwrap();
+    let (back, without) = (back.view(SHARD), without.view(SHARD));
+    assert_eq!((back.fields, back.clean), (without.fields, without.clean));
 }
 
 #[test]

@@ -60,11 +60,11 @@ fn told(core: &SensorCore, outcome: &GroupOutcome) -> String {
 }
 
 /// The rest of the line that begins so.
-fn stored(label: &str) -> &'static str {
+pub(in crate::sensor) fn stored(label: &str) -> &'static str {
     STORED.lines().find_map(|line| line.strip_prefix(label)?.strip_prefix(' ')).expect("there is such a line")
 }
 
-fn bytes(hex: &str) -> Vec<u8> {
+pub(in crate::sensor) fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 

@@ -1,9 +1,11 @@
 //! The baseline: spikes leave it alone, shifts are learnt.
 
+use messages::AlertKind;
 use messages::schema::Score;
 
-use super::*;
-use crate::sensor::baseline::{Baseline, ScoreRule};
+use super::{Baseline, Rule};
+use crate::sensor::SensorCore;
+use crate::sensor::tests::*;
 
 const SCORE: Score = Score { threshold: 10.0, half_life: 64.0, warmup: 32, scale_min: 0.05 };
 
@@ -13,7 +15,7 @@ fn gaussian(n: u64) -> f64 {
     draws.sum::<f64>() - 6.0
 }
 
-fn learnt(rule: &ScoreRule, values: u64) -> Baseline {
+fn learnt(rule: &Rule, values: u64) -> Baseline {
     let mut baseline = Baseline::default();
     (0..values).for_each(|n| baseline.learn(rule, gaussian(n)));
     baseline
@@ -28,14 +30,14 @@ fn estimate(baseline: &Baseline) -> (f64, f64) {
 
 #[test]
 fn normal_values_are_learnt_as_they_are() {
-    let (location, scale) = estimate(&learnt(&ScoreRule::new(&SCORE), 2000));
+    let (location, scale) = estimate(&learnt(&Rule::new(&SCORE), 2000));
     assert!(location.abs() < 0.3, "{location}");
     assert!((0.75..1.25).contains(&scale), "{scale}");
 }
 
 #[test]
 fn a_spike_scores_high_and_does_not_drag_the_baseline() {
-    let rule = ScoreRule::new(&SCORE);
+    let rule = Rule::new(&SCORE);
     let mut baseline = learnt(&rule, 500);
     let (location, scale) = estimate(&baseline);
     assert!(baseline.score(&rule, 1e6) > 1e5);
@@ -47,7 +49,7 @@ fn a_spike_scores_high_and_does_not_drag_the_baseline() {
 
 #[test]
 fn wild_values_among_the_first_do_not_spoil_the_start() {
-    let rule = ScoreRule::new(&SCORE);
+    let rule = Rule::new(&SCORE);
     let mut baseline = Baseline::default();
     (0..100).for_each(|n| baseline.learn(&rule, if n < 15 && n % 3 == 0 { 1e9 } else { gaussian(n) }));
     let (location, scale) = estimate(&baseline);
@@ -56,13 +58,13 @@ fn wild_values_among_the_first_do_not_spoil_the_start() {
 
 #[test]
 fn nothing_is_scored_before_the_warm_up_is_over() {
-    let rule = ScoreRule::new(&SCORE);
+    let rule = Rule::new(&SCORE);
     assert_eq!(learnt(&rule, 31).score(&rule, 1e6), 0.0);
     assert_ne!(learnt(&rule, 32).score(&rule, 1e6), 0.0);
 }
 
 /// How many values at the new level until scores there are ordinary again, for good.
-fn relearnt_after(rule: &ScoreRule, shift: f64) -> u64 {
+fn relearnt_after(rule: &Rule, shift: f64) -> u64 {
     let mut baseline = learnt(rule, 500);
     let mut last_strange = 0;
     for n in 0..2000 {
@@ -78,7 +80,7 @@ fn relearnt_after(rule: &ScoreRule, shift: f64) -> u64 {
 
 #[test]
 fn a_level_shift_is_learnt_again_within_the_promised_number_of_readings() {
-    let rule = ScoreRule::new(&SCORE);
+    let rule = Rule::new(&SCORE);
     let (run, warmup) = (64, 32);
     for shift in [30.0, -100.0, 1e3, -1e6, 1e12] {
         assert_eq!(relearnt_after(&rule, shift), run + warmup, "a shift of {shift}");
@@ -92,7 +94,7 @@ fn a_level_shift_is_learnt_again_within_the_promised_number_of_readings() {
 
 #[test]
 fn wild_values_on_both_sides_are_no_new_level() {
-    let rule = ScoreRule::new(&SCORE);
+    let rule = Rule::new(&SCORE);
     let mut baseline = learnt(&rule, 500);
     let wild = |n: u64| if n.is_multiple_of(63) { -1e6 } else { 1e6 };
     (0..63).for_each(|n| baseline.learn(&rule, wild(n)));
@@ -106,7 +108,7 @@ fn wild_values_on_both_sides_are_no_new_level() {
 #[test]
 fn extreme_values_leave_every_number_finite() {
     for scale_min in [5e-324, 1.0, 1.7e308] {
-        let rule = ScoreRule::new(&Score { scale_min, half_life: 1e-300, warmup: 2, ..SCORE });
+        let rule = Rule::new(&Score { scale_min, half_life: 1e-300, warmup: 2, ..SCORE });
         let mut baseline = Baseline::default();
         for n in 0..5000u64 {
             let value = [f64::MAX, f64::MIN, 0.0, 5e-324, -1e-300][(gaussian(n).abs() * 40.0) as usize % 5];
@@ -135,7 +137,9 @@ fn the_score_raises_once_and_is_armed_again() {
 fn a_value_that_hovers_around_the_threshold_raises_once() {
     let mut core = sensor();
     assess(&mut core, &(0..40).map(|n| at(n * 10, noise(n, 1.0))).collect::<Vec<_>>());
-    let Baseline::Learnt(usual) = &core.state.watched[0].baseline else { panic!("forty values are enough") };
+    let Baseline::Learnt(usual) = &core.state.watched[0].detectors.score.baseline else {
+        panic!("forty values are enough")
+    };
     let (location, scale) = (usual.location, usual.scale);
     // 8 deviations are within the threshold, but not within its half: the excursion goes on until the 0.
     let rows = [(40, 12.0), (41, 14.0), (42, 8.0), (43, 20.0), (44, 0.0), (45, 30.0)];
@@ -157,7 +161,7 @@ fn restarts_while_a_shift_is_learnt_make_no_difference() {
         assert_eq!(feed(&mut whole, row), feed(&mut restarted, row));
         restarted = SensorCore::decode(id(), rules(), &restarted.encode()).unwrap();
         assert_eq!(restarted.encode(), whole.encode());
-        dropped += u32::from(whole.state.watched[0].baseline == Baseline::default());
+        dropped += u32::from(whole.state.watched[0].detectors.score.baseline == Baseline::default());
     }
     assert_eq!(dropped, 1);
 }
@@ -177,9 +181,9 @@ fn integers_are_scored_and_the_largest_score_counts() {
 fn late_readings_are_scored_but_teach_nothing() {
     let mut core = sensor();
     assess(&mut core, &(0..40).map(|n| at(n * 10, noise(n, 1.0))).collect::<Vec<_>>());
-    let before = core.state.watched[0].baseline.clone();
+    let before = core.state.watched[0].detectors.score.baseline.clone();
     let (assessments, alerts) = assess(&mut core, &[at(5, 55.0)]);
     assert!(assessments[0].score > 10.0);
     assert_eq!(kinds(&alerts), [AlertKind::Score]);
-    assert_eq!(core.state.watched[0].baseline, before);
+    assert_eq!(core.state.watched[0].detectors.score.baseline, before);
 }

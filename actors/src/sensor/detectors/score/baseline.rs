@@ -30,17 +30,17 @@
 //! the recursion alone would learn a shift of `D` deviations in `1.9 * half_life * ln(1 + 0.38 * D)` values, and
 //! would be left with a scale grown far too wide.
 //!
-//! **Not here**: when a score is an alert (`detectors.rs`).
+//! **Not here**: when a score is an alert (`score.rs`).
 
 use messages::schema::Score;
 use serde::{Deserialize, Serialize};
+
+use super::super::VALUE_MAX;
 
 /// Values that the first estimate is made of; odd, so that the median is one of them.
 const START_VALUES: u32 = 15;
 /// Scores are cut off here: beyond, they say nothing more.
 const SCORE_MAX: f64 = 1e6;
-/// Values are cut off here, so that no difference, ratio or square of them can overflow.
-pub(super) const VALUE_MAX: f64 = 1e300;
 /// Where psi and rho level off, in deviations.
 const K: f64 = 2.0;
 /// The height of rho: the reciprocal of its expectation over standard normal values at unit height.
@@ -50,7 +50,7 @@ const MAD_TO_DEVIATION: f64 = 1.4826;
 
 /// A field's score settings, ready for use.
 #[derive(Clone, Debug)]
-pub(super) struct ScoreRule {
+pub(in crate::sensor::detectors) struct ScoreRule {
     pub(super) threshold: f64,
     scale_min: f64,
     warmup: u32,
@@ -97,7 +97,7 @@ fn learning_rate(half_life: f64) -> f64 {
 
 /// What is usual for a field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) enum Baseline {
+pub(in crate::sensor) enum Baseline {
     /// Too few values for an estimate: they are kept.
     Starting(Vec<f64>),
     /// An estimate that every value improves.
@@ -112,7 +112,7 @@ impl Default for Baseline {
 
 /// The estimate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Estimate {
+pub(in crate::sensor) struct Estimate {
     pub(super) location: f64,
     pub(super) scale: f64,
     /// Values that it was made of.
