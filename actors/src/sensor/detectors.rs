@@ -29,7 +29,7 @@ pub(super) mod flat;
 pub(super) mod rate;
 pub(super) mod score;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use messages::schema::FieldSpec;
 use messages::{AlertKind, Anomalies, Severity};

@@ -13,7 +13,7 @@ use crate::sensor::tests::{SCHEMA, SHARD, assess, at, feed, id, noise, rules, se
 use crate::sensor::{SensorCore, SensorRules, StateError};
 
 /// The rules of the tests, with the further detector on `heat`. The layout is the same.
-fn further() -> Arc<SensorRules> {
+pub(in crate::sensor) fn further() -> Arc<SensorRules> {
     let schema = EventSchema::parse(&SCHEMA.replace("\"Cel\"", "\"trial\"")).unwrap_or_else(|e| panic!("{e}"));
     Arc::new(SensorRules::new(Arc::new(schema), 4))
 }

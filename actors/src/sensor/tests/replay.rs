@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use proptest::prelude::*;
 
 use super::*;
+use crate::sensor::detectors;
 
 /// Readings as devices send them: mostly in order, mostly sane, repeated, late, broken.
 fn rows() -> impl Strategy<Value = Vec<Row>> {
@@ -55,7 +56,7 @@ fn feed_at(core: &mut SensorCore, rows: &[Row], first: usize, total: &mut GroupO
 }
 
 fn again(core: &SensorCore) -> SensorCore {
-    SensorCore::decode(id(), rules(), &core.encode()).unwrap()
+    SensorCore::decode(id(), core.rules.clone(), &core.encode()).unwrap()
 }
 
 proptest! {
@@ -65,7 +66,10 @@ proptest! {
     fn batches_and_restarts_make_no_difference(
         rows in rows(),
         cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..12),
+        // States of format 2, and of format 3.
+        further in any::<bool>(),
     ) {
+        let sensor = || SensorCore::new(id(), if further { detectors::tests::further() } else { rules() });
         let mut whole = sensor();
         let mut expected = GroupOutcome::default();
         feed_at(&mut whole, &rows, 0, &mut expected);

@@ -39,6 +39,16 @@ fn a_row_with_a_prepared_epoch_is_read() {
     assert_eq!(row, expected(&plan));
 }
 
+#[test]
+fn a_plan_of_a_newer_format_is_refused_by_its_number() {
+    let plan: EpochPlan = serde_json::from_str(PLAN).unwrap();
+    let newer = encode_plan(&EpochPlan { format: EpochPlan::FORMAT + 1, ..plan }).unwrap();
+    let mut item = item();
+    item.insert("pendingCheckpointState".to_owned(), AttributeValue::B(Blob::new(newer)));
+    let refused = LeaseRow::read(item).unwrap_err().to_string();
+    assert!(refused.contains("newer version (format 3); finish it with that version"), "{refused}");
+}
+
 fn expected(plan: &EpochPlan) -> LeaseRow {
     let arn = "arn:aws:kinesis:eu-west-1:000000000000:stream/climate";
     let home =
