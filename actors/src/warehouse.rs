@@ -21,6 +21,7 @@ mod load;
 pub mod metadata;
 pub mod pace;
 mod service;
+mod sql;
 mod star;
 pub mod tables;
 #[cfg(test)]

@@ -14,24 +14,21 @@ use sha2::{Digest as _, Sha256};
 use super::TooMuch;
 use super::batch::hex;
 use super::ledger::Unreadable;
-use super::literal::{self, Unquotable};
+use super::literal::{self, Sql, Unquotable};
 use super::metadata::{Content, Sources};
 use super::service::Cell;
+use super::sql::describe as sql;
+use super::sql::transaction::{Fresh, Json, Lock};
 use super::star::{self, Star};
-use super::tables::{Column, Kind};
-use super::transaction::{GUARD, checked, list, stage};
+use super::tables::{Column, Kind, names, names_of};
+use super::transaction::{Source, checked, copy, stage};
 use super::versions;
 use crate::lake::columns;
 
 /// Where contents lie.
 const FOLDER: &str = "metadata";
-const STAGED: &str = "\"stg_sensor_metadata\"";
-const STAGED_PLACES: &str = "\"stg_location_metadata\"";
-const STAGED_REFUSED: &str = "\"stg_metadata_refused\"";
-/// Rows about sensors as the table has them.
-const SAID: &str = "\"load_metadata\"";
 /// Sensors of which the content says anything else than the one before.
-const TOUCHED: &str = "\"load_sensors\"";
+const TOUCHED: &str = "load_sensors";
 /// The time in a line, in microseconds since 1970.
 const VALID_FROM_US: &str = "valid_from_us";
 
@@ -80,10 +77,7 @@ pub struct Describe<'a> {
 
 /// Asks for [`InForce`].
 pub fn in_force_query(star: &Star) -> Result<String, Unquotable> {
-    let table = star.at(star::METADATA_VERSIONS)?;
-    Ok(format!(
-        "SELECT \"number\", \"digest\", \"stream\", \"sensors\" + \"locations\" AS \"known\" FROM {table} ORDER BY \"number\" DESC LIMIT 1"
-    ))
+    Ok(sql::InForce { schema: star.schema()? }.sql().sent())
 }
 
 /// Reads [`in_force_query`]'s answer.
@@ -118,108 +112,93 @@ impl Describe<'_> {
 
     /// The statements, one transaction; the last answers whether it was new.
     pub fn statements(&self) -> Result<Vec<String>, TooMuch> {
-        let (ledger, versions) = (self.star.at(star::LEDGER)?, self.star.at(star::METADATA_VERSIONS)?);
-        let number = self.before.number + 1;
-        // The ledger's lock is that of the loads: one after the other, each sees what the one before has done.
-        let mut sql = vec![
-            format!("LOCK {ledger}"),
-            format!(
-                "CREATE TEMP TABLE {GUARD} AS SELECT 1 AS \"ok\" WHERE NOT EXISTS (SELECT 1 FROM {versions} WHERE \"number\" >= {number})"
-            ),
-        ];
+        checked(&self.transaction()?)
+    }
+
+    pub(super) fn transaction(&self) -> Result<Vec<Sql>, Unquotable> {
+        let (schema, number) = (self.star.schema()?, literal::number(self.before.number + 1));
+        // The ledger's lock is that of the loads.
+        let lock = Lock { schema: schema.clone() }.sql();
+        let mut sql = vec![lock, sql::Guard { schema, number: number.clone() }.sql()];
         self.sensors(&mut sql)?;
         self.locations(&mut sql)?;
         self.refused(&mut sql)?;
-        let content = self.content;
-        let (digest, stream) = (literal::text(&content.digest)?, literal::text(self.stream)?);
-        sql.push(format!(
-            "INSERT INTO {versions} (\"number\", \"digest\", \"stream\", \"sensors\", \"locations\", \"refused\", \"applied_at\") \
-             SELECT {number}, {digest}, {stream}, {}, {}, {}, GETDATE() FROM {GUARD}",
-            content.sensors.rows, content.locations.rows, content.refusals,
-        ));
-        sql.push(format!("SELECT COUNT(*) AS \"fresh\" FROM {GUARD}"));
-        checked(sql)
+        let version = sql::Version {
+            schema: self.star.schema()?,
+            number,
+            digest: literal::text(&self.content.digest)?,
+            stream: literal::text(self.stream)?,
+            sensors: literal::number(self.content.sensors.rows),
+            locations: literal::number(self.content.locations.rows),
+            refused: literal::number(self.content.refusals),
+        };
+        sql.extend([version.sql(), Fresh {}.sql()]);
+        Ok(sql)
     }
 
-    fn sensors(&self, sql: &mut Vec<String>) -> Result<(), Unquotable> {
-        let table = &self.star.table(star::DESCRIBED).columns;
+    fn sensors(&self, sql: &mut Vec<Sql>) -> Result<(), Unquotable> {
+        let table = self.star.columns(star::DESCRIBED);
         // The lines name the time by its unit, and leave it out for what always held.
         let line = |column: &Column| match column.name.as_str() {
             columns::VALID_FROM => Column::optional(VALID_FROM_US, Kind::BigInt),
             _ => column.clone(),
         };
-        self.stage(STAGED, "sensors", self.content.sensors.rows, table.iter().map(line).collect(), sql)?;
-        let mut values = Vec::new();
-        for column in table {
+        let lines: Vec<Column> = table.iter().map(line).collect();
+        self.stage("stg_sensor_metadata", ("sensors", self.content.sensors.rows), &lines, sql)?;
+        let value = |column: &Column| {
             let name = literal::identifier(&column.name)?;
-            values.push(match column.name.as_str() {
-                columns::VALID_FROM => format!(
-                    "NVL(DATEADD(microsecond, \"valid_from_us\", TIMESTAMP '1970-01-01 00:00:00'), {}) AS {name}",
-                    versions::BEGINNING
-                ),
-                _ => name,
-            });
-        }
-        sql.push(format!("CREATE TEMP TABLE {SAID} AS SELECT {} FROM {STAGED}", values.join(", ")));
-        let (described, all) = (self.star.at(star::DESCRIBED)?, list("", table)?);
-        let but = |one: &str, other: &str| {
-            format!("SELECT \"sensor_id\" FROM (SELECT {all} FROM {one} EXCEPT SELECT {all} FROM {other}) \"x\"")
+            Ok(if column.name == columns::VALID_FROM { sql::ValidFrom { name }.sql() } else { name })
         };
-        sql.push(format!("CREATE TEMP TABLE {TOUCHED} AS {} UNION {}", but(SAID, &described), but(&described, SAID)));
-        let me = literal::identifier(star::DESCRIBED)?;
-        sql.push(format!(
-            "DELETE FROM {described} USING {TOUCHED} \"t\", {GUARD} \"g\" WHERE {me}.\"sensor_id\" = \"t\".\"sensor_id\""
-        ));
-        sql.push(format!(
-            "INSERT INTO {described} ({all}) SELECT {} FROM {SAID} \"s\" JOIN {TOUCHED} \"t\" ON \"t\".\"sensor_id\" = \"s\".\"sensor_id\" \
-             CROSS JOIN {GUARD} \"g\"",
-            list("\"s\".", table)?,
-        ));
-        versions::rebuild(self.star, TOUCHED, sql)?;
-        versions::reassign_all(self.star, TOUCHED, sql)
+        let values = Sql::list(table.iter().map(value).collect::<Result<_, Unquotable>>()?);
+        let (schema, columns, all) = (self.star.schema()?, names(table)?, names_of("s", table)?);
+        sql.extend([
+            sql::Rows { values }.sql(),
+            sql::Touched { schema: schema.clone(), columns: columns.clone() }.sql(),
+            sql::ForgetSensors { schema: schema.clone() }.sql(),
+            sql::Sensors { schema, columns, values: all }.sql(),
+        ]);
+        let touched = literal::identifier(TOUCHED)?;
+        versions::rebuild(self.star, &touched, sql)?;
+        versions::reassign_all(self.star, &touched, sql)
     }
 
-    fn locations(&self, sql: &mut Vec<String>) -> Result<(), Unquotable> {
-        let table = &self.star.table(star::DESCRIBED_PLACES).columns;
-        self.stage(STAGED_PLACES, "locations", self.content.locations.rows, table.clone(), sql)?;
-        self.replace(star::DESCRIBED_PLACES, STAGED_PLACES, sql)?;
+    fn locations(&self, sql: &mut Vec<Sql>) -> Result<(), Unquotable> {
+        let part = ("locations", self.content.locations.rows);
+        self.replace(star::DESCRIBED_PLACES, "stg_location_metadata", part, sql)?;
         versions::places(self.star, sql)
     }
 
-    fn refused(&self, sql: &mut Vec<String>) -> Result<(), Unquotable> {
-        let table = &self.star.table(star::METADATA_REFUSED).columns;
-        self.stage(STAGED_REFUSED, "refused", self.content.refused.rows, table.clone(), sql)?;
-        self.replace(star::METADATA_REFUSED, STAGED_REFUSED, sql)
+    fn refused(&self, sql: &mut Vec<Sql>) -> Result<(), Unquotable> {
+        let part = ("refused", self.content.refused.rows);
+        self.replace(star::METADATA_REFUSED, "stg_metadata_refused", part, sql)
     }
 
-    /// All rows of a table give way to the staged ones.
-    fn replace(&self, table: &str, staged: &str, sql: &mut Vec<String>) -> Result<(), Unquotable> {
-        let (at, columns) = (self.star.at(table)?, &self.star.table(table).columns);
-        sql.push(format!("DELETE FROM {at} USING {GUARD} \"g\" WHERE \"g\".\"ok\" = 1"));
-        sql.push(format!(
-            "INSERT INTO {at} ({}) SELECT {} FROM {staged} \"s\", {GUARD} \"g\"",
-            list("", columns)?,
-            list("\"s\".", columns)?
-        ));
+    /// All rows of a table give way to those of a part of the content.
+    fn replace(&self, name: &str, staged: &str, part: (&str, u64), sql: &mut Vec<Sql>) -> Result<(), Unquotable> {
+        let (table, columns) = (self.star.at(name)?, self.star.columns(name));
+        let staged = self.stage(staged, part, columns, sql)?;
+        let (names, values) = (names(columns)?, names_of("s", columns)?);
+        sql.push(sql::Clear { table: table.clone() }.sql());
+        sql.push(sql::Fill { table, columns: names, values, staged }.sql());
         Ok(())
     }
 
-    /// A temporary table with a part of the content in it.
+    /// A temporary table with a part of the content in it, which has a name and rows; answers the table's name.
     fn stage(
         &self,
         staged: &str,
-        name: &str,
-        rows: u64,
-        columns: Vec<Column>,
-        sql: &mut Vec<String>,
-    ) -> Result<(), Unquotable> {
-        let manifest = self.key(name, "manifest");
-        stage(staged, &columns, (self.bucket, &manifest), (self.iam_role, "JSON 'auto'"), sql)?;
-        if rows == 0 {
-            // There is no object without rows.
-            sql.pop();
+        (part, rows): (&str, u64),
+        columns: &[Column],
+        sql: &mut Vec<Sql>,
+    ) -> Result<Sql, Unquotable> {
+        let (staged, key) = (literal::identifier(staged)?, self.key(part, "manifest"));
+        sql.push(stage(&staged, columns)?);
+        // There is no object without rows.
+        if rows > 0 {
+            let format = Json {}.sql();
+            sql.push(copy(&staged, Source { bucket: self.bucket, key: &key, iam_role: self.iam_role, format })?);
         }
-        Ok(())
+        Ok(staged)
     }
 
     fn parts(&self) -> [(&'static str, &super::metadata::Lines); 3] {

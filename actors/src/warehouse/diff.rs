@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use super::literal::{self, Unquotable};
 use super::service::Cell;
+use super::sql::tables as sql;
 use super::star::{self, Star};
 use super::tables::{Column, Kind, Table, qualified};
 
@@ -42,11 +43,7 @@ pub enum DiffError {
 
 /// Asks for the columns of every table in the warehouse's schema.
 pub fn columns_query(star: &Star) -> Result<String, Unquotable> {
-    let namespace = literal::text(&star.namespace)?;
-    Ok(format!(
-        "SELECT table_name, column_name, data_type, character_maximum_length, is_nullable, column_default \
-         FROM information_schema.columns WHERE table_schema = {namespace} ORDER BY table_name, ordinal_position"
-    ))
+    Ok(sql::Columns { namespace: literal::text(&star.namespace)? }.sql().sent())
 }
 
 /// Reads [`columns_query`]'s answer.
@@ -97,11 +94,8 @@ pub fn changes(star: &Star, found: &Found) -> Result<Vec<String>, DiffError> {
 
 /// The statement that remembers a change.
 pub fn record(star: &Star, statement: &str) -> Result<String, Unquotable> {
-    let table = star.at(star::VERSIONS)?;
     let (fingerprint, statement) = (literal::text(&star.fingerprint)?, literal::text(statement)?);
-    Ok(format!(
-        "INSERT INTO {table} (\"applied_at\", \"fingerprint\", \"statement\") SELECT GETDATE(), {fingerprint}, {statement}"
-    ))
+    Ok(sql::Record { schema: star.schema()?, fingerprint, statement }.sql().sent())
 }
 
 fn table_changes(
@@ -115,15 +109,16 @@ fn table_changes(
     for column in &table.columns {
         let name = literal::identifier(&column.name)?;
         let Some(known) = found.get(&column.name) else {
-            // The rows that are there have no value for it.
-            statements.push(format!("ALTER TABLE {at} ADD COLUMN {name} {}", column.kind.sql()));
+            let kind = literal::kind(column.kind);
+            statements.push(sql::AddColumn { table: at.clone(), name, kind }.sql().sent());
             continue;
         };
         match fit(column, known) {
             Fit::Same => {}
             Fit::Widen(_) if table.is_key(&column.name) => problems.push(narrow_key(star, table, column, found)?),
             Fit::Widen(bytes) => {
-                statements.push(format!("ALTER TABLE {at} ALTER COLUMN {name} TYPE VARCHAR({bytes})"));
+                let kind = literal::kind(Kind::Text(bytes));
+                statements.push(sql::Widen { table: at.clone(), name, kind }.sql().sent());
             }
             Fit::Not => problems.push(format!(
                 "{}.{}.{} is {} and would have to be {}: rename the field in the event schema, or load into another \
@@ -183,9 +178,7 @@ fn kept(
     let columns = star.table(source).columns.iter().filter(|column| found.contains_key(&column.name));
     let columns: Vec<&str> = columns.map(|column| column.name.as_str()).collect();
     let (columns, table, source) = (super::tables::names(&columns)?, star.at(table)?, star.at(source)?);
-    Ok(format!(
-        "INSERT INTO {source} ({columns}) SELECT {columns} FROM {table} WHERE NOT EXISTS (SELECT 1 FROM {source})"
-    ))
+    Ok(sql::Keep { source, columns, table }.sql().sent())
 }
 
 enum Fit {

@@ -9,10 +9,11 @@ use std::collections::BTreeSet;
 use messages::schema::PartitionBy;
 use messages::{EventSchema, Zone};
 
-use super::literal::{self, Unquotable};
+use super::literal::{self, Sql, Unquotable};
 use super::service::Cell;
+use super::sql::external as sql;
 use super::star;
-use super::tables::qualified;
+use super::tables::{Column, qualified};
 use crate::lake::columns;
 
 /// What one statement registers at most.
@@ -34,7 +35,7 @@ pub enum SpectrumMode {
 pub struct External {
     namespace: String,
     database: String,
-    columns: Vec<super::tables::Column>,
+    columns: Vec<Column>,
     parts: &'static [&'static str],
     location: String,
 }
@@ -63,47 +64,36 @@ impl External {
 
     /// Makes the schema, unless it is there.
     pub fn create_namespace(&self, iam_role: &str) -> Result<String, Unquotable> {
-        let (name, database) = (literal::identifier(&self.namespace)?, literal::plain_text(&self.database)?);
-        let role = literal::role(iam_role)?;
-        Ok(format!(
-            "CREATE EXTERNAL SCHEMA IF NOT EXISTS {name} FROM DATA CATALOG DATABASE {database} IAM_ROLE {role} \
-             CREATE EXTERNAL DATABASE IF NOT EXISTS"
-        ))
+        let (namespace, database) = (literal::identifier(&self.namespace)?, literal::plain_text(&self.database)?);
+        Ok(sql::CreateNamespace { namespace, database, role: literal::role(iam_role)? }.sql().sent())
     }
 
     /// Makes the table, which must not be there.
     pub fn create(&self) -> Result<String, Unquotable> {
-        let column = |column: &super::tables::Column| {
-            Ok(format!("{} {}", literal::identifier(&column.name)?, column.kind.sql()))
+        let column = |column: &Column| {
+            Ok(sql::Column { name: literal::identifier(&column.name)?, kind: literal::kind(column.kind) }.sql())
         };
-        let columns: Vec<String> = self.columns.iter().map(column).collect::<Result<_, Unquotable>>()?;
-        let parts: Vec<String> = self.parts.iter().map(|part| format!("\"{part}\" INTEGER")).collect();
-        Ok(format!(
-            "CREATE EXTERNAL TABLE {} (\n  {}\n) PARTITIONED BY ({}) STORED AS PARQUET LOCATION {}",
-            self.at()?,
-            columns.join(",\n  "),
-            parts.join(", "),
-            literal::plain_text(&self.location)?
-        ))
+        let part = |part: &&str| Ok(sql::Part { name: literal::identifier(part)? }.sql());
+        let columns = Sql::column(self.columns.iter().map(column).collect::<Result<_, Unquotable>>()?);
+        let parts = Sql::list(self.parts.iter().map(part).collect::<Result<_, Unquotable>>()?);
+        let location = literal::plain_text(&self.location)?;
+        Ok(sql::Create { table: self.at()?, columns, parts, location }.sql().laid_out())
     }
 
     /// Takes the table away, if it is there; the files stay.
     pub fn drop(&self) -> Result<String, Unquotable> {
-        Ok(format!("DROP TABLE IF EXISTS {}", self.at()?))
+        Ok(sql::Drop { table: self.at()? }.sql().sent())
     }
 
     /// Asks whether the table is there: one row, or none.
     pub fn exists_query(&self) -> Result<String, Unquotable> {
         let (namespace, table) = (literal::text(&self.namespace)?, literal::text(star::READINGS)?);
-        Ok(format!("SELECT tablename FROM svv_external_tables WHERE schemaname = {namespace} AND tablename = {table}"))
+        Ok(sql::Exists { namespace, table }.sql().sent())
     }
 
     /// Asks for the statements by which external tables were made, the last one last.
     pub fn made_query(&self, star: &star::Star) -> Result<String, Unquotable> {
-        let versions = star.at(star::VERSIONS)?;
-        Ok(format!(
-            "SELECT \"statement\" FROM {versions} WHERE \"statement\" LIKE 'CREATE EXTERNAL TABLE %' ORDER BY \"applied_at\""
-        ))
+        Ok(sql::Made { schema: star.schema()? }.sql().sent())
     }
 
     /// Whether, by [`made_query`](Self::made_query)'s answer, the table was last made by this statement.
@@ -121,11 +111,11 @@ impl External {
         for some in folders.chunks(PARTITIONS_MAX) {
             let mut parts = Vec::new();
             for folder in some {
-                let Some((values, below)) = self.values(folder) else { return Ok(None) };
+                let Some((values, below)) = self.values(folder)? else { return Ok(None) };
                 let url = literal::plain_text(&format!("{}{below}/", self.location))?;
-                parts.push(format!("PARTITION ({values}) LOCATION {url}"));
+                parts.push(sql::Partition { values, url }.sql());
             }
-            statements.push(format!("ALTER TABLE {} ADD IF NOT EXISTS {}", self.at()?, parts.join(" ")));
+            statements.push(sql::Add { table: self.at()?, partitions: Sql::lines(parts) }.sql().sent());
         }
         Ok(Some(statements))
     }
@@ -136,18 +126,24 @@ impl External {
     }
 
     /// What a folder tells, and its name below the zone's.
-    fn values<'a>(&self, name: &'a str) -> Option<(String, &'a str)> {
-        let below = name.strip_prefix(&folder())?.trim_end_matches('/');
-        let mut values = Vec::new();
-        let mut found = below.split('/');
-        for part in self.parts {
-            let value: u32 = found.next()?.strip_prefix(part)?.strip_prefix('=')?.parse().ok()?;
-            values.push(format!("\"{part}\"={value}"));
-        }
-        found.next().is_none().then(|| (values.join(", "), below))
+    fn values<'a>(&self, name: &'a str) -> Result<Option<(Sql, &'a str)>, Unquotable> {
+        let Some((numbers, below)) = self.numbers(name) else { return Ok(None) };
+        let value = |(part, n): (&&str, u32)| {
+            Ok(sql::Value { name: literal::identifier(part)?, value: literal::number(n.into()) }.sql())
+        };
+        let values = self.parts.iter().zip(numbers).map(value).collect::<Result<_, Unquotable>>()?;
+        Ok(Some((Sql::list(values), below)))
     }
 
-    fn at(&self) -> Result<String, Unquotable> {
+    fn numbers<'a>(&self, name: &'a str) -> Option<(Vec<u32>, &'a str)> {
+        let below = name.strip_prefix(&folder())?.trim_end_matches('/');
+        let mut found = below.split('/');
+        let number = |part| found.next()?.strip_prefix(part)?.strip_prefix('=')?.parse().ok();
+        let numbers = self.parts.iter().copied().map(number).collect::<Option<_>>()?;
+        found.next().is_none().then_some((numbers, below))
+    }
+
+    fn at(&self) -> Result<Sql, Unquotable> {
         qualified(&self.namespace, star::READINGS)
     }
 }

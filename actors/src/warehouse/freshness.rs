@@ -2,22 +2,12 @@
 //!
 //! **Promises** the answer has at most [`AGES_MAX`] rows, however many readings there are (BOUNDED); an age is known to
 //! 2 %.
+//! **Not here**: the statement (`Ages` in `sql/load.sql`).
 
-/// Cells for each e-fold of the age.
+/// Cells for each e-fold of the age, as the statement has them too.
 const CELLS: f64 = 50.0;
 /// The most cells there can be: ages of up to 60 years.
 pub const AGES_MAX: usize = 1_500;
-
-/// Counts the rows of `stage` by the cell of their age at that time; no rows if the guard is empty.
-pub(super) fn query(stage: &str, guard: &str, now_ms: i64) -> String {
-    let now = super::literal::timestamp_ms(now_ms);
-    // Clocks differ: what seems to come from the future has no age.
-    format!(
-        "SELECT \"a\".\"cell\", COUNT(*) AS \"readings\" FROM (SELECT CAST(FLOOR({CELLS:.1} * LN(CAST(GREATEST(1, \
-         DATEDIFF(millisecond, \"s\".\"arrival_time\", {now})) AS DOUBLE PRECISION))) AS INTEGER) AS \"cell\" \
-         FROM {stage} \"s\", {guard} \"g\") \"a\" GROUP BY \"a\".\"cell\""
-    )
-}
 
 /// The age, in milliseconds, that a cell stands for: its middle.
 pub fn age_ms(cell: i64) -> f64 {
@@ -27,6 +17,15 @@ pub fn age_ms(cell: i64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::warehouse::literal;
+    use crate::warehouse::sql::load::Ages;
+
+    #[test]
+    fn the_statement_counts_in_these_cells() {
+        let now = literal::timestamp_ms(0);
+        let sql = Ages { now }.sql().sent();
+        assert!(sql.contains(&format!("FLOOR({CELLS:.1} * LN(")), "{sql}");
+    }
 
     #[test]
     fn cells_are_narrow_and_few() {

@@ -9,7 +9,8 @@ use messages::{EpochNumber, Position, ShardId};
 
 use super::literal::{self, Unquotable};
 use super::service::Cell;
-use super::star::{self, Star};
+use super::sql::ledger as sql;
+use super::star::Star;
 
 /// How far a shard is loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,12 +94,7 @@ impl Unreadable {
 
 /// Asks for [`Tips`].
 pub fn tips_query(star: &Star, stream: &str) -> Result<String, Unquotable> {
-    let (ledger, stream) = (star.at(star::LEDGER)?, literal::text(stream)?);
-    Ok(format!(
-        "SELECT \"l\".\"shard\", \"l\".\"epoch\", \"l\".\"to_position\", \"l\".\"content\" FROM {ledger} \"l\" \
-         JOIN (SELECT \"shard\", MAX(\"epoch\") AS \"tip\" FROM {ledger} WHERE \"stream\" = {stream} GROUP BY \"shard\") \"t\" \
-         ON \"l\".\"shard\" = \"t\".\"shard\" AND \"l\".\"epoch\" = \"t\".\"tip\" WHERE \"l\".\"stream\" = {stream}"
-    ))
+    Ok(sql::Tips { schema: star.schema()?, stream: literal::text(stream)? }.sql().sent())
 }
 
 /// Reads [`tips_query`]'s answer.
@@ -115,16 +111,7 @@ pub fn tips(rows: &[Vec<Cell>]) -> Result<Tips, Unreadable> {
 
 /// Asks for [`ShardStatus`] of every shard.
 pub fn status_query(star: &Star, stream: &str) -> Result<String, Unquotable> {
-    let (ledger, stream) = (star.at(star::LEDGER)?, literal::text(stream)?);
-    let count = |state: &str, of: &str| format!("SUM(CASE WHEN \"state\" = '{state}' THEN {of} ELSE 0 END)");
-    Ok(format!(
-        "SELECT \"shard\", MAX(\"epoch\") AS \"tip\", {} AS \"loaded\", {} AS \"refused\", {} AS \"loaded_readings\", \
-         CAST(MAX(\"loaded_at\") AS VARCHAR(32)) AS \"last_at\" FROM {ledger} WHERE \"stream\" = {stream} \
-         GROUP BY \"shard\" ORDER BY \"shard\"",
-        count("loaded", "1"),
-        count("refused", "1"),
-        count("loaded", "\"readings\""),
-    ))
+    Ok(sql::Status { schema: star.schema()?, stream: literal::text(stream)? }.sql().sent())
 }
 
 /// Reads [`status_query`]'s answer.
@@ -151,13 +138,9 @@ pub fn loaded_query(
     shard: &ShardId,
     between: (EpochNumber, EpochNumber),
 ) -> Result<String, Unquotable> {
-    let (ledger, stream) = (star.at(star::LEDGER)?, literal::text(stream)?);
-    let (shard, (first, last)) = (literal::text(shard.as_str())?, between);
-    Ok(format!(
-        "SELECT \"epoch\" FROM {ledger} WHERE \"stream\" = {stream} AND \"shard\" = {shard} AND \"state\" = 'loaded' \
-         AND \"epoch\" BETWEEN {} AND {}",
-        first.0, last.0
-    ))
+    let (schema, stream, shard) = (star.schema()?, literal::text(stream)?, literal::text(shard.as_str())?);
+    let (first, last) = (literal::number(between.0.0), literal::number(between.1.0));
+    Ok(sql::Loaded { schema, stream, shard, first, last }.sql().sent())
 }
 
 /// Reads [`loaded_query`]'s answer.
@@ -167,11 +150,8 @@ pub fn loaded(rows: &[Vec<Cell>]) -> Result<Vec<EpochNumber>, Unreadable> {
 
 /// Asks for the first refused epochs, at most `n_max`.
 pub fn refused_query(star: &Star, stream: &str, n_max: usize) -> Result<String, Unquotable> {
-    let (refused, stream) = (star.at(star::REFUSED)?, literal::text(stream)?);
-    Ok(format!(
-        "SELECT \"shard\", \"epoch\", \"manifest\", \"error\" FROM {refused} WHERE \"stream\" = {stream} \
-         ORDER BY \"shard\", \"epoch\" LIMIT {n_max}"
-    ))
+    let (schema, stream, n_max) = (star.schema()?, literal::text(stream)?, literal::number(n_max as u64));
+    Ok(sql::Refused { schema, stream, n_max }.sql().sent())
 }
 
 /// Reads [`refused_query`]'s answer.
@@ -186,16 +166,7 @@ pub fn refused(rows: &[Vec<Cell>]) -> Result<Vec<RefusedEpoch>, Unreadable> {
 
 /// Asks for [`RowCounts`], and for the transactions that have brought the stream's epochs.
 pub fn counts_query(star: &Star, stream: &str) -> Result<String, Unquotable> {
-    let tables = [star::READINGS, star::SENSORS, star::LOCATIONS, star::HOURLY, star::DAILY, star::ALERTS];
-    let mut counts = Vec::new();
-    for table in tables {
-        counts.push(format!("(SELECT COUNT(*) FROM {}) AS {}", star.at(table)?, literal::identifier(table)?));
-    }
-    let (ledger, stream) = (star.at(star::LEDGER)?, literal::text(stream)?);
-    counts.push(format!(
-        "(SELECT COUNT(DISTINCT \"batch\") FROM {ledger} WHERE \"stream\" = {stream} AND \"state\" = 'loaded') AS \"batches\""
-    ));
-    Ok(format!("SELECT {}", counts.join(", ")))
+    Ok(sql::Counts { schema: star.schema()?, stream: literal::text(stream)? }.sql().sent())
 }
 
 /// Reads [`counts_query`]'s answer.

@@ -8,8 +8,9 @@ use arrow::datatypes::{DataType, Schema};
 use messages::EventSchema;
 use messages::schema::FieldKind;
 
-use super::literal::Unquotable;
+use super::literal::{self, Sql, Unquotable};
 use super::metadata::{Attribute, MetadataColumns};
+use super::sql;
 use super::tables::{Column, Kind, Spread, Table, qualified};
 use crate::lake::columns;
 
@@ -148,7 +149,7 @@ impl Star {
 
     /// The statement that makes the warehouse's schema unless it is there.
     pub fn create_namespace(&self) -> Result<String, Unquotable> {
-        Ok(format!("CREATE SCHEMA IF NOT EXISTS {}", super::literal::identifier(&self.namespace)?))
+        Ok(sql::tables::CreateNamespace { schema: self.schema()? }.sql().sent())
     }
 
     /// Every statement that makes an empty warehouse, in order.
@@ -165,7 +166,17 @@ impl Star {
         self.tables.iter().find(|table| table.name == name).expect("every name above has its table")
     }
 
-    pub(super) fn at(&self, table: &str) -> Result<String, Unquotable> {
+    /// The columns of a table.
+    pub(super) fn columns(&self, table: &str) -> &[Column] {
+        &self.table(table).columns
+    }
+
+    /// The warehouse's schema, as `{schema}` of templates.
+    pub(super) fn schema(&self) -> Result<Sql, Unquotable> {
+        literal::identifier(&self.namespace)
+    }
+
+    pub(super) fn at(&self, table: &str) -> Result<Sql, Unquotable> {
         qualified(&self.namespace, table)
     }
 }

@@ -5,7 +5,8 @@
 //! added to existing tables (`diff.rs`).
 //! **Not here**: which tables there are (`star.rs`).
 
-use super::literal::{self, Unquotable};
+pub(super) use super::literal::qualified;
+use super::literal::{self, Sql, Unquotable};
 pub use super::star::Star;
 
 /// A column's type.
@@ -85,6 +86,12 @@ impl Column {
         let null = if self.required { " NOT NULL" } else { "" };
         let encoding = if self.raw { "RAW" } else { self.kind.encoding() };
         Ok(format!("{} {}{null} ENCODE {encoding}", literal::identifier(&self.name)?, self.kind.sql()))
+    }
+}
+
+impl AsRef<str> for Column {
+    fn as_ref(&self) -> &str {
+        &self.name
     }
 }
 
@@ -169,13 +176,14 @@ impl Table {
     }
 }
 
-/// A table with its schema.
-pub(super) fn qualified(namespace: &str, table: &str) -> Result<String, Unquotable> {
-    Ok(format!("{}.{}", literal::identifier(namespace)?, literal::identifier(table)?))
+/// Names, separated by commas.
+pub(super) fn names<N: AsRef<str>>(names: &[N]) -> Result<Sql, Unquotable> {
+    let names = names.iter().map(|name| literal::identifier(name.as_ref())).collect::<Result<_, _>>()?;
+    Ok(Sql::list(names))
 }
 
-/// Names, separated by commas.
-pub(super) fn names<N: AsRef<str>>(names: &[N]) -> Result<String, Unquotable> {
-    let names: Vec<String> = names.iter().map(|name| literal::identifier(name.as_ref())).collect::<Result<_, _>>()?;
-    Ok(names.join(", "))
+/// The same, each of the table or subquery that is called so.
+pub(super) fn names_of<N: AsRef<str>>(alias: &str, names: &[N]) -> Result<Sql, Unquotable> {
+    let names = names.iter().map(|name| qualified(alias, name.as_ref())).collect::<Result<_, _>>()?;
+    Ok(Sql::list(names))
 }

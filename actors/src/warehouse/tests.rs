@@ -5,3 +5,4 @@ mod fixture;
 mod metadata;
 mod pace;
 mod statements;
+mod templates;

@@ -1,15 +1,12 @@
-//! What the statements of every transaction have in common: the guard, the staging table, the service's limits.
+//! What the statements of every transaction have in common: staging tables, COPY, the service's limits.
 //!
-//! **Promises** no write passes the guard twice (CLEAN-ONCE); what the service would refuse for its length is refused
-//! before it is sent.
+//! **Promises** what the service would refuse for its length is refused before it is sent.
 //! **Not here**: which tables are written, and from what (`load.rs`, `describe.rs`).
 
-use super::literal::{self, Unquotable};
+use super::literal::{self, Sql, Unquotable};
 use super::service::{BATCH_STATEMENTS_MAX, STATEMENT_BYTES_MAX};
+use super::sql::transaction::{Copy, Stage, StageColumn};
 use super::tables::Column;
-
-/// One row if the load is new, else none: what every write is joined with.
-pub(super) const GUARD: &str = "\"load_guard\"";
 
 /// A load cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,33 +24,33 @@ pub enum TooMuch {
     },
 }
 
-/// A temporary table with exactly the columns of the files, and the files of a manifest in it: COPY takes columns by
-/// place. A manifest is a bucket and a key; it is read by a role, in a format.
-pub(super) fn stage(
-    stage: &str,
-    columns: &[Column],
-    (bucket, key): (&str, &str),
-    (iam_role, format): (&str, &str),
-    sql: &mut Vec<String>,
-) -> Result<(), Unquotable> {
-    let column = |column: &Column| Ok(format!("{} {}", literal::identifier(&column.name)?, column.kind.sql()));
-    let columns: Vec<String> = columns.iter().map(column).collect::<Result<_, Unquotable>>()?;
-    sql.push(format!("CREATE TEMP TABLE {stage} ({})", columns.join(", ")));
-    let from = literal::plain_text(&format!("s3://{bucket}/{key}"))?;
-    let role = literal::role(iam_role)?;
-    sql.push(format!("COPY {stage} FROM {from} IAM_ROLE {role} FORMAT AS {format} MANIFEST"));
-    Ok(())
+/// A manifest that is copied: its bucket and key, the role by which it is read, and its format.
+pub(super) struct Source<'a> {
+    pub(super) bucket: &'a str,
+    pub(super) key: &'a str,
+    pub(super) iam_role: &'a str,
+    pub(super) format: Sql,
 }
 
-/// The columns' names, each with a prefix.
-pub(super) fn list(prefix: &str, columns: &[Column]) -> Result<String, Unquotable> {
-    let column = |column: &Column| Ok(format!("{prefix}{}", literal::identifier(&column.name)?));
-    let columns: Vec<String> = columns.iter().map(column).collect::<Result<_, Unquotable>>()?;
-    Ok(columns.join(", "))
+/// A temporary table with these columns.
+pub(super) fn stage(stage: &Sql, columns: &[Column]) -> Result<Sql, Unquotable> {
+    let column = |column: &Column| {
+        Ok(StageColumn { name: literal::identifier(&column.name)?, kind: literal::kind(column.kind) }.sql())
+    };
+    let columns = columns.iter().map(column).collect::<Result<_, Unquotable>>()?;
+    Ok(Stage { stage: stage.clone(), columns: Sql::list(columns) }.sql())
+}
+
+/// The files of a manifest in it.
+pub(super) fn copy(stage: &Sql, source: Source<'_>) -> Result<Sql, Unquotable> {
+    let from = literal::plain_text(&format!("s3://{}/{}", source.bucket, source.key))?;
+    let role = literal::role(source.iam_role)?;
+    Ok(Copy { stage: stage.clone(), from, role, format: source.format }.sql())
 }
 
 /// The statements, if the service takes them all.
-pub(super) fn checked(sql: Vec<String>) -> Result<Vec<String>, TooMuch> {
+pub(super) fn checked(sql: &[Sql]) -> Result<Vec<String>, TooMuch> {
+    let sql: Vec<String> = sql.iter().map(Sql::sent).collect();
     assert!(sql.len() <= BATCH_STATEMENTS_MAX, "a load has at most 39 statements, whatever is in it");
     match sql.iter().map(String::len).max() {
         Some(bytes) if bytes > STATEMENT_BYTES_MAX => Err(TooMuch::Statement { bytes }),

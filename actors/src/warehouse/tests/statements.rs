@@ -131,7 +131,7 @@ proptest! {
     #[test]
     fn a_literal_is_one_token_that_means_its_text(value in ".*") {
         match plain_text(&value) {
-            Ok(sql) => prop_assert_eq!(tokens(&sql), vec![Token::SingleQuotedString(value)]),
+            Ok(sql) => prop_assert_eq!(tokens(&sql.sent()), vec![Token::SingleQuotedString(value)]),
             Err(_) => prop_assert!(value.contains(['\0', '\\'])),
         }
     }
@@ -139,7 +139,7 @@ proptest! {
     #[test]
     fn a_text_with_backslashes_is_a_concatenation(value in "[a'\\\\;\n-]{0,12}") {
         let mut meant = String::new();
-        for token in tokens(&text(&value).unwrap()) {
+        for token in tokens(&text(&value).unwrap().sent()) {
             match token {
                 Token::SingleQuotedString(part) => { prop_assert!(!part.contains('\\')); meant.push_str(&part); }
                 Token::Number(code, _) => { prop_assert_eq!(code, "92"); meant.push('\\'); }
@@ -154,7 +154,7 @@ proptest! {
     #[test]
     fn an_identifier_is_one_token_that_means_its_name(name in ".*") {
         if let Ok(sql) = identifier(&name) {
-            let found = tokens(&sql);
+            let found = tokens(&sql.sent());
             prop_assert!(matches!(found.as_slice(), [Token::Word(word)] if word.value == name && word.quote_style == Some('"')));
         } else {
             prop_assert!(name.is_empty() || name.len() > 127 || name.chars().any(char::is_control));
