@@ -36,5 +36,5 @@ pub use self::freshness::{AGES_MAX, age_ms};
 pub use self::literal::Unquotable;
 pub use self::load::{Load, Mode, Statements};
 pub use self::service::{BATCH_STATEMENTS_MAX, Cell, STATEMENT_BYTES_MAX};
-pub use self::star::SITE_BYTES_MAX;
+pub use self::star::{SITE_BYTES_MAX, taken};
 pub use self::transaction::TooMuch;

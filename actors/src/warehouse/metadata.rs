@@ -22,7 +22,7 @@ use messages::schema::FieldKind;
 pub use self::files::{Limits, Object, Subject};
 pub use self::rows::{Content, Lines, Part, Refusal, Rows};
 pub use self::sources::{Source, Sources};
-use super::star::RESERVED;
+use super::star::{RESERVED, is_of_statements};
 
 /// Columns that one list may declare.
 pub const COLUMNS_MAX: usize = 100;
@@ -82,6 +82,9 @@ impl MetadataColumns {
         let known = self.sensors.iter().filter(|column| tracked(&column.name)).map(|column| {
             format!("{} is a tracked attribute of the event schema: it needs no declaration, remove it", column.name)
         });
-        (again(&self.sensors).into_iter().chain(known).collect(), again(&self.locations))
+        let taken = self.sensors.iter().filter(|column| is_of_statements(&column.name));
+        let taken = taken
+            .map(|column| format!("{} is a column of the load's own statements: choose another name", column.name));
+        (again(&self.sensors).into_iter().chain(known).chain(taken).collect(), again(&self.locations))
     }
 }

@@ -56,6 +56,9 @@ pub(super) const RESERVED: [&str; 17] = [
     "valid_from_us",
 ];
 
+/// Columns that the statements about versions have beside those of the tables (`sql/versions.sql`).
+const OF_STATEMENTS: [&str; 5] = ["namesakes", "same_number", "place", "before", "anew"];
+
 /// Columns that the loader computes.
 pub(super) const FIRST_SEEN: &str = "first_seen";
 pub(super) const VALID_TO: &str = "valid_to";
@@ -88,6 +91,22 @@ const KEY_BYTES: u32 = 1_024;
 const REASON_BYTES: u32 = 800;
 /// What is kept of an error.
 pub(super) const ERROR_BYTES: u32 = 4_096;
+
+/// Whether the statements about versions have a column of this name beside those of the tables.
+pub(super) fn is_of_statements(name: &str) -> bool {
+    let numbered = |prefix| {
+        name.strip_prefix(prefix).is_some_and(|n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    };
+    OF_STATEMENTS.contains(&name) || numbered("now_") || numbered("was_")
+}
+
+/// The first tracked attribute that is called like a column that the versions of a sensor have already: no load of it
+/// would go through.
+pub fn taken(schema: &EventSchema) -> Option<&str> {
+    let of_place = |name: &str| name == FIRST_SEEN || PLACE.iter().any(|(known, _)| *known == name);
+    let is_taken = |name: &&str| is_of_statements(name) || RESERVED.contains(name) && !of_place(*name);
+    schema.tracked().map(|(_, spec)| spec.name.as_str()).find(is_taken)
+}
 
 /// Every table of the warehouse.
 #[derive(Clone, Debug, PartialEq, Eq)]

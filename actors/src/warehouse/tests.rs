@@ -3,6 +3,7 @@ mod diff;
 mod external;
 mod fixture;
 mod metadata;
+mod names;
 mod pace;
 mod statements;
 mod templates;

@@ -69,6 +69,11 @@ fn warehouse(config: &Config, relations: &mut Relations<'_>) {
     let problem = super::warehouse::too_large(config.schema(), record);
     let keys = ["schema.file", "schema.use", "decode.record_bytes_max"];
     relations.must(problem.is_none(), &keys, || problem.clone().unwrap_or_default());
+    let taken = actors::warehouse::taken(config.schema());
+    relations.must(taken.is_none(), &["schema.file", "schema.use"], || {
+        let name = taken.unwrap_or_default();
+        format!("the tracked field {name} is called like a column of the warehouse's versions of sensors: rename it")
+    });
     let encoding = config.worker.shard.sinks.encoding;
     let promised = "with warehouse.enabled it must be";
     relations.must(encoding.codec == Codec::Snappy, &["parquet.compression", "warehouse.enabled"], || {

@@ -441,6 +441,9 @@ fn what_the_warehouse_could_never_load_is_refused_with_what_fits() {
     let site = |bytes| format!("{}[fields.tracked]\n", text(0, bytes).replace("t0", "site"));
     with(site(1_025), loads).has_problem(&["site may have 1025 bytes", "1024 or less"]);
     with(site(1_024), loads).load();
+    let source = || site(16).replace("site", "source");
+    with(source(), loads).has_problem(&["schema.file", "tracked field source", "rename it"]);
+    with(source(), "").load();
     let many = || (0..100).map(|n| text(n, 65_535)).collect::<String>();
     with(many(), loads).load();
     let records = format!("decode.record_bytes_max = \"10MiB\"\n{loads}");
