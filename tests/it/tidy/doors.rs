@@ -91,7 +91,7 @@ impl House {
 
     /// What a command names. Words with holes in them stand for anything.
     fn command(&self, line: &str) -> Vec<String> {
-        let line = line.replace("{{ ", "<").replace(" }}", ">");
+        let line = without_holes(line);
         let line = line.split(" # ").next().unwrap_or_default();
         let mut words = line.split_whitespace().skip_while(|word| word.contains('=') && !word.starts_with('-'));
         let (program, words) = (words.next(), words.collect::<Vec<_>>());
@@ -153,6 +153,16 @@ fn is_word(span: &str) -> bool {
 
 fn hole(word: &str) -> bool {
     word.contains(['<', '{', '$'])
+}
+
+/// A recipe's `{{ ... }}` is whatever is put there.
+fn without_holes(line: &str) -> String {
+    let (mut said, mut rest) = (String::new(), line);
+    while let Some((before, hole)) = rest.split_once("{{") {
+        said.extend([before, "<>"]);
+        rest = hole.split_once("}}").map_or("", |(_, after)| after);
+    }
+    said + rest
 }
 
 /// As far as the path is said: up to the last folder before `<name>`.
