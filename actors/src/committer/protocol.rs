@@ -397,7 +397,7 @@ impl Protocol {
         (self.wanted, self.hurried) = (None, false);
         let epoch = self.next_epoch();
         // The first one holds what a child shard has from its parents.
-        let full_state = epoch.0 == 1 || epoch.0 % self.rules.full_state_every.max(1) == 0;
+        let full_state = epoch.0 == 1 || epoch.0.is_multiple_of(self.rules.full_state_every.max(1));
         let full_state = full_state || reason == CutReason::ShardEnd;
         self.stage = Stage::Cut;
         Some(Effect::Cut { epoch, reason, full_state })

@@ -135,8 +135,8 @@ pub(super) fn decode(sensor: &SensorId, rules: &SensorRules, bytes: &[u8]) -> Re
 
 /// The layout's hash and the state; none if it is not one, or something follows.
 fn content(payload: &[u8]) -> Option<(u32, State)> {
-    match payload.first()? {
-        &ONE_VERSION => {
+    match *payload.first()? {
+        ONE_VERSION => {
             type OneVersion = (u32, i64, Vec<Option<Value>>);
             let (hash, head, fields, of_one) = whole::<(u32, Head, Vec<Placed>, OneVersion)>(payload)?;
             let (version, valid_from_us, values) = of_one;
@@ -145,7 +145,7 @@ fn content(payload: &[u8]) -> Option<(u32, State)> {
             let attributes = Attributes::of_one(version, valid_from_us, until_us, values);
             Some((hash, state(head, fields.into_iter().map(of_places).collect(), attributes)))
         }
-        &PLACES => {
+        PLACES => {
             let (hash, head, fields, attributes) = whole::<(u32, Head, Vec<Placed>, Attributes)>(payload)?;
             Some((hash, state(head, fields.into_iter().map(of_places).collect(), attributes)))
         }

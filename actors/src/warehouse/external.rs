@@ -99,8 +99,8 @@ impl External {
     /// Whether, by [`made_query`](Self::made_query)'s answer, the table was last made by this statement.
     pub fn is_made(&self, rows: &[Vec<Cell>], statement: &str) -> Result<bool, Unquotable> {
         let begin = format!("CREATE EXTERNAL TABLE {} ", self.at()?);
-        let made = rows.iter().filter_map(|row| row.first()?.as_str()).filter(|made| made.starts_with(&begin));
-        Ok(made.last() == Some(statement))
+        let mut made = rows.iter().filter_map(|row| row.first()?.as_str()).filter(|made| made.starts_with(&begin));
+        Ok(made.next_back() == Some(statement))
     }
 
     /// Registers folders of the bucket, each a key up to its last slash; as many statements as it takes. None, if a

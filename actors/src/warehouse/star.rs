@@ -104,7 +104,7 @@ pub(super) fn is_of_statements(name: &str) -> bool {
 /// would go through.
 pub fn taken(schema: &EventSchema) -> Option<&str> {
     let of_place = |name: &str| name == FIRST_SEEN || PLACE.iter().any(|(known, _)| *known == name);
-    let is_taken = |name: &&str| is_of_statements(name) || RESERVED.contains(name) && !of_place(*name);
+    let is_taken = |name: &&str| is_of_statements(name) || RESERVED.contains(name) && !of_place(name);
     schema.tracked().map(|(_, spec)| spec.name.as_str()).find(is_taken)
 }
 
