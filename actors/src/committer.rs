@@ -148,7 +148,10 @@ impl Actor for CommitterActor {
         let Err(error) = handled else { return Ok(()) };
         state.facts.failed(&error);
         match error {
-            CommitError::Protocol(ProtocolError::Diverged { .. }) => Err(BrokenPromise::new(&error).into()),
+            // Where the configuration differs, a worker that still has the other one can finish the epoch.
+            CommitError::Protocol(ProtocolError::Diverged { ref pinned, ref now, .. }) if pinned == now => {
+                Err(BrokenPromise::new(&error).into())
+            }
             _ => Err(error.into()),
         }
     }
@@ -204,12 +207,13 @@ impl CommitterState {
     async fn follow(&mut self, event: Event) -> Result<(), CommitError> {
         let mut next = Some(event);
         while let Some(event) = next.take() {
-            if let Some(effect) = self.protocol.on(event, self.began.elapsed())? {
+            let effect = self.protocol.on(event, self.began.elapsed())?;
+            if self.protocol.has_ended() {
+                self.facts.ended();
+            }
+            if let Some(effect) = effect {
                 next = self.execute(effect).await?;
             }
-        }
-        if self.protocol.has_ended() {
-            self.facts.ended();
         }
         Ok(())
     }

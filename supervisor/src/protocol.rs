@@ -80,8 +80,10 @@ pub enum Ending {
     Lost,
     /// It failed too often, or did not move.
     Failed(String),
-    /// What was promised of it and what is there disagree, and nothing was changed: no other worker would fare better.
+    /// Its lease row, the bucket and the stream disagree: it was not taken, and nothing was changed.
     Refused(String),
+    /// What was promised of it and what came out differ: no other worker would fare better.
+    Broken(String),
 }
 
 /// What a listing found.

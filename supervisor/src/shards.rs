@@ -129,7 +129,7 @@ impl Actor for ShardsActor {
             SupervisionEvent::ActorFailed(cell, error) => {
                 let broken = error.downcast_ref::<GivenUp>().filter(|given_up| given_up.is_final);
                 let ending = match broken {
-                    Some(given_up) => Ending::Refused(given_up.cause.clone()),
+                    Some(given_up) => Ending::Broken(given_up.cause.clone()),
                     None => Ending::Failed(error.to_string()),
                 };
                 state.on_ended(cell.get_id(), ending)

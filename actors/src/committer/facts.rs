@@ -77,7 +77,9 @@ impl Facts {
         let began = Instant::now();
         let prepared = write.await;
         span.end_with(&prepared);
-        metrics::epoch_prepared(began.elapsed());
+        if prepared.is_ok() {
+            metrics::epoch_prepared(began.elapsed());
+        }
         prepared
     }
 
@@ -144,7 +146,8 @@ impl Facts {
     /// The shard cannot be committed any further. A lost lease is no failure of the shard: it is in other hands.
     pub(super) fn failed(&self, error: &CommitError) {
         let lasting = match error {
-            CommitError::Lease(LeaseError::Lost(_)) => return,
+            // Nor is it one that the box beside it was ended first.
+            CommitError::Lease(LeaseError::Lost(_)) | CommitError::SinksGone => return,
             CommitError::Lease(LeaseError::Call(call)) => !call.may_pass(),
             _ => true,
         };

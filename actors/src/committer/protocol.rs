@@ -337,6 +337,8 @@ impl Protocol {
         match self.take_stage() {
             Stage::Committing(plan) => {
                 self.stage = Stage::Idle;
+                // What was waited for.
+                self.hurried = false;
                 self.checkpoint = plan.cut.to.clone();
                 self.epoch = plan.cut.epoch;
                 self.pinned = None;

@@ -82,7 +82,8 @@ impl MetadataColumns {
         let known = self.sensors.iter().filter(|column| tracked(&column.name)).map(|column| {
             format!("{} is a tracked attribute of the event schema: it needs no declaration, remove it", column.name)
         });
-        let taken = self.sensors.iter().filter(|column| is_of_statements(&column.name));
+        let attributes = schema.tracked().count();
+        let taken = self.sensors.iter().filter(|column| is_of_statements(&column.name, attributes));
         let taken = taken
             .map(|column| format!("{} is a column of the load's own statements: choose another name", column.name));
         (again(&self.sensors).into_iter().chain(known).chain(taken).collect(), again(&self.locations))

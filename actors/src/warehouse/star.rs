@@ -92,10 +92,13 @@ const REASON_BYTES: u32 = 800;
 /// What is kept of an error.
 pub(super) const ERROR_BYTES: u32 = 4_096;
 
-/// Whether the statements about versions have a column of this name beside those of the tables.
-pub(super) fn is_of_statements(name: &str) -> bool {
+/// Whether the statements about versions have a column of this name beside those of the tables: two for each of so many
+/// tracked attributes.
+pub(super) fn is_of_statements(name: &str, attributes: usize) -> bool {
     let numbered = |prefix| {
-        name.strip_prefix(prefix).is_some_and(|n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+        let number =
+            name.strip_prefix(prefix).and_then(|n: &str| n.parse::<usize>().ok().filter(|of| of.to_string() == n));
+        number.is_some_and(|n| n < attributes)
     };
     OF_STATEMENTS.contains(&name) || numbered("now_") || numbered("was_")
 }
@@ -103,8 +106,12 @@ pub(super) fn is_of_statements(name: &str) -> bool {
 /// The first tracked attribute that is called like a column that the versions of a sensor have already: no load of it
 /// would go through.
 pub fn taken(schema: &EventSchema) -> Option<&str> {
+    let attributes = schema.tracked().count();
+    // Only metadata, which loads do not wait for, is staged beside this column.
+    let of_metadata = |name: &str| name == "valid_from_us";
     let of_place = |name: &str| name == FIRST_SEEN || PLACE.iter().any(|(known, _)| *known == name);
-    let is_taken = |name: &&str| is_of_statements(name) || RESERVED.contains(name) && !of_place(name);
+    let of_table = |name: &&str| RESERVED.contains(name) && !of_place(name) && !of_metadata(name);
+    let is_taken = |name: &&str| is_of_statements(name, attributes) || of_table(name);
     schema.tracked().map(|(_, spec)| spec.name.as_str()).find(is_taken)
 }
 

@@ -72,7 +72,8 @@ fn warehouse(config: &Config, relations: &mut Relations<'_>) {
     let taken = actors::warehouse::taken(config.schema());
     relations.must(taken.is_none(), &["schema.file", "schema.use"], || {
         let name = taken.unwrap_or_default();
-        format!("the tracked field {name} is called like a column of the warehouse's versions of sensors: rename it")
+        format!("the tracked field {name} is called like a column of the warehouse's versions of sensors, and no load of it would go through: rename it, or \
+             do without a warehouse (warehouse.enabled = false)")
     });
     let encoding = config.worker.shard.sinks.encoding;
     let promised = "with warehouse.enabled it must be";

@@ -35,6 +35,7 @@ impl LeasesState {
     }
 
     pub(super) fn on_ended(&mut self, shard: &ShardId, ending: Ending, config: &LeasesConfig) {
+        let ending = self.judged(ending);
         // One that is given up runs, for this box, until the row says so: or it would be taken again at once.
         if !matches!(ending, Ending::Failed(_)) {
             self.running.remove(shard);
@@ -61,7 +62,7 @@ impl LeasesState {
                 self.args.figures.lost();
                 warn!(%shard, "the lease was lost: another worker has the shard");
             }
-            Ending::Refused(cause) => {
+            Ending::Refused(cause) | Ending::Broken(cause) => {
                 error!(%shard, cause, "what was promised of the shard and what is there disagree: it is not read");
                 self.refused.insert(shard.clone(), Instant::now());
                 self.args.figures.refused(shard, cause);
@@ -80,6 +81,15 @@ impl LeasesState {
             }
         }
         self.look_again();
+    }
+
+    /// A worker that has committed nothing yet is no judge of a promise: others look at the shard too, and it goes on with
+    /// another one.
+    fn judged(&self, ending: Ending) -> Ending {
+        match ending {
+            Ending::Broken(cause) if !self.trial.is_proven() => Ending::Failed(cause),
+            other => other,
+        }
     }
 
     /// The shard is left alone for longer than the last time; a worker that has proved nothing leaves all alone.

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use messages::ShardId;
+use messages::{Position, ShardId};
 use tokio::time::Instant;
 
 use super::{LeasesState, Trouble, log_failure};
@@ -54,6 +54,7 @@ impl LeasesState {
         let works = |id: &ShardId| self.args.owned.outcome_if_any(id).is_some_and(|outcome| outcome.works());
         let held = |id: &ShardId| owned.iter().any(|shard| shard.context.shard == *id && shard.was_held()) && works(id);
         let elsewhere = |id: &ShardId| match self.rows.leases.get(id) {
+            Some(row) if row.checkpoint == Position::ShardEnd => true,
             Some(row) => {
                 row.owner.as_deref().is_some_and(|owner| owner != &*self.args.worker_id)
                     && self.observer.owner_is_alive(row)

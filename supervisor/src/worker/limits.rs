@@ -7,7 +7,7 @@
 //! - The text of a version never changes, whatever becomes of the types that hold the values: an epoch that one build has
 //!   prepared is finished by another under the same configuration. Version 1 looks like what Rust made of two structs
 //!   once, because builds of that time pinned that.
-//! - No limit is left out: a field that is added to a struct of limits does not compile here.
+//! - No limit is left out: a field that is added to the limits of the decoder or of the windows does not compile here.
 //!
 //! A limit that is added makes version 2: it stands behind version 1 as ` name value`, and only where it is set otherwise
 //! than builds before it did without asking. So what an older build has pinned stays what it was.
