@@ -3,7 +3,7 @@
 //! **Owns** the order of the watched fields and of the tracked attributes, and the hash by which a state names it.
 //! **Promises** a detector may be put on a tracked number, or taken off it, without a state being lost: the other fields
 //! are found where they were.
-//! **Not here**: fields that come, go or change their kind. The shard refuses those (`recovery.rs`).
+//! **Not here**: fields that come or go. The shard refuses those, by their names (`recovery.rs`).
 
 use messages::schema::{EventSchema, FieldSpec};
 use xxhash_rust::xxh3::xxh3_64;
