@@ -70,6 +70,7 @@ pub struct ShardFigures {
     sensors: AtomicU64,
     sensors_live: AtomicU64,
     sensor_restarts: AtomicU64,
+    lost_writes: AtomicU64,
     sensor_refused_ms: AtomicI64,
     silences: AtomicU64,
     windows: AtomicU64,
@@ -106,6 +107,7 @@ impl Default for ShardFigures {
             sensors: AtomicU64::default(),
             sensors_live: AtomicU64::default(),
             sensor_restarts: AtomicU64::default(),
+            lost_writes: AtomicU64::default(),
             sensor_refused_ms: AtomicI64::default(),
             silences: AtomicU64::default(),
             epoch: AtomicU64::default(),
@@ -368,6 +370,16 @@ impl ShardFigures {
     /// Restarts of single sensors since the worker began.
     pub fn sensor_restarts(&self) -> u64 {
         self.sensor_restarts.load(Ordering::Relaxed)
+    }
+
+    /// A write of the lease row found that somebody else had written it.
+    pub fn lost_a_write(&self) {
+        self.lost_writes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that was so since the worker began.
+    pub fn lost_writes(&self) -> u64 {
+        self.lost_writes.load(Ordering::Relaxed)
     }
 
     /// The stream said that nothing more will come.

@@ -30,6 +30,8 @@ pub struct Totals {
     pub committed: u64,
     /// Restarts of single sensors.
     pub sensor_restarts: u64,
+    /// Writes of lease rows that found the row written by somebody else.
+    pub lost_writes: u64,
 }
 
 impl Totals {
@@ -39,6 +41,7 @@ impl Totals {
         self.read += read;
         self.committed += committed;
         self.sensor_restarts += figures.sensor_restarts();
+        self.lost_writes += figures.lost_writes();
     }
 }
 

@@ -371,4 +371,9 @@ impl Worker {
         let boxes: u64 = self.tree.nodes().iter().map(|node| node.restarts()).sum();
         boxes + self.owned.totals().sensor_restarts
     }
+
+    /// Writes of lease rows, since the worker began, that found the row written by somebody else.
+    pub fn lost_writes(&self) -> u64 {
+        self.owned.totals().lost_writes
+    }
 }

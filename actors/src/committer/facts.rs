@@ -145,6 +145,9 @@ impl Facts {
 
     /// The shard cannot be committed any further. A lost lease is no failure of the shard: it is in other hands.
     pub(super) fn failed(&self, error: &CommitError) {
+        if let CommitError::Lease(LeaseError::Lost(_)) = error {
+            self.context.figures.lost_a_write();
+        }
         let lasting = match error {
             // Nor is it one that the box beside it was ended first.
             CommitError::Lease(LeaseError::Lost(_)) | CommitError::SinksGone => return,

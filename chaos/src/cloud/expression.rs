@@ -1,13 +1,14 @@
-//! DynamoDB's expressions, as far as leases use them: conditions, and updates with SET and REMOVE.
+//! DynamoDB's expressions, as far as leases use them: conditions, and updates with SET, REMOVE and, for sets of
+//! strings, ADD.
 //!
 //! **Promises** what is outside the grammar, undefined, unused or contradictory is refused, as by the real service;
 //! nothing is silently true.
-//! **Not here**: paths into nested attributes, arithmetic, ADD, DELETE, and the functions other than existence.
+//! **Not here**: paths into nested attributes, arithmetic, ADD of numbers, DELETE, and the functions other than existence.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::reply::Refusal;
 use super::table::Item;
@@ -70,8 +71,8 @@ impl<'a> Definitions<'a> {
         parser.end().map(|()| holds)
     }
 
-    /// The changes of an update expression.
-    pub(super) fn changes(&self, update: &str) -> Result<Vec<Change>, Refusal> {
+    /// The changes of an update expression of this row.
+    pub(super) fn changes(&self, update: &str, row: &Item) -> Result<Vec<Change>, Refusal> {
         let mut parser = Parser::new(update, self)?;
         let mut changes: Vec<Change> = Vec::new();
         let mut seen = BTreeSet::new();
@@ -84,6 +85,7 @@ impl<'a> Definitions<'a> {
                 let change = match section.as_str() {
                     "SET" => parser.assignment()?,
                     "REMOVE" => (parser.attribute()?, None),
+                    "ADD" => parser.addition(row)?,
                     _ => return Err(syntax(token)),
                 };
                 if changes.iter().any(|(name, _)| *name == change.0) {
@@ -168,6 +170,18 @@ impl<'a> Parser<'a> {
         self.expect("=")?;
         let value = self.value()?;
         Ok((name, Some(value.clone())))
+    }
+
+    fn addition(&mut self, row: &Item) -> Result<Change, Refusal> {
+        let name = self.attribute()?;
+        let members = |value: &Value| value["SS"].as_array().cloned();
+        let added = members(self.value()?);
+        let there = row.get(&name).map_or(Some(Vec::new()), members);
+        let (Some(added), Some(mut all)) = (added, there) else {
+            return Err(Refusal::validation(format!("{name} is no set of strings to add to")));
+        };
+        all.extend(added.into_iter().filter(|member| !all.contains(member)).collect::<Vec<_>>());
+        Ok((name, Some(json!({ "SS": all }))))
     }
 
     fn attribute(&mut self) -> Result<String, Refusal> {

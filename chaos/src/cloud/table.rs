@@ -212,7 +212,7 @@ impl Table {
     fn updated(&self, definitions: &Definitions<'_>, input: &Value, before: Option<&Item>) -> Result<Item, Refusal> {
         let mut row = before.cloned().unwrap_or_else(|| item(&input["Key"]));
         let update = input["UpdateExpression"].as_str();
-        for (name, value) in update.map_or(Ok(Vec::new()), |update| definitions.changes(update))? {
+        for (name, value) in update.map_or(Ok(Vec::new()), |update| definitions.changes(update, &row))? {
             if name == self.key {
                 return Err(Refusal::validation("the key of a row cannot be updated"));
             }

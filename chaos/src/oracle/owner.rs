@@ -47,10 +47,11 @@ struct Moment {
 pub(super) fn check(lake: &Lake<'_>, findings: &mut Findings) {
     let Some(leases) = &lake.evidence.leases else { return };
     findings.checked(ID);
+    let names = names(leases);
     let mut shards: BTreeMap<&str, Holding<'_>> = BTreeMap::new();
     let mut behind = Behind::default();
     for write in leases {
-        shards.entry(&write.key).or_default().write(write, behind.is(&write.key), findings);
+        shards.entry(&write.key).or_default().write(write, (behind.is(&write.key), &names), findings);
         behind.follow(write);
     }
     for write in lake.evidence.writes.iter().flatten().filter(|write| write.created) {
@@ -58,11 +59,19 @@ pub(super) fn check(lake: &Lake<'_>, findings: &mut Findings) {
     }
 }
 
+/// What each client has called itself, on whichever row.
+fn names(leases: &[LeaseWrite]) -> BTreeMap<u32, &str> {
+    let owner = |row: &'_ Option<Row>| row.as_ref().and_then(|row| row.owner.clone());
+    let takes = leases.iter().filter(|write| !write.restored && owner(&write.before) != owner(&write.after));
+    takes.filter_map(|write| Some((write.client, write.after.as_ref()?.owner.as_deref()?))).collect()
+}
+
 impl<'a> Holding<'a> {
-    fn write(&mut self, write: &'a LeaseWrite, behind: bool, findings: &mut Findings) {
+    fn write(&mut self, write: &'a LeaseWrite, (behind, names): (bool, &BTreeMap<u32, &str>), findings: &mut Findings) {
+        let was = self.holder;
         let wrong = match write.restored {
             true => self.is_put_back(write),
-            false => self.follow(write, behind),
+            false => self.follow(write, behind, names),
         };
         self.as_put_back = write.restored;
         if let Some(row) = &write.after {
@@ -70,8 +79,7 @@ impl<'a> Holding<'a> {
         }
         if let Some(wrong) = wrong {
             let LeaseWrite { key, at_ms, client, .. } = write;
-            let holder = self.holder;
-            findings.add(ID, || format!("client {client} {wrong} {key} at {at_ms} ms, which {holder:?} holds"));
+            findings.add(ID, || format!("client {client} {wrong} {key} at {at_ms} ms, which {was:?} held"));
         }
         let pending = write.after.as_ref().filter(|row| row.pending_to.is_some()).map(|row| row.epoch + 1);
         if let Some(epoch) = pending {
@@ -87,7 +95,7 @@ impl<'a> Holding<'a> {
     }
 
     /// Moves on by one write; says what is wrong with it.
-    fn follow(&mut self, write: &'a LeaseWrite, behind: bool) -> Option<&'static str> {
+    fn follow(&mut self, write: &'a LeaseWrite, behind: bool, names: &BTreeMap<u32, &str>) -> Option<&'static str> {
         let (before, after) = match (&write.before, &write.after) {
             (Some(before), Some(after)) => (before, after),
             (None, Some(row)) => {
@@ -113,9 +121,11 @@ impl<'a> Holding<'a> {
         }
         match (&before.owner, &after.owner) {
             (Some(before), None) => {
+                // A row may name a process that is gone, an earlier one of this name or one of the past; the one that
+                // has its name now, and cannot take the shard, may give it up.
+                let is_gone = self.as_put_back || self.holder.is_some_and(|holder| holder < write.client);
+                let its_own = is_gone && names.get(&write.client) == Some(&before.as_str());
                 self.holder = None;
-                // A row of the past may name a process that is gone; the one that has its name now may give it up.
-                let its_own = self.as_put_back && self.names.get(&write.client) == Some(&before.as_str());
                 (!holds && !its_own).then_some("released")
             }
             (None, None) => None,

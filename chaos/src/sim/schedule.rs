@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 
 use actors::ports::faults::POINTS;
 
-use crate::cloud::{Faults, OpMatcher, ServiceFaults};
+use crate::cloud::{ClientId, Faults, OpMatcher, Service, ServiceFaults};
 
 /// Workers of a run.
 pub(super) const WORKERS: usize = 3;
@@ -109,7 +109,7 @@ impl Schedule {
             boot_gap_ms: 700,
             plans: (0..24).map(|_| plan(dice)).collect(),
             storm_ms: STORM_MS,
-            lost_replies: Vec::new(),
+            lost_replies: lost_replies(seed),
             habit,
         }
     }
@@ -123,6 +123,18 @@ fn habit(seed: u64) -> Habit {
         8 => Habit::Spread,
         _ => Habit::Switching,
     }
+}
+
+/// Writes of leases whose replies are lost, whatever the weather: it hardly ever hits one that nothing else follows. By a
+/// die of its own, too.
+fn lost_replies(seed: u64) -> Vec<OpMatcher> {
+    const WRITES: [&str; 4] =
+        ["SET leaseOwner", "SET pendingCheckpoint", ", mangroveAlertsThrough", "REMOVE leaseOwner"];
+    const CLIENTS: u32 = 6;
+    let dice = &mut StdRng::seed_from_u64(seed ^ 0x6c6f_7374);
+    let all = (1..=CLIENTS).flat_map(|n| WRITES.map(|write| (ClientId(n), write)));
+    let lost = all.filter(|_| dice.random_bool(0.25));
+    lost.map(|(client, write)| OpMatcher::new(Service::DynamoDb, "UpdateItem").containing(write).of(client)).collect()
 }
 
 /// Bad weather: a little of everything, or much of one thing.

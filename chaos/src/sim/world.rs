@@ -351,6 +351,7 @@ impl World {
         for (name, count) in worker.leases().counts() {
             *self.lease_counts.entry(name.to_owned()).or_default() += count;
         }
+        *self.lease_counts.entry("lost writes".to_owned()).or_default() += worker.lost_writes();
     }
 
     fn befall(&mut self, event: Event) {

@@ -58,6 +58,20 @@ async fn a_lease_is_created_taken_and_released() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn children_are_added_to_their_parents_row() {
+    let (world, table) = world().await;
+    table.create_if_absent(&fresh(0)).await.unwrap();
+    for children in [[shard(1), shard(2)], [shard(2), shard(3)]] {
+        table.note_children(&shard(0), &children).await.unwrap();
+    }
+    let all = [1, 2, 3].map(|n| shard(n).to_string());
+    assert_eq!(world.cloud.rows()[shard(0).as_str()]["childShardIds"], serde_json::json!({ "SS": all }));
+    // Of a row that is gone nothing is noted.
+    table.note_children(&shard(7), &[shard(1)]).await.unwrap();
+    assert!(!world.cloud.rows().contains_key(shard(7).as_str()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_planted_row_is_read() {
     let (world, table) = world().await;
     let row = serde_json::json!({
