@@ -23,6 +23,7 @@ use std::time::Duration;
 use messages::{Caution, CommitterMsg, EpochNumber, ReaderMsg, Receipts, SinksMsg, Suspect};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::facts::Facts;
@@ -60,6 +61,8 @@ pub struct CommitterArgs {
     pub caution: Option<Caution>,
     /// Epochs of the last owner whose alerts are being sent again, oldest first.
     pub unsettled: VecDeque<(EpochNumber, Receipts)>,
+    /// Sends them, as long as this committer runs.
+    pub resending: JoinSet<()>,
     /// Told when the shard has been given up in good order.
     pub released: Arc<watch::Sender<bool>>,
     /// This committer's node.
@@ -83,6 +86,7 @@ pub struct CommitterState {
     began: Instant,
     tick: Duration,
     released: Arc<watch::Sender<bool>>,
+    _resending: JoinSet<()>,
     myself: Address<CommitterMsg>,
     reader: Option<ActorRef<ReaderMsg>>,
     sinks: Option<ActorRef<SinksMsg>>,
@@ -128,6 +132,7 @@ impl Actor for CommitterActor {
             began: Instant::now(),
             tick: (self.config.age_max / 10).clamp(Duration::from_millis(10), Duration::from_secs(1)),
             released: args.released,
+            _resending: args.resending,
             myself: Address::new(myself, args.node),
             reader: None,
             sinks: None,

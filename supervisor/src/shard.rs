@@ -9,7 +9,7 @@ mod start;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actors::aggregator::{AggregatorActor, AggregatorArgs, WindowsConfig};
@@ -28,8 +28,8 @@ use actors::sensors::{LiveSensors, SensorsActor, SensorsArgs, SensorsConfig};
 use actors::shard::{Failing, Hold, ShardContext};
 use actors::sinks::{SinksActor, SinksArgs, SinksConfig};
 use messages::{
-    AlertsMsg, Caution, EpochNumber, EpochPlan, HashRange, Position, ReaderMsg, Receipts, SensorsMsg, SequenceNumber,
-    ShardId, Suspect,
+    AlertsMsg, Caution, EpochNumber, EpochPlan, HashRange, Position, ReaderMsg, Receipts, SensorsMsg, ShardId,
+    StateEntry, Suspect,
 };
 use ractor::{ActorCell, ActorRef};
 use tokio::sync::watch;
@@ -37,8 +37,9 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 pub use self::start::StreamStart;
-use crate::supervision::task::Task;
-use crate::supervision::{ChildSpec, StartContext, StartError};
+use crate::supervision::{
+    ChildSpec, StartContext, StartError, StartOnce, SupervisorArgs, SupervisorConfig, Surroundings,
+};
 
 /// How the boxes of every shard are set up.
 #[derive(Clone, Debug)]
@@ -93,24 +94,18 @@ pub struct Shard {
     held: Arc<AtomicBool>,
     lost: Arc<AtomicBool>,
     refusal: Arc<OnceLock<String>>,
-    incarnation: Arc<Mutex<Incarnation>>,
+    sensors: Arc<watch::Sender<Option<Address<SensorsMsg>>>>,
 }
 
-/// What the boxes of one incarnation hand to each other while they start, and where to reach them.
-#[derive(Debug, Default)]
-struct Incarnation {
-    recovered: Recovered,
-    checkpoint: Option<Position>,
-    pinned: Option<Box<EpochPlan>>,
-    previous_state: Option<String>,
-    caution: Option<Caution>,
-    suspects: Vec<Suspect>,
-    begin_inside: Option<SequenceNumber>,
-    start_at_ms: Option<i64>,
-    sensors: Option<Address<SensorsMsg>>,
-    /// Sends again what the last owner may not have sent.
-    _resending: Option<Task<()>>,
+/// What one incarnation of the boxes goes on from: the lease, and what the bucket holds as of its checkpoint.
+#[derive(Debug)]
+struct Recovery {
+    lease: Lease,
+    states: Recovered,
 }
+
+/// The boxes of a shard, downstream first. To add a box, add its name here, and its start to [`Shard::starts`].
+const BOXES: [&str; 5] = ["committer", "sinks", "aggregator", "sensors", "reader"];
 
 /// Epochs whose alerts are being sent again.
 type Unsettled = VecDeque<(EpochNumber, Receipts)>;
@@ -157,14 +152,14 @@ impl ShardError {
 impl Shard {
     /// A shard that has not started yet. `permit` is the counter of its row when it was decided to take it.
     pub fn new(context: ShardContext, config: ShardConfig, ports: ShardPorts, permit: u64) -> Self {
-        let released = Arc::new(watch::channel(false).0);
+        let (released, sensors) = (Arc::new(watch::channel(false).0), Arc::new(watch::channel(None).0));
         let (held, lost, refusal) = (Arc::default(), Arc::default(), Arc::default());
-        Self { context, config, ports, permit, released, held, lost, refusal, incarnation: Arc::default() }
+        Self { context, config, ports, permit, released, held, lost, refusal, sensors }
     }
 
     /// The address of the shard's sensors, while they run.
     pub fn sensors(&self) -> Option<Address<SensorsMsg>> {
-        self.incarnation().sensors.clone()
+        self.sensors.borrow().clone()
     }
 
     /// Whether this worker has given the shard up in good order: all that it read is committed.
@@ -192,79 +187,99 @@ impl Shard {
         self.refusal.get().map(String::as_str)
     }
 
-    /// The boxes, downstream first. To add a box, add one line.
-    pub fn children(&self, alerts: &Address<AlertsMsg>) -> Vec<ChildSpec> {
-        vec![
-            self.child("committer", {
-                let alerts = alerts.clone();
-                move |shard, context| shard.start_committer(context, alerts.clone())
-            }),
-            self.child("sinks", |shard, context| shard.start_sinks(context)),
-            self.child("aggregator", |shard, context| shard.start_aggregator(context)),
-            self.child("sensors", {
-                let alerts = alerts.clone();
-                move |shard, context| shard.start_sensors(context, alerts.clone())
-            }),
-            self.child("reader", |shard, context| shard.start_reader(context)).draining_by({
-                let shard = self.clone();
-                move |cell, within| shard.clone().drain(cell, within)
-            }),
-        ]
+    /// A supervisor of the boxes at this path. Each incarnation of them starts with what has been read afresh.
+    pub fn supervised(
+        &self,
+        path: String,
+        alerts: &Address<AlertsMsg>,
+        config: SupervisorConfig,
+        surroundings: Surroundings,
+    ) -> SupervisorArgs {
+        let (shard, alerts) = (self.clone(), alerts.clone());
+        let prepare = move || {
+            let (shard, alerts) = (shard.clone(), alerts.clone());
+            async move { Ok(shard.starts(shard.prepare().await?, &alerts).into_iter().collect()) }
+        };
+        SupervisorArgs::new(path, BOXES.map(|name| self.child(name)).into(), config, surroundings).prepared_by(prepare)
     }
 
-    fn child<F, R>(&self, name: &'static str, start: F) -> ChildSpec
-    where
-        F: Fn(Shard, StartContext) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<ActorCell, StartError>> + Send + 'static,
-    {
-        let (shard, context) = (self.clone(), self.context.clone());
-        let told = move |cause: &str| context.figures.outcome().fell(cause, context.clock.now_ms());
-        ChildSpec::new(name, name, move |context| start(shard.clone(), context)).telling(told)
+    fn child(&self, name: &'static str) -> ChildSpec {
+        let shard = self.clone();
+        let told = {
+            let context = self.context.clone();
+            move |cause: &str| context.figures.outcome().fell(cause, context.clock.now_ms())
+        };
+        let spec = ChildSpec::prepared(name, name).telling(told);
+        match name {
+            "reader" => spec.draining_by(move |cell, within| shard.clone().drain(cell, within)),
+            _ => spec,
+        }
     }
 
-    async fn start_committer(self, context: StartContext, alerts: Address<AlertsMsg>) -> Result<ActorCell, StartError> {
+    /// Takes the lease and reads the states, or says what keeps the shard from running.
+    async fn prepare(&self) -> Result<Recovery, StartError> {
         self.context.figures.rewound();
         self.context.traces.rewound();
-        let (lease, unsettled) = match self.recover_patiently().await {
-            Ok(lease) => {
-                let (resending, unsettled) = resend::resend(&self.context, &self.ports.objects, &lease.row, &alerts);
-                self.incarnation()._resending = resending;
-                (lease, unsettled)
-            }
-            Err(ShardError::Disagrees(disagreement)) => {
-                // The first is as good as the last: a shard that is refused ends here, and is looked at again afresh.
-                let _ = self.refusal.set(disagreement.to_string());
-                return Err(StartError::yields(disagreement));
-            }
-            Err(error @ ShardError::Lease(LeaseError::Lost(_) | LeaseError::RowGone(_))) => {
-                self.lost.store(true, Ordering::Release);
-                return Err(StartError::yields(error));
-            }
-            Err(error @ ShardError::ReleasedAlready(_)) => {
-                self.released.send_replace(true);
-                return Err(StartError::yields(error));
-            }
-            Err(error) => {
+        let error = match self.recover_patiently().await {
+            Ok(recovery) => return Ok(recovery),
+            Err(error) => error,
+        };
+        match &error {
+            // The first is as good as the last: a shard that is refused ends here, and is looked at again afresh.
+            ShardError::Disagrees(disagreement) => drop(self.refusal.set(disagreement.to_string())),
+            ShardError::Lease(LeaseError::Lost(_) | LeaseError::RowGone(_)) => self.lost.store(true, Ordering::Release),
+            ShardError::ReleasedAlready(_) => drop(self.released.send_replace(true)),
+            _ => {
                 let now_ms = self.context.clock.now_ms();
                 let outcome = self.context.figures.outcome();
                 outcome.failed(Failing::Starting, &error.to_string(), !error.may_pass(), now_ms);
                 return Err(StartError::failed(error));
             }
-        };
-        let (released, caution) = (self.released.clone(), self.incarnation().caution);
+        }
+        Err(StartError::yields(error))
+    }
+
+    /// How the boxes of this incarnation start, in the order of [`BOXES`].
+    fn starts(&self, recovery: Recovery, alerts: &Address<AlertsMsg>) -> [StartOnce; BOXES.len()] {
+        let Recovery { lease, states } = recovery;
+        let (row, shard) = (lease.row.clone(), || self.clone());
+        let plan = row.pending.as_ref().map(|pending| pending.plan.clone());
+        let pinned = plan.as_ref().map(|plan| (plan.cut.epoch, plan.format));
+        let (suspects, previous) = (suspects(&row), row.state_key.clone());
+        let watermark_us = states.watermark_us.unwrap_or(i64::MIN);
+        let windows = (states.windows, states.fields, watermark_us);
+        let (committer, sinks, aggregator, sensors, reader) = (shard(), shard(), shard(), shard(), shard());
+        let (sensor_alerts, alerts, suspected) = (alerts.clone(), alerts.clone(), suspects.clone());
+        [
+            Box::new(move |context| Box::pin(committer.start_committer(context, lease, alerts))),
+            Box::new(move |context| Box::pin(sinks.start_sinks(context, previous, pinned))),
+            Box::new(move |context| Box::pin(aggregator.start_aggregator(context, windows))),
+            Box::new(move |context| Box::pin(sensors.start_sensors(context, states.sensors, suspected, sensor_alerts))),
+            Box::new(move |context| Box::pin(reader.start_reader(context, row, plan, suspects))),
+        ]
+    }
+
+    async fn start_committer(
+        self,
+        context: StartContext,
+        lease: Lease,
+        alerts: Address<AlertsMsg>,
+    ) -> Result<ActorCell, StartError> {
+        let (resending, unsettled) = resend::resend(&self.context, &self.ports.objects, &lease.row, &alerts);
         let args = CommitterArgs {
-            caution,
-            context: self.context.clone(),
+            caution: Caution::after(lease.row.tries),
+            context: self.context,
             lease,
             unsettled,
-            released,
+            resending,
+            released: self.released,
             node: context.node.clone(),
         };
-        context.spawn(CommitterActor { config: self.config.committer.clone() }, args).await
+        context.spawn(CommitterActor { config: self.config.committer }, args).await
     }
 
     /// A service that is away for a moment must not use up the restarts that are meant for failing boxes.
-    async fn recover_patiently(&self) -> Result<Lease, ShardError> {
+    async fn recover_patiently(&self) -> Result<Recovery, ShardError> {
         let began = Instant::now();
         let mut backoff = Duration::from_millis(200);
         loop {
@@ -284,7 +299,7 @@ impl Shard {
     }
 
     /// Takes the lease, and reads the states that it names.
-    async fn recover(&self) -> Result<Lease, ShardError> {
+    async fn recover(&self) -> Result<Recovery, ShardError> {
         let (shard, faults) = (&self.context.shard, &self.context.faults);
         let row = self.ports.leases.get(shard).await?.ok_or_else(|| ShardError::NoRow(shard.clone()))?;
         // OWNER: what is not ours yet is taken as it was seen when that was decided, or not at all.
@@ -317,36 +332,18 @@ impl Shard {
         }
         let row = &lease.row;
         let fields: Vec<String> = self.context.schema.fields.iter().map(|field| field.name.clone()).collect();
-        let recovered = match row.epoch {
+        let states = match row.epoch {
             // Before its first epoch a shard has what its parents have left.
             EpochNumber(0) => self.inherit(&parents, &fields).await?,
             _ => recovery::states(&self.reads(), row.state_key.as_deref(), &fields).await?,
         };
         faults.hit("recovery.states", shard.short());
-        let (sensors, pending) = (recovered.sensors.len(), row.pending.is_some());
+        let (sensors, pending) = (states.sensors.len(), row.pending.is_some());
         info!(%shard, checkpoint = %row.checkpoint, epoch = %row.epoch, sensors, pending, "shard taken");
-        let mut incarnation = self.incarnation();
-        incarnation.recovered = recovered;
-        incarnation.checkpoint = Some(row.checkpoint.clone());
-        incarnation.pinned = row.pending.clone().map(|pending| pending.plan);
-        incarnation.previous_state = row.state_key.clone();
-        incarnation.caution = Caution::after(row.tries);
-        incarnation.begin_inside = row.begin_inside.clone();
-        incarnation.start_at_ms = row.start_at_ms;
-        // What has been prepared was judged; only the plan says now what of it is poison.
-        let prepared = row.pending.as_ref().map_or(&row.checkpoint, |pending| &pending.to);
-        let open = row.suspects.iter().filter(|suspect| Position::At(suspect.sequence.clone()) > *prepared);
-        incarnation.suspects = open.cloned().collect();
-        if let Some(caution) = incarnation.caution {
+        if let Some(caution) = Caution::after(row.tries) {
             warn!(%shard, tries = row.tries, ?caution, "nobody has got past the checkpoint lately: reading with caution");
         }
-        // What the pinned epoch has in quarantine as poison is poison again.
-        for (sequence, sub_sequence) in row.pending.iter().flat_map(|pending| &pending.plan.poisoned) {
-            let (sequence, sub_sequence) = (sequence.clone(), *sub_sequence);
-            incarnation.suspects.push(Suspect { sequence, sub_sequence, tries: u32::MAX });
-        }
-        drop(incarnation);
-        Ok(lease)
+        Ok(Recovery { lease, states })
     }
 
     /// Holds the row against the bucket. What was found is no disagreement if the row has moved meanwhile.
@@ -429,34 +426,34 @@ impl Shard {
         Ok(inherited)
     }
 
-    async fn start_sinks(self, context: StartContext) -> Result<ActorCell, StartError> {
-        let (previous_state, pinned) = {
-            let mut incarnation = self.incarnation();
-            let pinned = incarnation.pinned.as_ref().map(|plan| (plan.cut.epoch, plan.format));
-            (incarnation.previous_state.take(), pinned)
-        };
+    async fn start_sinks(
+        self,
+        context: StartContext,
+        previous_state: Option<String>,
+        pinned: Option<(EpochNumber, u32)>,
+    ) -> Result<ActorCell, StartError> {
         let args = SinksArgs {
-            context: self.context.clone(),
-            objects: self.ports.objects.clone(),
+            context: self.context,
+            objects: self.ports.objects,
             previous_state,
             pinned,
             committer: context.address("committer")?,
             node: context.node.clone(),
         };
-        context.spawn(SinksActor { config: self.config.sinks.clone() }, args).await
+        context.spawn(SinksActor { config: self.config.sinks }, args).await
     }
 
-    async fn start_aggregator(self, context: StartContext) -> Result<ActorCell, StartError> {
-        let (states, fields, watermark_us) = {
-            let recovered = &mut self.incarnation().recovered;
-            (std::mem::take(&mut recovered.windows), std::mem::take(&mut recovered.fields), recovered.watermark_us)
-        };
+    async fn start_aggregator(
+        self,
+        context: StartContext,
+        (states, fields, watermark_us): (Vec<StateEntry>, Vec<String>, i64),
+    ) -> Result<ActorCell, StartError> {
         let args = AggregatorArgs {
-            context: self.context.clone(),
+            context: self.context,
             states,
             fields,
-            watermark_us: watermark_us.unwrap_or(i64::MIN),
-            budget: self.ports.budget.clone(),
+            watermark_us,
+            budget: self.ports.budget,
             sinks: context.address("sinks")?,
             committer: context.address("committer")?,
             node: context.node.clone(),
@@ -464,53 +461,53 @@ impl Shard {
         context.spawn(AggregatorActor { config: self.config.aggregator }, args).await
     }
 
-    async fn start_sensors(self, context: StartContext, alerts: Address<AlertsMsg>) -> Result<ActorCell, StartError> {
-        let (states, suspects) = {
-            let mut incarnation = self.incarnation();
-            (std::mem::take(&mut incarnation.recovered.sensors), incarnation.suspects.clone())
-        };
+    async fn start_sensors(
+        self,
+        context: StartContext,
+        states: Vec<StateEntry>,
+        suspects: Vec<Suspect>,
+        alerts: Address<AlertsMsg>,
+    ) -> Result<ActorCell, StartError> {
         let args = SensorsArgs {
-            context: self.context.clone(),
-            rules: self.ports.rules.clone(),
+            context: self.context,
+            rules: self.ports.rules,
             states,
             suspects,
             committer: context.address("committer")?,
             aggregator: context.address("aggregator")?,
             alerts,
-            live: self.ports.live.clone(),
+            live: self.ports.live,
             node: context.node.clone(),
         };
-        let cell = context.spawn(SensorsActor { config: self.config.sensors.clone() }, args).await?;
-        self.incarnation().sensors = Some(Address::new(ActorRef::from(cell.clone()), context.node.clone()));
+        let cell = context.spawn(SensorsActor { config: self.config.sensors }, args).await?;
+        let address = Address::new(ActorRef::from(cell.clone()), context.node.clone());
+        self.sensors.send_replace(Some(address));
         Ok(cell)
     }
 
-    async fn start_reader(self, context: StartContext) -> Result<ActorCell, StartError> {
-        let (begin_inside, start_at_ms) = {
-            let mut incarnation = self.incarnation();
-            (incarnation.begin_inside.take(), incarnation.start_at_ms)
-        };
-        let (checkpoint, pinned, caution, suspects) = {
-            let mut incarnation = self.incarnation();
-            let pinned = incarnation.pinned.take();
-            (incarnation.checkpoint.clone(), pinned, incarnation.caution, incarnation.suspects.clone())
-        };
+    async fn start_reader(
+        self,
+        context: StartContext,
+        row: LeaseRow,
+        pinned: Option<Box<EpochPlan>>,
+        suspects: Vec<Suspect>,
+    ) -> Result<ActorCell, StartError> {
         let args = ReaderArgs {
-            context: self.context.clone(),
-            stream: self.ports.stream.clone(),
-            budget: self.ports.budget.clone(),
-            checkpoint: checkpoint.unwrap_or(Position::TrimHorizon),
-            begin_inside,
-            start_at_ms,
+            context: self.context,
+            stream: self.ports.stream,
+            budget: self.ports.budget,
+            caution: Caution::after(row.tries),
+            checkpoint: row.checkpoint,
+            begin_inside: row.begin_inside,
+            start_at_ms: row.start_at_ms,
             pinned,
-            caution,
             suspects,
             crashes_max: self.config.sensors.crashes_max,
             sensors: context.address("sensors")?,
             committer: context.address("committer")?,
             node: context.node.clone(),
         };
-        context.spawn(ReaderActor { config: self.config.reader.clone() }, args).await
+        context.spawn(ReaderActor { config: self.config.reader }, args).await
     }
 
     /// Stops reading, and waits until what was read is committed and the lease released, or a box has failed.
@@ -532,9 +529,19 @@ impl Shard {
             .await;
         }
     }
+}
 
-    // A panic while the lock was held leaves whole values behind: each is set in one step.
-    fn incarnation(&self) -> MutexGuard<'_, Incarnation> {
-        self.incarnation.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What is read with care: records that a process died of before they were prepared, and what a prepared epoch has in
+/// quarantine as poison, which is poison again.
+fn suspects(row: &LeaseRow) -> Vec<Suspect> {
+    // What has been prepared was judged; only the plan says now what of it is poison.
+    let prepared = row.pending.as_ref().map_or(&row.checkpoint, |pending| &pending.to);
+    let open = row.suspects.iter().filter(|suspect| Position::At(suspect.sequence.clone()) > *prepared).cloned();
+    let poisoned = row.pending.iter().flat_map(|pending| &pending.plan.poisoned);
+    open.chain(poisoned.map(|(sequence, sub_sequence)| Suspect {
+        sequence: sequence.clone(),
+        sub_sequence: *sub_sequence,
+        tries: u32::MAX,
+    }))
+    .collect()
 }

@@ -29,7 +29,7 @@ use crate::owned::Owned;
 use crate::protocol::{Ending, LeasesMsg, ShardsMsg};
 use crate::shard::Shard;
 use crate::supervision::tree::Registration;
-use crate::supervision::{GivenUp, Scope, Supervisor, SupervisorArgs, SupervisorConfig, SupervisorMsg, Surroundings};
+use crate::supervision::{GivenUp, Supervisor, SupervisorConfig, SupervisorMsg, Surroundings};
 
 /// Given afresh to every incarnation.
 pub struct ShardsArgs {
@@ -163,8 +163,7 @@ impl ShardsActor {
                 return Ok(state.args.leases.send(LeasesMsg::Ended(id, ending))?);
             }
         };
-        let config = SupervisorConfig { scope: Scope::OneForAll, ..self.config.clone() };
-        let args = SupervisorArgs::new(path, shard.children(&state.args.alerts), config, self.surroundings.clone());
+        let args = shard.supervised(path, &state.args.alerts, self.config.clone(), self.surroundings.clone());
         let myself = state.myself.clone();
         let (supervisor, _) = Supervisor::spawn_linked(None, Supervisor, args, myself.get_cell()).await?;
         node.started();

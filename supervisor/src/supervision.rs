@@ -18,7 +18,7 @@ mod child;
 mod facts;
 mod halt;
 pub mod history;
-mod hosted;
+mod prepared;
 pub mod restart;
 mod root;
 mod state;
@@ -35,10 +35,12 @@ use std::time::Duration;
 
 use actors::ports::clock::Clock;
 use actors::verdict::Verdict;
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::sync::oneshot;
 
 pub use self::child::{ChildSpec, Drain, Start, StartContext, StartError};
+use self::prepared::Prepare;
+pub use self::prepared::{Prepared, StartOnce};
 pub use self::restart::RestartPolicy;
 pub use self::root::{Root, RootError};
 use self::state::{State, Step};
@@ -51,8 +53,6 @@ pub enum Scope {
     RestForOne,
     /// All.
     OneForAll,
-    /// Nobody: the children hold no addresses of each other. Their budget is still one.
-    OneForOne,
 }
 
 /// Fixed for the life of a supervisor.
@@ -94,6 +94,7 @@ pub struct SupervisorArgs {
     pub path: String,
     /// The children, downstream first.
     pub children: Vec<ChildSpec>,
+    prepare: Option<Prepare>,
     /// Limits and times.
     pub config: SupervisorConfig,
     /// Tree, clock, chance.
@@ -109,7 +110,19 @@ impl SupervisorArgs {
         config: SupervisorConfig,
         surroundings: Surroundings,
     ) -> Self {
-        Self { path: path.into(), children, config, surroundings, outcome: None }
+        Self { path: path.into(), children, prepare: None, config, surroundings, outcome: None }
+    }
+
+    /// All of its children start with what this function has made for one incarnation of them. They fail together,
+    /// whatever the configured scope: what is left of an incarnation is of no use to the next.
+    pub fn prepared_by<F, R>(mut self, prepare: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Prepared, StartError>> + Send + 'static,
+    {
+        self.config.scope = Scope::OneForAll;
+        self.prepare = Some(Prepare::new(prepare));
+        self
     }
 }
 
@@ -215,14 +228,6 @@ impl Actor for Supervisor {
         state.halt_all().await;
         Ok(())
     }
-}
-
-/// Drains a supervisor from above. It keeps a part of its time for itself, so that its parent sees it finish.
-pub async fn drain_supervisor(cell: ActorCell, within: Duration) {
-    let supervisor = ActorRef::<SupervisorMsg>::from(cell);
-    let within = within.mul_f64(0.9);
-    // No answer means that it has ended: nothing is left to drain.
-    let _ = supervisor.call(|reply| SupervisorMsg::Drain { within, reply }, None).await;
 }
 
 fn unexpected(reason: Option<String>) -> String {

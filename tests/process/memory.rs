@@ -36,7 +36,7 @@ impl Scene {
         let config = format!(
             "stream.name = {STREAM:?}\nbucket.name = {BUCKET:?}\nschema.use = \"climate\"\nworker.id = \"worker-a\"\n\
              ops.bind = \"127.0.0.1:0\"\nworker.memory_limit = {limit}\nepoch.age_max = \"2s\"\n\
-             leases.failover_after = \"10s\"\n"
+             leases.failover_after = \"10s\"\nworker.drain_timeout = \"60s\"\n"
         );
         fs::write(dir.path().join("mangrove.toml"), config).unwrap();
         Self { dir, runtime, world, limit }

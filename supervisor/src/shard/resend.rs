@@ -12,10 +12,10 @@ use actors::ports::objects::Objects;
 use actors::recovery::{self, Reads, RecoveryError, Unsent};
 use actors::shard::ShardContext;
 use messages::{AlertsMsg, Receipts};
+use tokio::task::JoinSet;
 use tracing::{error, warn};
 
 use super::Unsettled;
-use crate::supervision::task::Task;
 
 /// Old alerts of one shard that may wait to be sent at once: the queue is for new ones first, and what does not fit
 /// into it is lost.
@@ -30,22 +30,23 @@ pub(super) fn resend(
     objects: &Objects,
     row: &LeaseRow,
     alerts: &Address<AlertsMsg>,
-) -> (Option<Task<()>>, Unsettled) {
+) -> (JoinSet<()>, Unsettled) {
+    let mut task = JoinSet::new();
     if row.alerts_through >= row.epoch {
-        return (None, Unsettled::new());
+        return (task, Unsettled::new());
     }
     let receipts = Receipts::default();
     let unsettled = [(row.alerts_through.next(), receipts.clone())].into();
     let all = receipts.issue();
     let (context, objects, row, alerts) = (context.clone(), objects.clone(), row.clone(), alerts.clone());
-    let task = Task::spawn(async move {
+    task.spawn(async move {
         let unsent = read(&context, &objects, &row).await;
         // If the alerts have ended, so will, downstream first, this shard: the next incarnation begins again.
         if send(unsent, &alerts, &receipts).await.is_ok() {
             all.settle();
         }
     });
-    (Some(task), unsettled)
+    (task, unsettled)
 }
 
 async fn read(context: &ShardContext, objects: &Objects, row: &LeaseRow) -> Unsent {

@@ -13,10 +13,17 @@ use futures_util::future::BoxFuture;
 use ractor::{Actor, ActorCell, ActorRef, Message, SpawnErr};
 
 use super::tree::TreeFull;
-use super::{Supervisor, SupervisorArgs, drain_supervisor};
 
-/// Starts one incarnation, linked to the supervisor.
-pub type Start = Box<dyn Fn(StartContext) -> BoxFuture<'static, Result<ActorCell, StartError>> + Send + Sync>;
+/// A start under way.
+pub(super) type Starting = BoxFuture<'static, Result<ActorCell, StartError>>;
+/// How a child starts.
+pub enum Start {
+    /// By this function, every time.
+    Own(Box<dyn Fn(StartContext) -> Starting + Send + Sync>),
+    /// As its supervisor has prepared it.
+    Prepared,
+}
+
 /// Lets a child finish what it has, within the time given.
 pub type Drain = Box<dyn Fn(ActorCell, Duration) -> BoxFuture<'static, ()> + Send + Sync>;
 
@@ -29,12 +36,14 @@ pub struct ChildSpec {
     pub name: String,
     /// The box's name in the picture: the label of its metrics.
     pub kind: &'static str,
-    /// Starts it.
+    /// How it starts.
     pub start: Start,
     /// Drains it; without, it handles what its mailbox holds.
     pub drain: Option<Drain>,
     /// How long it may take to stop, if that differs from its siblings. A subtree needs its children's times in sum.
     pub stop_timeout: Option<Duration>,
+    /// How much of the time of a drain is its, beside the other children that have a way to drain of their own.
+    pub drain_weight: u32,
     /// Who remembers its failures, besides the tree.
     pub(super) told: Option<Told>,
 }
@@ -46,23 +55,16 @@ impl ChildSpec {
         F: Fn(StartContext) -> R + Send + Sync + 'static,
         R: Future<Output = Result<ActorCell, StartError>> + Send + 'static,
     {
-        let start: Start = Box::new(move |context| Box::pin(start(context)));
-        Self { name: name.into(), kind, start, drain: None, stop_timeout: None, told: None }
+        Self::starting(name.into(), kind, Start::Own(Box::new(move |context| Box::pin(start(context)))))
     }
 
-    /// A child that is a supervisor of its own; its path is set from its place in the tree.
-    pub fn subtree<F>(name: impl Into<String>, kind: &'static str, args: F) -> Self
-    where
-        F: Fn(&StartContext) -> Result<SupervisorArgs, StartError> + Send + Sync + 'static,
-    {
-        let start = move |context: StartContext| {
-            let args = args(&context);
-            async move {
-                let args = SupervisorArgs { path: context.node.path.clone(), ..args? };
-                context.spawn(Supervisor, args).await
-            }
-        };
-        Self::new(name, kind, start).draining_by(drain_supervisor)
+    /// A child that starts as its supervisor has prepared it ([`SupervisorArgs::prepared_by`](super::SupervisorArgs)).
+    pub fn prepared(name: impl Into<String>, kind: &'static str) -> Self {
+        Self::starting(name.into(), kind, Start::Prepared)
+    }
+
+    fn starting(name: String, kind: &'static str, start: Start) -> Self {
+        Self { name, kind, start, drain: None, stop_timeout: None, drain_weight: 1, told: None }
     }
 
     /// Drains it by this function. It need not stop the actor: the supervisor does so afterwards.
@@ -72,6 +74,12 @@ impl ChildSpec {
         R: Future<Output = ()> + Send + 'static,
     {
         self.drain = Some(Box::new(move |cell, within| Box::pin(drain(cell, within))));
+        self
+    }
+
+    /// Gives it so many times what its siblings have of the time of a drain.
+    pub fn draining_longer(mut self, weight: u32) -> Self {
+        self.drain_weight = weight;
         self
     }
 
@@ -144,6 +152,9 @@ pub enum StartError {
     /// Its own code panicked outside of the actor.
     #[error("its start panicked: {0}")]
     Panicked(String),
+    /// Its supervisor has prepared fewer starts than it has children.
+    #[error("nothing is prepared for it")]
+    NotPrepared,
     /// It did not start in time.
     #[error("it did not start within {0:?}")]
     TimedOut(Duration),

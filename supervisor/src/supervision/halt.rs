@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::node::{Node, NodeState};
-use futures_util::future::join_all;
 use ractor::ActorCell;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
@@ -77,39 +76,34 @@ impl Leaving {
 }
 
 /// Drains children one after the other, last of the list first. What drains by merely emptying its mailbox needs little,
-/// so a small share is kept back for each, and the others may use what is left. Returns the paths of those that did
-/// not finish.
+/// so a small share is kept back for each; the rest goes by weight, and what a child leaves over, the others may use.
+/// Returns the paths of those that did not finish.
 pub(super) async fn drain_in_turn(last_first: Vec<Leaving>, deadline: Instant) -> Vec<String> {
     let mut late = Vec::new();
     for (done, child) in last_first.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
-        let rest = &last_first[done..];
-        let n_own = rest.iter().filter(|child| child.spec.drain.is_some()).count();
-        let n_plain = rest.len() - n_own;
-        let part = |time: Duration, n: usize| time / u32::try_from(n.max(1)).unwrap_or(u32::MAX);
-        let reserve = left / RESERVED_PARTS;
-        let share = match (n_own, child.spec.drain.is_some()) {
-            (0, _) => part(left, n_plain),
-            (_, false) => reserve,
-            (_, true) => part(left.saturating_sub(reserve * n_plain as u32), n_own),
-        };
-        if !child.drain(share).await {
+        if !child.drain(share(left, &last_first[done..])).await {
             late.push(child.node.path.clone());
         }
     }
     late
 }
 
+/// What the first of these has of the time that is left for all.
+fn share(left: Duration, rest: &[Leaving]) -> Duration {
+    let weight = |child: &Leaving| if child.spec.drain.is_some() { child.spec.drain_weight } else { 0 };
+    let n_plain = rest.iter().filter(|child| weight(child) == 0).count() as u32;
+    let (own, all) = (rest.first().map_or(0, weight), rest.iter().map(weight).sum::<u32>());
+    let reserve = left / RESERVED_PARTS;
+    match (own, all) {
+        (_, 0) => left / n_plain.max(1),
+        (0, _) => reserve,
+        _ => left.saturating_sub(reserve * n_plain) * own / all,
+    }
+}
+
 /// Of the time left, the part that is kept back for each child that only empties its mailbox.
 const RESERVED_PARTS: u32 = 20;
-
-/// Drains children that do not touch each other, all at once. Returns the paths of those that did not finish.
-pub(super) async fn drain_together(children: Vec<Leaving>, deadline: Instant) -> Vec<String> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    let drained = join_all(children.iter().map(|child| child.drain(left))).await;
-    let late = children.iter().zip(drained).filter(|(_, drained)| !drained);
-    late.map(|(child, _)| child.node.path.clone()).collect()
-}
 
 /// Lets go of an actor that does not react to its kill.
 pub(super) fn abandon(cell: &ActorCell, supervisor: &ActorCell, node: &Node) {

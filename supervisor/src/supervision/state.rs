@@ -20,6 +20,7 @@ use self::work::report;
 use super::child::Sibling;
 use super::halt;
 use super::history::Intensity;
+use super::prepared::{Prepare, Prepared};
 use super::restart::{Decision, RestartBudget};
 use super::task::Task;
 use super::tree::{Overseer, Registration, TreeFull};
@@ -38,6 +39,9 @@ pub struct State {
     config: SupervisorConfig,
     surroundings: Surroundings,
     children: Vec<Child>,
+    prepare: Option<Prepare>,
+    // What is left of it for those that have not started yet.
+    prepared: Prepared,
     budget: RestartBudget,
     intensity: Arc<Intensity>,
     began: Instant,
@@ -135,7 +139,7 @@ pub struct Step(Report);
 
 #[derive(Debug)]
 enum Report {
-    Started { number: u64, result: Result<ActorCell, StartError> },
+    Started { number: u64, result: Result<(ActorCell, Prepared), StartError> },
     Done { number: u64 },
     Drained { number: u64, late: Vec<String> },
     KillDue(ActorId),
@@ -143,7 +147,7 @@ enum Report {
 
 impl State {
     pub(super) fn new(myself: ActorRef<SupervisorMsg>, args: SupervisorArgs) -> Result<Self, TreeFull> {
-        let SupervisorArgs { path, children, config, surroundings, outcome } = args;
+        let SupervisorArgs { path, children, prepare, config, surroundings, outcome } = args;
         let intensity = Arc::new(Intensity::new(&config.restart));
         let list = |spec: ChildSpec| {
             let path = if path.is_empty() { spec.name.clone() } else { format!("{path}/{}", spec.name) };
@@ -155,6 +159,8 @@ impl State {
         };
         Ok(Self {
             children: children.into_iter().map(list).collect::<Result<_, TreeFull>>()?,
+            prepare,
+            prepared: Prepared::default(),
             budget: RestartBudget::new(config.restart.clone()),
             intensity,
             began: Instant::now(),
@@ -284,9 +290,17 @@ impl State {
         self.advance()
     }
 
-    fn on_start_result(&mut self, index: usize, early: Vec<(ActorId, String)>, result: Result<ActorCell, StartError>) {
+    fn on_start_result(
+        &mut self,
+        index: usize,
+        early: Vec<(ActorId, String)>,
+        result: Result<(ActorCell, Prepared), StartError>,
+    ) {
         let cell = match result {
-            Ok(cell) => cell,
+            Ok((cell, prepared)) => {
+                self.prepared = prepared;
+                cell
+            }
             Err(error) => {
                 self.kill_strangers();
                 return self.on_failure(index, chain(&error), Fate::of(&error));
@@ -313,7 +327,6 @@ impl State {
     fn on_failure(&mut self, index: usize, cause: String, fate: Fate) {
         let giving_up = matches!(&self.recovery, Some(Recovery { then: Then::GiveUp(_), .. }));
         let ending = giving_up || self.drain.is_some();
-        let n_children = self.children.len();
         let child = &mut self.children[index];
         child.slot = Slot::Down;
         let cause = match child.killed_for.take() {
@@ -346,7 +359,6 @@ impl State {
                 let from = match self.config.scope {
                     Scope::RestForOne => index,
                     Scope::OneForAll => 0,
-                    Scope::OneForOne => n_children,
                 };
                 Recovery { from, then: Then::Restart(delay) }
             }

@@ -2,7 +2,6 @@
 
 mod drain;
 mod hang;
-mod hosted;
 mod restarts;
 mod starts;
 mod world;

@@ -89,6 +89,10 @@ async fn say_goodbye(leases: ActorCell, within: Duration) {
     let _ = ActorRef::<LeasesMsg>::from(leases).call(LeasesMsg::Goodbye, Some(within)).await;
 }
 
+/// Of the time of a drain, beside one for each other box: shards commit what they have read and write the states of
+/// their sensors, the others end a call or wait for receivers.
+const SHARDS_DRAIN_WEIGHT: u32 = 6;
+
 pub(super) fn shards_box(
     config: &WorkerConfig,
     ports: &WorkerPorts,
@@ -116,7 +120,10 @@ pub(super) fn shards_box(
             context.spawn(actor, args).await
         }
     };
-    ChildSpec::new("shards", "shards", start).draining_by(drain_shards).stopping_within(stop_timeout)
+    ChildSpec::new("shards", "shards", start)
+        .draining_by(drain_shards)
+        .draining_longer(SHARDS_DRAIN_WEIGHT)
+        .stopping_within(stop_timeout)
 }
 
 fn shard(

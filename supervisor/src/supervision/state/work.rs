@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Child, Report, Slot, State, Step, Then, Work, WorkKind};
 use crate::supervision::halt::{self, Leaving};
+use crate::supervision::prepared::Begin;
 use crate::supervision::task::Task;
-use crate::supervision::{GivenUp, Scope, StartContext, StartError, SupervisorMsg};
+use crate::supervision::{GivenUp, StartContext, StartError, SupervisorMsg};
 
 impl State {
     /// Begins the next step, if nothing is under way and something is to be done.
@@ -49,10 +50,10 @@ impl State {
         child.starts += 1;
         child.node.set_state(NodeState::Starting);
         let context = StartContext { supervisor: self.myself.get_cell(), node: child.node.clone(), earlier };
-        let (spec, limit) = (child.spec.clone(), self.config.start_timeout);
+        let (begin, limit) = (self.begin_with(index), self.config.start_timeout);
         self.begin(WorkKind::Start { index, early: Vec::new() }, move |number| async move {
             // A task of its own: a start that blocks or panics must not silence the report.
-            let mut start = Task::spawn(async move { (spec.start)(context).await });
+            let mut start = Task::spawn(begin.run(context));
             let result = match timeout(limit, &mut start).await {
                 Ok(Ok(result)) => result,
                 Ok(Err(error)) => Err(StartError::Panicked(panic_text(error))),
@@ -60,6 +61,15 @@ impl State {
             };
             Report::Started { number, result }
         });
+    }
+
+    fn begin_with(&mut self, index: usize) -> Begin {
+        let prepared = std::mem::take(&mut self.prepared);
+        match (&self.prepare, index) {
+            (Some(prepare), 0) => Begin::First(prepare.clone()),
+            (Some(_), _) => Begin::Next(prepared),
+            (None, _) => Begin::Own(self.children[index].spec.clone()),
+        }
     }
 
     fn begin_halt(&mut self, index: usize) {
@@ -75,13 +85,8 @@ impl State {
         // Failures from here on are only recorded; what was to recover, drains as far as it runs.
         self.recovery = None;
         let last_first: Vec<Leaving> = (0..self.children.len()).rev().filter_map(|i| self.leave(i)).collect();
-        let independent = self.config.scope == Scope::OneForOne;
         self.begin(WorkKind::Drain, move |number| async move {
-            let late = match independent {
-                true => halt::drain_together(last_first, deadline).await,
-                false => halt::drain_in_turn(last_first, deadline).await,
-            };
-            Report::Drained { number, late }
+            Report::Drained { number, late: halt::drain_in_turn(last_first, deadline).await }
         });
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use ractor::ActorCell;
 use tokio::time::{Instant, timeout};
 
-use super::world::{LONG, ProbeMsg, World, a_b_c, config, surroundings};
-use crate::supervision::{ChildSpec, RootError, SupervisorArgs, SupervisorConfig, SupervisorMsg};
+use super::world::{LONG, ProbeMsg, World, a_b_c, config, subtree, surroundings};
+use crate::supervision::{RootError, SupervisorArgs, SupervisorConfig, SupervisorMsg};
 
 #[tokio::test]
 async fn children_drain_backwards_and_finish_what_they_have() {
@@ -36,6 +36,27 @@ async fn who_does_not_finish_in_its_share_is_named_and_the_others_still_drain() 
     assert!(began.elapsed() >= Duration::from_millis(100), "c had a third of the time");
     let events = world.events.rest();
     assert_eq!(events, ["b has work", "b stops", "a stops"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_drain_goes_by_weight() {
+    let (told, mut shares) = tokio::sync::mpsc::channel(2);
+    let world = World::with(config(0), |w| {
+        let drain = move |_: ActorCell, within: Duration| {
+            let told = told.clone();
+            async move {
+                told.send(within).await.unwrap();
+                std::future::pending().await
+            }
+        };
+        let b = w.probe("b", None).draining_by(drain.clone()).draining_longer(3);
+        vec![w.probe("a", None).draining_by(drain), b, w.probe("c", None)]
+    })
+    .await;
+    assert!(world.root.up().await);
+    assert_eq!(world.root.drain(Duration::from_secs(20)).await.unwrap(), ["b", "a"]);
+    let (b, a) = (shares.recv().await.unwrap().as_secs_f64(), shares.recv().await.unwrap().as_secs_f64());
+    assert!((14.9..15.1).contains(&b) && (4.9..5.1).contains(&a), "three quarters and the rest: {b} and {a} s");
 }
 
 #[tokio::test]
@@ -67,9 +88,9 @@ async fn a_drain_interrupts_a_back_off() {
 async fn subtrees_drain_within_their_share() {
     let mut world = World::with(config(0), |workshop| {
         let inner = workshop.clone();
-        let subtree = ChildSpec::subtree("shard", "shard", move |_| {
+        let subtree = subtree("shard", "shard", move |context| {
             let tree = inner.tree();
-            Ok(SupervisorArgs::new("", a_b_c(&inner), config(0), surroundings(&tree)))
+            SupervisorArgs::new(&context.node.path, a_b_c(&inner), config(0), surroundings(&tree))
         });
         vec![workshop.probe("z", None), subtree]
     })

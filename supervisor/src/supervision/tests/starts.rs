@@ -10,8 +10,10 @@ use messages::AlertsMsg;
 use ractor::ActorRef;
 use tokio::time::timeout;
 
-use super::world::{LONG, ProbeMsg, Workshop, World, config};
-use crate::supervision::{ChildSpec, StartContext, StartError, SupervisorConfig, SupervisorMsg};
+use super::world::{LONG, ProbeMsg, Workshop, World, config, surroundings};
+use crate::supervision::{
+    ChildSpec, StartContext, StartError, StartOnce, SupervisorArgs, SupervisorConfig, SupervisorMsg,
+};
 
 /// A probe whose start does `first` instead on its first call.
 fn at_first<F>(workshop: &Workshop, name: &'static str, first: F) -> ChildSpec
@@ -130,4 +132,49 @@ async fn a_stop_is_expected_and_goes_backwards() {
     timeout(LONG, world.root.ended()).await.unwrap().unwrap();
     world.root.actor().wait(Some(LONG)).await.unwrap();
     world.until(|world| world.tree.nodes().is_empty()).await;
+}
+
+/// Two probes whose names are prepared by this function: of incarnation `n`, so many of them.
+async fn prepared(prepare: impl Fn(u32) -> Result<usize, StartError> + Send + Sync + 'static) -> World {
+    const NAMES: [[&str; 2]; 3] = [["a0", "b0"], ["a1", "b1"], ["a2", "b2"]];
+    let world = World::of(|workshop| {
+        let (workshop, n) = (workshop.clone(), AtomicU32::new(0));
+        let around = surroundings(&workshop.tree());
+        let children = vec![ChildSpec::prepared("a", "probe"), ChildSpec::prepared("b", "probe")];
+        SupervisorArgs::new("", children, config(2), around).prepared_by(move || {
+            let n = n.fetch_add(1, Ordering::Relaxed);
+            let start = |name: &'static str| -> StartOnce {
+                let workshop = workshop.clone();
+                Box::new(move |context| Box::pin(workshop.start(name, None, context)))
+            };
+            let starts = prepare(n).map(|n_starts| NAMES[n as usize].map(start).into_iter().take(n_starts).collect());
+            async { starts }
+        })
+    })
+    .await;
+    assert!(timeout(LONG, world.root.up()).await.unwrap());
+    world
+}
+
+#[tokio::test]
+async fn every_incarnation_is_prepared_afresh_for_all() {
+    let mut world = prepared(|_| Ok(2)).await;
+    assert_eq!(world.events.rest(), ["a0 starts", "b0 starts"]);
+    world.tell("b0", ProbeMsg::Fail("no luck"));
+    assert_eq!(world.events.take(3).await, ["a0 stops", "a1 starts", "b1 starts"]);
+}
+
+#[tokio::test]
+async fn a_preparation_that_fails_is_a_failure_of_the_first() {
+    let fails = |n| if n == 0 { Err(StartError::failed("no bucket")) } else { Ok(2) };
+    let mut world = prepared(fails).await;
+    assert_eq!(world.events.rest(), ["a1 starts", "b1 starts"]);
+    assert_eq!(world.node("a").last_error().unwrap().message, "it could not start: no bucket");
+}
+
+#[tokio::test]
+async fn a_child_that_nothing_is_prepared_for_is_a_failure() {
+    let mut world = prepared(|n| Ok(if n == 0 { 1 } else { 2 })).await;
+    assert_eq!(world.events.rest(), ["a0 starts", "a0 stops", "a1 starts", "b1 starts"]);
+    assert_eq!(world.node("b").last_error().unwrap().message, "nothing is prepared for it");
 }

@@ -6,13 +6,14 @@ use std::time::Duration;
 use actors::node::{Address, Node, NodeState};
 use actors::ports::clock::Clock;
 use actors::verdict::BrokenPromise;
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::supervision::tree::Tree;
 use crate::supervision::{
-    ChildSpec, RestartPolicy, Root, Scope, StartContext, StartError, SupervisorArgs, SupervisorConfig, Surroundings,
+    ChildSpec, RestartPolicy, Root, Scope, StartContext, StartError, Supervisor, SupervisorArgs, SupervisorConfig,
+    SupervisorMsg, Surroundings,
 };
 
 pub(super) const LONG: Duration = Duration::from_secs(20);
@@ -188,11 +189,14 @@ impl World {
     }
 
     pub(super) async fn with(config: SupervisorConfig, children: impl FnOnce(&Workshop) -> Vec<ChildSpec>) -> Self {
+        Self::of(|workshop| SupervisorArgs::new("", children(workshop), config, surroundings(&workshop.tree))).await
+    }
+
+    pub(super) async fn of(args: impl FnOnce(&Workshop) -> SupervisorArgs) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
         let tree = Tree::new(100);
         let workshop = Workshop { events: sender, addresses: Addresses::default(), tree: tree.clone() };
-        let args = SupervisorArgs::new("", children(&workshop), config, surroundings(&tree));
-        let root = Root::spawn(args).await.unwrap();
+        let root = Root::spawn(args(&workshop)).await.unwrap();
         Self { root, tree, events: Events(events), addresses: workshop.addresses }
     }
 
@@ -227,4 +231,21 @@ impl World {
     pub(super) async fn up_at(&self, path: &str) {
         self.until(|world| world.tree.find(path).is_some_and(|node| node.state() == NodeState::Running)).await;
     }
+}
+
+/// A child that is a supervisor of its own.
+pub(super) fn subtree(
+    name: &'static str,
+    kind: &'static str,
+    args: impl Fn(&StartContext) -> SupervisorArgs + Send + Sync + 'static,
+) -> ChildSpec {
+    let start = move |context: StartContext| {
+        let args = args(&context);
+        async move { context.spawn(Supervisor, args).await }
+    };
+    ChildSpec::new(name, kind, start).draining_by(|cell: ActorCell, within| async move {
+        let within = within.mul_f64(0.9);
+        // No answer means that it has ended: nothing is left to drain.
+        let _ = ActorRef::from(cell).call(|reply| SupervisorMsg::Drain { within, reply }, None).await;
+    })
 }
