@@ -233,6 +233,15 @@ impl Config {
         self.worker.clone()
     }
 
+    /// A worker as it is shipped, for tests and simulations: they change what they mean.
+    pub fn shipped(worker_id: &str, schema: EventSchema) -> WorkerConfig {
+        let named = [("stream.name", "events"), ("bucket.name", "lake"), ("schema.use", "climate")];
+        let sources = named.into_iter().chain([("worker.id", worker_id)]);
+        let sources = sources.fold(Sources::default(), |sources, (key, value)| sources.preset("shipped", key, value));
+        let config = Self::load(&sources).expect("what is shipped holds").config;
+        WorkerConfig { schema: Arc::new(schema), ..config.worker }
+    }
+
     /// The event schema.
     pub fn schema(&self) -> &EventSchema {
         &self.worker.schema

@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actors::aggregator::WindowsConfig;
 use actors::alerts::AlertsConfig;
 use actors::committer::CommitterConfig;
 use actors::loader::LoaderConfig;
@@ -22,10 +20,7 @@ use actors::ports::receivers::{self, ReceiversConfig};
 use actors::ports::stream::Stream;
 use actors::ports::transports::Transport;
 use actors::ports::work::Work;
-use actors::reader::ReaderConfig;
-use actors::reader::decode::DecodeLimits;
 use actors::sensors::SensorsConfig;
-use actors::sinks::{Encoding, SinksConfig};
 use actors::traces::Traces;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -35,11 +30,10 @@ use aws_sdk_kinesis::types::{
 };
 use local::{LocalCloud, LocalOptions};
 use messages::EventSchema;
-use supervisor::leases::{LeasesConfig, Patience, Rules};
+use supervisor::config::Config;
+use supervisor::leases::Patience;
 use supervisor::shard::ShardConfig;
 use supervisor::shard::StreamStart;
-use supervisor::supervision::watchdog::WatchdogConfig;
-use supervisor::supervision::{RestartPolicy, Scope, SupervisorConfig};
 use supervisor::worker::{Worker, WorkerConfig, WorkerError, WorkerPorts};
 
 use crate::faults::CloudFaults;
@@ -415,85 +409,52 @@ pub fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
+/// As it is shipped, but for what tests set, and in more of a hurry.
 fn config(setup: &Setup) -> WorkerConfig {
-    WorkerConfig {
-        worker_id: setup.worker_id.into(),
-        address: String::new(),
-        leases: LeasesConfig {
-            heartbeat_interval: Duration::from_millis(200),
-            patience: Patience { worker: Duration::from_secs(2), foreign: Duration::from_secs(3) },
-            scan_interval: Duration::from_millis(50),
-            read_units_max: 1_000.0,
-            discover_interval: Duration::from_millis(500),
-            stuck_after: Duration::from_secs(60),
-            handovers_per_minute: 60,
-            give_up_pause_max: Duration::from_secs(30),
-            rules: Rules {
-                shards_max: 1_000,
-                give_up_pause: Duration::from_secs(1),
-                claim_patience: Duration::from_secs(6),
-                skip_trimmed: false,
-            },
-            start: setup.start,
-        },
-        handover_timeout: Duration::from_secs(20),
-        keys: actors::keys::Expected::Detect,
-        schema: Arc::new(setup.schema.clone()),
-        event_ids_max: 32,
-        history_max: 16,
-        memory_budget: setup.memory_budget,
-        memory_limit: None,
-        shard: ShardConfig {
-            reader: ReaderConfig {
-                poll_interval: Duration::from_millis(50),
-                records_max: setup.records_max,
-                partitions_max: setup.partitions_max,
-                rows_max: setup.rows_max,
-                decode: DecodeLimits { record_bytes_max: 256 << 10, events_per_record_max: 1_000, depth_max: 64 },
-                whole_aggregates: setup.whole_aggregates,
-                backoff_max: Duration::from_secs(1),
-                failures_max: 10,
-            },
-            sensors: setup.sensors.clone(),
-            aggregator: WindowsConfig { allowed_lateness: Duration::from_secs(3600), windows_per_sensor_max: 64 },
-            sinks: SinksConfig {
-                encoding: Encoding::RECOMMENDED,
-                uploads_max: 8,
-                attempts_max: 5,
-                backoff_max: Duration::from_secs(1),
-            },
-            committer: CommitterConfig {
-                age_max: setup.age_max,
-                bytes_max: setup.bytes_max,
-                partitions_max: setup.partitions_max,
-                rows_max: setup.rows_max,
-                full_state_every: setup.full_state_every,
-            },
-            skip_trimmed: false,
-            start: setup.start,
-        },
-        alerts: AlertsConfig {
-            queue_max: setup.alerts_queue_max,
-            in_flight_max: 16,
-            retry_for: Duration::from_secs(5),
-            backoff_max: Duration::from_secs(1),
-            drain_timeout: setup.alerts_drain,
-        },
-        supervisor: SupervisorConfig {
-            restart: RestartPolicy {
-                restarts_max: 5,
-                within: Duration::from_secs(60),
-                backoff_min: Duration::from_millis(20),
-                backoff_max: Duration::from_secs(1),
-            },
-            scope: Scope::RestForOne,
-            start_timeout: Duration::from_secs(30),
-            stop_timeout: Duration::from_secs(5),
-            kill_grace: Duration::from_secs(1),
-        },
-        watchdog: WatchdogConfig { scan_every: Duration::from_secs(1), hang_timeout: Duration::from_secs(30) },
-        nodes_max: 10_000,
-    }
+    let mut config = Config::shipped(setup.worker_id, setup.schema.clone());
+    config.memory_budget = setup.memory_budget;
+    let leases = &mut config.leases;
+    leases.heartbeat_interval = Duration::from_millis(200);
+    leases.patience = Patience { worker: Duration::from_secs(2), foreign: Duration::from_secs(3) };
+    leases.scan_interval = Duration::from_millis(50);
+    leases.read_units_max = 1_000.0;
+    leases.discover_interval = Duration::from_millis(500);
+    leases.give_up_pause_max = Duration::from_secs(30);
+    leases.rules.give_up_pause = Duration::from_secs(1);
+    leases.rules.claim_patience = Duration::from_secs(6);
+    leases.start = setup.start;
+    shard(setup, &mut config.shard);
+    config.alerts = AlertsConfig {
+        queue_max: setup.alerts_queue_max,
+        in_flight_max: 16,
+        retry_for: Duration::from_secs(5),
+        backoff_max: Duration::from_secs(1),
+        drain_timeout: setup.alerts_drain,
+    };
+    let supervisor = &mut config.supervisor;
+    (supervisor.restart.backoff_min, supervisor.restart.backoff_max) =
+        (Duration::from_millis(20), Duration::from_secs(1));
+    (supervisor.stop_timeout, supervisor.kill_grace) = (Duration::from_secs(5), Duration::from_secs(1));
+    config
+}
+
+fn shard(setup: &Setup, config: &mut ShardConfig) {
+    let reader = &mut config.reader;
+    reader.poll_interval = Duration::from_millis(50);
+    (reader.records_max, reader.partitions_max, reader.rows_max) =
+        (setup.records_max, setup.partitions_max, setup.rows_max);
+    reader.whole_aggregates = setup.whole_aggregates;
+    (reader.backoff_max, reader.failures_max) = (Duration::from_secs(1), 10);
+    config.sensors = setup.sensors.clone();
+    (config.sinks.attempts_max, config.sinks.backoff_max) = (5, Duration::from_secs(1));
+    config.committer = CommitterConfig {
+        age_max: setup.age_max,
+        bytes_max: setup.bytes_max,
+        partitions_max: setup.partitions_max,
+        rows_max: setup.rows_max,
+        full_state_every: setup.full_state_every,
+    };
+    config.start = setup.start;
 }
 
 /// Waits until the worker has committed all that is in the stream.

@@ -56,18 +56,14 @@ fn duration(length: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, Sources};
+    use crate::config::Config;
 
     /// As builds have pinned it that wrote the limits with `{:?}`.
     const SHIPPED: &str = "DecodeLimits { record_bytes_max: 262144, events_per_record_max: 1000, depth_max: 64 } \
         WindowsConfig { allowed_lateness: 3600s, windows_per_sensor_max: 64 } known 1500000 crashes 3 ids 32 history 16";
 
     fn shipped() -> WorkerConfig {
-        let names = [("stream.name", "events"), ("bucket.name", "lake"), ("schema.use", "climate")];
-        let sources = names.into_iter().fold(Sources::of_file(None).host_name("host-1"), |sources, (key, value)| {
-            sources.preset("test", key, value)
-        });
-        Config::load(&sources).unwrap_or_else(|problems| panic!("{problems}")).config.worker()
+        Config::shipped("worker-a", messages::EventSchema::built_in("climate").unwrap())
     }
 
     #[test]
