@@ -26,8 +26,10 @@ use tracing::warn;
 
 pub use self::error::{AgreementError, Disagreement};
 pub use self::rebuild::{Whole, newest};
+pub use self::rule::is_home;
 use self::rule::{Evidence, Verdict};
 use crate::lake::{behind, epoch_of_claim, epoch_of_manifest, manifests_of};
+use crate::ports::faults::Faults;
 use crate::ports::leases::{Advance, Home, LeaseRow, Pending};
 use crate::ports::objects::Put;
 use crate::recovery::Reads;
@@ -59,11 +61,18 @@ pub(crate) struct Found {
 }
 
 /// Holds a row against the bucket. `stream` is the stream's name, of which keys are made.
-pub async fn agree(reads: &Reads, home: &Home, stream: &str, row: &LeaseRow) -> Result<Agreed, AgreementError> {
-    rule::is_home(home, stream, row)?;
+pub async fn agree(
+    reads: &Reads,
+    home: &Home,
+    stream: &str,
+    row: &LeaseRow,
+    faults: &Faults,
+) -> Result<Agreed, AgreementError> {
+    rule::is_row_home(home, stream, row, faults)?;
     let listed = Listed::look(reads, stream, row).await?;
     let found = listed.read(reads, row).await?;
-    let Verdict { advance, lost, damaged } = rule::decide(&Evidence { row, home, listed: &listed, found: &found })?;
+    let evidence = Evidence { row, home, listed: &listed, found: &found };
+    let Verdict { advance, lost, damaged } = rule::decide(&evidence, faults)?;
     if let Some(claim) = lost {
         let key = format!("{}.json", claim.key.trim_end_matches(".claim"));
         warn!(shard = %row.shard, key, "the manifest of the last epoch is gone: it is written again, from its claim");

@@ -53,6 +53,8 @@ pub struct Keys(Arc<Known>);
 #[derive(Debug, Default)]
 struct Known {
     expected: Expected,
+    lacks_ask: bool,
+    lacks_comparison: bool,
     /// Whether the service spreads records as it likes.
     spread_by_service: AtomicBool,
     /// Since when, milliseconds since 1970.
@@ -66,6 +68,11 @@ impl Keys {
     /// Nothing is known but what is expected.
     pub fn new(expected: Expected) -> Self {
         Self(Arc::new(Known { expected, ..Known::default() }))
+    }
+
+    /// The same, where mutants do not ask the service, or compare no samples; neither is so outside tests.
+    pub fn lacking(expected: Expected, lacks_ask: bool, lacks_comparison: bool) -> Self {
+        Self(Arc::new(Known { expected, lacks_ask, lacks_comparison, ..Known::default() }))
     }
 
     /// What the configuration says.
@@ -91,6 +98,7 @@ impl Keys {
     /// The service has said whether keys decide. True if that is news.
     pub fn heard(&self, heeded: bool, now_ms: i64) -> bool {
         *lock(&self.0.unknown) = None;
+        let heeded = heeded || self.0.lacks_ask;
         let news = self.0.spread_by_service.swap(!heeded, Ordering::AcqRel) == heeded;
         if news {
             self.0.spread_since_ms.store(now_ms, Ordering::Release);
@@ -113,7 +121,7 @@ impl Keys {
     /// The samples of all open shards were compared: this many sensors of them are in two. True if that is news.
     pub fn compared(&self, found: Option<Shared>, now_ms: i64) -> bool {
         let mut seen = lock(&self.0.seen);
-        let Some(Shared { shards, sensors, of }) = found else {
+        let Some(Shared { shards, sensors, of }) = found.filter(|_| !self.0.lacks_comparison) else {
             seen.take_if(|seen| now_ms.saturating_sub(seen.last_ms) > SEEN_MS);
             return false;
         };

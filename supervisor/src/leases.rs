@@ -21,6 +21,7 @@ mod discovery;
 mod due;
 mod ending;
 mod figures;
+mod holdings;
 mod lineage;
 mod listing;
 mod observer;
@@ -30,7 +31,7 @@ mod seen;
 mod tests;
 mod trial;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ use actors::keys::Keys;
 use actors::node::{Address, Node};
 use actors::ports::aws::CallError;
 use actors::ports::clock::Clock;
-use actors::ports::faults::{Faults, Mechanism};
+use actors::ports::faults::Faults;
 use actors::ports::leases::{Heartbeat, Home, LeaseError, LeaseTable, Rows};
 use actors::ports::objects::Objects;
 use actors::ports::stream::{ShardInfo, Stream};
@@ -54,6 +55,7 @@ pub use self::claim::{claim, watch_for};
 use self::discovery::{Begins, Places, discover};
 use self::due::Due;
 pub use self::figures::{LeaseFigures, Trouble};
+use self::holdings::{Holdings, Step};
 use self::lineage::Listed;
 use self::observer::Observer;
 pub use self::observer::Patience;
@@ -67,7 +69,6 @@ use crate::shard::StreamStart;
 const TICK: Duration = Duration::from_millis(50);
 /// For how long a shard that failed is kept from being taken again while its row cannot be written.
 const GIVING_UP_MAX: Duration = Duration::from_secs(10);
-const MINUTE: Duration = Duration::from_secs(60);
 
 /// Fixed for the life of the process.
 #[derive(Clone, Debug)]
@@ -149,17 +150,7 @@ pub struct LeasesState {
     /// Rows of shards that the last listing did not have: they need no other one.
     unlisted: BTreeSet<ShardId>,
     rows: Rows,
-    /// What this worker works on, from the order to the end.
-    running: BTreeSet<ShardId>,
-    /// What it is handing over.
-    leaving_shards: BTreeSet<ShardId>,
-    handovers: VecDeque<Instant>,
-    /// What was handed over on request, and when it was released.
-    declined: BTreeMap<ShardId, Option<Instant>>,
-    /// What was refused here, and when: looked at again after a while.
-    refused: BTreeMap<ShardId, Instant>,
-    /// Shards that failed here, how often, and until when they are left to others.
-    backing_off: BTreeMap<ShardId, (u32, Instant)>,
+    holdings: Holdings,
     /// How far this process has come.
     trial: Trial,
     skip_trimmed: bool,
@@ -170,18 +161,12 @@ pub struct LeasesState {
     discovery: Due,
     /// When the last heartbeat that was written had begun.
     beaten_at: Instant,
-    fenced: bool,
-    /// The stream was deleted and made again.
-    other_stream: bool,
-    leaving: bool,
     /// When the last listing of shards that succeeded had begun.
     listed_at: Option<Instant>,
     /// When the shards' samples were last compared.
     compared_at: Option<Instant>,
     /// When a shard was last found to have ended: its children may not be listed yet.
     finished_at: Option<Instant>,
-    /// Looks that began before this are out of date.
-    changed_at: Instant,
     /// What was said already, so that it is said once.
     reported: BTreeMap<String, ()>,
     /// What this actor started and must not outlive it.
@@ -198,7 +183,7 @@ impl Actor for LeasesActor {
         myself: ActorRef<LeasesMsg>,
         args: LeasesArgs,
     ) -> Result<LeasesState, ActorProcessingErr> {
-        let now = Instant::now();
+        let (now, holdings) = (Instant::now(), Holdings::new(&args.faults));
         let myself = Address::new(myself, args.node.clone());
         myself.send(LeasesMsg::Tick)?;
         Ok(LeasesState {
@@ -210,12 +195,7 @@ impl Actor for LeasesActor {
             listed: None,
             unlisted: BTreeSet::new(),
             rows: Rows::default(),
-            running: BTreeSet::new(),
-            leaving_shards: BTreeSet::new(),
-            handovers: VecDeque::new(),
-            declined: BTreeMap::new(),
-            refused: BTreeMap::new(),
-            backing_off: BTreeMap::new(),
+            holdings,
             trial: Trial::new(now),
             skip_trimmed: self.config.rules.skip_trimmed,
             shown_at: None,
@@ -224,13 +204,9 @@ impl Actor for LeasesActor {
             scan: Due::at(now),
             discovery: Due::at(now),
             beaten_at: now,
-            fenced: false,
-            other_stream: false,
-            leaving: false,
             listed_at: None,
             compared_at: None,
             finished_at: None,
-            changed_at: now,
             reported: BTreeMap::new(),
             tasks: JoinSet::new(),
         })
@@ -268,9 +244,7 @@ impl LeasesState {
     /// The shards have been started, perhaps again: nothing of what ran before does.
     fn on_attach(&mut self, shards: ActorRef<ShardsMsg>) {
         self.shards = Some(shards);
-        self.running.clear();
-        self.leaving_shards.clear();
-        self.changed_at = Instant::now();
+        self.holdings.emptied(self.began.elapsed());
         self.args.figures.unsettled();
     }
 
@@ -359,10 +333,9 @@ impl LeasesState {
     }
 
     fn assign(&mut self, began: Instant, config: &LeasesConfig) {
-        let shunned = self.shunned(config.rules.give_up_pause);
-        // What was seen before the last change here is out of date: a shard just released still looks owned.
         let (Some(listed), Some(shards)) = (&self.listed, &self.shards) else { return };
-        if began < self.changed_at || self.fenced || self.other_stream {
+        let seen_at = began.duration_since(self.began);
+        if !self.holdings.counts(seen_at) {
             return;
         }
         let orders = orders(&Situation {
@@ -371,7 +344,7 @@ impl LeasesState {
             listed,
             observer: &self.observer,
             standing: self.standing(began),
-            running: &self.running,
+            running: self.holdings.running(),
             rules: config.rules,
             faults: &self.args.faults,
         });
@@ -379,56 +352,40 @@ impl LeasesState {
         self.args.figures.saw_unowned(orders.unowned);
         let settled = orders.unowned == 0 && all_listed && lineage::missing(listed, &self.rows).is_empty();
         self.args.figures.settled(settled, self.args.clock.now_ms() - began.elapsed().as_millis() as i64);
-        if self.leaving {
-            return;
-        }
-        // Alone it is as good as any: what it leaves nobody reads.
         let alone = self.observer.candidates().count() < 2;
-        for (shard, counter) in orders.take {
-            let backs_off = !alone && self.backing_off.get(&shard).is_some_and(|(_, until)| began < *until);
-            if shunned.contains(&shard) || backs_off {
-                continue;
-            }
-            let Some(row) = self.rows.leases.get(&shard) else { continue };
-            let unlisted = || ShardInfo {
-                shard: shard.clone(),
-                parents: row.parents.clone(),
-                hash_range: Default::default(),
-                closed: true,
-            };
-            let info = listed.get(&shard).cloned().unwrap_or_else(unlisted);
-            // The row of a shard that runs here can be without an owner for a moment, where a table was put back.
-            if !self.running.contains(&shard) {
-                info!(%shard, from = row.owner.as_deref().unwrap_or("nobody"), "taking a shard");
-            }
-            if row.owner.as_deref().is_some_and(|owner| owner != &*self.args.worker_id) {
-                self.args.figures.took_over();
-            }
-            if shards.send_message(ShardsMsg::Start { info, counter }).is_ok() {
-                self.running.insert(shard);
+        for step in self.holdings.steps(orders, (seen_at, self.began.elapsed()), alone, config) {
+            match step {
+                Step::Take { shard, counter, runs } => self.take(listed, shards, (shard, counter), runs),
+                Step::HandOver(shard) => {
+                    info!(%shard, "handing a shard over");
+                    let _ = shards.send_message(ShardsMsg::HandOver(shard));
+                }
             }
         }
-        let now = Instant::now();
-        self.handovers.retain(|at| now.duration_since(*at) < MINUTE);
-        for shard in orders.hand_over {
-            let allowed = self.handovers.len() < config.handovers_per_minute;
-            if allowed && self.running.contains(&shard) && self.leaving_shards.insert(shard.clone()) {
-                info!(%shard, "handing a shard over");
-                self.handovers.push_back(now);
-                let _ = shards.send_message(ShardsMsg::HandOver(shard));
-            }
+    }
+
+    fn take(&self, listed: &Listed, shards: &ActorRef<ShardsMsg>, (shard, counter): (ShardId, u64), runs: bool) {
+        let row = self.rows.leases.get(&shard);
+        let owner = row.and_then(|row| row.owner.as_deref());
+        if !runs {
+            info!(%shard, from = owner.unwrap_or("nobody"), "taking a shard");
         }
+        if owner.is_some_and(|owner| owner != &*self.args.worker_id) {
+            self.args.figures.took_over();
+        }
+        let parents = row.map(|row| row.parents.clone()).unwrap_or_default();
+        let unlisted = || ShardInfo { shard: shard.clone(), parents, hash_range: Default::default(), closed: true };
+        let info = listed.get(&shard).cloned().unwrap_or_else(unlisted);
+        // Shards that have ended are attached again, and nothing runs then.
+        let _ = shards.send_message(ShardsMsg::Start { info, counter });
     }
 
     /// LIVE: what hangs is given up. Its lease is not kept alive by a heartbeat that knows nothing of it.
     fn watch_progress(&mut self, config: &LeasesConfig) {
         let Some(shards) = &self.shards else { return };
-        if self.args.faults.lacks(Mechanism::ProgressWatch) {
-            return;
-        }
         for shard in self.args.owned.all() {
             let stalled = shard.context.figures.stalled_for();
-            if stalled > config.stuck_after {
+            if self.holdings.hangs(stalled, config) {
                 let cause = format!("nothing moved for {stalled:.1?}");
                 let _ = shards.send_message(ShardsMsg::GiveUp(shard.context.shard.clone(), cause));
             }
@@ -440,13 +397,13 @@ impl LeasesState {
     }
 
     fn on_leave(&mut self) {
-        self.leaving = true;
+        self.holdings.end();
         self.args.figures.leaves();
         self.beat.at = Instant::now();
     }
 
     async fn on_goodbye(&mut self, reply: RpcReplyPort<()>) {
-        self.leaving = true;
+        self.holdings.end();
         self.args.figures.leaves();
         // No beat may come after the goodbye.
         self.tasks.shutdown().await;

@@ -4,6 +4,7 @@
 //! **Promises** every incarnation begins with the lease row and the states that it names, read afresh.
 //! **Not here**: what the boxes do (`actors/`), when they restart (`supervision.rs`).
 
+mod beginning;
 mod resend;
 mod start;
 
@@ -17,10 +18,9 @@ use actors::agreement::{AgreementError, Disagreement, agree};
 use actors::budget::Budget;
 use actors::committer::{CommitterActor, CommitterArgs, CommitterConfig};
 use actors::node::{Address, Gone};
-use actors::ports::faults::Mechanism;
 use actors::ports::leases::{Advance, Home, Lease, LeaseError, LeaseRow, LeaseTable};
 use actors::ports::objects::Objects;
-use actors::ports::stream::{ShardInfo, Stream};
+use actors::ports::stream::Stream;
 use actors::reader::{ReaderActor, ReaderArgs, ReaderConfig};
 use actors::recovery::{self, Reads, Recovered, RecoveryError};
 use actors::sensor::SensorRules;
@@ -28,14 +28,14 @@ use actors::sensors::{LiveSensors, SensorsActor, SensorsArgs, SensorsConfig};
 use actors::shard::{Failing, Hold, ShardContext};
 use actors::sinks::{SinksActor, SinksArgs, SinksConfig};
 use messages::{
-    AlertsMsg, Caution, EpochNumber, EpochPlan, HashRange, Position, ReaderMsg, Receipts, SensorsMsg, ShardId,
-    StateEntry, Suspect,
+    AlertsMsg, Caution, EpochNumber, EpochPlan, ReaderMsg, Receipts, SensorsMsg, ShardId, StateEntry, Suspect,
 };
 use ractor::{ActorCell, ActorRef};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use self::beginning::{Beginning, NotYet, has_ended, suspects};
 pub use self::start::StreamStart;
 use crate::supervision::{
     ChildSpec, StartContext, StartError, StartOnce, SupervisorArgs, SupervisorConfig, Surroundings,
@@ -126,10 +126,8 @@ enum ShardError {
     Gone(#[from] Gone),
     #[error("the lease row of {0} is gone; it was there a moment ago")]
     NoRow(ShardId),
-    #[error("its parent {0} has not ended yet")]
-    ParentNotEnded(ShardId),
-    #[error("the stream still has its parent {0}, but the lease table has no row of it yet")]
-    ParentWithoutRow(ShardId),
+    #[error(transparent)]
+    NotYet(#[from] NotYet),
     #[error("a late write of this worker's own moved the lease row of {0}")]
     OwnLateWrite(ShardId),
     #[error("{0} is released already; only the answer to that was lost")]
@@ -141,7 +139,7 @@ impl ShardError {
     fn may_pass(&self) -> bool {
         let call = match self {
             Self::Lease(LeaseError::Call(call)) | Self::Recovery(RecoveryError::Call(call)) => call,
-            Self::ParentNotEnded(_) | Self::ParentWithoutRow(_) | Self::OwnLateWrite(_) => return true,
+            Self::NotYet(_) | Self::OwnLateWrite(_) => return true,
             Self::Lease(_) | Self::Recovery(_) | Self::Disagrees(_) | Self::Gone(_) => return false,
             Self::NoRow(_) | Self::ReleasedAlready(_) => return false,
         };
@@ -198,7 +196,7 @@ impl Shard {
         let (shard, alerts) = (self.clone(), alerts.clone());
         let prepare = move || {
             let (shard, alerts) = (shard.clone(), alerts.clone());
-            async move { Ok(shard.starts(shard.prepare().await?, &alerts).into_iter().collect()) }
+            async move { Ok(shard.starts(shard.begin().await?, &alerts).into_iter().collect()) }
         };
         SupervisorArgs::new(path, BOXES.map(|name| self.child(name)).into(), config, surroundings).prepared_by(prepare)
     }
@@ -217,7 +215,7 @@ impl Shard {
     }
 
     /// Takes the lease and reads the states, or says what keeps the shard from running.
-    async fn prepare(&self) -> Result<Recovery, StartError> {
+    async fn begin(&self) -> Result<Recovery, StartError> {
         self.context.figures.rewound();
         self.context.traces.rewound();
         let error = match self.recover_patiently().await {
@@ -314,7 +312,7 @@ impl Shard {
         let advance = self.agreed(&row).await?;
         let advanced = advance.as_ref().map(|to| (row.epoch, to.epoch, to.pending.is_some()));
         let row = self.config.start.pin(row, self.context.clock.now_ms());
-        let lease = match self.ports.leases.take(row, &self.ports.worker_id, &self.ports.home, advance).await {
+        let mut lease = match self.ports.leases.take(row, &self.ports.worker_id, &self.ports.home, advance).await {
             // A write of an earlier incarnation can arrive between the two. Who the owner is, the next look shows.
             Err(LeaseError::Lost(shard)) if ours => return Err(ShardError::OwnLateWrite(shard)),
             taken => taken?,
@@ -326,10 +324,7 @@ impl Shard {
             warn!(%shard, %from, %to, claimed, "the lease row was behind the bucket: going on from its newest whole epoch");
             faults.hit("lease.advanced", shard.short());
         }
-        let mut lease = lease;
-        if faults.lacks(Mechanism::FinishPinned) {
-            lease.row.pending = None;
-        }
+        lease.row = self.beginning().from(lease.row);
         let row = &lease.row;
         let fields: Vec<String> = self.context.schema.fields.iter().map(|field| field.name.clone()).collect();
         let states = match row.epoch {
@@ -348,12 +343,8 @@ impl Shard {
 
     /// Holds the row against the bucket. What was found is no disagreement if the row has moved meanwhile.
     async fn agreed(&self, row: &LeaseRow) -> Result<Option<Advance>, ShardError> {
-        let shard = &self.context.shard;
-        let faults = &self.context.faults;
-        if faults.lacks(Mechanism::ManifestsSeen) || faults.lacks(Mechanism::RowIsOurs) {
-            return Ok(None);
-        }
-        match agree(&self.reads(), &self.ports.home, &self.context.stream, row).await {
+        let (shard, faults) = (&self.context.shard, &self.context.faults);
+        match agree(&self.reads(), &self.ports.home, &self.context.stream, row, faults).await {
             Ok(agreed) => {
                 self.context.figures.manifest_damaged(agreed.damaged);
                 Ok(agreed.advance)
@@ -372,33 +363,17 @@ impl Shard {
     /// LINEAGE: the rows of the parents, all of which have ended. The table is asked here again, consistently: what
     /// made somebody decide to take the shard may have been out of date.
     async fn parents(&self, row: &LeaseRow) -> Result<Vec<LeaseRow>, ShardError> {
-        let mut ended = Vec::new();
-        if row.epoch > EpochNumber(0) {
-            return Ok(ended);
+        let mut parents = Vec::new();
+        for parent in row.parents.iter().filter(|_| row.epoch == EpochNumber(0)) {
+            parents.push((parent.clone(), self.ports.leases.get(parent).await?));
         }
-        let mut listed: Option<Vec<ShardInfo>> = None;
-        for parent in &row.parents {
-            let found = self.ports.leases.get(parent).await?;
-            if found.as_ref().is_some_and(|row| row.checkpoint == Position::ShardEnd) {
-                ended.extend(found);
-                continue;
-            }
-            let listed = match &mut listed {
-                Some(listed) => listed,
-                None => listed.insert(self.ports.stream.shards().await.map_err(LeaseError::Call)?),
-            };
-            let is_listed = listed.iter().any(|info| info.shard == *parent);
-            let excused = self.context.faults.lacks(Mechanism::AllParents) && !ended.is_empty();
-            match found {
-                // Trimmed before all was read; that this counts as ended is the operator's decision.
-                Some(row) if excused || (!is_listed && self.config.skip_trimmed) => ended.push(row),
-                Some(_) => return Err(ShardError::ParentNotEnded(parent.clone())),
-                // The table was begun later than the parent ended.
-                None if !is_listed => {}
-                None => return Err(ShardError::ParentWithoutRow(parent.clone())),
-            }
-        }
-        Ok(ended)
+        let all_ended = parents.iter().all(|(_, row)| row.as_ref().is_some_and(has_ended));
+        let listed = if all_ended { Vec::new() } else { self.ports.stream.shards().await.map_err(LeaseError::Call)? };
+        Ok(self.beginning().ended(parents, &listed)?)
+    }
+
+    fn beginning(&self) -> Beginning {
+        Beginning::new(self.config.skip_trimmed, &self.context.faults)
     }
 
     fn reads(&self) -> Reads {
@@ -407,21 +382,10 @@ impl Shard {
 
     /// What the parents have left to a shard: a split filters by its hash range, a merge unites.
     async fn inherit(&self, parents: &[LeaseRow], fields: &[String]) -> Result<Recovered, ShardError> {
-        let faults = &self.context.faults;
-        let n_heard = match parents.len() {
-            _ if faults.lacks(Mechanism::ParentStates) => 0,
-            n if faults.lacks(Mechanism::BothParentStates) => n.min(1),
-            n => n,
-        };
-        let mut inherited = Recovered::default();
-        for parent in &parents[..n_heard] {
+        let (beginning, mut inherited) = (self.beginning(), Recovered::default());
+        for parent in beginning.heard(parents) {
             let states = recovery::states(&self.reads(), parent.state_key.as_deref(), fields).await?;
-            let (start, end) = &parent.hash_range;
-            let from = HashRange::parse(start, end).unwrap_or(HashRange::FULL);
-            if faults.lacks(Mechanism::WindowsStay) {
-                inherited.windows.extend(states.windows.iter().cloned());
-            }
-            inherited.unite(states, from, self.context.hash_range);
+            beginning.inherit(&mut inherited, parent, states, self.context.hash_range);
         }
         Ok(inherited)
     }
@@ -529,19 +493,4 @@ impl Shard {
             .await;
         }
     }
-}
-
-/// What is read with care: records that a process died of before they were prepared, and what a prepared epoch has in
-/// quarantine as poison, which is poison again.
-fn suspects(row: &LeaseRow) -> Vec<Suspect> {
-    // What has been prepared was judged; only the plan says now what of it is poison.
-    let prepared = row.pending.as_ref().map_or(&row.checkpoint, |pending| &pending.to);
-    let open = row.suspects.iter().filter(|suspect| Position::At(suspect.sequence.clone()) > *prepared).cloned();
-    let poisoned = row.pending.iter().flat_map(|pending| &pending.plan.poisoned);
-    open.chain(poisoned.map(|(sequence, sub_sequence)| Suspect {
-        sequence: sequence.clone(),
-        sub_sequence: *sub_sequence,
-        tries: u32::MAX,
-    }))
-    .collect()
 }

@@ -27,7 +27,7 @@ use actors::metrics::AlertFigures;
 use actors::ports::aws::CallError;
 use actors::ports::chance::Chance;
 use actors::ports::clock::Clock;
-use actors::ports::faults::Faults;
+use actors::ports::faults::{Faults, Mechanism};
 use actors::ports::leases::{LeaseError, LeaseTable, OtherHome};
 use actors::ports::objects::Objects;
 use actors::ports::stream::Stream;
@@ -182,7 +182,8 @@ impl Worker {
         let budget = Budget::new(config.memory_budget);
         let (owned, leases) = (Owned::default(), Arc::<LeaseFigures>::default());
         let (alert_figures, recent) = (Arc::<AlertFigures>::default(), Arc::<RecentAlerts>::default());
-        let keys = Keys::new(config.keys);
+        let lacks = |mechanism| ports.faults.lacks(mechanism);
+        let keys = Keys::lacking(config.keys, lacks(Mechanism::StrategyAsked), lacks(Mechanism::SamplesCompared));
         let loader_figures = ports.loading.as_ref().map(|(loading, _)| loading.figures().clone());
         let (starting, clock, committer) = (Arc::<Starting>::default(), ports.clock.clone(), &config.shard.committer);
         let sight = WorkerSight {

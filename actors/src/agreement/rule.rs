@@ -9,7 +9,8 @@ use messages::EpochNumber;
 use super::error::Disagreement;
 use super::{Found, Listed, Read, pending};
 use crate::lake::{epoch_of_claim, is_state_of};
-use crate::ports::leases::{Advance, Home, LeaseRow, row_of};
+use crate::ports::faults::{Faults, Mechanism};
+use crate::ports::leases::{Advance, Home, LeaseRow, OtherHome, row_of};
 
 /// Everything that counts.
 pub(super) struct Evidence<'a> {
@@ -30,12 +31,18 @@ pub(super) struct Verdict {
     pub(super) damaged: Option<String>,
 }
 
+/// Whether a table, or a row of it, is of the stream and the bucket that a worker has.
+pub fn is_home(ours: &Home, what: &str, theirs: &Home, faults: &Faults) -> Result<(), OtherHome> {
+    if faults.lacks(Mechanism::RowIsOurs) { Ok(()) } else { ours.is_of(what, theirs) }
+}
+
 /// Whether the row is of this stream and bucket at all.
-pub(super) fn is_home(home: &Home, stream: &str, row: &LeaseRow) -> Result<(), Disagreement> {
+pub(super) fn is_row_home(home: &Home, stream: &str, row: &LeaseRow, faults: &Faults) -> Result<(), Disagreement> {
     if let Some(theirs) = &row.home {
-        home.is_of(&row_of(&row.shard), theirs)?;
+        is_home(home, &row_of(&row.shard), theirs, faults)?;
     }
     match &row.state_key {
+        Some(_) if faults.lacks(Mechanism::RowIsOurs) => Ok(()),
         Some(state) if !is_state_of(state, stream, &row.shard) => {
             Err(Disagreement::OtherStates { shard: row.shard.clone(), state: state.clone(), stream: stream.to_owned() })
         }
@@ -43,7 +50,10 @@ pub(super) fn is_home(home: &Home, stream: &str, row: &LeaseRow) -> Result<(), D
     }
 }
 
-pub(super) fn decide(evidence: &Evidence<'_>) -> Result<Verdict, Disagreement> {
+pub(super) fn decide(evidence: &Evidence<'_>, faults: &Faults) -> Result<Verdict, Disagreement> {
+    if faults.lacks(Mechanism::ManifestsSeen) || faults.lacks(Mechanism::RowIsOurs) {
+        return Ok(Verdict::default());
+    }
     let Evidence { row, listed, found, .. } = evidence;
     if listed.more {
         return Err(Disagreement::FarBehind { row: row.epoch, seen: listed.newest(row) });

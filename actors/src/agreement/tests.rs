@@ -4,8 +4,9 @@ use messages::{
 };
 
 use super::error::Disagreement;
-use super::rule::{Evidence, Verdict, decide, is_home};
+use super::rule::{Evidence, Verdict, decide, is_row_home};
 use super::{Found, Listed, Read, pending};
+use crate::ports::faults::Faults;
 use crate::ports::leases::{Home, LeaseRow, OtherHome, Pending};
 
 const STREAM: &str = "events";
@@ -90,7 +91,7 @@ fn judge(row: &LeaseRow, bucket: &[Found]) -> Result<Verdict, Disagreement> {
         own_claim: one(listed.claim(row.epoch)),
         next_claim: one(listed.claim(listed.newest(row).next())),
     };
-    decide(&Evidence { row, home: &home(), listed: &listed, found: &found })
+    decide(&Evidence { row, home: &home(), listed: &listed, found: &found }, &Faults::none())
 }
 
 fn whole(epochs: std::ops::RangeInclusive<u64>) -> Vec<Found> {
@@ -215,7 +216,7 @@ fn what_is_another_streams_is_refused_by_both_names() {
     let mut another = home();
     another.stream.arn.push('2');
     for theirs in [&elsewhere, &recreated, &another] {
-        let error = is_home(&home(), STREAM, &row(0).at(theirs)).unwrap_err();
+        let error = is_row_home(&home(), STREAM, &row(0).at(theirs), &Faults::none()).unwrap_err();
         let (expected, found) = match &error {
             Disagreement::Home(OtherHome::Bucket { theirs, ours, .. }) => (theirs, ours),
             Disagreement::Home(
@@ -227,8 +228,8 @@ fn what_is_another_streams_is_refused_by_both_names() {
     }
     // Rows of earlier versions do not say it; their states do.
     let unsaid = LeaseRow { home: None, ..row(3) };
-    assert_eq!(is_home(&home(), STREAM, &unsaid), Ok(()));
-    assert!(matches!(is_home(&home(), "others", &unsaid), Err(Disagreement::OtherStates { .. })));
+    assert_eq!(is_row_home(&home(), STREAM, &unsaid, &Faults::none()), Ok(()));
+    assert!(matches!(is_row_home(&home(), "others", &unsaid, &Faults::none()), Err(Disagreement::OtherStates { .. })));
     // Manifests of the stream that was there before.
     let old = EpochPlan { stream: Some(recreated.stream.clone()), ..plan(3) };
     let error = judge(&row(2), &[whole(2..=2), vec![manifest(&old)]].concat()).unwrap_err();
@@ -239,5 +240,5 @@ fn what_is_another_streams_is_refused_by_both_names() {
 fn a_row_that_is_too_far_behind_is_refused_and_not_searched_for_ever() {
     let listed = Listed { more: true, ahead: vec![format!("{PREFIX}00000502.json")], ..Listed::default() };
     let evidence = Evidence { row: &row(2), home: &home(), listed: &listed, found: &Read::default() };
-    assert!(matches!(decide(&evidence), Err(Disagreement::FarBehind { seen: EpochNumber(502), .. })));
+    assert!(matches!(decide(&evidence, &Faults::none()), Err(Disagreement::FarBehind { seen: EpochNumber(502), .. })));
 }

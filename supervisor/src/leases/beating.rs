@@ -3,7 +3,6 @@
 //! **Promises** OWNER: a worker whose heartbeat cannot be written ends its shards before others may think it dead.
 //! **Not here**: who else lives (`observer.rs`).
 
-use actors::ports::faults::Mechanism;
 use actors::ports::leases::{Heartbeat, LeaseError};
 use tokio::time::Instant;
 use tracing::{error, info};
@@ -13,7 +12,8 @@ use crate::protocol::{LeasesMsg, ShardsMsg};
 
 impl LeasesState {
     pub(super) fn begin_beat(&mut self, now: Instant, config: &LeasesConfig) {
-        let (mut heartbeat, leaving, standing) = (self.args.heartbeat.clone(), self.leaving, self.standing(now));
+        let (mut heartbeat, leaving, standing) =
+            (self.args.heartbeat.clone(), self.holdings.is_ending(), self.standing(now));
         // Short enough for another try before the worker has to be fenced.
         let limit = config.fence_after() / 4;
         let watch_for = watch_for(config.heartbeat_interval);
@@ -48,7 +48,7 @@ impl LeasesState {
                 self.beaten_at = began;
                 self.args.figures.beaten(began);
                 self.args.figures.call_passed("heartbeat");
-                if std::mem::take(&mut self.fenced) {
+                if self.holdings.is_heard() {
                     info!("the heartbeat is written again, working on");
                     self.args.figures.clear(Trouble::Fenced);
                 }
@@ -65,10 +65,8 @@ impl LeasesState {
 
     pub(super) fn fence_if_due(&mut self, now: Instant, config: &LeasesConfig) {
         let silent = now.duration_since(self.beaten_at);
-        let overdue = silent > config.fence_after() && !self.args.faults.lacks(Mechanism::SelfFence);
-        if overdue && !self.fenced {
+        if self.holdings.is_silent(silent, config) {
             error!(?silent, "the heartbeat is not written: ending all shards before others take them");
-            self.fenced = true;
             self.args.figures.fenced(silent);
             self.stop_all();
         }

@@ -4,8 +4,6 @@
 //! it works here again, or is in other hands.
 //! **Not here**: ending shards (`shards.rs`).
 
-use std::time::Duration;
-
 use actors::ports::leases::LeaseError;
 use actors::shard::Failing;
 use messages::ShardId;
@@ -19,7 +17,7 @@ impl LeasesState {
     /// What became of a shard here is remembered while it is in this worker's hands, or nobody else has taken it; that
     /// it was given up, until it works again.
     pub(super) fn forget_what_has_passed(&mut self) {
-        let (rows, running, me) = (&self.rows.leases, &self.running, &*self.args.worker_id);
+        let (rows, running, me) = (&self.rows.leases, self.holdings.running(), &*self.args.worker_id);
         let waits = |shard: &ShardId| {
             let row = rows.get(shard).filter(|row| row.owner.is_none());
             row.is_some_and(|row| row.given_up_by.as_deref() == Some(me))
@@ -27,8 +25,8 @@ impl LeasesState {
         let mine = |shard: &ShardId| rows.get(shard).is_some_and(|row| row.owner.as_deref() == Some(me));
         let owned = &self.args.owned;
         owned.retain_outcomes(|shard| running.contains(shard) || mine(shard) || waits(shard));
-        self.backing_off
-            .retain(|shard, _| rows.contains_key(shard) && !owned.outcome_if_any(shard).is_some_and(|o| o.works()));
+        let works = |shard: &ShardId| owned.outcome_if_any(shard).is_some_and(|outcome| outcome.works());
+        self.holdings.retain_failures(|shard| rows.contains_key(shard) && !works(shard));
         let now_ms = self.args.clock.now_ms();
         let is_ill = |shard: &ShardId| owned.outcome_if_any(shard).is_some_and(|outcome| outcome.ill(now_ms).is_some());
         self.args.figures.retain(|trouble| !matches!(trouble, Trouble::GivenUp(shard) if !is_ill(shard)));
@@ -36,15 +34,7 @@ impl LeasesState {
 
     pub(super) fn on_ended(&mut self, shard: &ShardId, ending: Ending, config: &LeasesConfig) {
         let ending = self.judged(ending);
-        // One that is given up runs, for this box, until the row says so: or it would be taken again at once.
-        if !matches!(ending, Ending::Failed(_)) {
-            self.running.remove(shard);
-        }
-        self.leaving_shards.remove(shard);
-        if ending != Ending::Released {
-            self.declined.remove(shard);
-        }
-        self.changed_at = Instant::now();
+        let declined = self.holdings.ended(shard, &ending, self.began.elapsed(), config);
         self.args.figures.unsettled();
         match ending {
             Ending::Finished => {
@@ -55,7 +45,9 @@ impl LeasesState {
             }
             Ending::Released => {
                 self.args.figures.handed_over();
-                self.decline(shard);
+                if declined {
+                    self.decline(shard);
+                }
             }
             Ending::Stopped => {}
             Ending::Lost => {
@@ -64,14 +56,16 @@ impl LeasesState {
             }
             Ending::Refused(cause) | Ending::Broken(cause) => {
                 error!(%shard, cause, "what was promised of the shard and what is there disagree: it is not read");
-                self.refused.insert(shard.clone(), Instant::now());
                 self.args.figures.refused(shard, cause);
             }
             Ending::Failed(cause) => {
                 error!(%shard, cause, "shard given up");
                 self.args.owned.outcome(shard).failed(Failing::Running, &cause, true, self.args.clock.now_ms());
                 self.args.figures.gave_up(shard, cause.clone());
-                self.set_back(shard, cause, config);
+                if !self.trial.is_proven() {
+                    let why = format!("shard {} failed here: {cause}", shard.short());
+                    self.trial.set_back(why, Instant::now(), config);
+                }
                 let (table, id, me) = (self.args.table.clone(), shard.clone(), self.args.worker_id.clone());
                 let shard = shard.clone();
                 self.begin(GIVING_UP_MAX, async move { table.give_up(&id, &me).await }, move |result| {
@@ -92,32 +86,10 @@ impl LeasesState {
         }
     }
 
-    /// The shard is left alone for longer than the last time; a worker that has proved nothing leaves all alone.
-    fn set_back(&mut self, shard: &ShardId, cause: String, config: &LeasesConfig) {
-        let now = Instant::now();
-        if !self.trial.is_proven() {
-            self.trial.set_back(format!("shard {} failed here: {cause}", shard.short()), now, config);
-        }
-        let (failures, until) = self.backing_off.entry(shard.clone()).or_insert((0, now));
-        *failures += 1;
-        *until = now + backoff(*failures, config);
-    }
-
     /// If it could not be written, the shard is taken again here: better than not at all.
     pub(super) fn on_gave_up(&mut self, shard: &ShardId, result: Result<(), LeaseError>) {
         log_failure(result);
-        self.running.remove(shard);
-        self.changed_at = Instant::now();
+        self.holdings.gave_up(shard, self.began.elapsed());
         self.look_again();
     }
-}
-
-/// How long a shard that failed this often in a row is left alone where others can take it.
-pub(super) fn backoff(failures: u32, config: &LeasesConfig) -> Duration {
-    let doublings = failures.saturating_sub(1).min(20);
-    config
-        .rules
-        .give_up_pause
-        .saturating_mul(1 << doublings)
-        .min(config.give_up_pause_max.max(config.rules.give_up_pause))
 }

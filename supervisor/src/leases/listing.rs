@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 
 use actors::keys::shared;
 use actors::ports::aws::CallError;
-use actors::ports::faults::Mechanism;
 use actors::ports::leases::LeaseError;
 use actors::ports::stream::{Description, Distribution};
 use messages::ShardId;
@@ -43,7 +42,7 @@ impl LeasesState {
             self.stream_is_another(why);
             return;
         }
-        self.other_stream = false;
+        self.holdings.stream_is_another(false);
         let nothing_known = self.listed.is_none();
         if let Err(error) = self.hear_of_keys(discovered.description)
             && nothing_known
@@ -94,9 +93,8 @@ impl LeasesState {
         })?;
         // A strategy that this build does not know is not the one by keys.
         let by_key = description.distribution == Distribution::ByKey;
-        let heeded = by_key || self.args.faults.lacks(Mechanism::StrategyAsked);
-        if keys.heard(heeded, self.args.clock.now_ms()) {
-            match heeded {
+        if keys.heard(by_key, self.args.clock.now_ms()) {
+            match by_key {
                 true => info!("the stream places records by their keys again"),
                 false => warn!(
                     "the stream spreads records over its shards whatever their keys are (RecordDistributionStrategy): \
@@ -118,8 +116,7 @@ impl LeasesState {
         let samples = open.filter_map(|lease| Some((&lease.shard, lease.sample.as_ref()?)));
         let now_ms = self.args.clock.now_ms();
         let heeded = self.args.keys.are_heeded();
-        let found = shared(samples).filter(|_| heeded && !self.args.faults.lacks(Mechanism::SamplesCompared));
-        if self.args.keys.compared(found, now_ms)
+        if self.args.keys.compared(shared(samples).filter(|_| heeded), now_ms)
             && let Some(seen) = self.args.keys.seen()
         {
             let [one, other] = &seen.shards;
@@ -150,7 +147,7 @@ impl LeasesState {
 
     /// The stream was deleted and made again while this worker ran: no row speaks of its records.
     fn stream_is_another(&mut self, why: String) {
-        if !std::mem::replace(&mut self.other_stream, true) {
+        if self.holdings.stream_is_another(true) {
             error!(why, "the stream is another one now: ending all shards");
         }
         self.args.figures.other_stream(why);

@@ -95,7 +95,12 @@ impl LeasesState {
         };
         let workers = self.observer.workers().map(worker).collect();
         let shards = self.rows.leases.values().map(|lease| self.shard_seen(lease)).collect();
-        self.args.figures.saw(LeasesSeen { at_ms: self.args.clock.now_ms(), workers, shards, leaving: self.leaving });
+        self.args.figures.saw(LeasesSeen {
+            at_ms: self.args.clock.now_ms(),
+            workers,
+            shards,
+            leaving: self.holdings.is_ending(),
+        });
     }
 
     fn shard_seen(&self, lease: &LeaseView) -> ShardSeen {

@@ -25,7 +25,7 @@ use messages::{Position, ShardId};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::ending::backoff;
+use super::holdings::backoff;
 use super::{LeasesConfig, LeasesState, out_of_time};
 use crate::protocol::{LeasesMsg, ShardsMsg};
 
@@ -181,7 +181,7 @@ impl LeasesState {
                 self.try_hard(now);
             }
         }
-        let lacks = self.trial.lacks(self.running.iter().next(), now);
+        let lacks = self.trial.lacks(self.holdings.running().iter().next(), now);
         self.args.figures.proves(lacks);
         if self.standing(now) != self.args.heartbeat.row().standing {
             // The others wait for that word.

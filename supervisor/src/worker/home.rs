@@ -4,8 +4,8 @@
 //! table by mistake the one that came first has it; the other one does not start, and says whose table it is.
 //! **Not here**: the single row (`actors/src/agreement.rs`).
 
+use actors::agreement::is_home;
 use actors::lake::is_state_of;
-use actors::ports::faults::Mechanism;
 use actors::ports::leases::{Home, OtherHome};
 use messages::StreamId;
 
@@ -28,9 +28,7 @@ pub(super) async fn settle(ports: &WorkerPorts) -> Result<Home, WorkerError> {
         has_no_other(ports, &table, &home).await?;
     }
     let settled = ports.leases.settle(&home).await.map_err(unreadable)?;
-    if !ports.faults.lacks(Mechanism::RowIsOurs) {
-        home.is_of(&table, &settled).map_err(WorkerError::Home)?;
-    }
+    is_home(&home, &table, &settled, &ports.faults).map_err(WorkerError::Home)?;
     Ok(home)
 }
 

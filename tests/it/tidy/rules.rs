@@ -7,13 +7,19 @@ use super::source::{Source, has};
 pub(super) const LINES_MAX: usize = 600;
 
 /// Where the logic of boxes is plain Rust; the shell is the file of the same name beside the folder.
-const CORES: [&str; 6] = [
+const CORES: [&str; 12] = [
     "actors/src/sensor/",
     "actors/src/aggregator/",
     "actors/src/sinks/",
     "actors/src/reader/",
     "actors/src/warehouse/",
     "actors/src/committer/protocol.rs",
+    "actors/src/agreement/rule.rs",
+    "supervisor/src/leases/assignment.rs",
+    "supervisor/src/leases/holdings.rs",
+    "supervisor/src/leases/lineage.rs",
+    "supervisor/src/leases/observer.rs",
+    "supervisor/src/shard/beginning.rs",
 ];
 
 /// What each member may depend on among the members. A new member makes somebody decide.
