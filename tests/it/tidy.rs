@@ -44,7 +44,9 @@ fn only_ports_name_the_sdk() {
 fn cores_are_plain() {
     none(&rules::cores_are_plain(&[Source::new("actors/src/sensor.rs", "use ractor::Actor;\n")]));
     none(&rules::cores_are_plain(&[Source::new("actors/src/sensor/core.rs", "let extractor = 1; // no tokio\n")]));
+    none(&rules::cores_are_plain(&[Source::new("actors/src/reader/facts.rs", "let asked = Instant::now();\n")]));
     let samples = [
+        ("actors/src/reader/bounds.rs", "let now = tokio::time::Instant::now();\n", 1),
         ("actors/src/sensor/judge.rs", "//! Doc.\n\nuse ractor::ActorRef;\n", 3),
         ("actors/src/aggregator/windows.rs", "async fn f() { tokio::task::yield_now().await }\n", 1),
         ("actors/src/reader/decode/event.rs", "let now = std::time::SystemTime::now();\n", 1),

@@ -6,7 +6,8 @@ use super::source::{Source, has};
 
 pub(super) const LINES_MAX: usize = 600;
 
-/// Where the logic of boxes is plain Rust; the shell is the file of the same name beside the folder.
+/// Where the logic of boxes is plain Rust; the shell is the file of the same name beside the folder, and the `facts.rs` in
+/// it, which says what happens.
 const CORES: [&str; 12] = [
     "actors/src/sensor/",
     "actors/src/aggregator/",
@@ -48,7 +49,7 @@ pub(super) fn only_ports_name_the_sdk(sources: &[Source]) -> Vec<String> {
 
 pub(super) fn cores_are_plain(sources: &[Source]) -> Vec<String> {
     let rule = "a core is plain synchronous Rust: no actor, no task, no clock";
-    let core = |path: &str| CORES.iter().any(|prefix| path.starts_with(prefix));
+    let core = |path: &str| CORES.iter().any(|prefix| path.starts_with(prefix)) && !path.ends_with("/facts.rs");
     forbid(sources, core, &["ractor", "tokio", "SystemTime", "Instant", "Utc::now"], rule)
 }
 
