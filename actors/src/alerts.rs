@@ -10,6 +10,7 @@
 //!
 //! **Not here**: raising alerts.
 
+mod facts;
 mod recent;
 
 use std::collections::VecDeque;
@@ -20,21 +21,20 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use messages::{Alert, AlertsMsg, Receipt, Severity, TraceParent};
+use messages::{Alert, AlertsMsg, Receipt, TraceParent};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::field::display;
-use tracing::{error, warn};
 
+use self::facts::Facts;
 pub use self::recent::{AlertLine, AlertOutcome, RECENT_MAX, RecentAlerts};
-use crate::metrics::{self, AlertFigures};
+use crate::metrics::AlertFigures;
 use crate::node::{Address, Node};
 use crate::ports::aws::Failure;
 use crate::ports::chance::Chance;
 use crate::ports::clock::Clock;
 use crate::ports::transports::Transport;
-use crate::traces::{OpenSpan, SpanKind, Traces};
+use crate::traces::{OpenSpan, Traces};
 
 /// Fixed for the life of the process.
 #[derive(Clone, Debug)]
@@ -81,6 +81,7 @@ pub struct AlertsActor {
 #[derive(Debug)]
 pub struct AlertsState {
     args: AlertsArgs,
+    facts: Facts,
     myself: Address<AlertsMsg>,
     queue: VecDeque<Waiting>,
     under_way: usize,
@@ -112,11 +113,12 @@ impl Actor for AlertsActor {
         myself: ActorRef<AlertsMsg>,
         args: AlertsArgs,
     ) -> Result<AlertsState, ActorProcessingErr> {
-        args.transports.iter().for_each(|transport| metrics::transport_begins(transport.kind()));
+        let facts = Facts::new(&args);
         let myself = Address::new(myself, args.node.clone());
         let left = args.transports.iter().map(|_| AtomicU64::new(0)).collect();
         Ok(AlertsState {
             args,
+            facts,
             myself,
             left,
             queue: VecDeque::new(),
@@ -157,22 +159,17 @@ impl Actor for AlertsActor {
 
 impl AlertsState {
     fn on_send(&mut self, alert: Alert, receipt: Option<Receipt>, trace: Option<TraceParent>, config: &AlertsConfig) {
-        let span = self.begin(&alert, trace);
         // Alerts that can be raised again from state leave room for those that cannot.
         let room = if receipt.is_some() { config.queue_max } else { config.queue_max / 2 };
-        let now_ms = self.args.clock.now_ms();
-        if self.queue.len() >= room {
-            metrics::alert_shed(alert.kind);
-            self.args.recent.raise(&alert, AlertOutcome::Shed, now_ms, span.trace_id());
-            span.fail("the queue was full");
-            // It counts as given up, as one that nobody takes in time: it stays in the alerts zone.
-            if let Some(receipt) = receipt {
-                receipt.settle();
-            }
+        if self.queue.len() < room {
+            self.enqueue(alert, receipt, trace);
             return;
         }
-        self.args.recent.raise(&alert, AlertOutcome::Waiting, now_ms, span.trace_id());
-        self.enqueue(Waiting { alert, receipt, span });
+        self.facts.shed(&alert, trace);
+        // It counts as given up, as one that nobody takes in time: it stays in the alerts zone.
+        if let Some(receipt) = receipt {
+            receipt.settle();
+        }
     }
 
     /// Takes alerts while there is room, and leaves half of it to those that nobody can keep for later.
@@ -180,18 +177,17 @@ impl AlertsState {
         let room = (config.queue_max / 2).saturating_sub(self.queue.len());
         let mut alerts = alerts.into_iter();
         for (alert, receipt) in alerts.by_ref().take(room) {
-            let span = self.begin(&alert, None);
-            self.args.recent.raise(&alert, AlertOutcome::Waiting, self.args.clock.now_ms(), span.trace_id());
-            self.enqueue(Waiting { alert, receipt, span });
+            self.enqueue(alert, receipt, None);
         }
         alerts.collect()
     }
 
-    fn enqueue(&mut self, waiting: Waiting) {
+    fn enqueue(&mut self, alert: Alert, receipt: Option<Receipt>, trace: Option<TraceParent>) {
+        let span = self.facts.waits(&alert, trace);
         for left in self.left.iter() {
             left.fetch_add(1, Ordering::Relaxed);
         }
-        self.queue.push_back(waiting);
+        self.queue.push_back(Waiting { alert, receipt, span });
     }
 
     /// Who has not taken everything.
@@ -201,28 +197,14 @@ impl AlertsState {
         named.filter(|(_, left)| *left > 0).collect()
     }
 
-    /// The span of an alert begins with the arrival of its record: it shows what the alert's latency counts.
-    fn begin(&self, alert: &Alert, trace: Option<TraceParent>) -> OpenSpan {
-        let mut span = self.args.traces.begin(trace, "alert").since(alert.arrival_ms.saturating_mul(1_000));
-        if span.at().is_some() {
-            span.set("mangrove.alert.id", alert.id.clone());
-            span.set("mangrove.alert.kind", alert.kind.as_str());
-            span.set("mangrove.alert.severity", severity_name(alert.severity));
-        }
-        span
-    }
-
     fn start_waiting(&mut self, config: &AlertsConfig) {
         while self.under_way < config.in_flight_max {
             let Some(Waiting { alert, receipt, span }) = self.queue.pop_front() else { break };
             let delivery = Delivery {
                 left: self.left.clone(),
                 transports: self.args.transports.clone(),
-                clock: self.args.clock.clone(),
                 chance: self.args.chance.clone(),
-                figures: self.args.figures.clone(),
-                recent: self.args.recent.clone(),
-                traces: self.args.traces.clone(),
+                facts: self.facts.clone(),
                 config: config.clone(),
             };
             let myself = self.myself.clone();
@@ -233,30 +215,26 @@ impl AlertsState {
                     (Ok(()), Some(receipt)) => receipt.settle(),
                     (Ok(()), None) => {}
                     // Its receipt stays open: the alert is sent again at the next start.
-                    (Err(_), _) => error!(alert = alert.id, "a delivery panicked"),
+                    (Err(_), _) => delivery.facts.panicked(&alert),
                 }
                 let _ = myself.send(AlertsMsg::Ended);
             });
         }
-        metrics::alerts_waiting(self.queue.len() + self.under_way);
+        self.facts.under_way(self.queue.len() + self.under_way);
     }
 }
 
 struct Delivery {
     left: Arc<[AtomicU64]>,
     transports: Arc<[Transport]>,
-    clock: Clock,
     chance: Chance,
-    figures: Arc<AlertFigures>,
-    recent: Arc<RecentAlerts>,
-    traces: Traces,
+    facts: Facts,
     config: AlertsConfig,
 }
 
 impl Delivery {
     async fn deliver(&self, alert: &Alert, span: OpenSpan) {
-        let latency_ms = self.clock.now_ms().saturating_sub(alert.arrival_ms).max(0);
-        self.figures.handed_over(alert.kind, latency_ms as u64);
+        self.facts.handed_over(alert);
         // Together: a receiver that is down must not keep an alert from the others.
         let parent = span.at();
         let handed = self.transports.iter().zip(self.left.iter()).map(|(transport, left)| async move {
@@ -266,50 +244,28 @@ impl Delivery {
         });
         let refused = join_all(handed).await;
         let error = refused.into_iter().find_map(Result::err);
-        self.recent.done(&alert.id, error.as_deref(), self.clock.now_ms());
-        match error {
-            None => span.end(),
-            // Not a receiver's own words: it may answer with what it was sent.
-            Some(_) => span.fail("not every receiver took it"),
-        }
+        self.facts.done(alert, span, error.as_deref());
     }
 
     /// Fails with the last word of a receiver that did not take the alert in time.
     async fn hand_to(&self, transport: &Transport, alert: &Alert, parent: Option<TraceParent>) -> Result<(), String> {
-        let mut span = self.traces.begin(parent, transport.kind()).of_kind(SpanKind::Client);
+        let handing = self.facts.hands(transport, alert, parent);
         let began = Instant::now();
         let mut backoff = Duration::from_millis(100);
         for attempt in 1u32.. {
-            let error = match transport.send(alert).await {
-                Ok(()) => {
-                    metrics::alert_sent(transport.kind(), alert.kind, began.elapsed());
-                    span.set("mangrove.attempts", attempt);
-                    span.end();
-                    return Ok(());
-                }
-                Err(error) => error,
+            let Err(error) = transport.send(alert).await else {
+                handing.taken(attempt, began.elapsed());
+                return Ok(());
             };
             let out_of_time = began.elapsed() + backoff > self.config.retry_for;
             if error.failure == Failure::Refused || out_of_time {
-                metrics::alert_undelivered(transport.kind(), alert.kind);
-                let trace_id = span.trace_id().map(display);
-                warn!(transport = transport.kind(), alert = alert.id, %error, trace_id, "alert given up, it is stored");
-                span.set("mangrove.attempts", attempt);
-                span.fail(metrics::failure_name(error.failure));
+                handing.given_up(attempt, &error);
                 return Err(error.to_string());
             }
-            metrics::alert_retried(transport.kind());
-            self.recent.retrying(&alert.id, &error.to_string());
+            handing.retries(&error);
             tokio::time::sleep(self.chance.spread(backoff)).await;
             backoff = (backoff * 2).min(self.config.backoff_max);
         }
         unreachable!("the loop returns")
-    }
-}
-
-fn severity_name(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Warning => "warning",
-        Severity::Critical => "critical",
     }
 }

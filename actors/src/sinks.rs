@@ -16,6 +16,7 @@ mod dimensions;
 mod duplicates;
 mod epoch;
 mod error;
+mod facts;
 mod job;
 mod lines;
 mod origin;
@@ -26,6 +27,7 @@ mod state;
 mod table;
 #[cfg(test)]
 mod tests;
+mod uploads;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -34,25 +36,21 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use messages::{
-    Assessed, CommitterMsg, EncodedEpoch, EncodedObject, EpochContent, EpochNumber, EpochPlan, NotStored, Receipts,
-    SinksMsg,
+    Assessed, CommitterMsg, EncodedEpoch, EncodedObject, EpochContent, EpochNumber, NotStored, Receipts, SinksMsg,
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::time::Instant;
-use tracing::field::display;
-use tracing::{error, warn};
 
 pub use self::epoch::{encode_epoch, encode_windows};
 pub use self::error::EncodeError;
+use self::facts::{Encodes, Facts};
 pub use self::job::{Codec, Encoding, Encodings, EpochContext};
-use crate::metrics;
+use self::uploads::{Step, Uploads};
 use crate::node::{Address, Node};
 use crate::panics::panic_text;
 use crate::ports::aws::Failure;
-use crate::ports::faults::Mechanism;
+use crate::ports::chance::Chance;
 use crate::ports::objects::{Objects, Put};
-use crate::shard::{Failing, Hold, ShardContext};
-use crate::traces::UploadTrace;
+use crate::shard::ShardContext;
 use crate::verdict::BrokenPromise;
 
 /// Fixed for the life of the process.
@@ -101,6 +99,7 @@ pub struct SinksState {
     myself: Address<SinksMsg>,
     previous_state: Option<String>,
     pinned: Option<(EpochNumber, u32)>,
+    uploads: Uploads,
     open: Vec<Assessed>,
     sealed: Option<Arc<EncodedEpoch>>,
     /// When the first record of the epoch that is being encoded arrived.
@@ -135,6 +134,7 @@ impl Actor for SinksActor {
 
     async fn pre_start(&self, myself: ActorRef<SinksMsg>, args: SinksArgs) -> Result<SinksState, ActorProcessingErr> {
         Ok(SinksState {
+            uploads: Uploads::new(&args.context.faults),
             context: args.context,
             objects: args.objects,
             committer: args.committer,
@@ -177,36 +177,25 @@ impl SinksState {
         let context = EpochContext {
             stream: self.context.stream.to_string(),
             origin: self.context.origin.as_ref().clone(),
-            format: self.format_of(content.cut.epoch),
+            format: self.uploads.format_of(content.cut.epoch, self.pinned),
             shard: self.context.shard.clone(),
             schema: self.context.schema.clone(),
             encoding: config.encoding,
             previous_state: self.previous_state.clone(),
         };
         let (myself, work) = (self.myself.clone(), self.context.work);
-        let span = self.context.traces.begin(content.cut.epoch, "encode");
+        let encodes = Encodes::begin(&self.context, content.cut.epoch);
         self.tasks.spawn(async move {
             let receipts = content.receipts.clone();
-            let began = Instant::now();
             let encoded = match work.run(move || encode_epoch(&context, &batches, &content)).await {
                 Ok(Ok(encoded)) => Ok(Box::new(encoded)),
                 Ok(Err(error)) => Err(error.to_string()),
                 Err(panic) => Err(panic),
             };
-            metrics::epoch_encoded(began.elapsed());
-            span.end_with(&encoded);
+            encodes.end(&encoded);
             // If the actor has ended, its successor encodes the epoch again.
             let _ = myself.send(SinksMsg::Encoded(encoded, receipts));
         });
-    }
-
-    /// One that was pinned is finished as it was pinned, also by a later build.
-    fn format_of(&self, epoch: EpochNumber) -> u32 {
-        match self.pinned {
-            Some((pinned, format)) if pinned == epoch => format,
-            _ if self.context.faults.lacks(Mechanism::EpochClaimed) => EpochPlan::NAMED_BY_END,
-            _ => EpochPlan::FORMAT,
-        }
     }
 
     fn on_encoded(
@@ -215,8 +204,7 @@ impl SinksState {
         receipts: Receipts,
     ) -> Result<(), ActorProcessingErr> {
         let encoded = encoded.map_err(SinksError::Encode)?;
-        self.context.figures.came_closer();
-        self.context.faults.hit("sinks.sealed", self.context.shard.short());
+        facts::sealed(&self.context);
         let plan = Box::new(encoded.plan.clone());
         self.sealed = Some(Arc::from(encoded));
         let sinks = self.myself.actor().clone();
@@ -228,23 +216,22 @@ impl SinksState {
         // The committer's message came past the address, so the depth shown does not know of it.
         let sealed = self.sealed.clone().filter(|sealed| sealed.plan.cut.epoch == epoch);
         let sealed = sealed.ok_or(SinksError::NotSealed(epoch))?;
-        let upload = Upload { context: self.context.clone(), objects: self.objects.clone(), config: config.clone() };
-        let myself = self.myself.clone();
+        let (objects, context) = (self.objects.clone(), &self.context);
+        let (chance, facts) = (context.chance.clone(), Facts::new(context.clone(), epoch));
+        let upload = Upload { objects, chance, facts, config: config.clone() };
+        let (myself, uploads) = (self.myself.clone(), self.uploads);
         self.tasks.spawn(async move {
             // A panic would end this task alone, and the committer would wait for ever: it has to end the actor.
-            let trace = UploadTrace::begin(&upload.context.traces, epoch);
-            let result = AssertUnwindSafe(upload.epoch(&sealed, &trace)).catch_unwind().await;
+            let result = AssertUnwindSafe(upload.epoch(&sealed, uploads)).catch_unwind().await;
             let result = result.unwrap_or_else(|panic| Err(NotStored::Failed(panic_text(panic.as_ref()))));
-            trace.end(&result);
+            upload.facts.end(&result);
             let _ = myself.send(SinksMsg::UploadEnded(epoch, result));
         });
         Ok(())
     }
 
     fn on_upload_ended(&mut self, epoch: EpochNumber, result: Result<(), NotStored>) -> Result<(), ActorProcessingErr> {
-        if let Err(cause) = result
-            && !self.context.faults.lacks(Mechanism::UploadsCount)
-        {
+        if let Err(cause) = self.uploads.outcome(result) {
             let is_broken = matches!(cause, NotStored::Different { .. });
             let error = SinksError::Upload { epoch, cause };
             return Err(if is_broken { BrokenPromise::new(&error).into() } else { error.into() });
@@ -258,81 +245,71 @@ impl SinksState {
 
 /// Uploads one epoch.
 struct Upload {
-    context: ShardContext,
     objects: Objects,
+    chance: Chance,
     config: SinksConfig,
+    facts: Facts,
 }
 
 impl Upload {
-    async fn epoch(&self, sealed: &EncodedEpoch, trace: &UploadTrace) -> Result<(), NotStored> {
-        let began = Instant::now();
-        let lacks = |mechanism| self.context.faults.lacks(mechanism);
-        if !lacks(Mechanism::EpochClaimed) {
-            self.claim(&sealed.claim, trace).await?;
+    async fn epoch(&self, sealed: &EncodedEpoch, uploads: Uploads) -> Result<(), NotStored> {
+        for step in uploads.steps(sealed) {
+            match step {
+                Step::Claim(claim) => self.claim(claim).await?,
+                Step::Objects(objects) => {
+                    stream::iter((0..objects.len()).map(|n| self.object(&objects[n])))
+                        .buffer_unordered(self.config.uploads_max.max(1))
+                        .try_collect::<()>()
+                        .await?;
+                }
+                Step::Manifest(manifest) => {
+                    self.facts.reaches_manifest();
+                    self.object(manifest).await?;
+                }
+            }
         }
-        if lacks(Mechanism::ManifestLast) {
-            self.object(&sealed.manifest, trace).await?;
-        }
-        stream::iter((0..sealed.objects.len()).map(|n| self.object(&sealed.objects[n], trace)))
-            .buffer_unordered(self.config.uploads_max.max(1))
-            .try_collect::<()>()
-            .await?;
-        self.context.faults.hit("sinks.manifest", self.context.shard.short());
-        self.object(&sealed.manifest, trace).await?;
-        metrics::epoch_uploaded(&sealed.plan, began.elapsed());
+        self.facts.uploaded(&sealed.plan);
         Ok(())
     }
 
-    /// Before anything that a reader of the lake looks at: who finds the number taken for something else has not
-    /// written any of it.
-    async fn claim(&self, claim: &EncodedObject, trace: &UploadTrace) -> Result<(), NotStored> {
+    async fn claim(&self, claim: &EncodedObject) -> Result<(), NotStored> {
         // What a number was claimed for instead, the shard finds when it starts and holds its row against the bucket.
-        self.put(claim, trace).await.map_err(|error| NotStored::Failed(error.to_string()))?;
-        self.context.faults.hit("sinks.claimed", self.context.shard.short());
+        self.put(claim).await.map_err(|error| NotStored::Failed(error.to_string()))?;
+        self.facts.claimed();
         Ok(())
     }
 
-    async fn object(&self, object: &EncodedObject, trace: &UploadTrace) -> Result<(), NotStored> {
-        self.context.faults.hit("sinks.object", self.context.shard.short());
-        self.put(object, trace).await
+    async fn object(&self, object: &EncodedObject) -> Result<(), NotStored> {
+        self.facts.reaches_object();
+        self.put(object).await
     }
 
-    async fn put(&self, object: &EncodedObject, trace: &UploadTrace) -> Result<(), NotStored> {
+    async fn put(&self, object: &EncodedObject) -> Result<(), NotStored> {
         let planned = &object.planned;
-        trace.object(planned.zone, object.bytes.len());
+        self.facts.uploads(object);
         let mut backoff = Duration::from_millis(50);
         for attempt in 1.. {
             let put = self.objects.put_new(&planned.key, object.bytes.clone(), &planned.digest, planned.rows).await;
-            self.context.figures.wrote();
+            self.facts.answered();
             match put {
                 Ok(put @ (Put::Created | Put::Same)) => {
-                    self.context.figures.passed(Hold::Uploading);
-                    trace.stored(planned.zone);
-                    if put == Put::Same {
-                        metrics::object_was_there();
-                    }
+                    self.facts.stored(planned.zone, put);
                     return Ok(());
                 }
                 Ok(Put::Different) => {
-                    error!(shard = %self.context.shard, key = planned.key, "an object says something else than planned");
                     let different = NotStored::Different { key: planned.key.clone() };
-                    let (cause, now_ms) = (different.to_string(), self.context.clock.now_ms());
-                    self.context.figures.outcome().failed(Failing::Storing, &cause, true, now_ms);
+                    self.facts.differs(&different, &planned.key);
                     return Err(different);
                 }
                 Err(error) if error.failure == Failure::Refused || attempt >= self.config.attempts_max => {
-                    self.context.figures.held(Hold::Uploading, &error, self.context.clock.now_ms());
+                    self.facts.failed(&error);
                     return Err(NotStored::Failed(error.to_string()));
                 }
                 Err(error) => {
-                    metrics::upload_retried(error.failure);
-                    self.context.figures.held(Hold::Uploading, &error, self.context.clock.now_ms());
-                    trace.retried(planned.zone);
-                    let trace_id = trace.trace_id().map(display);
-                    warn!(shard = %self.context.shard, attempt, %error, trace_id, "upload failed, trying again");
+                    self.facts.retries(planned.zone, attempt, &error);
                     // Out of retries, the bucket is asked as rarely as can be.
                     let pause = if self.objects.retries().take() { backoff } else { self.config.backoff_max };
-                    tokio::time::sleep(self.context.chance.spread(pause)).await;
+                    tokio::time::sleep(self.chance.spread(pause)).await;
                     backoff = (backoff * 2).min(self.config.backoff_max);
                 }
             }

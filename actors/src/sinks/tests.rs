@@ -7,4 +7,5 @@ mod lines;
 mod state;
 mod stored;
 mod tables;
+mod uploads;
 mod whole;

@@ -1,0 +1,44 @@
+use messages::{EncodedEpoch, EpochNumber, EpochPlan, NotStored, Zone};
+
+use super::fixture::{Part, batches, clean, content, context, event};
+use crate::sinks::encode_epoch;
+use crate::sinks::uploads::{Step, Uploads};
+
+const UPLOADS: Uploads = Uploads { claims: true, manifest_last: true, failures_count: true };
+
+/// What is uploaded, step by step, and how many objects each has.
+fn order(uploads: Uploads, epoch: &EncodedEpoch) -> Vec<(&'static str, usize)> {
+    let named = |step: &Step<'_>| match step {
+        Step::Claim(claim) => ("claim", usize::from(**claim == epoch.claim)),
+        Step::Objects(objects) => ("objects", objects.len()),
+        Step::Manifest(manifest) => ("manifest", usize::from(**manifest == epoch.manifest)),
+    };
+    uploads.steps(epoch).iter().map(named).collect()
+}
+
+// RAW-ONCE, CLEAN-ONCE
+#[test]
+fn the_claim_goes_first_and_the_manifest_last() {
+    let events = [event(11, vec![Part::Reading(clean("a", 5, 1.0))])];
+    let epoch = encode_epoch(&context(), &batches(&events, 1), &content()).unwrap();
+    let (claim, objects, manifest) = (("claim", 1), ("objects", epoch.objects.len()), ("manifest", 1));
+    assert!(epoch.objects.iter().all(|object| object.planned.zone != Zone::Manifest));
+    assert_eq!(order(UPLOADS, &epoch), [claim, objects, manifest]);
+    assert_eq!(order(Uploads { claims: false, ..UPLOADS }, &epoch), [objects, manifest]);
+    assert_eq!(order(Uploads { manifest_last: false, ..UPLOADS }, &epoch), [claim, manifest, objects]);
+}
+
+#[test]
+fn an_upload_that_failed_stops_the_epoch() {
+    let failed = || Err(NotStored::Failed("no answer".to_owned()));
+    assert_eq!(UPLOADS.outcome(failed()), failed());
+    assert_eq!(Uploads { failures_count: false, ..UPLOADS }.outcome(failed()), Ok(()));
+}
+
+#[test]
+fn a_pinned_epoch_keeps_its_format() {
+    let (pinned, other) = (EpochNumber(7), EpochNumber(8));
+    let of = |epoch| UPLOADS.format_of(epoch, Some((pinned, EpochPlan::NAMED_BY_END)));
+    assert_eq!((of(pinned), of(other)), (EpochPlan::NAMED_BY_END, EpochPlan::FORMAT));
+    assert_eq!(Uploads { claims: false, ..UPLOADS }.format_of(other, None), EpochPlan::NAMED_BY_END);
+}
