@@ -30,7 +30,6 @@ use self::facts::Facts;
 pub use self::protocol::ProtocolError;
 use self::protocol::{Begin, Effect, Event, Protocol, Rules};
 use crate::node::{Address, Node};
-use crate::ports::faults::{Faults, Mechanism};
 use crate::ports::leases::{Lease, LeaseError};
 use crate::shard::ShardContext;
 use crate::verdict::BrokenPromise;
@@ -125,7 +124,7 @@ impl Actor for CommitterActor {
             cautious_for: args.caution.map_or(0, |caution| caution.lasts),
         };
         let state = CommitterState {
-            protocol: Protocol::new(self.config.rules(&args.context.faults), begin),
+            protocol: Protocol::new(Rules::new(&self.config, &args.context.faults), begin),
             facts: Facts::new(args.context.clone()),
             context: args.context,
             lease: args.lease,
@@ -158,20 +157,6 @@ impl Actor for CommitterActor {
                 Err(BrokenPromise::new(&error).into())
             }
             _ => Err(error.into()),
-        }
-    }
-}
-
-impl CommitterConfig {
-    fn rules(&self, faults: &Faults) -> Rules {
-        Rules {
-            age_max: self.age_max,
-            bytes_max: self.bytes_max,
-            partitions_max: self.partitions_max,
-            rows_max: self.rows_max,
-            full_state_every: self.full_state_every,
-            prepares: !faults.lacks(Mechanism::Prepare),
-            commits_last: !faults.lacks(Mechanism::CommitLast),
         }
     }
 }

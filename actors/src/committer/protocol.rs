@@ -19,6 +19,9 @@ use std::time::Duration;
 
 use messages::{CutReason, EpochNumber, EpochPlan, Position, Receipts};
 
+use super::CommitterConfig;
+use crate::ports::faults::{Faults, Mechanism};
+
 /// When epochs end, and which steps they take.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
@@ -36,6 +39,20 @@ pub(super) struct Rules {
     pub(super) prepares: bool,
     /// False only in a mutant: the checkpoint moves before the upload.
     pub(super) commits_last: bool,
+}
+
+impl Rules {
+    pub(super) fn new(config: &CommitterConfig, faults: &Faults) -> Self {
+        Self {
+            age_max: config.age_max,
+            bytes_max: config.bytes_max,
+            partitions_max: config.partitions_max,
+            rows_max: config.rows_max,
+            full_state_every: config.full_state_every,
+            prepares: !faults.lacks(Mechanism::Prepare),
+            commits_last: !faults.lacks(Mechanism::CommitLast),
+        }
+    }
 }
 
 /// What the lease row says when an incarnation begins.

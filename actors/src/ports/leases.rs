@@ -4,6 +4,7 @@
 //! answer was lost (`leases/write.rs`). Attributes that are not ours stay as they are.
 //! **Not here**: who should own what.
 
+mod guard;
 mod home;
 mod loaders;
 mod row;
@@ -21,6 +22,7 @@ use aws_sdk_dynamodb::types::{
 };
 use messages::{EpochNumber, EpochPlan, Position, ShardId, Suspect};
 
+use self::guard::Guard;
 pub use self::home::{Home, OtherHome, row_of};
 pub use self::loaders::{LoaderLease, LoaderRow};
 pub use self::row::{Advance, BadRow, LeaseRow, LeaseView, Pending, StartWord};
@@ -29,7 +31,7 @@ pub use self::workers::{Heartbeat, MOVES_OF_THE_LIVING, Standing, WorkerRow};
 use self::write::{NONCE, Write, Written, number, text};
 use super::aws::{CallError, Failure, classify};
 use super::chance::Chance;
-use super::faults::{Faults, Mechanism};
+use super::faults::Faults;
 use super::retries::RetryBudget;
 use crate::keys::Sample;
 
@@ -47,7 +49,7 @@ pub struct LeaseTable {
     client: Client,
     table: String,
     chance: Chance,
-    faults: Faults,
+    guard: Guard,
     retries: RetryBudget,
 }
 
@@ -107,13 +109,13 @@ pub struct Lease {
 impl LeaseTable {
     /// The table of this name.
     pub fn new(config: &aws_config::SdkConfig, table: &str) -> Self {
-        let (chance, faults, retries) = (Chance::system(), Faults::none(), RetryBudget::default());
-        Self { client: Client::new(config), table: table.to_owned(), chance, faults, retries }
+        let (chance, guard, retries) = (Chance::system(), Guard::new(&Faults::none()), RetryBudget::default());
+        Self { client: Client::new(config), table: table.to_owned(), chance, guard, retries }
     }
 
     /// The same with other dice and faults.
     pub fn with(self, chance: Chance, faults: Faults) -> Self {
-        Self { chance, faults, ..self }
+        Self { chance, guard: Guard::new(&faults), ..self }
     }
 
     /// The table's name.
@@ -370,7 +372,7 @@ impl Lease {
         write.set("checkpoint", text(&plan.cut.to.to_string())).set("checkpointSubSequenceNumber", number(0));
         write.set("ownerSwitchesSinceCheckpoint", number(0));
         write.set("mangroveEpoch", number(plan.cut.epoch.0)).set("mangroveAlertsThrough", number(alerts_through.0));
-        if let Some(key) = plan.state_key().filter(|_| !self.table.faults.lacks(Mechanism::StateWithEpoch)) {
+        if let Some(key) = self.table.guard.state_key(plan) {
             write.set("mangroveState", text(key));
         }
         unpin(&mut write);

@@ -1,5 +1,7 @@
 //! The objects: S3, write-once.
 
+mod creation;
+
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -9,8 +11,9 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ServerSideEncryption;
 use bytes::Bytes;
 
+use self::creation::{Answer, Creation};
 use super::aws::{CallError, Failure, classify};
-use super::faults::{Faults, Mechanism};
+use super::faults::Faults;
 use super::retries::RetryBudget;
 
 /// Metadata key of the logical digest: what tells "mine, already" from "another's".
@@ -45,7 +48,7 @@ pub struct Objects {
     client: Client,
     bucket: String,
     attempt_timeout: Duration,
-    faults: Faults,
+    creation: Creation,
     retries: RetryBudget,
     encryption: Encryption,
 }
@@ -82,7 +85,7 @@ impl Objects {
             client: Client::from_conf(config.build()),
             bucket: bucket.to_owned(),
             attempt_timeout: attempt_timeout.unwrap_or(Duration::from_secs(5)),
-            faults: Faults::none(),
+            creation: Creation::new(&Faults::none()),
             retries: RetryBudget::default(),
             encryption: Encryption::Default,
         }
@@ -95,7 +98,7 @@ impl Objects {
 
     /// The same with other faults.
     pub fn with(self, faults: Faults) -> Self {
-        Self { faults, ..self }
+        Self { creation: Creation::new(&faults), ..self }
     }
 
     /// The bucket's retries.
@@ -137,7 +140,7 @@ impl Objects {
             .put_object()
             .bucket(&self.bucket)
             .key(key)
-            .set_if_none_match((!self.faults.lacks(Mechanism::CreateOnly)).then(|| "*".to_owned()))
+            .set_if_none_match(self.creation.if_none_match())
             .metadata(DIGEST, digest)
             .metadata(ROWS, rows.to_string())
             .body(ByteStream::from(body));
@@ -150,16 +153,11 @@ impl Objects {
         };
         let status = error.raw_response().map(|r| r.status().as_u16());
         let error = classify(format!("put {key:?}"), error);
-        if status == Some(409) && self.faults.lacks(Mechanism::ConflictIsNoSuccess) {
-            return Ok(Put::Same);
-        }
-        // 409 is a race still under way: the caller tries again. 412 is settled: something is there.
-        if status != Some(412) || self.faults.lacks(Mechanism::SameIsSuccess) {
-            return Err(error);
-        }
-        match self.digest(key).await? {
-            Some(found) if found == digest => Ok(Put::Same),
-            _ => Ok(Put::Different),
+        match self.creation.answer(status) {
+            Answer::Failed => Err(error),
+            Answer::IsOurs => Ok(Put::Same),
+            Answer::IsThere if self.digest(key).await?.as_deref() == Some(digest) => Ok(Put::Same),
+            Answer::IsThere => Ok(Put::Different),
         }
     }
 

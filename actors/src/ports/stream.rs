@@ -1,12 +1,15 @@
 //! The stream: Kinesis, as the reader sees it.
 
+mod beginning;
+
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{RecordDistributionStrategy, ShardIteratorType};
 use messages::{HashRange, Position, RawRecord, SequenceNumber, ShardId};
 
+use self::beginning::Beginning;
 use super::aws::{CallError, Failure, classify};
-use super::faults::{Faults, Mechanism};
+use super::faults::Faults;
 use super::retries::RetryBudget;
 
 /// Pages of 1,000 shards: more than this is not a stream that one worker should own.
@@ -19,7 +22,7 @@ pub struct Stream {
     name: String,
     /// By which it is asked for, if it is: it names the account too.
     arn: Option<String>,
-    faults: Faults,
+    beginning: Beginning,
     retries: RetryBudget,
 }
 
@@ -78,8 +81,8 @@ pub struct Page {
 impl Stream {
     /// The stream of this name.
     pub fn new(config: &aws_config::SdkConfig, name: &str) -> Self {
-        let (faults, retries) = (Faults::none(), RetryBudget::default());
-        Self { client: Client::new(config), name: name.to_owned(), arn: None, faults, retries }
+        let (beginning, retries) = (Beginning::new(&Faults::none()), RetryBudget::default());
+        Self { client: Client::new(config), name: name.to_owned(), arn: None, beginning, retries }
     }
 
     /// The same, asked for by its ARN: it may belong to another account.
@@ -94,7 +97,7 @@ impl Stream {
 
     /// The same with other faults.
     pub fn with(self, faults: Faults) -> Self {
-        Self { faults, ..self }
+        Self { beginning: Beginning::new(&faults), ..self }
     }
 
     /// The stream's retries.
@@ -228,28 +231,15 @@ impl Stream {
     /// An iterator that begins after the position.
     pub async fn iterator(&self, shard: &ShardId, after: &Position) -> Result<String, CallError> {
         let action = || format!("get an iterator of {shard} after {after}");
+        let (kind, sequence) =
+            self.beginning.after(after).ok_or_else(|| refused(action(), "nothing comes after the end of a shard"))?;
         let request = self
             .client
             .get_shard_iterator()
             .set_stream_name(self.by_name())
             .set_stream_arn(self.arn.clone())
             .shard_id(shard.as_str());
-        let request = match after {
-            Position::At(sequence) => request
-                .shard_iterator_type(match self.faults.lacks(Mechanism::AfterCheckpoint) {
-                    true => ShardIteratorType::AtSequenceNumber,
-                    false => ShardIteratorType::AfterSequenceNumber,
-                })
-                .starting_sequence_number(sequence.as_str()),
-            Position::TrimHorizon => request.shard_iterator_type(match self.faults.lacks(Mechanism::ChildFromStart) {
-                true => ShardIteratorType::Latest,
-                false => ShardIteratorType::TrimHorizon,
-            }),
-            Position::ShardEnd => {
-                let message = "nothing comes after the end of a shard".to_owned();
-                return Err(CallError { action: action(), failure: Failure::Refused, code: None, message });
-            }
-        };
+        let request = request.shard_iterator_type(kind).set_starting_sequence_number(sequence.map(str::to_owned));
         let answer = request.send().await.map_err(|e| classify(action(), e))?;
         answer.shard_iterator.ok_or_else(|| malformed(action(), "the answer has no iterator"))
     }

@@ -10,7 +10,6 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::LeaseTable;
 use crate::ports::aws::{CallError, Failure, classify};
-use crate::ports::faults::Mechanism;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 
@@ -70,13 +69,30 @@ impl Write {
         self
     }
 
+    /// Whatever the row has, as long as there is one.
+    pub(super) fn forget_conditions(&mut self) {
+        self.conditions = vec!["attribute_exists(leaseKey)".to_owned()];
+        self.values.retain(|name, _| self.sets.iter().any(|set| set.ends_with(&format!("= {name}"))));
+    }
+
+    /// All conditions, as one expression.
+    pub(super) fn condition(&self) -> Option<String> {
+        (!self.conditions.is_empty()).then(|| self.conditions.join(" AND "))
+    }
+
+    /// What the expressions name.
+    pub(super) fn values(&self) -> &HashMap<String, AttributeValue> {
+        &self.values
+    }
+
     fn value(&mut self, value: AttributeValue) -> String {
         let name = format!(":v{}", self.values.len());
         self.values.insert(name.clone(), value);
         name
     }
 
-    fn update(&self) -> String {
+    /// What is set and removed, as one expression.
+    pub(super) fn update(&self) -> String {
         let mut update = format!("SET {}", self.sets.join(", "));
         if !self.removes.is_empty() {
             update.push_str(&format!(" REMOVE {}", self.removes.join(", ")));
@@ -97,22 +113,18 @@ impl LeaseTable {
         &self,
         nonce: String,
         key: &str,
-        mut write: Write,
+        write: Write,
         attempts_max: u32,
     ) -> Result<Written, CallError> {
-        write.set(NONCE, AttributeValue::S(nonce.clone()));
-        if self.faults.lacks(Mechanism::LeaseCondition) {
-            write.conditions = vec!["attribute_exists(leaseKey)".to_owned()];
-            write.values.retain(|name, _| write.sets.iter().any(|set| set.ends_with(&format!("= {name}"))));
-        }
+        let write = self.guard.sealed(write, &nonce);
         let mut backoff = BACKOFF_MIN;
         for attempt in 1.. {
             let request = self.client.update_item().table_name(&self.table);
             let request = request
                 .key("leaseKey", AttributeValue::S(key.to_owned()))
                 .update_expression(write.update())
-                .set_condition_expression((!write.conditions.is_empty()).then(|| write.conditions.join(" AND ")))
-                .set_expression_attribute_values(Some(write.values.clone()));
+                .set_condition_expression(write.condition())
+                .set_expression_attribute_values(Some(write.values().clone()));
             let error = match request.send().await {
                 Ok(_) => {
                     self.retries.earn();
@@ -121,15 +133,7 @@ impl LeaseTable {
                 Err(error) => classify(format!("write the row of {key}"), error),
             };
             match error.failure {
-                Failure::Condition => {
-                    if self.faults.lacks(Mechanism::NonceReadBack) {
-                        return Ok(Written::ConditionFailed);
-                    }
-                    let found = self.item(key).await?;
-                    let Some(found) = found else { return Ok(Written::Gone) };
-                    let ours = found.get(NONCE) == Some(&AttributeValue::S(nonce));
-                    return Ok(if ours { Written::Applied } else { Written::ConditionFailed });
-                }
+                Failure::Condition => return Ok(self.guard.refused(self.item(key).await?.as_ref(), &nonce)),
                 Failure::Throttled | Failure::Transient if attempt < attempts_max && self.retries.take() => {
                     tokio::time::sleep(self.chance.spread(backoff)).await;
                     backoff *= 2;
