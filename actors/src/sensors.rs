@@ -23,30 +23,31 @@ mod journal;
 mod known;
 mod queries;
 mod room;
+mod roster;
 mod scan;
 mod share;
 mod silence;
 mod slot;
 mod taps;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use messages::{
-    AggregatorMsg, AlertsMsg, Batch, CommitterMsg, InFlight, SensorId, SensorMsg, SensorsMsg, StateEntry, Suspect,
+    AggregatorMsg, AlertsMsg, Batch, CommitterMsg, Cut, SensorId, SensorMsg, SensorsMsg, StateEntry, Suspect,
 };
-use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::time::Instant;
 
-use self::idle::Idle;
-use self::journal::Journal;
+use self::journal::Entry;
+use self::room::Left;
+use self::roster::{Roster, Routed, Rules};
 pub use self::share::LiveSensors;
 use self::share::Share;
-use self::silence::Silence;
-use self::slot::{Life, Slot};
 use self::taps::Taps;
-use crate::keys::Sample;
 use crate::node::{Address, Gone, Node};
 use crate::ports::work;
 use crate::sensor::{InHand, RETIRED, SensorActor, SensorArgs, SensorCore, SensorRules, StateError};
@@ -113,44 +114,36 @@ async fn breathe(n: usize) {
     }
 }
 
+/// What the router has of a sensor's actor.
+#[derive(Clone, Debug)]
+struct Hand {
+    actor: ActorRef<SensorMsg>,
+    in_hand: Arc<InHand>,
+}
+
+/// Asks an actor to retire. False if there is none.
+fn retire(hand: Option<&Hand>) -> bool {
+    // One that has just died is started again, and finds out that it may not stay.
+    hand.map(|hand| hand.actor.send_message(SensorMsg::Retire)).is_some()
+}
+
 /// The live part; lost in a crash, rebuilt by `pre_start`.
 #[derive(Debug)]
 pub struct SensorsState {
     context: ShardContext,
     rules: Arc<SensorRules>,
-    suspects: Vec<Suspect>,
+    roster: Roster<Hand>,
+    began: Instant,
     committer: Address<CommitterMsg>,
     aggregator: Address<AggregatorMsg>,
     alerts: Address<AlertsMsg>,
     myself: Address<SensorsMsg>,
-    /// Boxed, as a map has up to twice as many places as it holds.
-    slots: HashMap<SensorId, Box<Slot>>,
-    /// The same ids in order, for pages and searches: sorting them when asked would hold up the data.
-    ids: BTreeSet<SensorId>,
     /// The readings of the few sensors that somebody looks at.
     taps: Taps,
-    actors: HashMap<ActorId, SensorId>,
-    journal: Journal,
     /// What came from the reader and is not begun: its order must stay.
     in_order: VecDeque<SensorsMsg>,
-    /// Sensors that the open epoch touched.
-    touched: BTreeSet<SensorId>,
-    /// Sensors that count against the limit of known ones.
-    known: usize,
     /// How many sensors may have an actor.
     share: Share,
-    /// Sensors that have an actor to give back.
-    idle: Idle<Instant>,
-    /// Sensors that say nothing any more.
-    silence: Silence,
-    /// Some of those of the last minutes, for other shards to look for.
-    sample: Sample,
-    /// The latest arrival, milliseconds since 1970.
-    arrived_ms: i64,
-    /// Sensors that have rows and wait for an actor, because as many live as may.
-    parked: VecDeque<SensorId>,
-    /// How many sensors are retiring.
-    retiring: usize,
     /// The time that the shard has been read and routed up to, milliseconds since 1970.
     stream_ms: Option<i64>,
 }
@@ -199,30 +192,20 @@ impl Actor for SensorsActor {
         myself: ActorRef<SensorsMsg>,
         args: SensorsArgs,
     ) -> Result<SensorsState, ActorProcessingErr> {
-        let (slots, silence) = work::here(|| recovered(args.states, &args.rules))?;
+        let states = work::here(|| recovered(args.states, &args.rules))?;
+        let rules = Rules::new(&self.config, &args.context.faults);
         let state = SensorsState {
+            roster: Roster::new(rules, states, args.suspects),
             context: args.context,
             rules: args.rules,
-            suspects: args.suspects,
+            began: Instant::now(),
             committer: args.committer,
             aggregator: args.aggregator,
             alerts: args.alerts,
             myself: Address::new(myself, args.node),
-            ids: slots.keys().cloned().collect(),
-            known: slots.len(),
-            slots,
             taps: Taps::default(),
-            actors: HashMap::new(),
-            journal: Journal::default(),
             in_order: VecDeque::new(),
-            touched: BTreeSet::new(),
             share: args.live.join(),
-            idle: Idle::default(),
-            silence,
-            sample: Sample::default(),
-            arrived_ms: 0,
-            parked: VecDeque::new(),
-            retiring: 0,
             stream_ms: None,
         };
         state.myself.send_after(self.config.scan_interval, SensorsMsg::Scan);
@@ -241,15 +224,21 @@ impl Actor for SensorsActor {
             SensorsMsg::Route(_) | SensorsMsg::Time(_) | SensorsMsg::Cut(_) => state.in_order.push_back(message),
             SensorsMsg::BatchDone(_) => state.forward()?,
             SensorsMsg::State { sensor, snapshot: Some(number), bytes, last_arrival_ms, .. } => {
-                state.on_snapshot(&sensor, number, (bytes, last_arrival_ms))?;
+                if state.roster.reported(&sensor, number, (bytes, last_arrival_ms)) {
+                    state.context.figures.came_closer();
+                }
+                state.forward()?;
             }
             SensorsMsg::State { sensor, actor, snapshot: None, bytes, last_arrival_ms } => {
-                self.on_retired(state, &myself, (sensor, actor), (bytes, last_arrival_ms)).await?;
+                let live_max = state.share.max();
+                let left = state.roster.retired((&sensor, actor.pid()), (bytes, last_arrival_ms), live_max);
+                self.on_left(state, &myself, left).await?;
             }
             SensorsMsg::Offered(left) => state.on_offered(left),
             SensorsMsg::Scan => self.on_scan(state, &myself).await?,
             SensorsMsg::Kill(sensor, reply) => {
-                let _ = reply.send(state.slots.get_mut(&sensor).is_some_and(|slot| slot.kill()));
+                let hand = state.roster.slots.get_mut(&sensor).and_then(|slot| slot.excuse());
+                let _ = reply.send(hand.map(|hand| hand.actor.kill()).is_some());
             }
             SensorsMsg::Inspect(sensor, reply) => state.on_inspect(&sensor, reply),
             SensorsMsg::Find { prefix, limit, reply } => {
@@ -259,7 +248,7 @@ impl Actor for SensorsActor {
                 let _ = reply.send(state.page(after.as_deref(), limit));
             }
         }
-        while let Some(message) = state.next_in_order(self.config.known_max) {
+        while let Some(message) = state.next_in_order() {
             match message {
                 SensorsMsg::Route(batch) => self.on_route(state, &myself, batch).await?,
                 SensorsMsg::Time(stream_ms) => state.stream_ms = Some(stream_ms),
@@ -292,25 +281,21 @@ impl Actor for SensorsActor {
     }
 }
 
-/// The sensors as their states say.
+/// The states of sensors, each with its last arrival.
 fn recovered(
     states: Vec<StateEntry>,
     rules: &Arc<SensorRules>,
-) -> Result<(HashMap<SensorId, Box<Slot>>, Silence), SensorsError> {
-    let (mut slots, mut silence) = (HashMap::with_capacity(states.len()), Silence::default());
+) -> Result<Vec<(StateEntry, Option<i64>)>, SensorsError> {
+    let mut recovered = Vec::with_capacity(states.len());
     for entry in states {
         let core = SensorCore::decode(entry.sensor.clone(), rules.clone(), &entry.bytes)
             .map_err(|source| SensorsError::State { sensor: entry.sensor.clone(), source })?;
-        if !core.has_been_valid() {
-            // An earlier build wrote those too.
-            continue;
+        // An earlier build wrote those without a valid reading too.
+        if core.has_been_valid() {
+            recovered.push((entry, core.last_arrival_ms()));
         }
-        let mut slot = Slot::passive(entry.hash_key, entry.bytes, core.last_arrival_ms());
-        silence.watch(&entry.sensor, &mut slot);
-        slots.insert(entry.sensor, Box::new(slot));
     }
-    silence.recovered();
-    Ok((slots, silence))
+    Ok(recovered)
 }
 
 impl SensorsActor {
@@ -320,50 +305,53 @@ impl SensorsActor {
         myself: &ActorRef<SensorsMsg>,
         batch: Batch,
     ) -> Result<(), SensorsError> {
-        let now = Instant::now();
-        let number = state.journal.next_number();
-        let in_flight = Arc::new(InFlight::new(number, batch));
-        state.journal.push_batch(in_flight.clone(), now);
-        for row in state.poisoned_rows(&in_flight.batch, self.config.crashes_max) {
-            state.journal.poison(number, row);
-        }
+        let now = state.began.elapsed();
+        let in_flight = state.roster.begin_batch(batch, now);
         for (group, members) in in_flight.batch.groups.iter().enumerate() {
             breathe(group).await;
-            let sensor = &members.sensor;
-            let counted = state.slots.get(sensor).is_some_and(|slot| slot.counted);
-            if !counted && !state.admit(members, self.config.known_max) {
-                state.refuse(&in_flight, group, self.config.known_max);
-                continue;
-            }
-            let slot = state.slots.get_mut(sensor).expect("whoever is admitted has a slot");
-            let last = *in_flight.batch.group_rows(group).last().expect("a group has a row") as usize;
-            slot.touch(number, group, now, in_flight.batch.record_of(last).arrival_ms);
-            if slot.has_been_valid() {
-                state.silence.touched(sensor, slot);
-            }
-            slot.roams |= slot.hash_key != members.hash_key;
-            state.arrived_ms = state.arrived_ms.max(slot.touched_ms);
-            state.touched.insert(sensor.clone());
-            // Whoever is parked has this batch in the journal.
-            let parked = slot.parked;
-            match &slot.life {
-                Life::Live { actor, .. } => {
-                    // A send to an actor that just died is made good by its restart, which replays the journal.
-                    let _ = actor.send_message(state.journal.apply(&in_flight, group));
+            match state.roster.route(&in_flight, group, now, state.share.max()) {
+                Routed::Refused => {
+                    state.context.figures.sensor_refused(state.context.clock.now_ms());
+                    state.roster.refuse(&in_flight, group);
                 }
-                // It gets this batch from the journal when its last state has come.
-                Life::Retiring { .. } => {}
-                Life::Passive if parked => {}
-                Life::Passive if state.actors.len() >= state.share.max() => state.park(sensor),
-                Life::Passive => {
+                // A send to an actor that just died is made good by its restart, which replays the journal.
+                Routed::To(hand, message) => drop(hand.actor.send_message(message)),
+                Routed::Waits => {}
+                Routed::Starts => {
                     // Nothing else is there to do for it: searching the journal would find just this batch.
-                    let actor = self.start(state, myself, sensor).await?;
-                    let _ = actor.send_message(state.journal.apply(&in_flight, group));
+                    let actor = self.start(state, myself, &members.sensor).await?;
+                    let _ = actor.send_message(state.roster.journal.apply(&in_flight, group));
                 }
             }
         }
         state.make_room();
         state.forward()
+    }
+
+    /// A sensor has left its actor, if it has one to leave.
+    async fn on_left(
+        &self,
+        state: &mut SensorsState,
+        myself: &ActorRef<SensorsMsg>,
+        left: Option<Left<Hand>>,
+    ) -> Result<(), SensorsError> {
+        match left {
+            None => return Ok(()),
+            Some(Left::Ends(hand)) => hand.actor.stop(Some(RETIRED.into())),
+            Some(Left::Becomes(next, Hand { actor, in_hand })) => {
+                in_hand.lay_ready(next.clone(), state.core(&next)?);
+                let _ = actor.send_message(SensorMsg::Become);
+                state.catch_up(&next, &actor);
+            }
+        }
+        let mut n = 0;
+        while let Some(sensor) = state.roster.next_parked(state.share.max()) {
+            breathe(n).await;
+            n += 1;
+            self.revive(state, myself, &sensor).await?;
+        }
+        state.make_room();
+        Ok(())
     }
 
     /// Starts a sensor's actor and hands it everything that was routed to it since its last known state.
@@ -391,7 +379,72 @@ impl SensorsActor {
             SensorActor { context: state.context.clone(), sensors: state.myself.clone(), alerts: state.alerts.clone() };
         let spawned = SensorActor::spawn_linked(None, behaviour, args, myself.get_cell()).await;
         let (actor, _) = spawned.map_err(|e| SensorsError::Spawn { sensor: sensor.clone(), error: e.to_string() })?;
-        state.lives(sensor, &actor, in_hand);
+        state.roster.lives(sensor, actor.get_id().pid(), Hand { actor: actor.clone(), in_hand });
         Ok(actor)
+    }
+}
+
+impl SensorsState {
+    /// What comes next of that which must keep its order; none if there is nothing, or it has to wait.
+    fn next_in_order(&mut self) -> Option<SensorsMsg> {
+        if matches!(self.in_order.front()?, SensorsMsg::Route(batch) if self.roster.must_wait(batch)) {
+            return None;
+        }
+        self.in_order.pop_front()
+    }
+
+    async fn on_cut(&mut self, cut: Cut) -> Result<(), SensorsError> {
+        self.context.faults.hit("sensors.cut", self.context.shard.short());
+        let range = self.context.keys.are_heeded().then_some(self.context.hash_range);
+        let (mut cutting, touched) = self.roster.begin_cut(cut, range);
+        for (n, sensor) in touched.into_iter().enumerate() {
+            breathe(n).await;
+            let number = cutting.number;
+            if let Some(hand) = self.roster.cut_one(&mut cutting, sensor) {
+                let _ = hand.actor.send_message(SensorMsg::Snapshot(number));
+            }
+        }
+        self.context.figures.sampled(self.roster.sample.clone());
+        self.roster.end_cut(cutting);
+        self.forward()
+    }
+
+    /// Sends on whatever is complete, in stream order.
+    fn forward(&mut self) -> Result<(), SensorsError> {
+        while let Some(entry) = self.roster.journal.next_complete() {
+            match entry {
+                Entry::Batch(batch) => {
+                    self.taps.take(&batch, &self.context.schema, Instant::now());
+                    self.context.traces.judged(&batch);
+                    self.aggregator.send(AggregatorMsg::Fold(batch))?;
+                }
+                Entry::Cut(mut cut) => {
+                    cut.silences = self.silences(&cut.receipts, cut.cut.spread)?;
+                    self.aggregator.send(AggregatorMsg::Cut(cut))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A sensor as its last known state says.
+    fn core(&self, sensor: &SensorId) -> Result<SensorCore, SensorsError> {
+        let Some(base) = self.roster.base(sensor) else {
+            return Ok(SensorCore::new(sensor.clone(), self.rules.clone()));
+        };
+        let core = SensorCore::decode(sensor.clone(), self.rules.clone(), base);
+        core.map_err(|source| SensorsError::State { sensor: sensor.clone(), source })
+    }
+
+    /// Hands a sensor everything that was routed to it since its last known state.
+    fn catch_up(&self, sensor: &SensorId, actor: &ActorRef<SensorMsg>) {
+        for message in self.roster.catch_up(sensor) {
+            let _ = actor.send_message(message);
+        }
+    }
+
+    /// Retires as many sensors as wait for an actor. Each finishes what it has before.
+    fn make_room(&mut self) {
+        while retire(self.roster.makes_room()) {}
     }
 }

@@ -80,6 +80,20 @@ fn rooms_name_only_their_neighbours() {
 }
 
 #[test]
+fn deliberate_bugs_are_switches_of_cores() {
+    let text = "//! Doc.\nprepares: !faults.lacks(Mechanism::Prepare),\n";
+    none(&rules::deliberate_bugs_are_switches_of_cores(&[Source::new("actors/src/committer/protocol.rs", text)]));
+    none(&rules::deliberate_bugs_are_switches_of_cores(&[Source::new("chaos/src/sim.rs", text)]));
+    let imported = "use crate::ports::faults::{Faults, Mechanism};\n";
+    let samples = [
+        ("actors/src/committer.rs", text, 2),
+        ("actors/src/ports/stream.rs", imported, 1),
+        ("supervisor/src/shards.rs", "if self.faults.lacks(bug) {\n", 1),
+    ];
+    holds(rules::deliberate_bugs_are_switches_of_cores, &samples);
+}
+
+#[test]
 fn messages_know_no_service() {
     let samples = [
         ("messages/src/alert.rs", "use reqwest::Url;\n", 1),

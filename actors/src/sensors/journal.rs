@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use messages::{Cut, CutState, InFlight, Receipts, SensorId, SensorMsg, StateEntry};
-use tokio::time::Instant;
 
 /// Something that is complete and leaves for the aggregator.
 #[derive(Debug)]
@@ -18,7 +17,7 @@ pub(super) enum Entry {
 
 #[derive(Debug)]
 enum Line {
-    Batch { in_flight: Arc<InFlight>, receipts: Receipts, poison: Arc<[u32]>, since: Instant },
+    Batch { in_flight: Arc<InFlight>, receipts: Receipts, poison: Arc<[u32]>, since: Duration },
     Cut { cut: Cut, receipts: Receipts, states: BTreeMap<SensorId, StateEntry>, waiting: BTreeSet<SensorId> },
 }
 
@@ -51,7 +50,7 @@ impl Journal {
         self.forwarded
     }
 
-    pub(super) fn push_batch(&mut self, in_flight: Arc<InFlight>, since: Instant) {
+    pub(super) fn push_batch(&mut self, in_flight: Arc<InFlight>, since: Duration) {
         let receipts = self.receipts.clone();
         self.lines.push_back(Line::Batch { in_flight, receipts, poison: Arc::from([]), since });
     }
@@ -153,14 +152,14 @@ impl Journal {
 
     /// The first batch that some sensor has not judged yet, if it has been here for longer than this. The time of all
     /// such batches begins anew: whoever is slow because of this one must not be blamed for the next.
-    pub(super) fn overdue(&mut self, now: Instant, after: Duration) -> Option<Arc<InFlight>> {
+    pub(super) fn overdue(&mut self, now: Duration, after: Duration) -> Option<Arc<InFlight>> {
         let incomplete = self.lines.iter_mut().filter_map(|line| match line {
             Line::Batch { in_flight, since, .. } if !in_flight.is_complete() => Some((in_flight, since)),
             Line::Batch { .. } | Line::Cut { .. } => None,
         });
         let mut incomplete = incomplete.peekable();
         let (first, since) = incomplete.peek()?;
-        if now.duration_since(**since) < after {
+        if now.saturating_sub(**since) < after {
             return None;
         }
         let first = Arc::clone(first);

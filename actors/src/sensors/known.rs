@@ -11,23 +11,16 @@
 
 use std::sync::Arc;
 
-use messages::{Batch, Group, GroupOutcome, InFlight, Reason, SensorId, SensorsMsg, Settled, Verdict};
+use messages::{Batch, Group, GroupOutcome, InFlight, Reason, SensorId, Settled, Verdict};
 
-use super::SensorsState;
-use super::slot::{Life, Slot};
+use super::roster::Roster;
+use super::slot::Slot;
 
-impl SensorsState {
-    /// What comes next of that which must keep its order; none if there is nothing, or it has to wait.
-    pub(super) fn next_in_order(&mut self, known_max: usize) -> Option<SensorsMsg> {
-        if matches!(self.in_order.front()?, SensorsMsg::Route(batch) if self.must_wait(batch, known_max)) {
-            return None;
-        }
-        self.in_order.pop_front()
-    }
-
-    /// Near the limit it matters which sensors the cut that is under way will forget: whoever is refused before that is
-    /// known might be taken when the same records are judged again.
-    fn must_wait(&self, batch: &Batch, known_max: usize) -> bool {
+impl<A: Clone> Roster<A> {
+    /// Whether a batch must wait for the cut that is under way. Near the limit it matters which sensors that will forget:
+    /// whoever is refused before that is known might be taken when the same records are judged again.
+    pub(super) fn must_wait(&self, batch: &Batch) -> bool {
+        let known_max = self.rules.known_max;
         if self.known + batch.groups.len() <= known_max || !self.journal.has_cut() {
             return false;
         }
@@ -37,8 +30,8 @@ impl SensorsState {
     }
 
     /// Takes in a sensor that is not counted yet. False if there are as many as may be.
-    pub(super) fn admit(&mut self, group: &Group, known_max: usize) -> bool {
-        if self.known >= known_max {
+    pub(super) fn admit(&mut self, group: &Group) -> bool {
+        if self.known >= self.rules.known_max {
             return false;
         }
         self.known += 1;
@@ -75,17 +68,15 @@ impl SensorsState {
 
     /// Gives back what a sensor that is not known any more has held, unless it has an actor.
     pub(super) fn drop_unknown(&mut self, sensor: &SensorId) {
-        let unknown = |slot: &Slot| !slot.counted && !slot.queued && !slot.parked && matches!(slot.life, Life::Passive);
-        if self.slots.get(sensor).is_some_and(|slot| unknown(slot)) {
+        if self.slots.get(sensor).is_some_and(|slot| slot.is_unknown()) {
             self.slots.remove(sensor);
             self.ids.remove(sensor);
         }
     }
 
     /// The shard knows as many sensors as it may: the rows of a further one are quarantined.
-    pub(super) fn refuse(&self, in_flight: &InFlight, group: usize, known_max: usize) {
-        self.context.figures.sensor_refused(self.context.clock.now_ms());
-        let detail = format!("the shard knows {known_max} sensors already (sensors.known_max)");
+    pub(super) fn refuse(&self, in_flight: &InFlight, group: usize) {
+        let detail = format!("the shard knows {} sensors already (sensors.known_max)", self.rules.known_max);
         let verdict = Verdict::Quarantined { reason: Reason::TooManySensors, detail };
         let verdicts = vec![verdict; in_flight.batch.group_rows(group).len()];
         match in_flight.settle(group, GroupOutcome { verdicts, ..GroupOutcome::default() }) {

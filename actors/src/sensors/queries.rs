@@ -18,14 +18,14 @@ const INSPECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl SensorsState {
     pub(super) fn on_inspect(&mut self, sensor: &SensorId, reply: RpcReplyPort<Option<SensorView>>) {
-        let Some(slot) = self.slots.get(sensor) else {
+        let Some(slot) = self.roster.slots.get(sensor) else {
             let _ = reply.send(None);
             return;
         };
         if self.taps.open(sensor, Instant::now()) {
             // What was judged since the last cut is still here.
-            for (number, group) in slot.routed.iter().filter(|(number, _)| *number < self.journal.forwarded()) {
-                if let Some(batch) = self.journal.batch(*number) {
+            for (number, group) in slot.routed.iter().filter(|(number, _)| *number < self.roster.journal.forwarded()) {
+                if let Some(batch) = self.roster.journal.batch(*number) {
                     self.taps.take_group(batch, *group, &self.context.schema);
                 }
             }
@@ -33,8 +33,8 @@ impl SensorsState {
         let recent = self.taps.recent(sensor);
         let (shard, restarts) = (self.context.shard.to_string(), slot.restarts());
         match &slot.life {
-            Life::Live { actor, .. } => {
-                let actor = actor.clone();
+            Life::Live { actor: hand, .. } => {
+                let actor = hand.actor.clone();
                 // Asked in a task: a sensor with a long queue must not hold up the router.
                 tokio::spawn(async move {
                     let timeout = Some(INSPECT_TIMEOUT);
@@ -53,21 +53,21 @@ impl SensorsState {
     /// The sensors behind this id, or the first ones.
     pub(super) fn page(&self, after: Option<&str>, limit: usize) -> SensorPage {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let page = self.ids.range::<str, _>((from, Bound::Unbounded)).take(limit);
+        let page = self.roster.ids.range::<str, _>((from, Bound::Unbounded)).take(limit);
         SensorPage {
-            total: self.slots.len(),
-            live: self.actors.len(),
+            total: self.roster.slots.len(),
+            live: self.roster.actors.len(),
             sensors: page.map(|id| self.summary(id)).collect(),
         }
     }
 
     pub(super) fn find(&self, prefix: &str, limit: usize) -> Vec<SensorSummary> {
-        let from = self.ids.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        let from = self.roster.ids.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
         let found = from.take_while(|id| id.as_str().starts_with(prefix)).take(limit);
         found.map(|id| self.summary(id)).collect()
     }
 
     fn summary(&self, id: &SensorId) -> SensorSummary {
-        self.slots[id].summary(id, self.journal.forwarded())
+        self.roster.slots[id].summary(id, self.roster.journal.forwarded())
     }
 }

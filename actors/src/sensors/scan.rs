@@ -1,12 +1,13 @@
 //! The router's regular look around: hanging sensors are killed, idle ones retired, silent ones reported.
 
-use messages::{SensorMsg, SensorsMsg};
+use std::time::Duration;
+
+use messages::SensorsMsg;
 use ractor::ActorRef;
-use tokio::time::Instant;
 use tracing::warn;
 
-use super::slot::Life;
-use super::{ABANDONED, SensorsActor, SensorsError, SensorsState};
+use super::roster::Hanging;
+use super::{ABANDONED, Hand, SensorsActor, SensorsError, SensorsState, retire};
 
 /// Sensors that one scan retires.
 const IDLE_MAX: usize = 5_000;
@@ -17,62 +18,36 @@ impl SensorsActor {
         state: &mut SensorsState,
         myself: &ActorRef<SensorsMsg>,
     ) -> Result<(), SensorsError> {
-        let now = Instant::now();
-        for actor in self.kill_hanging(state, now) {
-            // A handler that never awaits cannot be killed. Its actor is left to itself; what it may still say about
-            // its batch is what its successor says.
-            actor.get_cell().unlink(myself.get_cell());
-            self.on_death(state, myself, actor.get_id(), ABANDONED.into()).await?;
+        let now = state.began.elapsed();
+        for Hanging { sensor, actor: Hand { actor, .. }, is_immortal } in
+            state.roster.hanging(now, self.config.hang_timeout, |hand| hand.in_hand.get())
+        {
+            if is_immortal {
+                // A handler that never awaits cannot be killed. Its actor is left to itself; what it may still say about
+                // its batch is what its successor says.
+                actor.get_cell().unlink(myself.get_cell());
+                self.on_death(state, myself, actor.get_id(), ABANDONED.into()).await?;
+            } else {
+                warn!(shard = %state.context.shard, %sensor, "sensor hangs, killed");
+                actor.kill();
+            }
         }
         self.retire_idle(state, now);
         state.report_silent();
-        state.context.figures.set_sensors(state.known, state.actors.len());
+        state.context.figures.set_sensors(state.roster.known, state.roster.actors.len());
         state.myself.send_after(self.config.scan_interval, SensorsMsg::Scan);
         Ok(())
     }
 
-    /// Kills sensors that have been at one batch for too long; answers with those that a kill did not end.
-    fn kill_hanging(&self, state: &mut SensorsState, now: Instant) -> Vec<ActorRef<SensorMsg>> {
-        let Some(in_flight) = state.journal.overdue(now, self.config.hang_timeout) else { return Vec::new() };
-        let mut immortal = Vec::new();
-        for (group, members) in in_flight.batch.groups.iter().enumerate() {
-            let Some(slot) = state.slots.get_mut(&members.sensor) else { continue };
-            let actor = match &slot.life {
-                Life::Live { actor, .. } => actor,
-                // Asked to retire after it was given this batch.
-                Life::Retiring { actor, asked_at, .. } if in_flight.number < *asked_at => actor,
-                Life::Retiring { .. } | Life::Passive => continue,
-            };
-            // Only who has had the same row in hand since the last look: the others wait for a processor.
-            let Some(row) = slot.life.in_hand().filter(|_| in_flight.outcome(group).is_none()) else { continue };
-            let seen = Some((actor.get_id(), row));
-            let actor = actor.clone();
-            let trouble = slot.trouble();
-            if std::mem::replace(&mut trouble.looked_at, seen) != seen {
-                continue;
-            }
-            if trouble.killed == Some(actor.get_id()) {
-                immortal.push(actor);
-            } else {
-                warn!(shard = %state.context.shard, sensor = %members.sensor, "sensor hangs, killed");
-                actor.kill();
-                trouble.killed = Some(actor.get_id());
-            }
-        }
-        immortal
-    }
-
     /// Retires sensors that have been idle for long enough, and the longest idle beyond the limit of live ones.
-    fn retire_idle(&self, state: &mut SensorsState, now: Instant) {
-        let asked_at = state.journal.next_number();
-        let surplus = (state.actors.len() - state.retiring).saturating_sub(state.share.max());
-        for _ in 0..surplus.min(IDLE_MAX) {
-            state.retire_oldest(None, asked_at);
+    fn retire_idle(&self, state: &mut SensorsState, now: Duration) {
+        for _ in 0..state.roster.surplus(state.share.max()).min(IDLE_MAX) {
+            retire(state.roster.retire_oldest(None));
         }
         // The rest of many that fell silent together has its turn at the next scan.
         let until = now.checked_sub(self.config.idle_timeout);
         for _ in 0..IDLE_MAX {
-            if until.is_none() || !state.retire_oldest(until, asked_at) {
+            if until.is_none() || !retire(state.roster.retire_oldest(until)) {
                 break;
             }
         }

@@ -17,8 +17,9 @@ use messages::{Alert, AlertsMsg, Receipt, Receipts, SensorId, SensorsMsg};
 use ractor::rpc::CallResult;
 
 use super::idle::{Found, Idle};
+use super::roster::Slots;
 use super::slot::Slot;
-use super::{SensorsError, SensorsState};
+use super::{Hand, SensorsError, SensorsState};
 use crate::sensor::{heartbeat_alert, silence_alert};
 
 /// Silences that are reported at a time.
@@ -69,7 +70,7 @@ impl Default for Silence {
 
 impl Silence {
     /// A sensor whose state says that it has had a valid reading: as of a cut, or at the start.
-    pub(super) fn watch(&mut self, sensor: &SensorId, slot: &mut Slot) {
+    pub(super) fn watch<A>(&mut self, sensor: &SensorId, slot: &mut Slot<A>) {
         self.passing_ms = self.passing_ms.max(slot.cut_ms);
         if !std::mem::replace(&mut slot.watched_by_cut, true) {
             self.by_cut.add(sensor.clone(), slot.cut_ms);
@@ -78,7 +79,7 @@ impl Silence {
     }
 
     /// A known sensor has sent something.
-    pub(super) fn touched(&mut self, sensor: &SensorId, slot: &mut Slot) {
+    pub(super) fn touched<A>(&mut self, sensor: &SensorId, slot: &mut Slot<A>) {
         if !std::mem::replace(&mut slot.watched_by_touch, true) {
             self.by_touch.add(sensor.clone(), slot.touched_ms);
         }
@@ -96,11 +97,11 @@ impl SensorsState {
     pub(super) fn silences(&mut self, receipts: &Receipts, spread: bool) -> Result<Vec<Alert>, SensorsError> {
         let Some(timeout) = self.context.schema.heartbeat else { return Ok(Vec::new()) };
         let timeout_ms = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
-        let (slots, silence) = (&mut self.slots, &mut self.silence);
+        let (slots, silence) = (&mut self.roster.slots, &mut self.roster.silence);
         let (before_ms, now_ms) = (silence.passed_ms, silence.passing_ms);
         silence.passed_ms = now_ms;
         let until = now_ms.saturating_sub(timeout_ms).saturating_add(1);
-        let look = |slots: &std::collections::HashMap<SensorId, Box<Slot>>, sensor: &SensorId| {
+        let look = |slots: &Slots<Hand>, sensor: &SensorId| {
             slots.get(sensor).map_or(Found::Gone, |slot| Found::Touched(slot.cut_ms))
         };
         let (mut alerts, mut first_more, mut more) = (Vec::new(), None, 0);
@@ -138,8 +139,8 @@ impl SensorsState {
         let timeout_ms = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
         let until = stream_ms.saturating_sub(timeout_ms).saturating_add(1);
         let tells = self.context.keys.silence_tells();
-        let (slots, silence) = (&mut self.slots, &mut self.silence);
-        let look = |slots: &std::collections::HashMap<SensorId, Box<Slot>>, sensor: &SensorId| {
+        let (slots, silence) = (&mut self.roster.slots, &mut self.roster.silence);
+        let look = |slots: &Slots<Hand>, sensor: &SensorId| {
             slots.get(sensor).map_or(Found::Gone, |slot| Found::Touched(slot.touched_ms))
         };
         while let Some(sensor) = silence.by_touch.next(Some(until), |sensor| look(slots, sensor)) {
@@ -154,13 +155,13 @@ impl SensorsState {
             }
         }
         self.offer(stream_ms);
-        self.context.figures.set_silences(self.silence.pending.len());
+        self.context.figures.set_silences(self.roster.silence.pending.len());
     }
 
     /// Asks the alerts box to take the first silences that are not reported. What it has no room for stays here.
     fn offer(&mut self, stream_ms: i64) {
         let Some(timeout) = self.context.schema.heartbeat else { return };
-        let (slots, silence) = (&self.slots, &mut self.silence);
+        let (slots, silence) = (&self.roster.slots, &mut self.roster.silence);
         if !silence.under_way.is_empty() || silence.pending.is_empty() {
             silence.told &= !silence.pending.is_empty();
             return;
@@ -203,17 +204,17 @@ impl SensorsState {
 
     /// The alerts box has taken what it had room for; none if it has ended, and whatever it had.
     pub(super) fn on_offered(&mut self, left: Option<Vec<(Alert, Option<Receipt>)>>) {
-        let keys = std::mem::take(&mut self.silence.under_way);
+        let keys = std::mem::take(&mut self.roster.silence.under_way);
         let taken = left.as_ref().map_or(0, |left| keys.len() - left.len());
         let receipts = left.into_iter().flatten().map(|(_, receipt)| receipt).chain(std::iter::repeat_with(|| None));
         let mut keys = keys.into_iter();
         for key in keys.by_ref().take(taken) {
-            if let Some(slot) = self.slots.get_mut(&key.sensor).filter(|slot| slot.touched_ms == key.since_ms) {
+            if let Some(slot) = self.roster.slots.get_mut(&key.sensor).filter(|slot| slot.touched_ms == key.since_ms) {
                 slot.silent = true;
             }
         }
         for (key, receipt) in keys.zip(receipts) {
-            let waiting = self.silence.pending.entry(key).or_insert(None);
+            let waiting = self.roster.silence.pending.entry(key).or_insert(None);
             if waiting.is_none() {
                 *waiting = receipt;
             } else if let Some(receipt) = receipt {

@@ -1,20 +1,17 @@
 //! What the router keeps of one sensor, whether it has an actor or not.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use messages::{HashRange, SensorId, SensorMsg, SensorSummary, StateEntry, StateKind};
-use ractor::{ActorId, ActorRef};
-use tokio::time::Instant;
-
-use crate::sensor::InHand;
+use messages::{HashRange, SensorId, SensorSummary, StateEntry, StateKind};
 
 /// Errors are shown in pages of sensors and kept with the slot: bounded.
 const ERROR_CHARS_MAX: usize = 200;
 
-/// One sensor.
+/// One sensor. `A` is what its actor is reached by.
 #[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) life: Life,
+pub(super) struct Slot<A> {
+    pub(super) life: Life<A>,
     /// Its last reported state; empty for a sensor that has not reported yet.
     pub(super) base: Arc<[u8]>,
     /// First journal number that is not contained in the base.
@@ -23,7 +20,7 @@ pub(super) struct Slot {
     pub(super) hash_key: u128,
     /// Journal number of the last batch that was routed to it.
     pub(super) last_routed: u64,
-    pub(super) last_touched: Instant,
+    pub(super) last_touched: Duration,
     /// When the last record with a row of it arrived.
     pub(super) touched_ms: i64,
     /// The last arrival in the base, and in the state as of the last cut.
@@ -54,44 +51,34 @@ pub(super) struct Slot {
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
     /// The row that an actor had in hand when it was last looked at for being slow.
-    pub(super) looked_at: Option<(ActorId, (u64, u32))>,
+    pub(super) looked_at: Option<(u64, (u64, u32))>,
     /// The actor that was killed because it hung.
-    pub(super) killed: Option<ActorId>,
+    pub(super) killed: Option<u64>,
     /// The actor that was killed on request: its death says nothing about its readings.
-    pub(super) excused: Option<ActorId>,
+    pub(super) excused: Option<u64>,
     restarts: u32,
     last_error: Option<String>,
     /// The row it last died on, and how often.
     crash: Option<(Option<(u64, u32)>, u32)>,
 }
 
-/// Whether a sensor has an actor.
+/// Whether a sensor has an actor, and which.
 #[derive(Debug)]
-pub(super) enum Life {
+pub(super) enum Life<A> {
     Passive,
     Live {
-        actor: ActorRef<SensorMsg>,
-        in_hand: Arc<InHand>,
+        id: u64,
+        actor: A,
     },
     /// Asked to report and stop; batches routed after `asked_at` wait in the journal.
     Retiring {
-        actor: ActorRef<SensorMsg>,
-        in_hand: Arc<InHand>,
+        id: u64,
+        actor: A,
         asked_at: u64,
     },
 }
 
-impl Life {
-    /// The row that the actor had in hand.
-    pub(super) fn in_hand(&self) -> Option<(u64, u32)> {
-        match self {
-            Self::Passive => None,
-            Self::Live { in_hand, .. } | Self::Retiring { in_hand, .. } => in_hand.get(),
-        }
-    }
-}
-
-impl Slot {
+impl<A: Clone> Slot<A> {
     pub(super) fn passive(hash_key: u128, base: Arc<[u8]>, last_arrival_ms: Option<i64>) -> Self {
         let last_ms = last_arrival_ms.unwrap_or(i64::MIN);
         Self {
@@ -100,7 +87,7 @@ impl Slot {
             base_at: 0,
             hash_key,
             last_routed: 0,
-            last_touched: Instant::now(),
+            last_touched: Duration::ZERO,
             touched_ms: last_ms,
             base_ms: last_ms,
             cut_ms: last_ms,
@@ -137,7 +124,7 @@ impl Slot {
         self.roams || !range.contains(self.hash_key)
     }
 
-    pub(super) fn touch(&mut self, number: u64, group: usize, now: Instant, arrival_ms: i64) {
+    pub(super) fn touch(&mut self, number: u64, group: usize, now: Duration, arrival_ms: i64) {
         if self.routed.capacity() == 0 {
             // Most have one batch in an epoch, and there are many of them.
             self.routed.reserve_exact(1);
@@ -183,21 +170,27 @@ impl Slot {
         before + 1
     }
 
-    /// True if it was live.
-    pub(super) fn retire(&mut self, asked_at: u64) -> bool {
-        let Life::Live { actor, in_hand } = &self.life else { return false };
-        let _ = actor.send_message(SensorMsg::Retire);
-        self.life = Life::Retiring { actor: actor.clone(), in_hand: in_hand.clone(), asked_at };
-        true
+    /// Whether it is known by more than that it came: if not, it has neither an actor nor waits for one.
+    pub(super) fn is_unknown(&self) -> bool {
+        !self.counted && !self.queued && !self.parked && matches!(self.life, Life::Passive)
     }
 
-    /// Kills its actor, and excuses the death. False if it has none.
-    pub(super) fn kill(&mut self) -> bool {
-        let (Life::Live { actor, .. } | Life::Retiring { actor, .. }) = &self.life else { return false };
-        actor.kill();
-        let id = actor.get_id();
+    /// Its actor is asked to report and to stop. None if it is not live.
+    pub(super) fn retire(&mut self, asked_at: u64) -> Option<&A> {
+        let Life::Live { id, actor } = &self.life else { return None };
+        self.life = Life::Retiring { id: *id, actor: actor.clone(), asked_at };
+        match &self.life {
+            Life::Retiring { actor, .. } => Some(actor),
+            Life::Passive | Life::Live { .. } => None,
+        }
+    }
+
+    /// The actor that is to be killed, whose death is excused. None if it has none.
+    pub(super) fn excuse(&mut self) -> Option<A> {
+        let (Life::Live { id, actor } | Life::Retiring { id, actor, .. }) = &self.life else { return None };
+        let (id, actor) = (*id, actor.clone());
         self.trouble().excused = Some(id);
-        true
+        Some(actor)
     }
 
     pub(super) fn entry(&self, sensor: &SensorId, bytes: Arc<[u8]>) -> StateEntry {

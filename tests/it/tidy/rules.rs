@@ -8,13 +8,20 @@ pub(super) const LINES_MAX: usize = 600;
 
 /// Where the logic of boxes is plain Rust; the shell is the file of the same name beside the folder, and the `facts.rs` in
 /// it, which says what happens.
-const CORES: [&str; 12] = [
+const CORES: [&str; 19] = [
     "actors/src/sensor/",
     "actors/src/aggregator/",
     "actors/src/sinks/",
     "actors/src/reader/",
     "actors/src/warehouse/",
     "actors/src/committer/protocol.rs",
+    "actors/src/sensors/cuts.rs",
+    "actors/src/sensors/idle.rs",
+    "actors/src/sensors/journal.rs",
+    "actors/src/sensors/known.rs",
+    "actors/src/sensors/room.rs",
+    "actors/src/sensors/roster.rs",
+    "actors/src/sensors/slot.rs",
     "actors/src/agreement/rule.rs",
     "supervisor/src/leases/assignment.rs",
     "supervisor/src/leases/holdings.rs",
@@ -51,6 +58,30 @@ pub(super) fn cores_are_plain(sources: &[Source]) -> Vec<String> {
     let rule = "a core is plain synchronous Rust: no actor, no task, no clock";
     let core = |path: &str| CORES.iter().any(|prefix| path.starts_with(prefix)) && !path.ends_with("/facts.rs");
     forbid(sources, core, &["ractor", "tokio", "SystemTime", "Instant", "Utc::now"], rule)
+}
+
+/// Where a mutant may lack a mechanism: plain Rust that is told so when it is made. Beside it, the mechanisms themselves,
+/// and the worker, who makes what is known of keys.
+const SWITCHES: [&str; 13] = [
+    "actors/src/committer/protocol.rs",
+    "actors/src/ports/faults.rs",
+    "actors/src/ports/faults/mechanism.rs",
+    "actors/src/ports/leases/guard.rs",
+    "actors/src/ports/objects/creation.rs",
+    "actors/src/ports/stream/beginning.rs",
+    "actors/src/reader/bounds.rs",
+    "actors/src/sensors/roster.rs",
+    "actors/src/sinks/uploads.rs",
+    "supervisor/src/leases/assignment.rs",
+    "supervisor/src/leases/holdings.rs",
+    "supervisor/src/shard/beginning.rs",
+    "supervisor/src/worker.rs",
+];
+
+pub(super) fn deliberate_bugs_are_switches_of_cores(sources: &[Source]) -> Vec<String> {
+    let rule = "no deliberate bug stands in a shell: it is a switch of a core, set where the core is made";
+    let ships = |path: &str| path.starts_with("actors/") || path.starts_with("supervisor/");
+    forbid(sources, |path| ships(path) && !SWITCHES.contains(&path), &["Mechanism", "faults.lacks"], rule)
 }
 
 pub(super) fn messages_know_no_service(sources: &[Source]) -> Vec<String> {
