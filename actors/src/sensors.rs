@@ -306,10 +306,10 @@ impl SensorsActor {
         batch: Batch,
     ) -> Result<(), SensorsError> {
         let now = state.began.elapsed();
-        let in_flight = state.roster.begin_batch(batch, now);
+        let (in_flight, live_max) = (state.roster.begin_batch(batch, now), state.share.max());
         for (group, members) in in_flight.batch.groups.iter().enumerate() {
             breathe(group).await;
-            match state.roster.route(&in_flight, group, now, state.share.max()) {
+            match state.roster.route(&in_flight, group, now, live_max) {
                 Routed::Refused => {
                     state.context.figures.sensor_refused(state.context.clock.now_ms());
                     state.roster.refuse(&in_flight, group);
