@@ -9,7 +9,9 @@
 //! **Fails** by stopping, at any point of a load: the next one asks the ledger. The warehouse's own failures are waited
 //! out here.
 //!
-//! **Not here**: a load itself (`loading.rs`).
+//! **Not here**: who loads and when (`loader/turns.rs`); a load itself (`loading.rs`).
+
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +22,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::loading::{LoadError, Loading, PAUSE_MIN, Turn, Watch, pause_after};
+use self::turns::{Beat, Next, Turns};
+use crate::loading::{LoadError, Loading, Turn, Watch};
 use crate::metrics;
 use crate::node::{Address, Node};
 use crate::panics::panic_text;
 use crate::ports::chance::Chance;
-use crate::ports::leases::{LeaseError, LeaseTable, LoaderLease, LoaderRow};
+use crate::ports::leases::{LeaseError, LeaseTable, LoaderLease};
 use crate::ports::warehouse::Trouble;
 use crate::warehouse::pace::Pace;
 
@@ -98,20 +101,13 @@ pub struct LoaderState {
     args: LoaderArgs,
     name: String,
     myself: Address<LoaderMsg>,
-    /// The right to load, and when it was last renewed.
-    lease: Option<(LoaderLease, Instant)>,
-    /// The row of whoever else loads, and since when it has stood so.
-    seen: Option<(LoaderRow, Instant)>,
-    /// The number and the beginning of the turn that is under way.
-    under_way: Option<(u64, Instant)>,
-    turns: u64,
+    began: Instant,
+    turns: Turns,
+    /// The row, while this worker has the right to load.
+    lease: Option<LoaderLease>,
     pace: Pace,
     /// What was last seen of the metadata.
     watch: Watch,
-    /// Whether the tables are known to fit.
-    fits: bool,
-    failures: u32,
-    leaving: bool,
     /// What this actor started and must not outlive it.
     tasks: JoinSet<()>,
 }
@@ -147,14 +143,10 @@ impl Actor for LoaderActor {
             pace: args.loading.pace(),
             args,
             myself,
+            began: Instant::now(),
+            turns: Turns::new(self.config.clone()),
             lease: None,
-            seen: None,
-            under_way: None,
-            turns: 0,
             watch: Watch::default(),
-            fits: false,
-            failures: 0,
-            leaving: false,
             tasks: JoinSet::new(),
         })
     }
@@ -185,30 +177,26 @@ impl Actor for LoaderActor {
 
 impl LoaderState {
     async fn on_beat(&mut self) -> Result<(), LoaderError> {
-        if self.leaving {
-            return Ok(());
-        }
-        // Beating says that loads go on: one that hangs must not be hidden by it.
-        if self.under_way.is_some_and(|(_, began)| began.elapsed() > self.config.turn_max) {
-            return Err(LoaderError::Hangs(self.config.turn_max));
-        }
-        match self.lease.take() {
-            Some((lease, renewed)) => self.renew(lease, renewed).await,
-            None => self.stand_by().await,
+        match self.turns.beat(self.began.elapsed()) {
+            Beat::Nothing => return Ok(()),
+            Beat::Hangs => return Err(LoaderError::Hangs(self.config.turn_max)),
+            Beat::Renew => self.renew().await,
+            Beat::Look => self.stand_by().await,
         }
         self.myself.send_after(self.config.failover_after / BEATS, LoaderMsg::Beat);
         Ok(())
     }
 
-    async fn renew(&mut self, mut lease: LoaderLease, renewed: Instant) {
+    async fn renew(&mut self) {
+        let Some(lease) = &mut self.lease else { return };
         match lease.beat().await {
-            Ok(()) => self.lease = Some((lease, Instant::now())),
-            Err(LeaseError::Call(error)) if renewed.elapsed() < self.config.failover_after * 2 / 3 => {
+            Ok(()) => self.turns.holds(self.began.elapsed()),
+            Err(LeaseError::Call(error)) if !self.turns.is_overdue(self.began.elapsed()) => {
                 warn!(%error, "the loader's row cannot be renewed, trying again");
-                self.lease = Some((lease, renewed));
             }
             Err(error) => {
                 warn!(%error, "loads no more");
+                self.turns.lost();
                 self.stop_loading();
             }
         }
@@ -220,23 +208,17 @@ impl LoaderState {
             Ok(row) => row,
             Err(error) => return warn!(%error, "the loader's row cannot be read, trying again"),
         };
-        // A worker's name belongs to one living process: its own row was left by an incarnation that is dead.
-        let own = |row: &LoaderRow| *row.owner == *self.args.worker_id;
-        if let Some(row) = row.as_ref().filter(|row| !row.released && !own(row)) {
-            let known = self.seen.as_ref().filter(|(seen, _)| seen == row);
-            let since = known.map_or_else(Instant::now, |(_, since)| *since);
-            self.seen = Some((row.clone(), since));
-            if since.elapsed() < self.config.failover_after {
-                return;
-            }
+        if !self.turns.is_free(row.as_ref(), &self.args.worker_id, self.began.elapsed()) {
+            return;
         }
         match self.args.leases.take_loader(&self.name, &self.args.worker_id, row.as_ref()).await {
             Ok(Some(lease)) => {
                 self.args.loading.faults().hit("loader.taken", "");
                 info!(warehouse = self.name, before = row.map(|row| row.owner), "loads the warehouse");
-                (self.lease, self.seen) = (Some((lease, Instant::now())), None);
+                self.lease = Some(lease);
+                self.turns.holds(self.began.elapsed());
                 self.args.loading.figures().set_active(true);
-                self.next(Duration::ZERO);
+                self.next(Next::After(Duration::ZERO));
             }
             // Somebody was faster.
             Ok(None) => {}
@@ -246,29 +228,26 @@ impl LoaderState {
 
     fn stop_loading(&mut self) {
         self.tasks.abort_all();
-        (self.lease, self.seen, self.under_way, self.fits) = (None, None, None, false);
+        self.lease = None;
         // Whoever loads in between may put something else in force.
         self.watch = Watch::default();
         self.args.loading.figures().set_active(false);
     }
 
-    fn next(&self, pause: Duration) {
-        if pause.is_zero() {
-            // An actor that is ending has no use for it.
-            let _ = self.myself.send(LoaderMsg::Turn);
-        } else {
-            self.myself.send_after(pause, LoaderMsg::Turn);
+    fn next(&self, next: Next) {
+        match next {
+            Next::After(Duration::ZERO) => {
+                // An actor that is ending has no use for it.
+                let _ = self.myself.send(LoaderMsg::Turn);
+            }
+            Next::After(pause) => self.myself.send_after(pause, LoaderMsg::Turn),
+            Next::About(pause) => self.myself.send_after(self.args.chance.spread(pause), LoaderMsg::Turn),
         }
     }
 
     fn on_turn(&mut self) {
-        if self.lease.is_none() || self.under_way.is_some() || self.leaving {
-            return;
-        }
-        self.turns += 1;
-        let number = self.turns;
-        self.under_way = Some((number, Instant::now()));
-        let (loading, fits, myself) = (self.args.loading.clone(), self.fits, self.myself.clone());
+        let Some(number) = self.turns.begins(self.began.elapsed()) else { return };
+        let (loading, fits, myself) = (self.args.loading.clone(), self.turns.fit(), self.myself.clone());
         let (mut pace, mut watch) = (self.pace.clone(), self.watch.clone());
         self.tasks.spawn(async move {
             let turn = async {
@@ -290,43 +269,34 @@ impl LoaderState {
     }
 
     fn on_turn_ended(&mut self, number: u64, ended: Ended) -> Result<(), LoaderError> {
-        let Some((_, began)) = self.under_way.take_if(|(under_way, _)| *under_way == number) else {
-            // Of a time when this worker loaded.
-            return Ok(());
-        };
+        let Some(began) = self.turns.ended(number) else { return Ok(()) };
         (self.pace, self.watch) = (ended.pace, ended.watch);
-        match ended.result {
-            // A cause that passes is given the time to.
-            Ok(Turn::Refused { tries }) => {
-                self.fits = true;
-                self.next(self.args.chance.spread(pause_after(tries, self.config.backoff_max)));
-            }
+        let next = match ended.result {
             Ok(turn) => {
-                (self.failures, self.fits) = (0, true);
-                self.args.loading.figures().went_well();
-                let rest = self.config.load_interval.saturating_sub(began.elapsed());
-                self.next(if turn == (Turn::Loaded { more: true }) { Duration::ZERO } else { rest.max(PAUSE_MIN) });
+                if !matches!(turn, Turn::Refused { .. }) {
+                    self.args.loading.figures().went_well();
+                }
+                self.turns.went(&turn, began, self.began.elapsed())
             }
             Err(error) => {
                 let Some(trouble) = ended.trouble else { return Err(LoaderError::Panicked(error)) };
                 self.args.loading.failed(trouble, &error);
-                // Somebody may have changed the tables.
-                self.fits &= trouble != Trouble::Denied;
-                let pause = pause_after(self.failures, self.config.backoff_max);
-                self.failures = self.failures.saturating_add(1);
-                warn!(%error, trouble = trouble.as_str(), failures = self.failures, ?pause, "load failed, trying again");
-                self.next(self.args.chance.spread(pause));
+                let next = self.turns.failed(trouble);
+                let failures = self.turns.failures();
+                warn!(%error, trouble = trouble.as_str(), failures, ?next, "load failed, trying again");
+                next
             }
-        }
+        };
+        self.next(next);
         Ok(())
     }
 
     /// A load that is under way is left to itself: whether it stood, the ledger tells the next loader.
     async fn on_goodbye(&mut self, reply: RpcReplyPort<()>) {
-        self.leaving = true;
         let lease = self.lease.take();
+        self.turns.leave();
         self.stop_loading();
-        if let Some((lease, _)) = lease {
+        if let Some(lease) = lease {
             self.args.loading.faults().hit("loader.released", "");
             if let Err(error) = lease.release().await {
                 // The next one waits until it stands still.

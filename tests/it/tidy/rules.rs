@@ -8,7 +8,7 @@ pub(super) const LINES_MAX: usize = 600;
 
 /// Where the logic of boxes is plain Rust; the shell is the file of the same name beside the folder, and the `facts.rs` in
 /// it, which says what happens.
-const CORES: [&str; 19] = [
+const CORES: [&str; 20] = [
     "actors/src/sensor/",
     "actors/src/aggregator/",
     "actors/src/sinks/",
@@ -23,6 +23,7 @@ const CORES: [&str; 19] = [
     "actors/src/sensors/roster.rs",
     "actors/src/sensors/slot.rs",
     "actors/src/agreement/rule.rs",
+    "actors/src/loader/",
     "supervisor/src/leases/assignment.rs",
     "supervisor/src/leases/holdings.rs",
     "supervisor/src/leases/lineage.rs",
