@@ -63,7 +63,8 @@ pub(super) fn cores_are_plain(sources: &[Source]) -> Vec<String> {
 
 /// Where a mutant may lack a mechanism: plain Rust that is told so when it is made. Beside it, the mechanisms themselves,
 /// and the worker, who makes what is known of keys.
-const SWITCHES: [&str; 13] = [
+const SWITCHES: [&str; 14] = [
+    "actors/src/agreement/rule.rs",
     "actors/src/committer/protocol.rs",
     "actors/src/ports/faults.rs",
     "actors/src/ports/faults/mechanism.rs",
