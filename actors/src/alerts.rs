@@ -31,6 +31,7 @@ pub use self::recent::{AlertLine, AlertOutcome, RECENT_MAX, RecentAlerts};
 use crate::metrics::AlertFigures;
 use crate::node::{Address, Node};
 use crate::ports::aws::Failure;
+use crate::ports::backoff::Backoff;
 use crate::ports::chance::Chance;
 use crate::ports::clock::Clock;
 use crate::ports::transports::Transport;
@@ -91,6 +92,9 @@ pub struct AlertsState {
     tasks: JoinSet<()>,
     flushes: Vec<RpcReplyPort<()>>,
 }
+
+/// Before the second try of a receiver; doubled with each.
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
 
 /// An alert that waits for its turn.
 #[derive(Debug)]
@@ -251,20 +255,20 @@ impl Delivery {
     async fn hand_to(&self, transport: &Transport, alert: &Alert, parent: Option<TraceParent>) -> Result<(), String> {
         let handing = self.facts.hands(transport, alert, parent);
         let began = Instant::now();
-        let mut backoff = Duration::from_millis(100);
+        let mut backoff = Backoff::new(&self.chance, BACKOFF_MIN, self.config.backoff_max);
         for attempt in 1u32.. {
             let Err(error) = transport.send(alert).await else {
                 handing.taken(attempt, began.elapsed());
                 return Ok(());
             };
-            let out_of_time = began.elapsed() + backoff > self.config.retry_for;
-            if error.failure == Failure::Refused || out_of_time {
+            // The last try is at the very end, whatever the receiver asks for.
+            let left = self.config.retry_for.saturating_sub(began.elapsed());
+            if error.failure == Failure::Refused || left.is_zero() {
                 handing.given_up(attempt, &error);
                 return Err(error.to_string());
             }
             handing.retries(&error);
-            tokio::time::sleep(self.chance.spread(backoff)).await;
-            backoff = (backoff * 2).min(self.config.backoff_max);
+            tokio::time::sleep(backoff.after(&error).min(left)).await;
         }
         unreachable!("the loop returns")
     }

@@ -36,6 +36,7 @@ pub use self::metadata::{MetadataConfig, Watch};
 use self::proven::Proven;
 use self::spectrum::Spectrum;
 pub use self::spectrum::SpectrumConfig;
+use crate::ports::backoff::doubled;
 use crate::ports::clock::Clock;
 use crate::ports::faults::Faults;
 use crate::ports::objects::{Objects, Put};
@@ -383,5 +384,5 @@ impl Loading {
 
 /// How long to wait after the n-th failure in a row, from 0.
 pub(crate) fn pause_after(n: u32, most: Duration) -> Duration {
-    (PAUSE_MIN * 2_u32.saturating_pow(n.min(16))).min(most)
+    doubled(n, PAUSE_MIN, most)
 }

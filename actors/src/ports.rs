@@ -5,6 +5,7 @@
 //! **Not here**: what to do about it. Retries belong to the boxes, which know what they hold.
 
 pub mod aws;
+pub mod backoff;
 pub mod chance;
 pub mod clock;
 pub mod collector;

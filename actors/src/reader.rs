@@ -30,6 +30,7 @@ use self::facts::Facts;
 use crate::budget::{Budget, Solitude};
 use crate::node::{Address, Gone};
 use crate::ports::aws::CallError;
+use crate::ports::backoff::Backoff;
 use crate::ports::stream::{Stream, is_expired_iterator};
 use crate::shard::ShardContext;
 
@@ -113,7 +114,7 @@ pub struct ReaderState {
     iterator: Option<String>,
     /// The wish to try the next record alone.
     solitude: Option<Solitude>,
-    failures: u32,
+    backoff: Backoff,
 }
 
 /// Why a shard could not be read on.
@@ -145,6 +146,7 @@ impl Actor for ReaderActor {
         let known = known_keys(&context, self.config.whole_aggregates);
         let begin = Begin { checkpoint, begin_inside, start_at_ms, pinned, caution, suspects };
         let bounds = Bounds::new(rules, begin, known);
+        let backoff = Backoff::new(&context.chance, self.config.poll_interval * 2, self.config.backoff_max);
         args.committer.send(CommitterMsg::Attach(myself.clone()))?;
         let state = ReaderState {
             decoder: Decoder::new(context.schema.clone(), self.config.decode.clone(), context.hash_range),
@@ -158,7 +160,7 @@ impl Actor for ReaderActor {
             myself: Address::new(myself, args.node),
             iterator: None,
             solitude: None,
-            failures: 0,
+            backoff,
             context,
         };
         state.myself.send(ReaderMsg::Poll)?;
@@ -210,7 +212,7 @@ impl ReaderState {
                 self.execute(self.bounds.asks_for_more())?;
             }
             Turn::Fetch => match self.fetch(config).await {
-                Ok(()) => self.failures = 0,
+                Ok(()) => self.backoff.passed(),
                 Err(ReaderError::Call(error)) => pause = self.after_failure(error, config)?,
                 Err(error) => return Err(error),
             },
@@ -302,18 +304,15 @@ impl ReaderState {
         if is_expired_iterator(&error) {
             return Ok(Duration::ZERO);
         }
-        self.failures += 1;
         self.facts.failed(&error);
-        let worth_waiting = error.may_pass();
-        if !worth_waiting || self.failures > config.failures_max {
+        if !error.may_pass() || self.backoff.failures() >= config.failures_max {
             return Err(error.into());
         }
-        self.facts.retries(self.failures, &error);
-        let doubled = config.poll_interval * 2u32.saturating_pow(self.failures.min(10));
         // Out of retries, the stream is asked as rarely as can be.
-        let pause = if self.stream.retries().take() { doubled.min(config.backoff_max) } else { config.backoff_max };
-        // Jitter keeps shards that failed together from coming back together.
-        Ok(self.context.chance.spread(pause))
+        let affordable = self.stream.retries().take();
+        let pause = if affordable { self.backoff.after(&error) } else { self.backoff.rarely(&error) };
+        self.facts.retries(self.backoff.failures(), &error);
+        Ok(pause)
     }
 
     /// Decodes what waits and hands it on, as far as the bounds allow. What a page holds shows only when it is decoded:

@@ -15,6 +15,7 @@ use tracing::warn;
 
 use crate::lake::{StateObjectError, decode_state, manifest_of_state};
 use crate::ports::aws::CallError;
+use crate::ports::backoff::Backoff;
 use crate::ports::chance::Chance;
 use crate::ports::leases::LeaseRow;
 use crate::ports::objects::Objects;
@@ -55,16 +56,16 @@ impl Reads {
     }
 
     pub(crate) async fn get(&self, key: &str) -> Result<Bytes, CallError> {
-        let (began, mut backoff) = (Instant::now(), READ_BACKOFF);
+        let began = Instant::now();
+        let mut backoff = Backoff::new(&self.chance, READ_BACKOFF, READ_PATIENCE);
         for _ in 1..READ_TRIES {
             match self.objects.get(key, OBJECT_BYTES_MAX).await {
                 Err(error) if error.may_pass() && began.elapsed() < READ_PATIENCE => {
-                    warn!(%error, "read failed, trying again")
+                    warn!(%error, "read failed, trying again");
+                    tokio::time::sleep(backoff.after(&error).min(READ_PATIENCE)).await;
                 }
                 outcome => return outcome,
             }
-            tokio::time::sleep(self.chance.spread(backoff)).await;
-            backoff *= 2;
         }
         self.objects.get(key, OBJECT_BYTES_MAX).await
     }

@@ -48,10 +48,14 @@ use self::uploads::{Step, Uploads};
 use crate::node::{Address, Node};
 use crate::panics::panic_text;
 use crate::ports::aws::Failure;
+use crate::ports::backoff::Backoff;
 use crate::ports::chance::Chance;
 use crate::ports::objects::{Objects, Put};
 use crate::shard::ShardContext;
 use crate::verdict::BrokenPromise;
+
+/// Before the second try of an upload; doubled with each.
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
 
 /// Fixed for the life of the process.
 #[derive(Clone, Debug)]
@@ -287,7 +291,7 @@ impl Upload {
     async fn put(&self, object: &EncodedObject) -> Result<(), NotStored> {
         let planned = &object.planned;
         self.facts.uploads(object);
-        let mut backoff = Duration::from_millis(50);
+        let mut backoff = Backoff::new(&self.chance, BACKOFF_MIN, self.config.backoff_max);
         for attempt in 1.. {
             let put = self.objects.put_new(&planned.key, object.bytes.clone(), &planned.digest, planned.rows).await;
             self.facts.answered();
@@ -308,9 +312,9 @@ impl Upload {
                 Err(error) => {
                     self.facts.retries(planned.zone, attempt, &error);
                     // Out of retries, the bucket is asked as rarely as can be.
-                    let pause = if self.objects.retries().take() { backoff } else { self.config.backoff_max };
-                    tokio::time::sleep(self.chance.spread(pause)).await;
-                    backoff = (backoff * 2).min(self.config.backoff_max);
+                    let affordable = self.objects.retries().take();
+                    let pause = if affordable { backoff.after(&error) } else { backoff.rarely(&error) };
+                    tokio::time::sleep(pause).await;
                 }
             }
         }

@@ -420,6 +420,5 @@ fn log_failure<E: std::fmt::Display>(result: Result<(), E>) {
 }
 
 fn out_of_time(action: &str) -> CallError {
-    let failure = actors::ports::aws::Failure::Transient;
-    CallError { action: action.to_owned(), failure, code: None, message: "no answer in time".to_owned() }
+    CallError::new(action, actors::ports::aws::Failure::Transient, "no answer in time")
 }

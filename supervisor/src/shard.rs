@@ -18,6 +18,7 @@ use actors::agreement::{AgreementError, Disagreement, agree};
 use actors::budget::Budget;
 use actors::committer::{CommitterActor, CommitterArgs, CommitterConfig};
 use actors::node::{Address, Gone};
+use actors::ports::backoff::Backoff;
 use actors::ports::leases::{Advance, Home, Lease, LeaseError, LeaseRow, LeaseTable};
 use actors::ports::objects::Objects;
 use actors::ports::stream::Stream;
@@ -112,6 +113,8 @@ type Unsettled = VecDeque<(EpochNumber, Receipts)>;
 
 /// For how long a start waits for services; well below the time that a start may take.
 const RECOVERY_PATIENCE: Duration = Duration::from_secs(15);
+const RECOVERY_BACKOFF_MIN: Duration = Duration::from_millis(200);
+const RECOVERY_BACKOFF_MAX: Duration = Duration::from_secs(3);
 
 /// A shard could not start.
 #[derive(Debug, thiserror::Error)]
@@ -279,14 +282,13 @@ impl Shard {
     /// A service that is away for a moment must not use up the restarts that are meant for failing boxes.
     async fn recover_patiently(&self) -> Result<Recovery, ShardError> {
         let began = Instant::now();
-        let mut backoff = Duration::from_millis(200);
+        let mut backoff = Backoff::new(&self.context.chance, RECOVERY_BACKOFF_MIN, RECOVERY_BACKOFF_MAX);
         loop {
             match self.recover().await {
                 Err(error) if error.may_pass() && began.elapsed() < RECOVERY_PATIENCE => {
                     warn!(shard = %self.context.shard, %error, "recovery failed, trying again");
                     self.context.figures.held_at_start(&error.to_string(), false, self.context.clock.now_ms());
-                    tokio::time::sleep(self.context.chance.spread(backoff)).await;
-                    backoff = (backoff * 2).min(Duration::from_secs(3));
+                    tokio::time::sleep(backoff.pause()).await;
                 }
                 outcome => {
                     self.context.figures.passed(Hold::Starting);

@@ -24,6 +24,7 @@ use super::{LoadError, Loading};
 use crate::metrics;
 use crate::panics::panic_text;
 use crate::ports::aws::Failure;
+use crate::ports::backoff::doubled;
 use crate::ports::objects::{Put, Tagged};
 use crate::ports::warehouse::Trouble;
 use crate::warehouse::describe::{self, Describe, InForce};
@@ -77,7 +78,7 @@ impl Watch {
 
     fn not_taken(&mut self, objects: Vec<(Subject, Tagged)>, refresh: Duration) {
         let tries = self.not_taken.as_ref().filter(|last| last.objects == objects).map_or(0, |last| last.tries) + 1;
-        let pause = refresh.min(RETRY_AFTER_MAX).saturating_mul(1 << tries.min(16)).min(TRY_AGAIN_MAX);
+        let pause = doubled(tries, refresh.min(RETRY_AFTER_MAX), TRY_AGAIN_MAX);
         self.not_taken = Some(NotTaken { objects, tries, until: Instant::now() + pause });
     }
 }

@@ -6,6 +6,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_kinesis::config::Credentials;
+use aws_sdk_kinesis::config::http::HttpResponse;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 
 /// Where the services are.
@@ -81,9 +82,16 @@ pub struct CallError {
     pub code: Option<String>,
     /// The service's or the client's own words.
     pub message: String,
+    /// How long the server asks to be left alone.
+    pub retry_after: Option<Duration>,
 }
 
 impl CallError {
+    /// A failure that no service has given a code.
+    pub fn new(action: impl Into<String>, failure: Failure, message: impl Into<String>) -> Self {
+        Self { action: action.into(), failure, code: None, message: message.into(), retry_after: None }
+    }
+
     /// Whether the same call may succeed a moment later.
     pub fn may_pass(&self) -> bool {
         matches!(self.failure, Failure::Throttled | Failure::Transient)
@@ -115,10 +123,9 @@ impl CallError {
 }
 
 /// Classifies an SDK error.
-pub fn classify<E, R>(action: impl Into<String>, error: SdkError<E, R>) -> CallError
+pub fn classify<E>(action: impl Into<String>, error: SdkError<E, HttpResponse>) -> CallError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug,
 {
     let code = error.as_service_error().and_then(|e| e.code()).map(str::to_owned);
     let failure = match (&error, code.as_deref()) {
@@ -131,7 +138,15 @@ where
         (None, Some(code)) => code.clone(),
         (None, None) => with_causes(&error),
     };
-    CallError { action: action.into(), failure, code, message: message.chars().take(600).collect() }
+    let retry_after = error.raw_response().and_then(|answer| retry_after(|name| answer.headers().get(name)));
+    CallError { action: action.into(), failure, code, message: message.chars().take(600).collect(), retry_after }
+}
+
+/// What a server says of when to come back: `Retry-After` in seconds (RFC 9110, 10.2.3; a date is not read), or the
+/// milliseconds of AWS.
+pub(super) fn retry_after<'a>(header: impl Fn(&'static str) -> Option<&'a str>) -> Option<Duration> {
+    let number = |name| header(name).and_then(|text| text.trim().parse().ok());
+    number("x-amz-retry-after").map(Duration::from_millis).or_else(|| number("retry-after").map(Duration::from_secs))
 }
 
 /// The error and what caused it, for people: the SDK's own form ends in its inner structure.

@@ -143,8 +143,8 @@ impl LeaseTable {
                 Err(_) => {}
             }
             if tokio::time::Instant::now() > deadline {
-                let (action, message) = (format!("create table {:?}", self.table), "it did not become active".into());
-                return Err(CallError { action, failure: Failure::Transient, code: None, message });
+                let (action, message) = (format!("create table {:?}", self.table), "it did not become active");
+                return Err(CallError::new(action, Failure::Transient, message));
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -197,7 +197,7 @@ impl LeaseTable {
             }
         }
         let message = format!("more than {SCAN_PAGES_MAX} pages");
-        Err(CallError { action: action(), failure: Failure::Refused, code: None, message })
+        Err(CallError::new(action(), Failure::Refused, message))
     }
 
     /// Creates a shard's row at the beginning of the shard, unless there is one. True if it is new.

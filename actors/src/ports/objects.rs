@@ -206,7 +206,7 @@ impl Objects {
         let answer = self.client.get_object().bucket(&self.bucket).key(key).send().await;
         let answer = answer.map_err(|e| classify(action(), e))?;
         let length = answer.content_length().unwrap_or(0);
-        let fail = |failure, message: String| CallError { action: action(), failure, code: None, message };
+        let fail = |failure, message: String| CallError::new(action(), failure, message);
         if usize::try_from(length).is_ok_and(|n| n > bytes_max) {
             return Err(fail(Failure::Refused, format!("{length} bytes, more than the {bytes_max} allowed")));
         }
@@ -223,7 +223,7 @@ impl Objects {
         let range = format!("bytes=0-{}", bytes_max.saturating_sub(1));
         let answer = self.client.get_object().bucket(&self.bucket).key(key).range(range).send().await;
         let answer = answer.map_err(|e| classify(action(), e))?;
-        let fail = |message: String| CallError { action: action(), failure: Failure::Transient, code: None, message };
+        let fail = |message: String| CallError::new(action(), Failure::Transient, message);
         let body = tokio::time::timeout(self.attempt_timeout + transfer_time(bytes_max), answer.body.collect()).await;
         let body = body.map_err(|e| fail(e.to_string()))?.map_err(|e| fail(e.to_string()))?;
         Ok(body.into_bytes())

@@ -53,7 +53,7 @@ async fn await_active(client: &aws_sdk_kinesis::Client, name: &str) -> Result<()
             status if Instant::now() > deadline => {
                 let message = format!("still {status:?} after {STREAM_WAIT_MAX:?}");
                 let action = format!("create stream {name:?}");
-                return Err(CallError { action, failure: Failure::Transient, code: None, message });
+                return Err(CallError::new(action, Failure::Transient, message));
             }
             _ => sleep(STREAM_POLL).await,
         }
@@ -82,10 +82,5 @@ pub async fn topic(config: &SdkConfig, name: &str) -> Result<String, CallError> 
     let action = || format!("create topic {name:?}");
     let answer = aws_sdk_sns::Client::new(config).create_topic().name(name).send().await;
     let answer = answer.map_err(|e| classify(action(), e))?;
-    answer.topic_arn.ok_or_else(|| CallError {
-        action: action(),
-        failure: Failure::Refused,
-        code: None,
-        message: "the answer has no ARN".to_owned(),
-    })
+    answer.topic_arn.ok_or_else(|| CallError::new(action(), Failure::Refused, "the answer has no ARN"))
 }

@@ -154,12 +154,7 @@ impl Stream {
                 return Ok(shards);
             }
         }
-        Err(CallError {
-            action: action(),
-            failure: Failure::Refused,
-            code: None,
-            message: format!("more than {SHARD_PAGES_MAX} pages of shards"),
-        })
+        Err(CallError::new(action(), Failure::Refused, format!("more than {SHARD_PAGES_MAX} pages of shards")))
     }
 
     /// An iterator that begins with this record.
@@ -296,9 +291,9 @@ fn shard_info(shard: &aws_sdk_kinesis::types::Shard) -> ShardInfo {
 }
 
 fn refused(action: String, why: impl Into<String>) -> CallError {
-    CallError { action, failure: Failure::Refused, code: None, message: why.into() }
+    CallError::new(action, Failure::Refused, why)
 }
 
 fn malformed(action: String, what: &str) -> CallError {
-    CallError { action, failure: Failure::Transient, code: None, message: format!("malformed answer: {what}") }
+    CallError::new(action, Failure::Transient, format!("malformed answer: {what}"))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use messages::{Alert, Severity};
 use serde_json::{Value, json};
 
-use super::aws::{CallError, Failure, classify};
+use super::aws::{CallError, Failure, classify, retry_after};
 
 /// The longest part of a receiver's error that is read, and that is kept.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
@@ -95,20 +95,21 @@ impl Transport {
 }
 
 async fn post(action: &str, request: reqwest::RequestBuilder) -> Result<(), CallError> {
-    let fail = |failure, message| CallError { action: action.to_owned(), failure, code: None, message };
+    let fail = |failure, message: String| CallError::new(action, failure, message);
     // An address may hold a token: it stays out of the error.
     let answer = request.send().await.map_err(|e| fail(Failure::Transient, e.without_url().to_string()))?;
     let status = answer.status();
     if status.is_success() {
         return Ok(());
     }
+    let retry_after = retry_after(|name| answer.headers().get(name)?.to_str().ok());
     let text: String = beginning(answer).await.chars().take(ANSWER_CHARS_MAX).collect();
     let failure = match status.as_u16() {
         429 => Failure::Throttled,
         400..=499 => Failure::Refused,
         _ => Failure::Transient,
     };
-    Err(fail(failure, format!("{status}: {text}")))
+    Err(CallError { retry_after, ..fail(failure, format!("{status}: {text}")) })
 }
 
 /// The beginning of an answer, and no more of it than that: a receiver decides how long its errors are.
@@ -171,6 +172,23 @@ mod tests {
             shard: "000000000000".into(),
             sequence: None,
         }
+    }
+
+    #[tokio::test]
+    async fn a_receiver_says_when_to_come_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answers = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            assert!(stream.read(&mut request).await.unwrap() > 0);
+            let answer = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 7\r\ncontent-length: 4\r\nconnection: close\r\n\r\nbusy";
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+        let http = http_client(Duration::from_secs(10)).unwrap();
+        let error = Transport::Webhook { url, http }.send(&alert()).await.unwrap_err();
+        answers.await.unwrap();
+        assert_eq!((error.failure, error.retry_after), (Failure::Throttled, Some(Duration::from_secs(7))));
     }
 
     #[tokio::test]

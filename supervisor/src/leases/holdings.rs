@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use actors::ports::backoff::doubled;
 use actors::ports::faults::{Faults, Mechanism};
 use messages::ShardId;
 
@@ -202,8 +203,8 @@ impl Holdings {
 
 /// How long a shard that failed this often in a row is left alone where others can take it.
 pub(super) fn backoff(failures: u32, config: &LeasesConfig) -> Duration {
-    let (pause, most) = (config.rules.give_up_pause, config.give_up_pause_max.max(config.rules.give_up_pause));
-    pause.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(most)
+    let pause = config.rules.give_up_pause;
+    doubled(failures.saturating_sub(1), pause, config.give_up_pause_max.max(pause))
 }
 
 #[cfg(test)]

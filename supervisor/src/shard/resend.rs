@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use actors::node::{Address, Gone};
+use actors::ports::backoff::Backoff;
 use actors::ports::leases::LeaseRow;
 use actors::ports::objects::Objects;
 use actors::recovery::{self, Reads, RecoveryError, Unsent};
@@ -51,7 +52,7 @@ pub(super) fn resend(
 
 async fn read(context: &ShardContext, objects: &Objects, row: &LeaseRow) -> Unsent {
     let shard = &context.shard;
-    let mut backoff = BACKOFF_MIN;
+    let mut backoff = Backoff::new(&context.chance, BACKOFF_MIN, BACKOFF_MAX);
     loop {
         match recovery::unsent_alerts(&Reads::new(objects, &context.chance), row).await {
             Ok(unsent) => {
@@ -63,8 +64,7 @@ async fn read(context: &ShardContext, objects: &Objects, row: &LeaseRow) -> Unse
             }
             Err(RecoveryError::Call(error)) if error.may_pass() => {
                 warn!(%shard, %error, "alerts that may not have left cannot be read, trying again");
-                tokio::time::sleep(context.chance.spread(backoff)).await;
-                backoff = (backoff * 2).min(BACKOFF_MAX);
+                tokio::time::sleep(backoff.after(&error)).await;
             }
             Err(error) => {
                 actors::metrics::alerts_not_resent(shard);

@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use actors::ports::backoff::doubled;
+
 /// How many restarts are allowed, and how long each waits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RestartPolicy {
@@ -63,9 +65,7 @@ impl RestartBudget {
 
     // Between half and all of the full back-off: workers that failed together must not come back together.
     fn backoff(&self, jitter: f64) -> Duration {
-        // 2^31 times any back-off worth configuring is beyond any maximum worth configuring.
-        let doublings = self.failures.len().min(31) as u32;
-        let full = self.policy.backoff_min.saturating_mul(1 << doublings).min(self.policy.backoff_max);
+        let full = doubled(self.failures.len() as u32, self.policy.backoff_min, self.policy.backoff_max);
         let jitter = if jitter.is_finite() { jitter.clamp(0.0, 1.0) } else { 0.0 };
         full.mul_f64(0.5 + jitter / 2.0)
     }

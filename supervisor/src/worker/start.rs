@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actors::ports::aws::{CallError, Failure};
+use actors::ports::backoff::Backoff;
 use actors::ports::leases::{Heartbeat, Home, LeaseError};
 use actors::shard::Held;
 use tokio::time::Instant;
@@ -71,7 +72,7 @@ pub(super) async fn reach(
     starting: &Starting,
 ) -> Result<(Home, Heartbeat), WorkerError> {
     let policy = &config.supervisor.restart;
-    let mut backoff = policy.backoff_min;
+    let mut backoff = Backoff::new(&ports.chance, policy.backoff_min, policy.backoff_max);
     let mut missing_since = None;
     loop {
         let error = match try_to_reach(config, ports).await {
@@ -90,7 +91,6 @@ pub(super) async fn reach(
                 if missing_since.get_or_insert_with(Instant::now).elapsed() > COMES_BACK_WITHIN {
                     return Err(error);
                 }
-                backoff = backoff.min(COMES_BACK_WITHIN / 10);
                 error
             }
             Err(error) => return Err(error),
@@ -99,8 +99,8 @@ pub(super) async fn reach(
         let held = starting.failed(&error, now_ms);
         let waited_s = now_ms.saturating_sub(held.since_ms) / 1000;
         warn!(%error, attempts = held.attempts, waited_s, "the worker cannot begin yet, trying again");
-        tokio::time::sleep(ports.chance.spread(backoff)).await;
-        backoff = (backoff * 2).min(policy.backoff_max);
+        let soon = if missing_since.is_some() { COMES_BACK_WITHIN / 10 } else { Duration::MAX };
+        tokio::time::sleep(backoff.pause().min(soon)).await;
     }
 }
 

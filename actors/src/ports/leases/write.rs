@@ -10,8 +10,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::LeaseTable;
 use crate::ports::aws::{CallError, Failure, classify};
+use crate::ports::backoff::Backoff;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 pub(super) const NONCE: &str = "mangroveNonce";
 
@@ -117,7 +119,7 @@ impl LeaseTable {
         attempts_max: u32,
     ) -> Result<Written, CallError> {
         let write = self.guard.sealed(write, &nonce);
-        let mut backoff = BACKOFF_MIN;
+        let mut backoff = Backoff::new(&self.chance, BACKOFF_MIN, BACKOFF_MAX);
         for attempt in 1.. {
             let request = self.client.update_item().table_name(&self.table);
             let request = request
@@ -135,8 +137,7 @@ impl LeaseTable {
             match error.failure {
                 Failure::Condition => return Ok(self.guard.refused(self.item(key).await?.as_ref(), &nonce)),
                 Failure::Throttled | Failure::Transient if attempt < attempts_max && self.retries.take() => {
-                    tokio::time::sleep(self.chance.spread(backoff)).await;
-                    backoff *= 2;
+                    tokio::time::sleep(backoff.after(&error)).await;
                 }
                 _ => return Err(error),
             }

@@ -212,7 +212,7 @@ mod tests {
     fn a_paused_warehouse_is_waited_for() {
         let error = |failure, code: &str, message: &str| {
             let (action, code, message) = ("run x".to_owned(), Some(code.to_owned()), message.to_owned());
-            WarehouseError::of_call(CallError { action, failure, code, message }).trouble
+            WarehouseError::of_call(CallError { code, ..CallError::new(action, failure, message) }).trouble
         };
         assert_eq!(error(Failure::Refused, "ValidationException", "Cluster is paused"), Trouble::Unavailable);
         assert_eq!(error(Failure::Refused, "ValidationException", "sqls too long"), Trouble::TooLarge);
