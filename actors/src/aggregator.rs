@@ -21,7 +21,7 @@ use messages::{AggregatorMsg, Assessed, CommitterMsg, CutState, EpochContent, In
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 pub use self::tally::{Full, Tallied, Tally};
-pub use self::windows::{StateError, Windows, WindowsConfig, WindowsCut};
+pub use self::windows::{WindowStateError, Windows, WindowsConfig, WindowsCut};
 use crate::budget::Budget;
 use crate::metrics;
 use crate::node::{Address, Node};

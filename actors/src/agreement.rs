@@ -27,7 +27,7 @@ use tracing::warn;
 pub use self::error::{AgreementError, Disagreement};
 pub use self::rebuild::{Whole, newest};
 pub use self::rule::is_home;
-use self::rule::{Evidence, Verdict};
+use self::rule::{Agreement, Evidence};
 use crate::lake::{behind, epoch_of_claim, epoch_of_manifest, manifests_of};
 use crate::ports::faults::Faults;
 use crate::ports::leases::{Advance, Home, LeaseRow, Pending};
@@ -51,7 +51,7 @@ pub struct Agreed {
 
 /// A manifest or claim as it was found.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
+pub(crate) struct FoundPlan {
     pub(crate) key: String,
     /// By its name.
     pub(crate) epoch: EpochNumber,
@@ -69,10 +69,10 @@ pub async fn agree(
     faults: &Faults,
 ) -> Result<Agreed, AgreementError> {
     rule::is_row_home(home, stream, row, faults)?;
-    let listed = Listed::look(reads, stream, row).await?;
+    let listed = ListedKeys::look(reads, stream, row).await?;
     let found = listed.read(reads, row).await?;
     let evidence = Evidence { row, home, listed: &listed, found: &found };
-    let Verdict { advance, lost, damaged } = rule::decide(&evidence, faults)?;
+    let Agreement { advance, lost, damaged } = rule::decide(&evidence, faults)?;
     if let Some(claim) = lost {
         let key = format!("{}.json", claim.key.trim_end_matches(".claim"));
         warn!(shard = %row.shard, key, "the manifest of the last epoch is gone: it is written again, from its claim");
@@ -82,7 +82,7 @@ pub async fn agree(
 }
 
 /// A manifest that is gone, as its claim has it. Somebody may have been faster: it says the same then.
-async fn put_again(reads: &Reads, key: &str, claim: &Found) -> Result<(), AgreementError> {
+async fn put_again(reads: &Reads, key: &str, claim: &FoundPlan) -> Result<(), AgreementError> {
     let digest: String = Sha256::digest(&claim.bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let objects = claim.plan.as_ref().map_or(0, |plan| plan.objects.len() as u64);
     match reads.objects().put_new(key, claim.bytes.clone(), &digest, objects).await? {
@@ -96,7 +96,7 @@ async fn put_again(reads: &Reads, key: &str, claim: &Found) -> Result<(), Agreem
 
 /// The keys of a shard's manifests and claims from the row's epoch on.
 #[derive(Debug, Default)]
-pub(crate) struct Listed {
+pub(crate) struct ListedKeys {
     /// Where they are.
     pub(crate) prefix: String,
     /// Manifests of the row's epoch.
@@ -111,16 +111,16 @@ pub(crate) struct Listed {
 
 /// What was read of them.
 #[derive(Debug, Default)]
-pub(crate) struct Read {
-    pub(crate) own: Vec<Found>,
-    pub(crate) ahead: Vec<Found>,
+pub(crate) struct ReadPlans {
+    pub(crate) own: Vec<FoundPlan>,
+    pub(crate) ahead: Vec<FoundPlan>,
     /// The claim of the row's epoch; read only if its manifest does not speak for itself.
-    pub(crate) own_claim: Option<Found>,
+    pub(crate) own_claim: Option<FoundPlan>,
     /// The claim behind the newest manifest.
-    pub(crate) next_claim: Option<Found>,
+    pub(crate) next_claim: Option<FoundPlan>,
 }
 
-impl Listed {
+impl ListedKeys {
     async fn look(reads: &Reads, stream: &str, row: &LeaseRow) -> Result<Self, AgreementError> {
         let prefix = manifests_of(stream, &row.shard);
         let before = EpochNumber(row.epoch.0.saturating_sub(1));
@@ -150,13 +150,13 @@ impl Listed {
         self.claims.iter().find(|key| epoch_of_claim(key) == Some(epoch))
     }
 
-    async fn read(&self, reads: &Reads, row: &LeaseRow) -> Result<Read, AgreementError> {
-        let mut read = Read::default();
+    async fn read(&self, reads: &Reads, row: &LeaseRow) -> Result<ReadPlans, AgreementError> {
+        let mut read = ReadPlans::default();
         for key in &self.own {
             read.own.push(match reads.get(key).await {
-                Ok(bytes) => Found::new(key.clone(), &row.shard, bytes),
+                Ok(bytes) => FoundPlan::new(key.clone(), &row.shard, bytes),
                 // A store answers so for an object that it finds damaged. Its claim says what it said.
-                Err(error) if self.claim(row.epoch).is_some() => Found::unread(key, row.epoch, error.to_string()),
+                Err(error) if self.claim(row.epoch).is_some() => FoundPlan::unread(key, row.epoch, error.to_string()),
                 Err(error) => return Err(error.into()),
             });
         }
@@ -174,16 +174,16 @@ impl Listed {
     }
 }
 
-async fn found(reads: &Reads, shard: &ShardId, keys: &[String]) -> Result<Vec<Found>, AgreementError> {
+async fn found(reads: &Reads, shard: &ShardId, keys: &[String]) -> Result<Vec<FoundPlan>, AgreementError> {
     let one = |key: String| async move {
         let bytes = reads.get(&key).await?;
-        Ok::<_, AgreementError>(Found::new(key, shard, bytes))
+        Ok::<_, AgreementError>(FoundPlan::new(key, shard, bytes))
     };
     let calls: Vec<BoxFuture<'_, _>> = keys.iter().map(|key| one(key.clone()).boxed()).collect();
     stream::iter(calls).buffered(READS_MAX).try_collect().await
 }
 
-impl Found {
+impl FoundPlan {
     pub(crate) fn new(key: String, shard: &ShardId, bytes: Bytes) -> Self {
         let epoch = epoch_of_manifest(&key).or_else(|| epoch_of_claim(&key)).unwrap_or(EpochNumber(0));
         let plan = serde_json::from_slice::<EpochPlan>(&bytes).map_err(|error| error.to_string());

@@ -67,7 +67,7 @@ pub struct AlertsArgs {
     pub recent: Arc<RecentAlerts>,
     /// Where the spans of alerts go.
     pub traces: Traces,
-    /// This box's node.
+    /// This actor's node.
     pub node: Arc<Node>,
 }
 
@@ -84,7 +84,7 @@ pub struct AlertsState {
     args: AlertsArgs,
     facts: Facts,
     myself: Address<AlertsMsg>,
-    queue: VecDeque<Waiting>,
+    queue: VecDeque<WaitingAlert>,
     under_way: usize,
     /// For each transport, what it has not taken yet.
     left: Arc<[AtomicU64]>,
@@ -98,7 +98,7 @@ const BACKOFF_MIN: Duration = Duration::from_millis(100);
 
 /// An alert that waits for its turn.
 #[derive(Debug)]
-struct Waiting {
+struct WaitingAlert {
     alert: Alert,
     receipt: Option<Receipt>,
     span: OpenSpan,
@@ -191,7 +191,7 @@ impl AlertsState {
         for left in self.left.iter() {
             left.fetch_add(1, Ordering::Relaxed);
         }
-        self.queue.push_back(Waiting { alert, receipt, span });
+        self.queue.push_back(WaitingAlert { alert, receipt, span });
     }
 
     /// Who has not taken everything.
@@ -203,7 +203,7 @@ impl AlertsState {
 
     fn start_waiting(&mut self, config: &AlertsConfig) {
         while self.under_way < config.in_flight_max {
-            let Some(Waiting { alert, receipt, span }) = self.queue.pop_front() else { break };
+            let Some(WaitingAlert { alert, receipt, span }) = self.queue.pop_front() else { break };
             let delivery = Delivery {
                 left: self.left.clone(),
                 transports: self.args.transports.clone(),

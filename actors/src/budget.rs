@@ -72,10 +72,10 @@ pub const EVENT_BYTES_MIN: u64 = REJECT_BYTES;
 
 /// Bytes that may be in flight in the worker. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Budget(Arc<Inner>);
+pub struct Budget(Arc<BudgetState>);
 
 #[derive(Debug)]
-struct Inner {
+struct BudgetState {
     bytes_max: u64,
     taken: AtomicU64,
     /// Shards that want to be alone.
@@ -109,7 +109,7 @@ impl Solitude {
 impl Budget {
     /// A budget of this many bytes.
     pub fn new(bytes_max: u64) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(BudgetState {
             bytes_max,
             taken: AtomicU64::new(0),
             solitary: AtomicUsize::new(0),

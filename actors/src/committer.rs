@@ -28,7 +28,7 @@ use tokio::time::Instant;
 
 use self::facts::Facts;
 pub use self::protocol::ProtocolError;
-use self::protocol::{Begin, Effect, Event, Protocol, Rules};
+use self::protocol::{Begin, Effect, EpochRules, Event, Protocol};
 use crate::node::{Address, Node};
 use crate::ports::leases::{Lease, LeaseError};
 use crate::shard::ShardContext;
@@ -100,7 +100,7 @@ pub enum CommitError {
     /// Something does not fit the protocol.
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
-    /// The sinks have died; the shard's supervisor restarts them and this box.
+    /// The sinks have died; the shard's supervisor restarts them and this actor.
     #[error("the sinks are gone")]
     SinksGone,
 }
@@ -124,7 +124,7 @@ impl Actor for CommitterActor {
             cautious_for: args.caution.map_or(0, |caution| caution.lasts),
         };
         let state = CommitterState {
-            protocol: Protocol::new(Rules::new(&self.config, &args.context.faults), begin),
+            protocol: Protocol::new(EpochRules::new(&self.config, &args.context.faults), begin),
             facts: Facts::new(args.context.clone()),
             context: args.context,
             lease: args.lease,

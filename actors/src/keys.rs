@@ -33,7 +33,7 @@ pub enum Expected {
 
 /// Sensors that were seen in two open shards at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct SharedSensors {
     /// Two of the shards.
     pub shards: [ShardId; 2],
     /// How many sensors of the samples.
@@ -46,7 +46,7 @@ pub struct Seen {
     pub last_ms: i64,
 }
 
-/// What a worker knows of the stream's keys; the same for all its boxes.
+/// What a worker knows of the stream's keys; the same for all its actors.
 #[derive(Clone, Debug, Default)]
 pub struct Keys(Arc<Known>);
 
@@ -61,7 +61,7 @@ struct Known {
     spread_since_ms: AtomicI64,
     /// Why the service could not be asked.
     unknown: Mutex<Option<String>>,
-    seen: Mutex<Option<Seen>>,
+    seen: Mutex<Option<SharedSensors>>,
 }
 
 impl Keys {
@@ -126,7 +126,7 @@ impl Keys {
             return false;
         };
         let since_ms = seen.as_ref().map_or(now_ms, |seen| seen.since_ms);
-        seen.replace(Seen { shards, sensors, of, since_ms, last_ms: now_ms }).is_none()
+        seen.replace(SharedSensors { shards, sensors, of, since_ms, last_ms: now_ms }).is_none()
     }
 
     /// Whether a sensor that says nothing on its shard says nothing.
@@ -135,7 +135,7 @@ impl Keys {
     }
 
     /// Sensors that were lately in two open shards.
-    pub fn seen(&self) -> Option<Seen> {
+    pub fn seen(&self) -> Option<SharedSensors> {
         lock(&self.0.seen).clone()
     }
 }

@@ -1,4 +1,4 @@
-//! The boxes of the picture: an actor shell each, over a core of plain synchronous Rust.
+//! The actors: a shell that speaks ractor each, over a core of plain synchronous Rust.
 
 pub mod aggregator;
 pub mod agreement;

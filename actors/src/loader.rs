@@ -23,13 +23,13 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use self::turns::{Beat, Next, Turns};
-use crate::loading::{LoadError, Loading, Turn, Watch};
+use crate::loading::{LoadError, Loading, MetadataWatch, Turn};
 use crate::metrics;
 use crate::node::{Address, Node};
 use crate::panics::panic_text;
 use crate::ports::chance::Chance;
 use crate::ports::leases::{LeaseError, LeaseTable, LoaderLease};
-use crate::ports::warehouse::Trouble;
+use crate::ports::warehouse::WarehouseFailure;
 use crate::warehouse::pace::Pace;
 
 /// Standing still is looked for this often in the time after which it counts.
@@ -59,7 +59,7 @@ pub struct LoaderArgs {
     pub leases: LeaseTable,
     /// For the jitter of retries.
     pub chance: Chance,
-    /// This box's node.
+    /// This actor's node.
     pub node: Arc<Node>,
 }
 
@@ -81,10 +81,10 @@ pub enum LoaderMsg {
 pub struct Ended {
     pace: Pace,
     /// None after a panic: then it looks again.
-    watch: Watch,
+    watch: MetadataWatch,
     result: Result<Turn, String>,
     /// None for a panic.
-    trouble: Option<Trouble>,
+    trouble: Option<WarehouseFailure>,
 }
 
 /// The behaviour; read-only while running.
@@ -107,7 +107,7 @@ pub struct LoaderState {
     lease: Option<LoaderLease>,
     pace: Pace,
     /// What was last seen of the metadata.
-    watch: Watch,
+    watch: MetadataWatch,
     /// What this actor started and must not outlive it.
     tasks: JoinSet<()>,
 }
@@ -146,7 +146,7 @@ impl Actor for LoaderActor {
             began: Instant::now(),
             turns: Turns::new(self.config.clone()),
             lease: None,
-            watch: Watch::default(),
+            watch: MetadataWatch::default(),
             tasks: JoinSet::new(),
         })
     }
@@ -230,7 +230,7 @@ impl LoaderState {
         self.tasks.abort_all();
         self.lease = None;
         // Whoever loads in between may put something else in force.
-        self.watch = Watch::default();
+        self.watch = MetadataWatch::default();
         self.args.loading.figures().set_active(false);
     }
 
@@ -262,7 +262,7 @@ impl LoaderState {
             let ended = match result {
                 Ok(Ok(turn)) => Ended { pace, watch, result: Ok(turn), trouble: None },
                 Ok(Err(error)) => Ended { pace, watch, trouble: Some(error.trouble()), result: Err(error.to_string()) },
-                Err(panic) => Ended { pace, watch: Watch::default(), trouble: None, result: Err(panic) },
+                Err(panic) => Ended { pace, watch: MetadataWatch::default(), trouble: None, result: Err(panic) },
             };
             let _ = myself.send(LoaderMsg::TurnEnded(number, ended));
         });

@@ -31,8 +31,8 @@ use tracing::info;
 pub use self::backfill::Backfilled;
 pub(crate) use self::backfill::origin_of;
 pub use self::error::LoadError;
-pub use self::figures::{Failing, LoaderFigures, LoaderLook, MetadataTrouble, Stopped};
-pub use self::metadata::{MetadataConfig, Watch};
+pub use self::figures::{FailingLoads, LoaderFigures, LoaderStatus, MetadataTrouble, Stopped};
+pub use self::metadata::{MetadataConfig, MetadataWatch};
 use self::proven::Proven;
 use self::spectrum::Spectrum;
 pub use self::spectrum::SpectrumConfig;
@@ -40,12 +40,12 @@ use crate::ports::backoff::doubled;
 use crate::ports::clock::Clock;
 use crate::ports::faults::Faults;
 use crate::ports::objects::{Objects, Put};
-use crate::ports::warehouse::{Trouble, Warehouse};
-use crate::warehouse::batch::{Batch, CopyManifest, Feed};
+use crate::ports::warehouse::{Warehouse, WarehouseFailure};
+use crate::warehouse::batch::{CopyManifest, Feed, LoadBatch};
 use crate::warehouse::external::{SpectrumMode, Taken};
 use crate::warehouse::ledger::{self, RefusedEpoch, RowCounts, ShardStatus, Tips};
 use crate::warehouse::pace::Pace;
-pub use crate::warehouse::pace::Patience;
+pub use crate::warehouse::pace::RefusalPatience;
 use crate::warehouse::tables::Star;
 use crate::warehouse::{AGES_MAX, Load, Mode, Unquotable, age_ms, diff};
 
@@ -72,7 +72,7 @@ pub struct LoadingConfig {
     /// Bytes of files in one transaction; an epoch that is larger goes alone.
     pub bytes_max: u64,
     /// When an epoch counts as refused.
-    pub patience: Patience,
+    pub patience: RefusalPatience,
     /// What people know of sensors and places.
     pub metadata: MetadataConfig,
     /// Whether the cleansed zone is asked where it lies.
@@ -168,7 +168,7 @@ impl Loading {
     }
 
     /// A turn failed.
-    pub(crate) fn failed(&self, trouble: Trouble, error: &str) {
+    pub(crate) fn failed(&self, trouble: WarehouseFailure, error: &str) {
         self.ports.figures.failed(trouble, error, self.ports.clock.now_ms());
     }
 
@@ -252,21 +252,21 @@ impl Loading {
     }
 
     /// The epochs that come next, at most so many, and how many are known to wait behind them; none if nothing waits.
-    pub async fn next_batch(&self, epochs_max: usize) -> Result<Option<(Batch, u64)>, LoadError> {
+    pub async fn next_batch(&self, epochs_max: usize) -> Result<Option<(LoadBatch, u64)>, LoadError> {
         self.batch_after(&self.tips().await?, epochs_max).await
     }
 
-    async fn batch_after(&self, tips: &Tips, epochs_max: usize) -> Result<Option<(Batch, u64)>, LoadError> {
+    async fn batch_after(&self, tips: &Tips, epochs_max: usize) -> Result<Option<(LoadBatch, u64)>, LoadError> {
         let mut backlog = self.backlog(tips, epochs_max).await?;
         self.ports.figures.waits(backlog.waiting());
         let chosen = self.choose(&mut backlog, epochs_max).await?;
         self.ports.figures.stopped(&backlog.stops, self.ports.clock.now_ms());
         let left = backlog.waiting() - chosen.len() as u64;
-        Ok((!chosen.is_empty()).then(|| (Batch::new(&self.stream, chosen), left)))
+        Ok((!chosen.is_empty()).then(|| (LoadBatch::new(&self.stream, chosen), left)))
     }
 
     /// Loads a batch, all of it or nothing.
-    pub async fn load(&self, batch: &Batch, mode: Mode) -> Result<Loaded, LoadError> {
+    pub async fn load(&self, batch: &LoadBatch, mode: Mode) -> Result<Loaded, LoadError> {
         let began = Instant::now();
         self.register(batch).await?;
         let mut manifests = batch.manifests(self.ports.objects.bucket());
@@ -318,7 +318,7 @@ impl Loading {
         }
     }
 
-    fn load_of<'a>(&'a self, batch: &'a Batch, manifests: &'a [CopyManifest], mode: Mode, now_ms: i64) -> Load<'a> {
+    fn load_of<'a>(&'a self, batch: &'a LoadBatch, manifests: &'a [CopyManifest], mode: Mode, now_ms: i64) -> Load<'a> {
         Load {
             star: &self.star,
             schema: &self.schema,
@@ -361,14 +361,14 @@ impl Loading {
     /// Loads an epoch that was put aside.
     pub async fn load_again(&self, manifest: &str) -> Result<Loaded, LoadError> {
         let epochs = self.read(&[manifest.to_owned()], u64::MAX).await?;
-        self.load(&Batch::new(&self.stream, epochs), Mode::Again).await
+        self.load(&LoadBatch::new(&self.stream, epochs), Mode::Again).await
     }
 
     /// Loads until nothing waits; fails at the first trouble but a refusal.
     pub async fn load_all(&self, patience: Duration) -> Result<(), LoadError> {
         let deadline = Instant::now() + patience;
         let mut pace = self.pace();
-        self.refresh(&mut Watch::default()).await;
+        self.refresh(&mut MetadataWatch::default()).await;
         loop {
             match self.turn(&mut pace).await? {
                 Turn::Idle => return Ok(()),

@@ -1,4 +1,4 @@
-//! Every metric of the boxes, one function per fact, so that nothing is counted twice under two names.
+//! Every metric of the actors, one function per fact, so that nothing is counted twice under two names.
 //!
 //! Labels are bounded: shards by the stream, kinds and reasons by their enums. A sensor's id is never one.
 //!
@@ -13,7 +13,7 @@ use std::time::Duration;
 use messages::{AlertKind, EpochPlan, ShardId};
 use metrics::{Histogram, counter, gauge, histogram};
 
-pub use self::families::{Family, Kind, describe, families};
+pub use self::families::{Family, MetricKind, describe, families};
 pub use self::warehouse::{
     warehouse_active, warehouse_batch, warehouse_begins, warehouse_failed, warehouse_loaded, warehouse_metadata_failed,
     warehouse_metadata_refused, warehouse_metadata_unreadable, warehouse_put_aside, warehouse_refused,
@@ -160,13 +160,13 @@ pub fn spans_waiting(n: usize) {
 /// The values of the label `cause` of spans that were lost.
 pub const SPAN_LOSSES: [&str; 4] = ["queue_full", "unreachable", "refused", "shutdown"];
 
-/// Where the time in the handlers of one kind of box is told.
+/// Where the time in the handlers of one kind of actor is told.
 pub fn handle_seconds(kind: &'static str) -> Histogram {
     counter!("mangrove_actor_restarts_total", "kind" => kind).increment(0);
     histogram!("mangrove_actor_handle_seconds", "kind" => kind)
 }
 
-/// A box is restarted.
+/// An actor is restarted.
 pub fn actor_restarted(kind: &'static str) {
     counter!("mangrove_actor_restarts_total", "kind" => kind).increment(1);
 }

@@ -2,7 +2,7 @@
 //!
 //! **Promises** every error is classified once, here, into what the caller can do about it; every call has a timeout;
 //! the SDK never retries on its own, so that each write's outcome is applied, not applied, or unknown.
-//! **Not here**: what to do about it. Retries belong to the boxes, which know what they hold.
+//! **Not here**: what to do about it. Retries belong to the actors, which know what they hold.
 
 pub mod aws;
 pub mod backoff;

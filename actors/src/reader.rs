@@ -24,7 +24,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 
 pub use self::bounds::PinnedEndMissing;
-use self::bounds::{Begin, Bounds, Care, Effect, KnownKeys, ReadFrom, Rules, Turn};
+use self::bounds::{Bounds, BoundsRules, Care, KnownKeys, ReadBegin, ReadEffect, ReadFrom, ReadTurn};
 use self::decode::{DecodeLimits, Decoder};
 use self::facts::Facts;
 use crate::budget::{Budget, Solitude};
@@ -123,7 +123,7 @@ pub enum ReaderError {
     /// The service did not give what was asked for.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// The next box has ended; the shard restarts as a whole.
+    /// The next actor has ended; the shard restarts as a whole.
     #[error(transparent)]
     Gone(#[from] Gone),
     /// The stream no longer holds the records up to a pinned end.
@@ -142,9 +142,9 @@ impl Actor for ReaderActor {
         args: ReaderArgs,
     ) -> Result<ReaderState, ActorProcessingErr> {
         let ReaderArgs { context, checkpoint, begin_inside, start_at_ms, pinned, caution, suspects, .. } = args;
-        let rules = Rules::new(&self.config, args.crashes_max, &context.faults);
+        let rules = BoundsRules::new(&self.config, args.crashes_max, &context.faults);
         let known = known_keys(&context, self.config.whole_aggregates);
-        let begin = Begin { checkpoint, begin_inside, start_at_ms, pinned, caution, suspects };
+        let begin = ReadBegin { checkpoint, begin_inside, start_at_ms, pinned, caution, suspects };
         let bounds = Bounds::new(rules, begin, known);
         let backoff = Backoff::new(&context.chance, self.config.poll_interval * 2, self.config.backoff_max);
         args.committer.send(CommitterMsg::Attach(myself.clone()))?;
@@ -201,17 +201,17 @@ impl ReaderState {
         let began = Instant::now();
         let mut pause = config.poll_interval;
         match self.bounds.turn(self.has_room()) {
-            Turn::Rest => return Ok(()),
-            Turn::NoRoom => {
+            ReadTurn::Rest => return Ok(()),
+            ReadTurn::NoRoom => {
                 self.facts.waits_for_budget();
                 // What is in flight becomes free only when it is committed.
-                self.execute(Effect::Ask(CutReason::Bytes))?;
+                self.execute(ReadEffect::Ask(CutReason::Bytes))?;
             }
-            Turn::HandOn => {
+            ReadTurn::HandOn => {
                 self.hand_on().await?;
                 self.execute(self.bounds.asks_for_more())?;
             }
-            Turn::Fetch => match self.fetch(config).await {
+            ReadTurn::Fetch => match self.fetch(config).await {
                 Ok(()) => self.backoff.passed(),
                 Err(ReaderError::Call(error)) => pause = self.after_failure(error, config)?,
                 Err(error) => return Err(error),
@@ -232,17 +232,17 @@ impl ReaderState {
     }
 
     /// Does what the bounds say, if they say anything.
-    fn execute(&mut self, effect: impl Into<Option<Effect>>) -> Result<(), ReaderError> {
+    fn execute(&mut self, effect: impl Into<Option<ReadEffect>>) -> Result<(), ReaderError> {
         match effect.into() {
             None => {}
-            Some(Effect::Ask(reason)) => self.committer.send(CommitterMsg::CutNow(reason))?,
-            Some(Effect::Grew { bytes, rows, partitions, ends }) => {
+            Some(ReadEffect::Ask(reason)) => self.committer.send(CommitterMsg::CutNow(reason))?,
+            Some(ReadEffect::Grew { bytes, rows, partitions, ends }) => {
                 self.committer.send(CommitterMsg::Progress { bytes, rows, partitions })?;
                 if ends {
                     self.committer.send(CommitterMsg::CutNow(CutReason::Bytes))?;
                 }
             }
-            Some(Effect::Cut(cut)) => {
+            Some(ReadEffect::Cut(cut)) => {
                 self.facts.cut(cut.epoch);
                 self.sensors.send(SensorsMsg::Cut(cut))?;
                 // Behind all progress of this epoch and before any of the next one.

@@ -17,7 +17,7 @@
 //! the journal, and a detour over another actor would put a supervisor on the path of data.
 
 mod cuts;
-mod falls;
+mod failures;
 mod idle;
 mod journal;
 mod known;
@@ -44,7 +44,7 @@ use tokio::time::Instant;
 
 use self::journal::Entry;
 use self::room::Left;
-use self::roster::{Roster, Routed, Rules};
+use self::roster::{Roster, RosterRules, Routed};
 pub use self::share::LiveSensors;
 use self::share::Share;
 use self::taps::Taps;
@@ -151,7 +151,7 @@ pub struct SensorsState {
 /// Why the sensors of a shard had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum SensorsError {
-    /// The next box has ended; the shard restarts as a whole.
+    /// The next actor has ended; the shard restarts as a whole.
     #[error(transparent)]
     Gone(#[from] Gone),
     /// A stored state cannot be read.
@@ -193,7 +193,7 @@ impl Actor for SensorsActor {
         args: SensorsArgs,
     ) -> Result<SensorsState, ActorProcessingErr> {
         let states = work::here(|| recovered(args.states, &args.rules))?;
-        let rules = Rules::new(&self.config, &args.context.faults);
+        let rules = RosterRules::new(&self.config, &args.context.faults);
         let state = SensorsState {
             roster: Roster::new(rules, states, args.suspects),
             context: args.context,

@@ -1,4 +1,4 @@
-//! What the boxes of one shard share: who they are, and a few figures that travel against the stream of messages.
+//! What the actors of one shard share: who they are, and a few figures that travel against the stream of messages.
 
 mod epochs;
 mod holds;
@@ -14,9 +14,9 @@ use messages::{EventSchema, HashRange, ShardId, StreamId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-pub use self::epochs::{EPOCHS_MAX, EpochLine, EpochLog, EpochStep, OpenEpoch};
-use self::holds::{FALLS_MAX, HoldsNow, is_throttled};
-pub use self::holds::{Held, Hold, Holds, SensorFall};
+pub use self::epochs::{EPOCHS_MAX, EpochLine, EpochLog, EpochStep, ReadingEpoch};
+use self::holds::{FAILURES_MAX, HoldsNow, is_throttled};
+pub use self::holds::{HeldUp, Hold, Holds, SensorFailureRecord};
 pub use self::outcome::{Failing, HEALS_WITHIN_MS, Ill, Outcome};
 pub use self::paths::UnseenPath;
 use crate::keys::{Keys, Sample};
@@ -28,7 +28,7 @@ use crate::ports::work::Work;
 use crate::ring::Ring;
 use crate::traces::ShardTraces;
 
-/// The same for every box of a shard, and for all its incarnations.
+/// The same for every actor of a shard, and for all its incarnations.
 #[derive(Clone, Debug)]
 pub struct ShardContext {
     /// The shard.
@@ -59,7 +59,7 @@ pub struct ShardContext {
     pub leaving: Arc<Notify>,
 }
 
-/// Figures of one shard, written by its boxes, read by each other, the ops endpoint and the progress display.
+/// Figures of one shard, written by its actors, read by each other, the ops endpoint and the progress display.
 #[derive(Debug)]
 pub struct ShardFigures {
     millis_behind: AtomicI64,
@@ -80,15 +80,15 @@ pub struct ShardFigures {
     progress: Mutex<Progress>,
     epochs: EpochLog,
     holds: HoldsNow,
-    falls: Ring<SensorFall>,
+    failures: Ring<SensorFailureRecord>,
     sample: Mutex<Option<Sample>>,
     outcome: Arc<Outcome>,
-    paths: Mutex<Paths>,
+    paths: Mutex<PathsSeen>,
 }
 
 /// What is known of the schema's paths.
 #[derive(Debug, Default)]
-struct Paths {
+struct PathsSeen {
     /// As the last epoch with enough events has shown; none before the first.
     unseen: Option<Vec<UnseenPath>>,
     /// Those that the log has. At most one each of the schema.
@@ -116,7 +116,7 @@ impl Default for ShardFigures {
             progress: Mutex::default(),
             epochs: EpochLog::default(),
             holds: HoldsNow::default(),
-            falls: Ring::new(FALLS_MAX),
+            failures: Ring::new(FAILURES_MAX),
             sample: Mutex::default(),
             outcome: Arc::default(),
             paths: Mutex::default(),
@@ -194,7 +194,7 @@ impl ShardFigures {
         self.moved().wrote = None;
     }
 
-    /// For how long nothing has moved that should: a service that fails moves, a box that hangs does not.
+    /// For how long nothing has moved that should: a service that fails moves, an actor that hangs does not.
     pub fn stalled_for(&self) -> Duration {
         let moved = self.moved();
         let since = [moved.polled, moved.wrote].into_iter().flatten().min();
@@ -284,13 +284,13 @@ impl ShardFigures {
     }
 
     /// A sensor's actor has failed and is started again.
-    pub fn sensor_fell(&self, fall: SensorFall) {
-        self.falls.push(fall);
+    pub fn sensor_failed(&self, failure: SensorFailureRecord) {
+        self.failures.push(failure);
     }
 
     /// The last failures of single sensors, newest first.
-    pub fn sensor_falls(&self) -> Vec<SensorFall> {
-        self.falls.all()
+    pub fn sensor_falls(&self) -> Vec<SensorFailureRecord> {
+        self.failures.all()
     }
 
     /// The sensors that the shard has seen lately, sampled: told to other shards with the next commit.

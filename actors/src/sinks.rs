@@ -44,7 +44,7 @@ pub use self::epoch::{encode_epoch, encode_windows};
 pub use self::error::EncodeError;
 use self::facts::{Encodes, Facts};
 pub use self::job::{Codec, Encoding, Encodings, EpochContext};
-use self::uploads::{Step, Uploads};
+use self::uploads::{UploadStep, Uploads};
 use crate::node::{Address, Node};
 use crate::panics::panic_text;
 use crate::ports::aws::Failure;
@@ -259,14 +259,14 @@ impl Upload {
     async fn epoch(&self, sealed: &EncodedEpoch, uploads: Uploads) -> Result<(), NotStored> {
         for step in uploads.steps(sealed) {
             match step {
-                Step::Claim(claim) => self.claim(claim).await?,
-                Step::Objects(objects) => {
+                UploadStep::Claim(claim) => self.claim(claim).await?,
+                UploadStep::Objects(objects) => {
                     stream::iter((0..objects.len()).map(|n| self.object(&objects[n])))
                         .buffer_unordered(self.config.uploads_max.max(1))
                         .try_collect::<()>()
                         .await?;
                 }
-                Step::Manifest(manifest) => {
+                UploadStep::Manifest(manifest) => {
                     self.facts.reaches_manifest();
                     self.object(manifest).await?;
                 }

@@ -1,6 +1,6 @@
 //! Traces: what an epoch, and the alerts that it raised, spent their time on.
 //!
-//! One trace is one epoch of one shard: the pages that it was read with, the batches on their way through the boxes,
+//! One trace is one epoch of one shard: the pages that it was read with, the batches on their way through the actors,
 //! the cut, the encoding, the three steps of the commit. Never one reading: there are too many.
 //!
 //! **Owns** the spans that have begun, and the decision which epochs have a trace.
@@ -11,7 +11,7 @@
 //! - Whether an epoch is traced follows from its trace id alone.
 //! - No payload, and no sensor's id, in a span (INERT).
 //!
-//! **Fails** by missing: a span whose box dies says that it was given up, or is not there.
+//! **Fails** by missing: a span whose actor dies says that it was given up, or is not there.
 //!
 //! **Not here**: HTTP (`ports/collector.rs`). Spans are made where the work is, by hand: `tracing`'s would cost
 //! every event, and ractor's would cost every actor 1.4 KB.
@@ -33,7 +33,7 @@ use tokio::sync::mpsc;
 
 pub use self::export::{ExportConfig, Exporter, open};
 pub use self::ids::{IdFormat, is_sampled};
-pub use self::shard::{Page, ShardTraces};
+pub use self::shard::{PageTimes, ShardTraces};
 pub use self::span::{Attribute, Span, SpanKind};
 pub use self::upload::UploadTrace;
 use crate::metrics;

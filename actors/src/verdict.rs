@@ -1,20 +1,20 @@
-//! What a failure of a box asks of its supervisor.
+//! What a failure of an actor asks of its supervisor.
 //!
-//! **Promises** a supervisor reads [`Verdict`] and nothing else of a box's error: a box whose failure no restart mends says
+//! **Promises** a supervisor reads [`FailureVerdict`] and nothing else of an actor's error: an actor whose failure no restart mends says
 //! so once, by wrapping it in [`BrokenPromise`].
 
 use std::error::Error;
 
-/// What is to be done about a box that has failed.
+/// What is to be done about an actor that has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum FailureVerdict {
     /// It starts again, within limits: the next incarnation may succeed.
     Restart,
     /// It ends for good, at once: it would fail again, here and elsewhere, until a person has looked.
     Final,
 }
 
-impl Verdict {
+impl FailureVerdict {
     /// The verdict on what an actor has failed with.
     pub fn of(error: &(dyn Error + Send + Sync + 'static)) -> Self {
         match error.is::<BrokenPromise>() {

@@ -103,7 +103,7 @@ OVERVIEW = [
     stat("Shards without owner", "As the best informed worker sees it. Above 0 for longer than a hand-over: nobody reads them.",
          f"min({of('mangrove_shards_unowned')})", bad_above=1),
     stat("Furthest behind", "The largest lag of any shard.", f"max({of('mangrove_shard_lag_ms')})", "ms", bad_above=60000),
-    stat("Restarts, 1 h", "Restarts of boxes in the last hour; single sensors are not counted.",
+    stat("Restarts, 1 h", "Restarts of actors in the last hour; single sensors are not counted.",
          f"sum(increase({of('mangrove_actor_restarts_total')}[1h]))", bad_above=3),
     row("Flow: stream to lake to warehouse"),
     lines("Records and readings", "Records read from the stream, and readings that became visible, by what became of them.", [
@@ -123,7 +123,7 @@ OVERVIEW = [
           target(share(f"sum by (instance) ({of('mangrove_budget_bytes')})", f"sum by (instance) ({of('mangrove_budget_limit_bytes')})"), "{{instance}}"),
           "percentunit", max=1),
     row("What is ill"),
-    lines("Restarts", "Restarts a minute, by kind of box, and of single sensors.", [
+    lines("Restarts", "Restarts a minute, by kind of actor, and of single sensors.", [
         target(f"60 * {rate('mangrove_actor_restarts_total', 'kind')}", "{{kind}}"),
         target(f"60 * {rate('mangrove_sensor_restarts_total')}", "sensor"),
     ]),
@@ -264,15 +264,15 @@ SINKS = [
 ]
 
 RUNTIME = [
-    row("Boxes: rate, errors, duration, saturation"),
-    lines("Messages handled", "By kind of box.", target(rate("mangrove_actor_handle_seconds_count", "kind"), "{{kind}}"), "cps"),
+    row("Actors: rate, errors, duration, saturation"),
+    lines("Messages handled", "By kind of actor.", target(rate("mangrove_actor_handle_seconds_count", "kind"), "{{kind}}"), "cps"),
     lines("Restarts", "A minute, by kind.", target(f"60 * {rate('mangrove_actor_restarts_total', 'kind')}", "{{kind}}")),
-    lines("Time in one handler, p99", "By kind of box.", target(quantile(0.99, "mangrove_actor_handle_seconds", "kind"), "{{kind}}"), "s"),
-    lines("Busy", "Share of the time that the boxes of a kind are in a handler; 1 is one box busy all the time.",
+    lines("Time in one handler, p99", "By kind of actor.", target(quantile(0.99, "mangrove_actor_handle_seconds", "kind"), "{{kind}}"), "s"),
+    lines("Busy", "Share of the time that the actors of a kind are in a handler; 1 is one actor busy all the time.",
           target(rate("mangrove_actor_handle_seconds_sum", "kind"), "{{kind}}"), "short"),
-    lines("Messages that wait", "By kind of box. Bounded by the byte budget.", target(f"sum by (kind) ({of('mangrove_actor_queue')})", "{{kind}}")),
+    lines("Messages that wait", "By kind of actor. Bounded by the byte budget.", target(f"sum by (kind) ({of('mangrove_actor_queue')})", "{{kind}}")),
     lines("Longest handler at work", "At restarts.hang_timeout its actor is killed.", target(f"max by (kind) ({of('mangrove_actor_busy_seconds')})", "{{kind}}"), "s"),
-    lines("Boxes by state", "Anything but running is a change under way, or trouble.", target(f"sum by (state) ({of('mangrove_actors')})", "{{state}}"), width=24),
+    lines("Actors by state", "Anything but running is a change under way, or trouble.", target(f"sum by (state) ({of('mangrove_actors')})", "{{state}}"), width=24),
     row("Process"),
     lines("Processor", "Cores in use.", target(f"sum by (instance) (rate({of('process_cpu_seconds_total')}[{RATE}]))", "{{instance}}")),
     lines("Memory", "Resident.", target(f"sum by (instance) ({of('process_resident_memory_bytes')})", "{{instance}}"), "bytes"),
@@ -311,7 +311,7 @@ DASHBOARDS = {
     "shards": ("Mangrove / Shards", "Who reads what, and how far behind.", SHARDS),
     "sensors": ("Mangrove / Sensors and anomalies", "What sensors send, and what is wrong with it.", SENSORS),
     "sinks": ("Mangrove / Sinks and warehouse", "How readings become visible.", SINKS),
-    "runtime": ("Mangrove / Runtime", "The boxes and the process.", RUNTIME),
+    "runtime": ("Mangrove / Runtime", "The actors and the process.", RUNTIME),
 }
 
 

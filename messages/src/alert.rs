@@ -1,4 +1,4 @@
-//! An alert: raised by a sensor, sent by the alerts box, stable over replays.
+//! An alert: raised by a sensor, sent by the alerts actor, stable over replays.
 
 use serde::{Deserialize, Serialize};
 

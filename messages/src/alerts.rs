@@ -1,9 +1,9 @@
-//! What the alerts box can be told.
+//! What the alerts actor can be told.
 
 use crate::epoch::Receipt;
 use crate::{Alert, TraceParent};
 
-/// The protocol of the alerts box.
+/// The protocol of the alerts actor.
 #[derive(Debug)]
 pub enum AlertsMsg {
     /// Send this on.
@@ -22,7 +22,7 @@ pub enum AlertsMsg {
         /// Where the rest goes.
         reply: ractor::RpcReplyPort<Vec<(Alert, Option<Receipt>)>>,
     },
-    /// From the box's own task: one alert was delivered, or given up.
+    /// From the actor's own task: one alert was delivered, or given up.
     Ended,
     /// Answer when nothing is queued or under way any more.
     Flush(ractor::RpcReplyPort<()>),

@@ -1,8 +1,8 @@
-//! What flows between the boxes: identities, readings, epochs, alerts, and one protocol per box.
+//! What flows between the actors: identities, readings, epochs, alerts, and one protocol per actor.
 //!
 //! **Owns** the vocabulary of the system, and the event schema that gives readings their shape.
 //! **Promises** types only: no clock, no I/O, no SDK, no HTTP.
-//! **Not here**: behaviour. What a box does with its messages lives in `actors/`.
+//! **Not here**: behaviour. What an actor does with its messages lives in `actors/`.
 
 mod alert;
 mod batch;

@@ -30,7 +30,7 @@ pub enum SensorsMsg {
         /// The last arrival in it, milliseconds since 1970.
         last_arrival_ms: Option<i64>,
     },
-    /// From the alerts box: what it had no room for; none if it has ended.
+    /// From the alerts actor: what it had no room for; none if it has ended.
     Offered(Option<Vec<(Alert, Option<Receipt>)>>),
     /// From the router's own timer: find silent, idle and hanging sensors.
     Scan,

@@ -38,7 +38,7 @@ pub use self::demo::DemoArgs;
 pub use self::dispatch::dispatch;
 pub use self::fleet::{FleetArgs, fleet};
 pub use self::health::{HealthArgs, health};
-pub use self::leases::{LeasesArgs, LeasesCommand, RebuildArgs, leases};
+pub use self::leases::{LeasesCommand, LeasesCommandArgs, RebuildArgs, leases};
 pub use self::load::{LoadArgs, load};
 #[cfg(feature = "local")]
 pub use self::local::{LocalArgs, local};
@@ -95,7 +95,7 @@ pub enum Command {
     /// Runs SQL in the warehouse: a statement, a file, or a prompt
     Sql(SqlArgs),
     /// Shows who holds which shard, and which workers live
-    Leases(LeasesArgs),
+    Leases(LeasesCommandArgs),
     /// Prints the statements that make the warehouse's tables
     Ddl(DdlArgs),
     /// Shows what the warehouse has, or loads by hand

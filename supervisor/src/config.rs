@@ -1,6 +1,6 @@
 //! The configuration: one file, overridden by the environment and by flags, read once, checked as a whole.
 //!
-//! **Owns** how the layers are put together, and the relations between limits of different boxes.
+//! **Owns** how the layers are put together, and the relations between limits of different actors.
 //!
 //! **Promises**
 //! - All problems are reported at once, each with where it stands, its key, what is wrong and what would be right.
@@ -10,11 +10,11 @@
 //! **Fails** with [`ConfigProblems`]; nothing has been started by then.
 //!
 //! **Not here**: default values. They live in `deploy/local/mangrove.toml`, where operators can see them. What a limit
-//! means is documented beside the box that has it.
+//! means is documented beside the actor that has it.
 
 mod addresses;
 mod admin;
-mod boxes;
+mod bounds;
 mod edge;
 mod environment;
 mod layers;
@@ -175,24 +175,25 @@ impl Config {
         let (stream_name, stream_arn) = edge::stream(&mut reading.section("stream"));
         let bucket_name = edge::name(&mut reading.section("bucket"), "there is no default bucket", names::bucket);
         let schema = schema::read(&mut reading.section("schema"));
-        let (supervisor, watchdog) = boxes::restarts(&mut reading.section("restarts"));
+        let (supervisor, watchdog) = bounds::restarts(&mut reading.section("restarts"));
         let hang_timeout = watchdog.hang_timeout;
-        let shard = boxes::shard(&mut reading);
-        let (leases, handover_timeout) = boxes::leases(&mut reading.section("leases"), shard.skip_trimmed, shard.start);
+        let shard = bounds::shard(&mut reading);
+        let (leases, handover_timeout) =
+            bounds::leases(&mut reading.section("leases"), shard.skip_trimmed, shard.start);
         let worker = WorkerConfig {
             worker_id,
             // Known when the ops endpoint listens.
             address: String::new(),
             leases,
             handover_timeout,
-            keys: boxes::keys(&mut reading.section("stream")),
+            keys: bounds::keys(&mut reading.section("stream")),
             schema: schema.unwrap_or_else(stand_in),
-            event_ids_max: boxes::event_ids_max(&mut reading.section("sensors")),
-            history_max: boxes::history_max(&mut reading.section("sensors")),
+            event_ids_max: bounds::event_ids_max(&mut reading.section("sensors")),
+            history_max: bounds::history_max(&mut reading.section("sensors")),
             memory_budget,
             memory_limit,
             shard,
-            alerts: boxes::alerts(&mut reading.section("alerts")),
+            alerts: bounds::alerts(&mut reading.section("alerts")),
             supervisor,
             watchdog,
             nodes_max: reading.section("ops").count("tree_nodes_max", 100..=1_000_000),
@@ -212,7 +213,7 @@ impl Config {
             stream_arn,
             bucket_name,
             encryption: edge::encryption(&mut reading.section("bucket")),
-            receivers: boxes::receivers(&mut reading.section("alerts")),
+            receivers: bounds::receivers(&mut reading.section("alerts")),
             warehouse: warehouse::read(&mut reading.section("warehouse"), &warehouse_schema, &metadata),
             warehouse_schema,
             metadata,
@@ -228,7 +229,7 @@ impl Config {
         config
     }
 
-    /// The worker and the boxes in it.
+    /// The worker and the actors in it.
     pub fn worker(&self) -> WorkerConfig {
         self.worker.clone()
     }

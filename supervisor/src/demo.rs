@@ -39,7 +39,7 @@ pub struct DemoOptions {
     /// Shards of the stream.
     pub shards: u32,
     /// What feeds the stream.
-    pub source: Source,
+    pub source: DemoSource,
     /// Ends by itself after this time; none runs until Ctrl-C.
     pub duration: Option<Duration>,
     /// Whether to draw progress.
@@ -48,7 +48,7 @@ pub struct DemoOptions {
 
 /// What feeds the stream.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum DemoSource {
     /// Simulated devices.
     Fleet {
         /// How many.
@@ -78,7 +78,7 @@ pub async fn demo(
     mut stop: watch::Receiver<bool>,
 ) -> Result<DemoReport, CliError> {
     let began = Instant::now();
-    if let Source::Replay { pattern, .. } = &options.source {
+    if let DemoSource::Replay { pattern, .. } = &options.source {
         ReplayOptions::matches(pattern)?;
     }
     let bind = "127.0.0.1:0".parse().expect("a literal address");
@@ -165,20 +165,20 @@ pub async fn demo(
 }
 
 #[derive(Default)]
-struct Loaded {
+struct LoadedCounts {
     rows: RowCounts,
     batches: u64,
     lag_ms: report::Lag,
 }
 
 /// Loads what the drain has committed. The worker's loader has given the warehouse up by then.
-async fn load_rest(loading: Option<&Loading>) -> Result<Loaded, CliError> {
-    let Some(loading) = loading else { return Ok(Loaded::default()) };
+async fn load_rest(loading: Option<&Loading>) -> Result<LoadedCounts, CliError> {
+    let Some(loading) = loading else { return Ok(LoadedCounts::default()) };
     loading.ensure_tables().await.map_err(CliError::internal)?;
     loading.load_all(CATCH_UP_MAX).await.map_err(CliError::internal)?;
     let (rows, batches) = loading.counts().await.map_err(CliError::internal)?;
     let lag = |share| loading.figures().freshness_ms(share);
-    Ok(Loaded { rows, batches, lag_ms: report::Lag { p50: lag(0.5), p99: lag(0.99) } })
+    Ok(LoadedCounts { rows, batches, lag_ms: report::Lag { p50: lag(0.5), p99: lag(0.99) } })
 }
 
 /// What to do with what a demo has left behind.
@@ -201,7 +201,7 @@ async fn produce(
     stop: watch::Receiver<bool>,
 ) -> Result<FleetReport, FleetError> {
     match options.source {
-        Source::Fleet { sensors, rate, seed } => {
+        DemoSource::Fleet { sensors, rate, seed } => {
             let run = ledger_files(&ledgers).len() as u64 + 1;
             // Another seed for every run in the same folder: its events are new ones, not the earlier ones again.
             let seed = seed.wrapping_add((run - 1).wrapping_mul(1_000_003));
@@ -209,7 +209,7 @@ async fn produce(
             let fleet = FleetOptions { duration: options.duration, ..FleetOptions::new(sensors, rate, seed, ledger) };
             fleet::run_fleet(target, fleet, progress, stop).await
         }
-        Source::Replay { pattern, mapping } => {
+        DemoSource::Replay { pattern, mapping } => {
             let replay = ReplayOptions::new(pattern, mapping, ledgers.join("replay.jsonl"));
             fleet::run_replay(target, replay, progress, stop).await
         }

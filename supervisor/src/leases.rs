@@ -40,7 +40,7 @@ use actors::node::{Address, Node};
 use actors::ports::aws::CallError;
 use actors::ports::clock::Clock;
 use actors::ports::faults::Faults;
-use actors::ports::leases::{Heartbeat, Home, LeaseError, LeaseTable, Rows};
+use actors::ports::leases::{Heartbeat, Home, LeaseError, LeaseRows, LeaseTable};
 use actors::ports::objects::Objects;
 use actors::ports::stream::{ShardInfo, Stream};
 use messages::{Position, ShardId};
@@ -54,9 +54,9 @@ use self::assignment::{Situation, orders};
 pub use self::claim::{claim, watch_for};
 use self::discovery::{Begins, Places, discover};
 use self::due::Due;
-pub use self::figures::{LeaseFigures, Trouble};
+pub use self::figures::{LeaseFigures, LeaseFinding};
 use self::holdings::{Holdings, Step};
-use self::lineage::Listed;
+use self::lineage::ListedShards;
 use self::observer::Observer;
 pub use self::observer::Patience;
 pub use self::seen::{LeasesSeen, ShardSeen, WorkerSeen};
@@ -127,7 +127,7 @@ pub struct LeasesArgs {
     pub owned: Owned,
     /// What others ask.
     pub figures: Arc<LeaseFigures>,
-    /// This box's node.
+    /// This actor's node.
     pub node: Arc<Node>,
 }
 
@@ -146,10 +146,10 @@ pub struct LeasesState {
     began: Instant,
     shards: Option<ActorRef<ShardsMsg>>,
     observer: Observer,
-    listed: Option<Listed>,
+    listed: Option<ListedShards>,
     /// Rows of shards that the last listing did not have: they need no other one.
     unlisted: BTreeSet<ShardId>,
-    rows: Rows,
+    rows: LeaseRows,
     holdings: Holdings,
     /// How far this process has come.
     trial: Trial,
@@ -194,7 +194,7 @@ impl Actor for LeasesActor {
             shards: None,
             listed: None,
             unlisted: BTreeSet::new(),
-            rows: Rows::default(),
+            rows: LeaseRows::default(),
             holdings,
             trial: Trial::new(now),
             skip_trimmed: self.config.rules.skip_trimmed,
@@ -299,7 +299,7 @@ impl LeasesState {
         });
     }
 
-    fn on_scanned(&mut self, began: Instant, result: Result<Rows, CallError>, config: &LeasesConfig) {
+    fn on_scanned(&mut self, began: Instant, result: Result<LeaseRows, CallError>, config: &LeasesConfig) {
         let rows = match result {
             Ok(rows) => rows,
             Err(error) => {
@@ -364,7 +364,7 @@ impl LeasesState {
         }
     }
 
-    fn take(&self, listed: &Listed, shards: &ActorRef<ShardsMsg>, (shard, counter): (ShardId, u64), runs: bool) {
+    fn take(&self, listed: &ListedShards, shards: &ActorRef<ShardsMsg>, (shard, counter): (ShardId, u64), runs: bool) {
         let row = self.rows.leases.get(&shard);
         let owner = row.and_then(|row| row.owner.as_deref());
         if !runs {

@@ -84,17 +84,17 @@ impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for InertLines<W> {
 
 /// Keeps places in the code from writing too much. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct LogLimit(Arc<Inner>);
+pub struct LogLimit(Arc<LimiterState>);
 
 #[derive(Debug)]
-struct Inner {
+struct LimiterState {
     lines_max: u64,
     // As many as there are places in the code that log.
-    places: Mutex<HashMap<Identifier, Place>>,
+    places: Mutex<HashMap<Identifier, CallSite>>,
 }
 
 #[derive(Debug)]
-struct Place {
+struct CallSite {
     began: Instant,
     lines: u64,
     left_out: u64,
@@ -103,7 +103,7 @@ struct Place {
 
 impl LogLimit {
     fn new(lines_max: u64) -> Self {
-        Self(Arc::new(Inner { lines_max, places: Mutex::default() }))
+        Self(Arc::new(LimiterState { lines_max, places: Mutex::default() }))
     }
 
     /// Says, for as long as it is polled, what was left out.
@@ -118,7 +118,7 @@ impl LogLimit {
 
     fn admits(&self, metadata: &Metadata<'_>, now: Instant) -> bool {
         let mut places = self.places();
-        let place = places.entry(metadata.callsite()).or_insert_with(|| Place {
+        let place = places.entry(metadata.callsite()).or_insert_with(|| CallSite {
             began: now,
             lines: 0,
             left_out: 0,
@@ -144,7 +144,7 @@ impl LogLimit {
     }
 
     // A panic while the lock was held leaves whole values behind.
-    fn places(&self) -> MutexGuard<'_, HashMap<Identifier, Place>> {
+    fn places(&self) -> MutexGuard<'_, HashMap<Identifier, CallSite>> {
         self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -32,13 +32,13 @@ mod keys;
 mod metrics;
 mod pace;
 mod page;
-mod picture;
 mod reply;
 mod routes;
 mod sampler;
 mod sensors;
 mod shards;
-pub mod sight;
+mod snapshot;
+pub mod status;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -60,8 +60,8 @@ pub use self::apart::{Listening, serve_apart};
 pub use self::connections::listen;
 use self::directory::SensorDirectory;
 pub use self::metrics::{Metrics, Scrape, Scraped, family, install_metrics};
-use self::sight::Sight;
-pub use self::tree::{Failure, RestartBudgetLine, ShardSensors, TreeNode, TreeReply};
+use self::status::StatusSource;
+pub use self::tree::{NodeFailure, RestartBudgetLine, ShardSensors, TreeNode, TreeReply};
 use crate::supervision::task::Task;
 use crate::supervision::tree::Tree;
 use crate::supervision::watchdog::Pulse;
@@ -73,8 +73,8 @@ pub struct OpsConfig {
     pub connections_max: usize,
     /// Requests worked on at a time, probes not counted. Whoever comes then is told to come again.
     pub requests_max: usize,
-    /// All requests of this time are shown the same picture.
-    pub picture_every: Duration,
+    /// All requests of this time are shown the same snapshot.
+    pub snapshot_every: Duration,
     /// A request that takes longer is answered with 503; a socket that sends no request for longer is closed.
     pub request_timeout: Duration,
     /// Names (without port) by which the worker is asked for, besides `localhost` and its own addresses.
@@ -120,7 +120,7 @@ pub struct Memory {
     sampler: sampler::Sampler,
     events: events::Events,
     peers: cluster::Peers,
-    pictures: picture::Pictures,
+    snapshots: snapshot::Snapshots,
     scraped: metrics::LastScrape,
     at_work: guard::AtWork,
     asks: sensors::Asks,
@@ -128,7 +128,7 @@ pub struct Memory {
 
 /// What the endpoint shows.
 pub struct OpsState {
-    /// The boxes.
+    /// The actors.
     pub tree: Tree,
     /// This worker's name in the cluster.
     pub worker_id: String,
@@ -143,7 +143,7 @@ pub struct OpsState {
     /// What a sensor id may look like: others are refused before anybody is asked.
     pub sensor_id: IdSpec,
     /// The worker as it is now.
-    pub sight: Arc<dyn Sight>,
+    pub status: Arc<dyn StatusSource>,
     /// The configuration in effect, with sources, nothing secret.
     pub effective: serde_json::Value,
     /// What is remembered.

@@ -10,10 +10,10 @@ use crate::shard::Shard;
 
 /// A handle on the list. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Owned(Arc<Mutex<Inner>>);
+pub struct Owned(Arc<Mutex<OwnedShards>>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct OwnedShards {
     shards: BTreeMap<ShardId, Shard>,
     past: Totals,
     unreleased: Vec<String>,
@@ -106,7 +106,7 @@ impl Owned {
     }
 
     // A panic while the lock was held leaves whole values behind.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, OwnedShards> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

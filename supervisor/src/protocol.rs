@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actors::ports::aws::CallError;
-use actors::ports::leases::{Heartbeat, LeaseError, Rows};
+use actors::ports::leases::{Heartbeat, LeaseError, LeaseRows};
 use actors::ports::stream::{Description, ShardInfo};
 use messages::ShardId;
 use ractor::{ActorRef, RpcReplyPort};
@@ -18,19 +18,19 @@ use tokio::time::Instant;
 pub enum LeasesMsg {
     /// The shards introduce themselves: they are started later.
     Attach(ActorRef<ShardsMsg>),
-    /// From the box's own timer: begin what is due.
+    /// From the actor's own timer: begin what is due.
     Tick,
-    /// From the box's own task: the heartbeat ended, begun then.
+    /// From the actor's own task: the heartbeat ended, begun then.
     Beaten(Instant, Option<Heartbeat>, Result<(), LeaseError>),
-    /// From the box's own task: a look at the table ended, begun then.
-    Scanned(Instant, Result<Rows, CallError>),
-    /// From the box's own task: the stream's shards were listed, begun then.
+    /// From the actor's own task: a look at the table ended, begun then.
+    Scanned(Instant, Result<LeaseRows, CallError>),
+    /// From the actor's own task: the stream's shards were listed, begun then.
     Discovered(Instant, Result<Discovered, LeaseError>),
-    /// From the box's own task: whether this worker could go on with what is there.
+    /// From the actor's own task: whether this worker could go on with what is there.
     Rehearsed(Result<(), LeaseError>),
     /// A shard is no longer worked on here.
     Ended(ShardId, Ending),
-    /// From the box's own task: the row of a shard that failed here was given back, or not.
+    /// From the actor's own task: the row of a shard that failed here was given back, or not.
     GaveUp(ShardId, Result<(), LeaseError>),
     /// An operator wants another worker to have this shard. Answers why not.
     HandOver(ShardId, RpcReplyPort<Result<(), String>>),
@@ -56,7 +56,7 @@ pub enum ShardsMsg {
     GiveUp(ShardId, String),
     /// End all shards at once.
     StopAll,
-    /// From the box's own task: a shard was released.
+    /// From the actor's own task: a shard was released.
     Released(ShardId),
     /// Hand all shards over and take no more. Answers when nothing runs any more.
     Drain {

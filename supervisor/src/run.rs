@@ -106,7 +106,7 @@ impl Running {
             readiness: worker.readiness(),
             sensors: Arc::new(Directory::new(worker.owned().clone())),
             sensor_id: config.schema().sensor_id.clone(),
-            sight: worker.sight(),
+            status: worker.status(),
             effective: effective.report.to_json(),
             memory: ops::Memory::default(),
             metrics: metrics.with(worker.scraped()),

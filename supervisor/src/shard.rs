@@ -1,8 +1,8 @@
-//! One shard as a list of boxes, downstream first. A failure of any of them restarts all from the checkpoint.
+//! One shard as a list of actors, downstream first. A failure of any of them restarts all from the checkpoint.
 //!
-//! **Owns** how a shard's boxes are put together, and what one incarnation of them shares.
+//! **Owns** how a shard's actors are put together, and what one incarnation of them shares.
 //! **Promises** every incarnation begins with the lease row and the states that it names, read afresh.
-//! **Not here**: what the boxes do (`actors/`), when they restart (`supervision.rs`).
+//! **Not here**: what the actors do (`actors/`), when they restart (`supervision.rs`).
 
 mod beginning;
 mod resend;
@@ -42,7 +42,7 @@ use crate::supervision::{
     ChildSpec, StartContext, StartError, StartOnce, SupervisorArgs, SupervisorConfig, Surroundings,
 };
 
-/// How the boxes of every shard are set up.
+/// How the actors of every shard are set up.
 #[derive(Clone, Debug)]
 pub struct ShardConfig {
     /// Reading.
@@ -61,7 +61,7 @@ pub struct ShardConfig {
     pub start: StreamStart,
 }
 
-/// What the boxes of every shard reach.
+/// What the actors of every shard reach.
 #[derive(Clone, Debug)]
 pub struct ShardPorts {
     /// The stream.
@@ -98,14 +98,14 @@ pub struct Shard {
     sensors: Arc<watch::Sender<Option<Address<SensorsMsg>>>>,
 }
 
-/// What one incarnation of the boxes goes on from: the lease, and what the bucket holds as of its checkpoint.
+/// What one incarnation of the actors goes on from: the lease, and what the bucket holds as of its checkpoint.
 #[derive(Debug)]
-struct Recovery {
+struct ShardRecovery {
     lease: Lease,
     states: Recovered,
 }
 
-/// The boxes of a shard, downstream first. To add a box, add its name here, and its start to [`Shard::starts`].
+/// The actors of a shard, downstream first. To add an actor, add its name here, and its start to [`Shard::starts`].
 const BOXES: [&str; 5] = ["committer", "sinks", "aggregator", "sensors", "reader"];
 
 /// Epochs whose alerts are being sent again.
@@ -188,7 +188,7 @@ impl Shard {
         self.refusal.get().map(String::as_str)
     }
 
-    /// A supervisor of the boxes at this path. Each incarnation of them starts with what has been read afresh.
+    /// A supervisor of the actors at this path. Each incarnation of them starts with what has been read afresh.
     pub fn supervised(
         &self,
         path: String,
@@ -218,7 +218,7 @@ impl Shard {
     }
 
     /// Takes the lease and reads the states, or says what keeps the shard from running.
-    async fn begin(&self) -> Result<Recovery, StartError> {
+    async fn begin(&self) -> Result<ShardRecovery, StartError> {
         self.context.figures.rewound();
         self.context.traces.rewound();
         let error = match self.recover_patiently().await {
@@ -240,9 +240,9 @@ impl Shard {
         Err(StartError::yields(error))
     }
 
-    /// How the boxes of this incarnation start, in the order of [`BOXES`].
-    fn starts(&self, recovery: Recovery, alerts: &Address<AlertsMsg>) -> [StartOnce; BOXES.len()] {
-        let Recovery { lease, states } = recovery;
+    /// How the actors of this incarnation start, in the order of [`BOXES`].
+    fn starts(&self, recovery: ShardRecovery, alerts: &Address<AlertsMsg>) -> [StartOnce; BOXES.len()] {
+        let ShardRecovery { lease, states } = recovery;
         let (row, shard) = (lease.row.clone(), || self.clone());
         let plan = row.pending.as_ref().map(|pending| pending.plan.clone());
         let pinned = plan.as_ref().map(|plan| (plan.cut.epoch, plan.format));
@@ -279,8 +279,8 @@ impl Shard {
         context.spawn(CommitterActor { config: self.config.committer }, args).await
     }
 
-    /// A service that is away for a moment must not use up the restarts that are meant for failing boxes.
-    async fn recover_patiently(&self) -> Result<Recovery, ShardError> {
+    /// A service that is away for a moment must not use up the restarts that are meant for failing actors.
+    async fn recover_patiently(&self) -> Result<ShardRecovery, ShardError> {
         let began = Instant::now();
         let mut backoff = Backoff::new(&self.context.chance, RECOVERY_BACKOFF_MIN, RECOVERY_BACKOFF_MAX);
         loop {
@@ -299,7 +299,7 @@ impl Shard {
     }
 
     /// Takes the lease, and reads the states that it names.
-    async fn recover(&self) -> Result<Recovery, ShardError> {
+    async fn recover(&self) -> Result<ShardRecovery, ShardError> {
         let (shard, faults) = (&self.context.shard, &self.context.faults);
         let row = self.ports.leases.get(shard).await?.ok_or_else(|| ShardError::NoRow(shard.clone()))?;
         // OWNER: what is not ours yet is taken as it was seen when that was decided, or not at all.
@@ -340,7 +340,7 @@ impl Shard {
         if let Some(caution) = Caution::after(row.tries) {
             warn!(%shard, tries = row.tries, ?caution, "nobody has got past the checkpoint lately: reading with caution");
         }
-        Ok(Recovery { lease, states })
+        Ok(ShardRecovery { lease, states })
     }
 
     /// Holds the row against the bucket. What was found is no disagreement if the row has moved meanwhile.
@@ -476,7 +476,7 @@ impl Shard {
         context.spawn(ReaderActor { config: self.config.reader }, args).await
     }
 
-    /// Stops reading, and waits until what was read is committed and the lease released, or a box has failed.
+    /// Stops reading, and waits until what was read is committed and the lease released, or an actor has failed.
     async fn drain(self, reader: ActorCell, within: Duration) {
         let mut released = self.released();
         let told = ActorRef::<ReaderMsg>::from(reader.clone()).send_message(ReaderMsg::Drain).is_ok();

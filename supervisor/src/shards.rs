@@ -41,7 +41,7 @@ pub struct ShardsArgs {
     pub alerts: Address<AlertsMsg>,
     /// Who decides.
     pub leases: Address<LeasesMsg>,
-    /// This box's node.
+    /// This actor's node.
     pub node: Arc<Node>,
 }
 
@@ -54,7 +54,7 @@ impl fmt::Debug for ShardsArgs {
 /// The behaviour; read-only while running.
 #[derive(Debug)]
 pub struct ShardsActor {
-    /// How the boxes of a shard come back.
+    /// How the actors of a shard come back.
     pub config: SupervisorConfig,
     /// What supervisors need from outside.
     pub surroundings: Surroundings,
@@ -67,7 +67,7 @@ pub struct ShardsActor {
 pub struct ShardsState {
     args: ShardsArgs,
     myself: ActorRef<ShardsMsg>,
-    running: BTreeMap<ShardId, Running>,
+    running: BTreeMap<ShardId, RunningShard>,
     draining: Option<RpcReplyPort<()>>,
     /// What this actor started and must not outlive it.
     tasks: JoinSet<()>,
@@ -75,7 +75,7 @@ pub struct ShardsState {
 
 /// A shard at work.
 #[derive(Debug)]
-struct Running {
+struct RunningShard {
     shard: Shard,
     supervisor: ActorRef<SupervisorMsg>,
     node: Arc<Node>,
@@ -171,12 +171,12 @@ impl ShardsActor {
         let released_id = id.clone();
         state.tasks.spawn(async move {
             if released.wait_for(|released| *released).await.is_ok() {
-                // If the box has ended, nothing of the shard runs either.
+                // If the actor has ended, nothing of the shard runs either.
                 let _ = myself.send_message(ShardsMsg::Released(released_id));
             }
         });
         state.args.owned.insert(shard.clone(), &node.path);
-        state.running.insert(id, Running { shard, supervisor, node, told: None, _listed: listed });
+        state.running.insert(id, RunningShard { shard, supervisor, node, told: None, _listed: listed });
         Ok(())
     }
 }
@@ -256,7 +256,7 @@ impl ShardsState {
     }
 
     fn answer_when_empty(&mut self) {
-        // Taken, so that a start that comes late is refused by the end of this box.
+        // Taken, so that a start that comes late is refused by the end of this actor.
         if self.running.is_empty()
             && let Some(reply) = self.draining.take()
         {
@@ -275,7 +275,7 @@ async fn drain(supervisor: ActorRef<SupervisorMsg>, within: Duration) {
     }
 }
 
-/// Drains the box from above. It keeps a part of its time for itself, so that its parent sees it finish.
+/// Drains the actor from above. It keeps a part of its time for itself, so that its parent sees it finish.
 pub async fn drain_shards(cell: ActorCell, within: Duration) {
     let shards = ActorRef::<ShardsMsg>::from(cell);
     let inner = within.mul_f64(0.9);

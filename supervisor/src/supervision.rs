@@ -12,7 +12,7 @@
 //! **Fails** beyond its budget with [`GivenUp`], which names child and cause, once its children have stopped: its own
 //! supervisor decides then. Its children never outlive it.
 //!
-//! **Not here**: children that come and go (`sensors`, `shards`); what the boxes do.
+//! **Not here**: children that come and go (`sensors`, `shards`); what the actors do.
 
 mod child;
 mod facts;
@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::ports::clock::Clock;
-use actors::verdict::Verdict;
+use actors::verdict::FailureVerdict;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::sync::oneshot;
 
@@ -43,7 +43,7 @@ use self::prepared::Prepare;
 pub use self::prepared::{Prepared, StartOnce};
 pub use self::restart::RestartPolicy;
 pub use self::root::{Root, RootError};
-use self::state::{State, Step};
+use self::state::{SupervisorState, WorkDone};
 use self::tree::Tree;
 
 /// Who restarts with a failed child.
@@ -165,7 +165,7 @@ pub enum SupervisorMsg {
         cause: String,
     },
     /// From the supervisor's own tasks and timers.
-    Step(Step),
+    Step(WorkDone),
 }
 
 /// The behaviour; it has no settings of its own.
@@ -174,19 +174,23 @@ pub struct Supervisor;
 
 impl Actor for Supervisor {
     type Msg = SupervisorMsg;
-    type State = State;
+    type State = SupervisorState;
     type Arguments = SupervisorArgs;
 
     async fn pre_start(
         &self,
         myself: ActorRef<SupervisorMsg>,
         args: SupervisorArgs,
-    ) -> Result<State, ActorProcessingErr> {
-        Ok(State::new(myself, args)?)
+    ) -> Result<SupervisorState, ActorProcessingErr> {
+        Ok(SupervisorState::new(myself, args)?)
     }
 
     // Not in `pre_start`: children cannot link to an actor that is not linked itself, and starts may be slow.
-    async fn post_start(&self, _: ActorRef<SupervisorMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
+    async fn post_start(
+        &self,
+        _: ActorRef<SupervisorMsg>,
+        state: &mut SupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
         Ok(state.advance()?)
     }
 
@@ -194,7 +198,7 @@ impl Actor for Supervisor {
         &self,
         myself: ActorRef<SupervisorMsg>,
         message: SupervisorMsg,
-        state: &mut State,
+        state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
             SupervisorMsg::Drain { within, reply } => state.on_drain(within, reply)?,
@@ -211,12 +215,12 @@ impl Actor for Supervisor {
         &self,
         _: ActorRef<SupervisorMsg>,
         event: SupervisionEvent,
-        state: &mut State,
+        state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorStarted(cell) => state.on_started(&cell),
             SupervisionEvent::ActorFailed(cell, error) => {
-                state.on_ended(&cell, chain(error.as_ref()), Some(Verdict::of(error.as_ref())))?;
+                state.on_ended(&cell, chain(error.as_ref()), Some(FailureVerdict::of(error.as_ref())))?;
             }
             SupervisionEvent::ActorTerminated(cell, _, reason) => state.on_ended(&cell, unexpected(reason), None)?,
             SupervisionEvent::ProcessGroupChanged(_) => (),
@@ -224,7 +228,11 @@ impl Actor for Supervisor {
         Ok(())
     }
 
-    async fn post_stop(&self, _: ActorRef<SupervisorMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
+    async fn post_stop(
+        &self,
+        _: ActorRef<SupervisorMsg>,
+        state: &mut SupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
         state.halt_all().await;
         Ok(())
     }

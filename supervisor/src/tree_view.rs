@@ -118,7 +118,7 @@ fn painted(state: &str, colour: Colour) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::{Failure, ShardSensors};
+    use crate::ops::{NodeFailure, ShardSensors};
 
     fn node(path: &str, state: &str, uptime_s: u64, children: Vec<TreeNode>) -> TreeNode {
         let name = path.rsplit('/').next().unwrap().to_owned();
@@ -130,7 +130,7 @@ mod tests {
         let mut committer = node("shards/000000000003/committer", "restarting", 0, vec![]);
         committer.restarts = 2;
         committer.last_error =
-            Some(Failure { message: "S3 says \"no\"\u{1b}[2J\n\u{202e}x".into(), at: 1_700_000_000_000 });
+            Some(NodeFailure { message: "S3 says \"no\"\u{1b}[2J\n\u{202e}x".into(), at: 1_700_000_000_000 });
         let mut reader = node("shards/000000000003/reader", "running", 7322, vec![]);
         reader.queue = 12;
         reader.busy_ms = Some(35);

@@ -5,15 +5,15 @@
 //! the fix; a drain leaves nothing half done.
 //! **Not here**: the command line (`cli.rs`), how children restart (`supervision.rs`).
 
-mod boxes;
+mod children;
 mod controls;
 mod directory;
 mod figures;
 mod home;
 mod limits;
 mod readiness;
-mod sight;
 mod start;
+mod status;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,13 +39,13 @@ use tokio::sync::watch;
 
 use self::controls::{LeasesAddress, WorkerControls};
 pub use self::directory::Directory;
-use self::readiness::Sources;
-use self::sight::WorkerSight;
+use self::readiness::ReadinessSources;
 use self::start::Starting;
+use self::status::LiveStatus;
 use crate::leases::{LeaseFigures, LeasesConfig};
 use crate::ops::Readiness;
 use crate::ops::admin::Controls;
-use crate::ops::sight::{EpochLimits, Sight};
+use crate::ops::status::{EpochLimits, StatusSource};
 use crate::owned::Owned;
 use crate::shard::{Shard, ShardConfig};
 use crate::supervision::tree::Tree;
@@ -75,7 +75,7 @@ pub struct WorkerConfig {
     pub leases: LeasesConfig,
     /// A shard that takes longer to be handed over is taken again.
     pub handover_timeout: Duration,
-    /// How the boxes of a shard are set up.
+    /// How the actors of a shard are set up.
     pub shard: ShardConfig,
     /// How alerts are sent.
     pub alerts: AlertsConfig,
@@ -128,7 +128,7 @@ pub struct Worker {
     budget: Budget,
     clock: Clock,
     keys: Keys,
-    sight: WorkerSight,
+    status: LiveStatus,
     controls: WorkerControls,
 }
 
@@ -186,7 +186,7 @@ impl Worker {
         let keys = Keys::lacking(config.keys, lacks(Mechanism::StrategyAsked), lacks(Mechanism::SamplesCompared));
         let loader_figures = ports.loading.as_ref().map(|(loading, _)| loading.figures().clone());
         let (starting, clock, committer) = (Arc::<Starting>::default(), ports.clock.clone(), &config.shard.committer);
-        let sight = WorkerSight {
+        let status = LiveStatus {
             starting: starting.clone(),
             owned: owned.clone(),
             leases: leases.clone(),
@@ -225,7 +225,7 @@ impl Worker {
             budget,
             clock,
             keys,
-            sight,
+            status,
             controls,
         }
     }
@@ -239,13 +239,13 @@ impl Worker {
         let (chance, clock) = (ports.chance.clone(), ports.clock.clone());
         let surroundings = Surroundings { tree: self.tree.clone(), clock, jitter: Arc::new(move || chance.unit()) };
         let mut children = vec![
-            boxes::alerts(config, ports, &self.alert_figures, &self.sight.recent),
-            boxes::leases_box(config, ports, (&self.owned, &self.leases, &place), &self.controls.leases, heartbeat),
-            boxes::shards_box(config, ports, (&self.owned, &self.budget, &place), surroundings.clone()),
+            children::alerts(config, ports, &self.alert_figures, &self.status.recent),
+            children::leases_box(config, ports, (&self.owned, &self.leases, &place), &self.controls.leases, heartbeat),
+            children::shards_box(config, ports, (&self.owned, &self.budget, &place), surroundings.clone()),
         ];
         // Last, although downstream of all: it takes what lies in the lake, nobody sends to it, and its failure must
         // restart nobody.
-        children.extend(ports.loading.clone().map(|loading| boxes::loader(config, ports, loading)));
+        children.extend(ports.loading.clone().map(|loading| children::loader(config, ports, loading)));
         let root = Root::spawn(SupervisorArgs::new("", children, config.supervisor.clone(), surroundings)).await?;
         let watchdog = Watchdog::spawn(self.tree.clone(), config.watchdog.clone(), self.pulse.clone());
         self.running = Some((root, watchdog));
@@ -323,8 +323,8 @@ impl Worker {
     }
 
     /// What the ops endpoint looks at.
-    pub fn sight(&self) -> Arc<dyn Sight> {
-        Arc::new(self.sight.clone())
+    pub fn status(&self) -> Arc<dyn StatusSource> {
+        Arc::new(self.status.clone())
     }
 
     /// What an operator can have done.
@@ -339,7 +339,7 @@ impl Worker {
 
     /// Whether data flows, and if not, where it stands still. Asks no service: a probe must not cost a request each.
     pub fn readiness(&self) -> Readiness {
-        readiness::readiness(Sources {
+        readiness::readiness(ReadinessSources {
             starting: self.starting.clone(),
             owned: self.owned.clone(),
             tree: self.tree.clone(),
@@ -367,7 +367,7 @@ impl Worker {
         self.owned.all().iter().map(|shard| shard.context.figures.millis_behind()).max().unwrap_or(0)
     }
 
-    /// Restarts of boxes and of single sensors since the worker began.
+    /// Restarts of actors and of single sensors since the worker began.
     pub fn restarts(&self) -> u64 {
         let boxes: u64 = self.tree.nodes().iter().map(|node| node.restarts()).sum();
         boxes + self.owned.totals().sensor_restarts

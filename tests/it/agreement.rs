@@ -18,7 +18,7 @@ use mangrove_tests::judge::{assert_device_order, assert_whole, chains};
 use mangrove_tests::warehouse::{assert_loaded, loader_config, until_loaded};
 use mangrove_tests::world::{BUCKET, Record, Setup, World, caught_up, finish, hour_start_ms};
 use serde_json::json;
-use supervisor::leases::Trouble;
+use supervisor::leases::LeaseFinding;
 use supervisor::worker::{Worker, WorkerError};
 
 const SHARD: &str = "shardId-000000000000";
@@ -54,7 +54,7 @@ async fn epoch(world: &World) -> u64 {
 async fn refusal(worker: &Worker) -> String {
     let why = || {
         worker.leases().troubles().into_iter().find_map(|(trouble, why)| match trouble {
-            Trouble::Disagrees(_) => Some(why),
+            LeaseFinding::Disagrees(_) => Some(why),
             _ => None,
         })
     };
@@ -214,7 +214,7 @@ async fn an_object_that_says_something_else_stops_its_shard_and_goes_to_nobody_e
     let row = world.lease_row(SHARD).await;
     assert_eq!((&row["leaseOwner"], epoch(&world).await), (&owner, next - 1));
     let elsewhere: Vec<_> = others.leases().troubles().into_iter().map(|(trouble, _)| trouble).collect();
-    assert!(elsewhere.iter().all(|trouble| *trouble == Trouble::Unproven), "{elsewhere:?}");
+    assert!(elsewhere.iter().all(|trouble| *trouble == LeaseFinding::Unproven), "{elsewhere:?}");
     let restarts = mine.restarts();
     assert_eq!(restarts, 0, "it was tried again");
     let _ = worker.drain(Duration::from_secs(10)).await;
@@ -257,7 +257,9 @@ async fn a_table_is_of_one_stream_and_one_bucket() {
         (Ok(worker), Err(error)) | (Err(error), Ok(worker)) => (worker, error.to_string()),
         (mine, theirs) => panic!("{mine:?} {theirs:?}"),
     };
-    let ill = |trouble: &Trouble| matches!(trouble, Trouble::Disagrees(_) | Trouble::OtherStream | Trouble::Orphan(_));
+    let ill = |trouble: &LeaseFinding| {
+        matches!(trouble, LeaseFinding::Disagrees(_) | LeaseFinding::OtherStream | LeaseFinding::Orphan(_))
+    };
     assert!(!started.leases().troubles().iter().any(|(trouble, _)| ill(trouble)));
     assert!(error.contains("stream/events") && error.contains("stream/others"), "{error}");
     let _ = started.drain(Duration::from_secs(10)).await;
@@ -288,7 +290,7 @@ async fn a_stream_that_was_made_again_is_another_stream() {
     let keys = world.lake().keys();
     world.make_stream_again(1).await;
     world.put(&put).await;
-    let other = || worker.leases().troubles().iter().any(|(trouble, _)| *trouble == Trouble::OtherStream);
+    let other = || worker.leases().troubles().iter().any(|(trouble, _)| *trouble == LeaseFinding::OtherStream);
     until("the worker sees it", other).await;
     until("it has ended its shards", || worker.shards().is_empty()).await;
     assert_eq!(world.lake().keys(), keys);

@@ -270,7 +270,7 @@ async fn bad_events_are_quarantined_and_nothing_else_notices() {
     world.put(&put).await;
     let worker = world.worker(&Setup::default()).await;
     caught_up(&worker).await;
-    assert_eq!(worker.restarts(), 0, "a box or a sensor was restarted");
+    assert_eq!(worker.restarts(), 0, "an actor or a sensor was restarted");
     finish(worker).await;
 
     let lake = world.lake();

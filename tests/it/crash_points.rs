@@ -1,4 +1,4 @@
-//! GOAL    Whatever step of an epoch a box dies in, its shard goes on from the checkpoint and has caught up within a
+//! GOAL    Whatever step of an epoch an actor dies in, its shard goes on from the checkpoint and has caught up within a
 //!         minute; afterwards nothing is missing, nothing is there twice and nothing is out of order (RAW-ONCE,
 //!         CLEAN-ONCE, ORDER, CHECKPOINT, LIVE).
 //! METHOD  One stream, copied; a calm worker on one copy, and one worker per fault point and epoch on the others.
@@ -21,7 +21,7 @@ fn with(faults: &str) -> Setup {
     Setup { faults: faults.into(), age_max: Duration::from_millis(300), ..setup() }
 }
 
-/// One box failed, all boxes of its shard were restarted once, and nobody else.
+/// One actor failed, all actors of its shard were restarted once, and nobody else.
 fn assert_one_restart(worker: &Worker, faults: &str) {
     let nodes = worker.tree().nodes();
     let boxes = format!("shards/{FIRST}/");
@@ -29,12 +29,12 @@ fn assert_one_restart(worker: &Worker, faults: &str) {
         let expected = u64::from(node.path.starts_with(&boxes));
         assert_eq!(node.restarts(), expected, "restarts of {} under {faults}", node.path);
     }
-    assert_eq!(nodes.iter().filter(|node| node.path.starts_with(&boxes)).count(), 5, "boxes of the shard");
-    // A box that finds its neighbour dead ends with it; that is no failure of its own.
+    assert_eq!(nodes.iter().filter(|node| node.path.starts_with(&boxes)).count(), 5, "actors of the shard");
+    // An actor that finds its neighbour dead ends with it; that is no failure of its own.
     let errors: Vec<_> =
         nodes.iter().filter_map(|node| Some((node.path.clone(), node.last_error()?.message))).collect();
     let own: Vec<_> = errors.iter().filter(|(_, error)| !error.ends_with("has ended")).collect();
-    assert_eq!(own.len(), 1, "one box failed under {faults}: {errors:?}");
+    assert_eq!(own.len(), 1, "one actor failed under {faults}: {errors:?}");
     assert!(own[0].1.contains("injected fault"), "{own:?}");
 }
 

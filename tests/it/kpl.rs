@@ -87,7 +87,7 @@ async fn aggregates_are_read_as_what_went_into_them() {
     world.put(&put).await;
     let worker = world.worker(&Setup::default()).await;
     caught_up(&worker).await;
-    assert_eq!(worker.restarts(), 0, "a box or a sensor was restarted");
+    assert_eq!(worker.restarts(), 0, "an actor or a sensor was restarted");
     finish(worker).await;
 
     let lake = world.lake();

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::loading::{Loading, Turn, Watch};
-use actors::warehouse::metadata::{Attribute, Limits};
+use actors::loading::{Loading, MetadataWatch, Turn};
+use actors::warehouse::metadata::{Limits, MetadataColumn};
 use arrow::array::{ArrayRef, BooleanArray, Date32Array, Int64Array, RecordBatch, StringArray};
 use mangrove_tests::history::{history, setup};
 use mangrove_tests::warehouse::Analyst;
@@ -49,7 +49,7 @@ impl Place {
             (metadata.sensors, metadata.locations) = (format!("{folder}sensors/"), format!("{folder}sites/"));
             metadata.refresh = Duration::ZERO;
             metadata.limits = Limits { objects_max: 5, bytes_max: 100_000, rows_max: 1_000 };
-            let columns = |names: [&str; 3]| names.map(|name| Attribute::parse(name).unwrap()).to_vec();
+            let columns = |names: [&str; 3]| names.map(|name| MetadataColumn::parse(name).unwrap()).to_vec();
             metadata.columns.sensors = columns(["owner:text", "built:integer", "indoor:boolean"]);
             metadata.columns.locations = columns(["region:text", "level:integer", "area:float"]);
             metadata.columns.text_bytes_max = 64;
@@ -91,7 +91,7 @@ async fn what_the_objects_say_is_in_the_warehouse() {
     writer.close().unwrap();
     place.put("reference/sensors/c.parquet", bytes);
     place.put("reference/sites/all.csv", "site,region,level,area\nsite-0,north,3,12.5\n,x,,\n");
-    let mut watch = Watch::default();
+    let mut watch = MetadataWatch::default();
     loading.refresh(&mut watch).await;
 
     let analyst = place.analyst();
@@ -121,7 +121,7 @@ async fn what_the_objects_say_is_in_the_warehouse() {
     let first = loading.metadata_in_force().await.unwrap();
     assert_eq!(first.number, 1);
     loading.refresh(&mut watch).await;
-    loading.refresh(&mut Watch::default()).await;
+    loading.refresh(&mut MetadataWatch::default()).await;
     assert_eq!(loading.metadata_in_force().await.unwrap(), first);
     assert!(place.path(&format!("metadata/{}/sensors.jsonl", first.digest)).exists());
 
@@ -138,7 +138,7 @@ async fn metadata_that_is_too_much_stays_out_and_loading_goes_on() {
     let place = Place::new().await;
     let loading = furnished(&place).await;
     place.put("reference/sensors/a.csv", "sensor_id,owner\ns-000,me\n");
-    let mut watch = Watch::default();
+    let mut watch = MetadataWatch::default();
     loading.refresh(&mut watch).await;
     let before = loading.metadata_in_force().await.unwrap();
     let rows: String = (0..2_000).map(|n| format!("s-{n},x\n")).collect();
@@ -150,7 +150,7 @@ async fn metadata_that_is_too_much_stays_out_and_loading_goes_on() {
         ("objects", &files[..], small),
     ] {
         keys.iter().for_each(|key| place.put(key, &body));
-        loading.refresh(&mut Watch::default()).await;
+        loading.refresh(&mut MetadataWatch::default()).await;
         assert_eq!(loading.metadata_in_force().await.unwrap(), before, "{name}");
         assert_eq!(loading.turn(&mut loading.pace()).await.unwrap(), Turn::Idle);
         keys.iter().for_each(|key| fs::remove_file(place.path(key)).unwrap());
@@ -165,14 +165,14 @@ async fn metadata_is_put_in_force_once_by_whoever_comes() {
     // It dies before, and after, the warehouse has heard of it.
     for (point, number) in [("loader.describing", 0), ("loader.described", 1)] {
         let dying = place.loading(&format!("{point}=panic@1"));
-        let died = tokio::spawn(async move { dying.refresh(&mut Watch::default()).await }).await;
+        let died = tokio::spawn(async move { dying.refresh(&mut MetadataWatch::default()).await }).await;
         assert!(died.is_err(), "{point} was not met");
         assert_eq!(loading.metadata_in_force().await.unwrap().number, number, "{point}");
     }
     let (one, other) = (place.loading(""), place.loading(""));
     for n in 2..6 {
         place.put("reference/sensors/a.csv", format!("sensor_id,owner\ns-1,owner {n}\n"));
-        let (mut first, mut second) = (Watch::default(), Watch::default());
+        let (mut first, mut second) = (MetadataWatch::default(), MetadataWatch::default());
         tokio::join!(one.refresh(&mut first), other.refresh(&mut second));
         assert_eq!(loading.metadata_in_force().await.unwrap().number, n);
     }
@@ -185,24 +185,24 @@ async fn streams_that_share_a_schema_do_not_wipe_each_others_metadata() {
     let place = Place::new().await;
     let loading = furnished(&place).await;
     place.put("reference/sensors/a.csv", "sensor_id,owner\ns-1,me\n");
-    let mut watch = Watch::default();
+    let mut watch = MetadataWatch::default();
     loading.refresh(&mut watch).await;
     let before = loading.metadata_in_force().await.unwrap();
     assert_eq!((before.number, before.stream.as_str(), before.rows), (1, STREAM, 1));
 
     // Neither by saying nothing, nor by saying something else.
     let other = place.loading_of("another", "elsewhere/", "");
-    other.refresh(&mut Watch::default()).await;
+    other.refresh(&mut MetadataWatch::default()).await;
     assert_eq!(loading.metadata_in_force().await.unwrap(), before);
     place.put("elsewhere/sensors/a.csv", "sensor_id,owner\ns-2,you\n");
-    other.refresh(&mut Watch::default()).await;
+    other.refresh(&mut MetadataWatch::default()).await;
     assert_eq!(loading.metadata_in_force().await.unwrap(), before);
     assert_eq!(place.analyst().rows(OWNERS).await, ["s-1 me"]);
 
     // The one whose it is goes on, and when it has taken its own away, the other's is in force.
     fs::remove_file(place.path("reference/sensors/a.csv")).unwrap();
     loading.refresh(&mut watch).await;
-    other.refresh(&mut Watch::default()).await;
+    other.refresh(&mut MetadataWatch::default()).await;
     assert_eq!(place.analyst().rows(OWNERS).await, ["s-2 you"]);
 }
 
@@ -242,7 +242,7 @@ async fn an_object_that_cannot_be_read_keeps_its_last_good_content() {
     let good = "sensor_id,owner\ns-1,ann\ns-2,bob\n";
     place.put(key, good);
     place.put(other, "sensor_id,owner\ns-3,eve\n");
-    loading.refresh(&mut Watch::default()).await;
+    loading.refresh(&mut MetadataWatch::default()).await;
     let held = ["s-1 ann", "s-2 bob", "s-3 eve"];
     assert_eq!(place.analyst().rows(OWNERS).await, held);
 
@@ -261,25 +261,25 @@ async fn an_object_that_cannot_be_read_keeps_its_last_good_content() {
         place.put(key, body);
         // Each by a worker that has seen nothing: what was good must be known from the bucket.
         let fresh = place.loading("");
-        fresh.refresh(&mut Watch::default()).await;
+        fresh.refresh(&mut MetadataWatch::default()).await;
         assert_eq!(place.analyst().rows(OWNERS).await, held, "{reason}");
         let found = place.analyst().rows(refused).await;
         assert!(found.len() == 1 && found[0].starts_with(reason), "{reason}: {found:?}");
         assert!(found[0].ends_with("; what it said before stays in force"), "{found:?}");
-        let told = fresh.figures().look().metadata.unwrap().what;
+        let told = fresh.figures().status().metadata.unwrap().what;
         assert!(told.contains(key) && told.contains(reason), "{told}");
         let number = fresh.metadata_in_force().await.unwrap().number;
-        place.loading("").refresh(&mut Watch::default()).await;
+        place.loading("").refresh(&mut MetadataWatch::default()).await;
         assert_eq!(fresh.metadata_in_force().await.unwrap().number, number, "nothing has changed");
     }
     // The others go on, and so does this one when it is put right, in whatever form a spreadsheet gives it.
     place.put(other, "sensor_id,owner\ns-3,max\n");
-    loading.refresh(&mut Watch::default()).await;
+    loading.refresh(&mut MetadataWatch::default()).await;
     assert_eq!(place.analyst().rows(OWNERS).await, ["s-1 ann", "s-2 bob", "s-3 max"]);
     place.put(key, "\u{feff}sensor_id;owner;built\r\ns-1;zoe;2020.0\r\ns-2;bob;soon\r\n");
-    loading.refresh(&mut Watch::default()).await;
+    loading.refresh(&mut MetadataWatch::default()).await;
     assert_eq!(place.analyst().rows(OWNERS).await, ["s-1 zoe", "s-2 bob", "s-3 max"]);
-    assert_eq!(loading.figures().look().metadata, None);
+    assert_eq!(loading.figures().status().metadata, None);
     let cells = "SELECT line || ' ' || reason FROM mangrove.metadata_refused";
     let cell = "3 built: must be a whole number of 64 bits: the cell is left out";
     assert_eq!(place.analyst().rows(cells).await, [cell], "a bad cell costs the cell");
@@ -289,11 +289,11 @@ async fn an_object_that_cannot_be_read_keeps_its_last_good_content() {
     fs::remove_file(place.path(&format!("metadata/{digest}/sources.json"))).unwrap();
     place.put(key, "");
     place.put(other, "sensor_id,owner\ns-3,new\n");
-    loading.refresh(&mut Watch::default()).await;
+    loading.refresh(&mut MetadataWatch::default()).await;
     assert_eq!(place.analyst().rows(OWNERS).await, ["s-1 zoe", "s-2 bob", "s-3 max"]);
-    assert!(loading.figures().look().metadata.unwrap().what.contains("is not taken over"));
+    assert!(loading.figures().status().metadata.unwrap().what.contains("is not taken over"));
     // What is deleted is meant.
     fs::remove_file(place.path(key)).unwrap();
-    loading.refresh(&mut Watch::default()).await;
+    loading.refresh(&mut MetadataWatch::default()).await;
     assert_eq!(place.analyst().rows(OWNERS).await, ["s-3 new"]);
 }

@@ -69,7 +69,7 @@ async fn a_worker_whose_uploads_fail_is_not_ready_until_it_commits_again() {
     world.faults().set(7, &[refuse]).await;
     world.put(&records(200, 200)).await;
     until("it says so", || failing(&worker).iter().any(|check| check.name.ends_with("is stored"))).await;
-    // The boxes restart meanwhile, again and again; what is said does not change.
+    // The actors restart meanwhile, again and again; what is said does not change.
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(15) {
         let failing = failing(&worker);

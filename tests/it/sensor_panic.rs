@@ -1,4 +1,4 @@
-//! GOAL    A sensor that panics restarts alone: no box of its shard notices, and what landed, the state included, is what
+//! GOAL    A sensor that panics restarts alone: no actor of its shard notices, and what landed, the state included, is what
 //!         a run without the panic leaves (STATE). A reading that kills its sensor every time ends in quarantine.
 //! METHOD  One stream, copied; a calm worker on one copy, workers with fault plans on the others; all columns compared.
 
@@ -19,14 +19,14 @@ fn small_pages() -> Setup {
     Setup { records_max: 60, ..setup() }
 }
 
-/// Runs a worker on a copy of the stream; `panics` sensors must have died, and no box.
+/// Runs a worker on a copy of the stream; `panics` sensors must have died, and no actor.
 async fn run(stock: &Path, to: &Path, setup: Setup, panics: u64) -> Lake {
     copy_folder(stock, to);
     let world = World::new(to, 1).await;
     let worker = world.worker(&setup).await;
     caught_up(&worker).await;
     assert_eq!(worker.restarts(), panics, "restarts under {:?}", setup.faults);
-    assert!(worker.tree().nodes().iter().all(|node| node.restarts() == 0), "a box was restarted");
+    assert!(worker.tree().nodes().iter().all(|node| node.restarts() == 0), "an actor was restarted");
     finish(worker).await;
     world.lake()
 }

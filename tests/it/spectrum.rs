@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actors::loading::{Loading, SpectrumConfig};
-use actors::ports::warehouse::Trouble;
+use actors::ports::warehouse::WarehouseFailure;
 use actors::warehouse::external::SpectrumMode;
 use mangrove_tests::history::{history, setup};
 use mangrove_tests::warehouse::assert_same_as_lake;
@@ -141,7 +141,7 @@ async fn a_table_that_is_gone_blames_no_epoch() {
     let fresh = self::loading(&world, &setup().schema, SpectrumMode::Beside);
     let mut pace = fresh.pace();
     let error = fresh.turn(&mut pace).await.unwrap_err();
-    assert_eq!(error.trouble(), Trouble::Denied, "{error}");
+    assert_eq!(error.trouble(), WarehouseFailure::Denied, "{error}");
     assert!(error.to_string().contains("the external table"), "{error}");
     assert_eq!(analyst.count("SELECT COUNT(*) FROM mangrove.load_ledger").await, 0);
     load_all(&fresh).await;

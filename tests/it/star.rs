@@ -10,10 +10,10 @@ mod reference;
 
 use std::cell::Cell;
 
-use actors::loading::{Loading, Watch};
+use actors::loading::{Loading, MetadataWatch};
 use actors::warehouse::Mode;
-use actors::warehouse::batch::Batch;
-use actors::warehouse::metadata::{Attribute, Limits};
+use actors::warehouse::batch::LoadBatch;
+use actors::warehouse::metadata::{Limits, MetadataColumn};
 use mangrove_tests::judge::assert_same;
 use mangrove_tests::warehouse::Analyst;
 use mangrove_tests::world::{STREAM, World};
@@ -120,7 +120,7 @@ fn any_order_of_loads_and_metadata_gives_the_same_star() {
                     Step::Load(batch) => load(&loading, &files, batch.iter().map(|n| &epochs[*n])).await,
                     Step::Describe(known) => {
                         files.known(known);
-                        loading.refresh(&mut Watch::default()).await;
+                        loading.refresh(&mut MetadataWatch::default()).await;
                         in_force = Some(known);
                     }
                 }
@@ -141,14 +141,14 @@ fn loading(world: &World, namespace: &str) -> Loading {
         metadata.sensors = format!("{namespace}/sensors/");
         metadata.locations = format!("{namespace}/sites/");
         metadata.limits = Limits { objects_max: 10, bytes_max: 1 << 20, rows_max: 1_000 };
-        metadata.columns.sensors = vec![Attribute::parse("owner:text").unwrap()];
-        metadata.columns.locations = vec![Attribute::parse("region:text").unwrap()];
+        metadata.columns.sensors = vec![MetadataColumn::parse("owner:text").unwrap()];
+        metadata.columns.locations = vec![MetadataColumn::parse("region:text").unwrap()];
         metadata.columns.text_bytes_max = 100;
     })
 }
 
 async fn load<'a>(loading: &Loading, files: &Files, epochs: impl Iterator<Item = &'a Epoch>) {
-    let batch = Batch::new(STREAM, epochs.map(|epoch| files.epoch(epoch)).collect());
+    let batch = LoadBatch::new(STREAM, epochs.map(|epoch| files.epoch(epoch)).collect());
     assert!(loading.load(&batch, Mode::New).await.unwrap().fresh);
     // It comes again.
     assert!(!loading.load(&batch, Mode::New).await.unwrap().fresh);

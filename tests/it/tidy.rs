@@ -68,7 +68,7 @@ fn rooms_name_only_their_neighbours() {
     let samples = [
         ("actors/src/lake/keys.rs", "//! Doc.\nuse crate::sinks::Encoding;\n", 2),
         ("actors/src/ports/objects.rs", "fn f(span: &crate::traces::Span) {}\n", 1),
-        ("supervisor/src/config/boxes.rs", "use crate::{exit, leases};\n", 1),
+        ("supervisor/src/config/bounds.rs", "use crate::{exit, leases};\n", 1),
         ("messages/src/schema/parse.rs", "use crate::epoch::Cut;\n", 1),
     ];
     holds(rooms::rooms_name_only_their_neighbours, &samples);
@@ -91,6 +91,13 @@ fn deliberate_bugs_are_switches_of_cores() {
         ("supervisor/src/shards.rs", "if self.faults.lacks(bug) {\n", 1),
     ];
     holds(rules::deliberate_bugs_are_switches_of_cores, &samples);
+}
+
+#[test]
+fn a_name_is_one_type() {
+    let text = "struct Open(u8);\nimpl Actor for A {\n    type Open = u8;\n}\npub(super) struct Open<T> {\n";
+    holds(rules::a_name_is_one_type, &[("actors/src/sinks.rs", text, 5)]);
+    none(&rules::a_name_is_one_type(&[Source::new("chaos/src/sim.rs", text)]));
 }
 
 #[test]

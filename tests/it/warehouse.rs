@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actors::loading::{Loading, Turn};
-use actors::ports::warehouse::Trouble;
+use actors::ports::warehouse::WarehouseFailure;
 use actors::warehouse::Mode;
 use mangrove_tests::history::{history, setup};
 use mangrove_tests::warehouse::{assert_loaded, assert_same_as_lake, loader_config};
@@ -199,7 +199,7 @@ async fn stops_before(world: &World, loading: &Loading, epoch: u64) -> String {
     assert_eq!(loaded(world, 0).await, Vec::from_iter(1..epoch));
     assert_eq!(loaded(world, 1).await, Vec::from_iter(1..=second));
     assert!(epoch <= first && second > 1, "{first} {second}");
-    let look = loading.figures().look();
+    let look = loading.figures().status();
     let [stopped] = &look.stopped[..] else { panic!("{look:?}") };
     assert_eq!(stopped.prefix, prefix(0));
     stopped.why.clone()
@@ -208,7 +208,7 @@ async fn stops_before(world: &World, loading: &Loading, epoch: u64) -> String {
 /// What stopped it is as it was: it goes on by itself.
 async fn goes_on(world: &World, loading: &Loading) {
     load_all(loading).await;
-    let look = loading.figures().look();
+    let look = loading.figures().status();
     assert_eq!((look.stopped, look.waiting), (Vec::new(), 0));
     assert_loaded(&world.lake(), &world.analyst()).await;
 }
@@ -226,7 +226,7 @@ async fn a_manifest_that_is_damaged_stops_its_shard_alone() {
         let loading = loading(&world, "");
         let why = stops_before(&world, &loading, 2).await;
         assert!(why.contains(&format!("{}00000002.json: is no manifest", prefix(0))), "{why}");
-        assert_eq!(loading.figures().look().waiting, manifests(&world, 0).len() as u64 - 1);
+        assert_eq!(loading.figures().status().waiting, manifests(&world, 0).len() as u64 - 1);
         world.replace(damaged, was).await;
         goes_on(&world, &loading).await;
     }
@@ -363,7 +363,7 @@ async fn a_key_that_is_too_narrow_is_refused_with_the_statements_that_make_the_t
     assert!(analyst.refused(altered).await.contains("unexpected dependency for column"));
 
     let error = loading.ensure_tables().await.unwrap_err();
-    assert_eq!(error.trouble(), Trouble::Denied);
+    assert_eq!(error.trouble(), WarehouseFailure::Denied);
     let told = error.to_string();
     let (_, steps) = told.split_once("give its grants again: ").unwrap();
     let (steps, _) = steps.split_once(". Or load").unwrap();

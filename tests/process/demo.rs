@@ -75,7 +75,7 @@ fn run(data: &Path) -> Value {
 fn watched(process: &mut Process, ops: &str) {
     process.until("readiness", |_| get(ops, "/readyz").0 == 200);
     assert_eq!(get(ops, "/livez").0, 200);
-    process.until("tree with all boxes running", |_| is_whole(&json(ops, "/tree", 200)));
+    process.until("tree with all actors running", |_| is_whole(&json(ops, "/tree", 200)));
     process.until("sensor", |_| get(ops, "/sensors/s-000001").0 == 200);
     let sensor = json(ops, "/sensors/s-000001", 200);
     assert_eq!((&sensor["sensor_id"], &sensor["state"]), (&"s-000001".into(), &"live".into()), "{sensor}");
@@ -111,7 +111,7 @@ fn json(ops: &str, target: &str, expected: u16) -> Value {
     serde_json::from_str(&body).unwrap()
 }
 
-/// All shards with all their boxes, and every one of them running.
+/// All shards with all their actors, and every one of them running.
 fn is_whole(tree: &Value) -> bool {
     let children = |node: &Value| node["children"].as_array().unwrap().clone();
     let shards = children(tree).into_iter().find(|node| node["name"] == "shards");

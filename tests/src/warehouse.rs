@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actors::loader::LoaderConfig;
-use actors::loading::{Loading, LoadingConfig, LoadingPorts, MetadataConfig, Patience};
+use actors::loading::{Loading, LoadingConfig, LoadingPorts, MetadataConfig, RefusalPatience};
 use actors::ports::clock::Clock;
 use actors::ports::faults::Faults;
 use actors::ports::objects::Objects;
-use actors::ports::warehouse::{Place, SdkConfig, Warehouse, WarehouseTarget};
+use actors::ports::warehouse::{SdkConfig, Warehouse, WarehousePlace, WarehouseTarget};
 use actors::warehouse::Cell;
 use messages::EventSchema;
 use parquet::record::Field;
@@ -58,7 +58,7 @@ pub fn loading_in(
         // Few, so that there is more than one load.
         epochs_max: 2,
         bytes_max: 1 << 30,
-        patience: Patience { attempts_max: 2, alike_max: 3 },
+        patience: RefusalPatience { attempts_max: 2, alike_max: 3 },
         metadata: MetadataConfig::none(),
         spectrum: None,
     };
@@ -78,7 +78,7 @@ pub fn loader_config() -> LoaderConfig {
 }
 
 fn warehouse(sdk: &SdkConfig) -> Warehouse {
-    let place = Place::Workgroup("local".into());
+    let place = WarehousePlace::Workgroup("local".into());
     let target = WarehouseTarget { place, database: "dev".into(), db_user: None, secret_arn: None };
     Warehouse::new(sdk, target, Duration::from_secs(60))
 }

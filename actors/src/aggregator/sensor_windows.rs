@@ -2,7 +2,7 @@
 //!
 //! **Owns** which windows are open, what changed in them since they were last written, and their stored form.
 //! **Promises** what is read back continues exactly like what was stored (STATE).
-//! **Fails** with [`StateError`] on bytes that it did not write.
+//! **Fails** with [`WindowStateError`] on bytes that it did not write.
 //! **Not here**: the watermark, which belongs to the whole shard.
 
 use std::borrow::Cow;
@@ -17,7 +17,7 @@ const FORMAT: u8 = 1;
 
 /// Why the stored windows of a sensor cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum StateError {
+pub enum WindowStateError {
     /// Another version wrote them.
     #[error("the windows of {sensor} have format {found}; this build reads {FORMAT}")]
     Format {
@@ -78,13 +78,13 @@ struct Window {
     /// Whether it holds readings that no revision counts yet.
     changed: bool,
     /// By place among the aggregated fields.
-    stats: Box<[Values]>,
+    stats: Box<[FieldValues]>,
 }
 
 /// The values of one field in a window. Most devices send some of the fields only, and of very many devices a window
 /// holds one reading.
 #[derive(Clone, Debug, Default, PartialEq)]
-enum Values {
+enum FieldValues {
     #[default]
     None,
     One {
@@ -94,7 +94,7 @@ enum Values {
     Many(Box<Stats>),
 }
 
-impl Values {
+impl FieldValues {
     fn add(&mut self, event_time_us: i64, value: f64) {
         match self {
             Self::None => *self = Self::One { event_time_us, value },
@@ -167,7 +167,7 @@ impl SensorWindows {
         self.touched = true;
         let start_us = kind.start_of(event_time_us);
         let at = self.find(kind, start_us).unwrap_or_else(|at| {
-            let stats = vec![Values::None; values.len()].into_boxed_slice();
+            let stats = vec![FieldValues::None; values.len()].into_boxed_slice();
             self.windows.insert(at, Window { kind, start_us, revision: 0, changed: false, stats });
             at
         });
@@ -188,7 +188,7 @@ impl SensorWindows {
     /// Rows that [`Self::write_due`] will write.
     pub(super) fn n_due(&self, closing: Closing) -> usize {
         let due = self.windows.iter().filter(|window| closing.is_due(window));
-        due.map(|window| window.stats.iter().filter(|values| **values != Values::None).count()).sum()
+        due.map(|window| window.stats.iter().filter(|values| **values != FieldValues::None).count()).sum()
     }
 
     /// Writes the next revision of every window that is due. `fields` are the schema's numbers of the aggregated ones.
@@ -237,17 +237,17 @@ impl SensorWindows {
         bytes: &[u8],
         places: &[Option<usize>],
         n_places: usize,
-    ) -> Result<Self, StateError> {
+    ) -> Result<Self, WindowStateError> {
         let (&found, content) = bytes.split_first().unwrap_or((&0, &[]));
         if found != FORMAT {
-            return Err(StateError::Format { sensor: sensor.clone(), found });
+            return Err(WindowStateError::Format { sensor: sensor.clone(), found });
         }
-        let stored: Vec<Stored<'_>> =
-            postcard::from_bytes(content).map_err(|source| StateError::Content { sensor: sensor.clone(), source })?;
+        let stored: Vec<Stored<'_>> = postcard::from_bytes(content)
+            .map_err(|source| WindowStateError::Content { sensor: sensor.clone(), source })?;
         let mut windows = Vec::with_capacity(stored.len());
         for window in stored {
             let window = window.into_window(places, n_places);
-            windows.push(window.map_err(|field| StateError::Field { sensor: sensor.clone(), field })?);
+            windows.push(window.map_err(|field| WindowStateError::Field { sensor: sensor.clone(), field })?);
         }
         windows.sort_by_key(|window| (window.kind, window.start_us));
         Ok(Self { hash_key, touched: false, windows })
@@ -295,10 +295,10 @@ impl<'a> Stored<'a> {
     }
 
     fn into_window(self, places: &[Option<usize>], n_places: usize) -> Result<Window, u16> {
-        let mut stats = vec![Values::None; n_places].into_boxed_slice();
+        let mut stats = vec![FieldValues::None; n_places].into_boxed_slice();
         for (field, stored) in self.stats {
             if let Some(place) = places.get(usize::from(field)).ok_or(field)? {
-                stats[*place] = Values::of(stored.into_owned());
+                stats[*place] = FieldValues::of(stored.into_owned());
             }
         }
         let Self { kind, start_us, revision, changed, .. } = self;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// A value and when it was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Sample {
+struct TimedValue {
     event_time_us: i64,
     value: f64,
 }
@@ -29,14 +29,14 @@ pub(super) struct Stats {
     /// cancel each other out when the values are large and close together.
     mean: f64,
     squares: f64,
-    first: Sample,
-    last: Sample,
+    first: TimedValue,
+    last: TimedValue,
 }
 
 impl Stats {
     /// Statistics of one value.
     pub(super) fn of(event_time_us: i64, value: f64) -> Self {
-        let sample = Sample { event_time_us, value };
+        let sample = TimedValue { event_time_us, value };
         Self {
             count: 1,
             sum: value,
@@ -69,7 +69,7 @@ impl Stats {
         }
         self.squares += distance * (value - self.mean);
         // Among equal times the first in stream order stays the first, and the last becomes the last.
-        let sample = Sample { event_time_us, value };
+        let sample = TimedValue { event_time_us, value };
         if event_time_us < self.first.event_time_us {
             self.first = sample;
         }

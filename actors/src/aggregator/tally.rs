@@ -22,18 +22,18 @@ const TOLERANCE: f64 = 1e-9;
 pub struct Full;
 
 /// What one shard has counted of one window of one field.
-type Key = (ShardId, WindowKind, i64, SensorId, u16);
+type TallyKey = (ShardId, WindowKind, i64, SensorId, u16);
 
 /// Windows under way.
 #[derive(Debug)]
 pub struct Tally {
     windows_max: usize,
-    windows: HashMap<Key, Counted>,
+    windows: HashMap<TallyKey, CountedParts>,
     readings: u64,
 }
 
 #[derive(Debug)]
-struct Counted {
+struct CountedParts {
     stats: Stats,
     /// The highest revision of all.
     revision: u32,
@@ -77,7 +77,7 @@ impl Tally {
                     counted.stats.add(event_time_us, *value);
                 } else if self.windows.len() < self.windows_max {
                     let stats = Stats::of(event_time_us, *value);
-                    self.windows.insert(key, Counted { stats, revision: 0, written: None });
+                    self.windows.insert(key, CountedParts { stats, revision: 0, written: None });
                 } else {
                     return Err(Full);
                 }
@@ -100,9 +100,9 @@ impl Tally {
     /// What has to be written.
     pub fn finish(self) -> Tallied {
         let mut done = Tallied { readings: self.readings, windows: self.windows.len() as u64, ..Tallied::default() };
-        let ordered: BTreeMap<Key, Counted> = self.windows.into_iter().collect();
+        let ordered: BTreeMap<TallyKey, CountedParts> = self.windows.into_iter().collect();
         for ((shard, window, start_us, sensor, field), counted) in ordered {
-            let Counted { stats, revision, written } = counted;
+            let CountedParts { stats, revision, written } = counted;
             let row = AggregateRow {
                 window,
                 start_us,

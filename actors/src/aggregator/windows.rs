@@ -20,7 +20,7 @@ use messages::{
     AggregateRow, Batch, Column, Cut, EventSchema, InFlight, SensorId, StateEntry, StateKind, Verdict, WindowKind,
 };
 
-pub use super::sensor_windows::StateError;
+pub use super::sensor_windows::WindowStateError;
 use super::sensor_windows::{Closing, SensorWindows, is_forgotten};
 use crate::hash_key;
 
@@ -85,7 +85,7 @@ impl Windows {
         fields: &[String],
         watermark_us: i64,
         entries: impl IntoIterator<Item = (SensorId, u128, Arc<[u8]>)>,
-    ) -> Result<(), StateError> {
+    ) -> Result<(), WindowStateError> {
         let place = |name: &String| self.schema.aggregated().position(|(_, field)| field.name == *name);
         let places: Vec<Option<usize>> = fields.iter().map(place).collect();
         for (sensor, hash_key, bytes) in entries {

@@ -6,7 +6,7 @@
 use messages::{EpochNumber, EpochPlan, ShardId};
 
 use super::error::{AgreementError, Disagreement};
-use super::{Found, pending};
+use super::{FoundPlan, pending};
 use crate::lake::{epoch_of_claim, epoch_of_manifest, manifests_of};
 use crate::ports::leases::{Advance, Home};
 use crate::recovery::Reads;
@@ -32,13 +32,13 @@ pub async fn newest(reads: &Reads, home: &Home, stream: &str, prefix: &str) -> R
     if manifests_of(stream, &shard) != prefix {
         return Err(bad(format!("it says that it is of {shard}, which lies elsewhere")).into());
     }
-    let found = Found::new(last.to_owned(), &shard, bytes);
+    let found = FoundPlan::new(last.to_owned(), &shard, bytes);
     let plan = found.plan()?;
     if let Some(theirs) = &plan.stream {
         home.reads(last, theirs).map_err(Disagreement::Home)?;
     }
     let claim = match keys.iter().find(|key| epoch_of_claim(key) == Some(found.epoch.next())) {
-        Some(key) => Some(Found::new(key.clone(), &shard, reads.get(key).await?)),
+        Some(key) => Some(FoundPlan::new(key.clone(), &shard, reads.get(key).await?)),
         None => None,
     };
     let state_key = plan.state_key().map(str::to_owned);

@@ -7,7 +7,7 @@
 use messages::EpochNumber;
 
 use super::error::Disagreement;
-use super::{Found, Listed, Read, pending};
+use super::{FoundPlan, ListedKeys, ReadPlans, pending};
 use crate::lake::{epoch_of_claim, is_state_of};
 use crate::ports::faults::{Faults, Mechanism};
 use crate::ports::leases::{Advance, Home, LeaseRow, OtherHome, row_of};
@@ -16,17 +16,17 @@ use crate::ports::leases::{Advance, Home, LeaseRow, OtherHome, row_of};
 pub(super) struct Evidence<'a> {
     pub(super) row: &'a LeaseRow,
     pub(super) home: &'a Home,
-    pub(super) listed: &'a Listed,
-    pub(super) found: &'a Read,
+    pub(super) listed: &'a ListedKeys,
+    pub(super) found: &'a ReadPlans,
 }
 
 /// What follows.
 #[derive(Debug, Default)]
-pub(super) struct Verdict {
+pub(super) struct Agreement {
     /// What taking the row has to write.
     pub(super) advance: Option<Advance>,
     /// The claim of the row's epoch, whose manifest is gone.
-    pub(super) lost: Option<Found>,
+    pub(super) lost: Option<FoundPlan>,
     /// The manifest of the row's epoch, if it is damaged and its claim is not.
     pub(super) damaged: Option<String>,
 }
@@ -50,15 +50,15 @@ pub(super) fn is_row_home(home: &Home, stream: &str, row: &LeaseRow, faults: &Fa
     }
 }
 
-pub(super) fn decide(evidence: &Evidence<'_>, faults: &Faults) -> Result<Verdict, Disagreement> {
+pub(super) fn decide(evidence: &Evidence<'_>, faults: &Faults) -> Result<Agreement, Disagreement> {
     if faults.lacks(Mechanism::ManifestsSeen) || faults.lacks(Mechanism::RowIsOurs) {
-        return Ok(Verdict::default());
+        return Ok(Agreement::default());
     }
     let Evidence { row, listed, found, .. } = evidence;
     if listed.more {
         return Err(Disagreement::FarBehind { row: row.epoch, seen: listed.newest(row) });
     }
-    let mut verdict = if row.epoch.0 > 0 { evidence.own()? } else { Verdict::default() };
+    let mut verdict = if row.epoch.0 > 0 { evidence.own()? } else { Agreement::default() };
     let newest = evidence.along()?;
     let newest_number = newest.as_ref().map_or(row.epoch, |advance| advance.epoch);
     if let Some(beyond) = listed.claims.iter().filter_map(|key| epoch_of_claim(key)).find(|n| *n > newest_number.next())
@@ -67,7 +67,8 @@ pub(super) fn decide(evidence: &Evidence<'_>, faults: &Faults) -> Result<Verdict
     }
     // The usual crash between upload and commit: what was pinned is finished as ever.
     let pinned = row.pending.as_ref().map(|pending| &*pending.plan);
-    let is_pinned = |found: &Found| pinned.is_some_and(|pinned| found.plan.as_ref().is_ok_and(|plan| plan == pinned));
+    let is_pinned =
+        |found: &FoundPlan| pinned.is_some_and(|pinned| found.plan.as_ref().is_ok_and(|plan| plan == pinned));
     let only_pinned = match found.ahead.as_slice() {
         [] => found.next_claim.as_ref().is_none_or(is_pinned),
         [one] => is_pinned(one) && found.next_claim.is_none(),
@@ -92,15 +93,15 @@ pub(super) fn decide(evidence: &Evidence<'_>, faults: &Faults) -> Result<Verdict
 
 impl Evidence<'_> {
     /// The manifest of the row's epoch, held against the row.
-    fn own(&self) -> Result<Verdict, Disagreement> {
+    fn own(&self) -> Result<Agreement, Disagreement> {
         let Self { row, listed, found, .. } = self;
         let claim = found.own_claim.as_ref().filter(|claim| self.says_the_same(claim).is_ok());
         match (found.own.as_slice(), claim) {
             ([own], Some(_)) if own.plan.is_err() => {
-                Ok(Verdict { damaged: Some(own.key.clone()), ..Verdict::default() })
+                Ok(Agreement { damaged: Some(own.key.clone()), ..Agreement::default() })
             }
-            ([own], _) => self.says_the_same(own).map(|()| Verdict::default()),
-            ([], Some(claim)) => Ok(Verdict { lost: Some(claim.clone()), ..Verdict::default() }),
+            ([own], _) => self.says_the_same(own).map(|()| Agreement::default()),
+            ([], Some(claim)) => Ok(Agreement { lost: Some(claim.clone()), ..Agreement::default() }),
             ([], None) => {
                 let prefix = format!("s3://{}/{}", self.home.bucket, listed.prefix);
                 Err(Disagreement::ManifestLost { row: row.epoch, prefix })
@@ -110,7 +111,7 @@ impl Evidence<'_> {
     }
 
     /// Whether a manifest or claim of the row's epoch says what the row says. A KCL application may have gone further.
-    fn says_the_same(&self, own: &Found) -> Result<(), Disagreement> {
+    fn says_the_same(&self, own: &FoundPlan) -> Result<(), Disagreement> {
         let Self { row, home, .. } = self;
         let plan = own.plan()?;
         if let Some(theirs) = &plan.stream {
@@ -138,7 +139,7 @@ impl Evidence<'_> {
             pending: None,
         };
         let newest = found.ahead.last().map(|last| last.epoch);
-        let mut before: Option<&Found> = None;
+        let mut before: Option<&FoundPlan> = None;
         for next in &found.ahead {
             if let Some(before) = before.filter(|before| before.epoch == next.epoch) {
                 return Err(twice(next.epoch, before, next));
@@ -161,7 +162,7 @@ impl Evidence<'_> {
     }
 
     /// That an epoch goes on where another one has ended. The first of a shard goes on from its parents' states.
-    fn follows(&self, at: &Advance, next: &Found) -> Result<(), Disagreement> {
+    fn follows(&self, at: &Advance, next: &FoundPlan) -> Result<(), Disagreement> {
         let plan = next.plan()?;
         if let Some(theirs) = &plan.stream {
             self.home.reads(&next.key, theirs)?;
@@ -182,7 +183,7 @@ impl Evidence<'_> {
     }
 }
 
-fn twice(epoch: EpochNumber, first: &Found, second: &Found) -> Disagreement {
+fn twice(epoch: EpochNumber, first: &FoundPlan, second: &FoundPlan) -> Disagreement {
     Disagreement::Twice { epoch, first: first.key.clone(), second: second.key.clone() }
 }
 

@@ -4,8 +4,8 @@ use messages::{
 };
 
 use super::error::Disagreement;
-use super::rule::{Evidence, Verdict, decide, is_row_home};
-use super::{Found, Listed, Read, pending};
+use super::rule::{Agreement, Evidence, decide, is_row_home};
+use super::{FoundPlan, ListedKeys, ReadPlans, pending};
 use crate::ports::faults::Faults;
 use crate::ports::leases::{Home, LeaseRow, OtherHome, Pending};
 
@@ -59,15 +59,15 @@ fn plan(epoch: u64) -> EpochPlan {
     }
 }
 
-fn found(key: &str, plan: &EpochPlan) -> Found {
-    Found::new(format!("{PREFIX}{key}"), &shard(), serde_json::to_vec(plan).unwrap().into())
+fn found(key: &str, plan: &EpochPlan) -> FoundPlan {
+    FoundPlan::new(format!("{PREFIX}{key}"), &shard(), serde_json::to_vec(plan).unwrap().into())
 }
 
-fn manifest(plan: &EpochPlan) -> Found {
+fn manifest(plan: &EpochPlan) -> FoundPlan {
     found(&format!("{:08}.json", plan.cut.epoch.0), plan)
 }
 
-fn claim(plan: &EpochPlan) -> Found {
+fn claim(plan: &EpochPlan) -> FoundPlan {
     found(&format!("{:08}.claim", plan.cut.epoch.0), plan)
 }
 
@@ -81,11 +81,11 @@ fn row(epoch: u64) -> LeaseRow {
 }
 
 /// What follows from what is in the bucket, in the order of its keys.
-fn judge(row: &LeaseRow, bucket: &[Found]) -> Result<Verdict, Disagreement> {
-    let listed = Listed::of(PREFIX.to_owned(), row.epoch, bucket.iter().map(|found| found.key.clone()).collect());
+fn judge(row: &LeaseRow, bucket: &[FoundPlan]) -> Result<Agreement, Disagreement> {
+    let listed = ListedKeys::of(PREFIX.to_owned(), row.epoch, bucket.iter().map(|found| found.key.clone()).collect());
     let read = |keys: &[String]| bucket.iter().filter(|found| keys.contains(&found.key)).cloned().collect::<Vec<_>>();
     let one = |key: Option<&String>| read(&key.cloned().into_iter().collect::<Vec<_>>()).pop();
-    let found = Read {
+    let found = ReadPlans {
         own: read(&listed.own),
         ahead: read(&listed.ahead),
         own_claim: one(listed.claim(row.epoch)),
@@ -94,7 +94,7 @@ fn judge(row: &LeaseRow, bucket: &[Found]) -> Result<Verdict, Disagreement> {
     decide(&Evidence { row, home: &home(), listed: &listed, found: &found }, &Faults::none())
 }
 
-fn whole(epochs: std::ops::RangeInclusive<u64>) -> Vec<Found> {
+fn whole(epochs: std::ops::RangeInclusive<u64>) -> Vec<FoundPlan> {
     epochs.flat_map(|n| [claim(&plan(n)), manifest(&plan(n))]).collect()
 }
 
@@ -154,7 +154,7 @@ fn old_names_count_like_new_ones() {
         let plan = EpochPlan { format: EpochPlan::NAMED_BY_END, stream: None, ..plan(n) };
         found(&format!("{n:08}-{}.json", n * 100), &plan)
     };
-    let bucket: Vec<Found> = vec![old(2), old(3), claim(&plan(4)), manifest(&plan(4))];
+    let bucket: Vec<FoundPlan> = vec![old(2), old(3), claim(&plan(4)), manifest(&plan(4))];
     assert_eq!(judge(&row(2), &bucket).unwrap().advance.unwrap().epoch, EpochNumber(4));
 }
 
@@ -192,7 +192,7 @@ fn what_does_not_follow_is_refused() {
 #[test]
 fn what_is_damaged_is_named_and_no_end() {
     let damaged =
-        |key: &str, bytes: &'static [u8]| Found::new(format!("{PREFIX}{key}"), &shard(), Bytes::from_static(bytes));
+        |key: &str, bytes: &'static [u8]| FoundPlan::new(format!("{PREFIX}{key}"), &shard(), Bytes::from_static(bytes));
     let newer = EpochPlan { format: EpochPlan::FORMAT + 1, ..plan(3) };
     let elsewhere = EpochPlan { shard: ShardId::new("shardId-000000000009"), ..plan(3) };
     let misplaced = found("00000003.json", &plan(4));
@@ -238,7 +238,7 @@ fn what_is_another_streams_is_refused_by_both_names() {
 
 #[test]
 fn a_row_that_is_too_far_behind_is_refused_and_not_searched_for_ever() {
-    let listed = Listed { more: true, ahead: vec![format!("{PREFIX}00000502.json")], ..Listed::default() };
-    let evidence = Evidence { row: &row(2), home: &home(), listed: &listed, found: &Read::default() };
+    let listed = ListedKeys { more: true, ahead: vec![format!("{PREFIX}00000502.json")], ..ListedKeys::default() };
+    let evidence = Evidence { row: &row(2), home: &home(), listed: &listed, found: &ReadPlans::default() };
     assert!(matches!(decide(&evidence, &Faults::none()), Err(Disagreement::FarBehind { seen: EpochNumber(502), .. })));
 }

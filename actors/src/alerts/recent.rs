@@ -36,7 +36,7 @@ pub struct AlertLine {
     pub alert: Alert,
     /// What became of it.
     pub outcome: AlertOutcome,
-    /// When the alerts box got it, milliseconds since 1970.
+    /// When the alerts actor got it, milliseconds since 1970.
     pub raised_ms: i64,
     /// When it was done with, milliseconds since 1970.
     pub done_ms: Option<i64>,

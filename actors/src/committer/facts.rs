@@ -149,7 +149,7 @@ impl Facts {
             self.context.figures.lost_a_write();
         }
         let lasting = match error {
-            // Nor is it one that the box beside it was ended first.
+            // Nor is it one that the actor beside it was ended first.
             CommitError::Lease(LeaseError::Lost(_)) | CommitError::SinksGone => return,
             CommitError::Lease(LeaseError::Call(call)) => !call.may_pass(),
             _ => true,

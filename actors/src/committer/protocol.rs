@@ -24,7 +24,7 @@ use crate::ports::faults::{Faults, Mechanism};
 
 /// When epochs end, and which steps they take.
 #[derive(Clone, Debug)]
-pub(super) struct Rules {
+pub(super) struct EpochRules {
     /// An epoch ends when its first record is this old.
     pub(super) age_max: Duration,
     /// An epoch ends when its records have this many bytes.
@@ -41,7 +41,7 @@ pub(super) struct Rules {
     pub(super) commits_last: bool,
 }
 
-impl Rules {
+impl EpochRules {
     pub(super) fn new(config: &CommitterConfig, faults: &Faults) -> Self {
         Self {
             age_max: config.age_max,
@@ -151,7 +151,7 @@ pub enum ProtocolError {
         /// The first difference.
         what: String,
     },
-    /// A box reported something that does not fit the protocol.
+    /// An actor reported something that does not fit the protocol.
     #[error("out of order: {0}")]
     OutOfOrder(&'static str),
 }
@@ -170,7 +170,7 @@ struct OpenEpoch {
 pub(super) enum Stage {
     /// Committed.
     Idle,
-    /// Cut; its boxes are completing it.
+    /// Cut; its actors are completing it.
     Cut,
     /// Its plan is being pinned.
     Preparing(Arc<EpochPlan>, Receipts),
@@ -185,7 +185,7 @@ pub(super) enum Stage {
 /// The machine.
 #[derive(Debug)]
 pub(super) struct Protocol {
-    rules: Rules,
+    rules: EpochRules,
     epoch: EpochNumber,
     checkpoint: Position,
     pinned: Option<Box<EpochPlan>>,
@@ -202,10 +202,10 @@ pub(super) struct Protocol {
     unsettled: VecDeque<(EpochNumber, Receipts)>,
 }
 
-type Next = Result<Option<Effect>, ProtocolError>;
+type Effects = Result<Option<Effect>, ProtocolError>;
 
 impl Protocol {
-    pub(super) fn new(rules: Rules, begin: Begin) -> Self {
+    pub(super) fn new(rules: EpochRules, begin: Begin) -> Self {
         let Begin { epoch, checkpoint, pinned, unsettled, cautious_for } = begin;
         Self {
             rules,
@@ -226,7 +226,7 @@ impl Protocol {
     }
 
     /// What follows from an event. `now` is the time since some fixed moment.
-    pub(super) fn on(&mut self, event: Event, now: Duration) -> Next {
+    pub(super) fn on(&mut self, event: Event, now: Duration) -> Effects {
         match event {
             Event::Attached => {
                 self.attached = true;
@@ -295,7 +295,7 @@ impl Protocol {
         self.go_on(now)
     }
 
-    fn on_planned(&mut self, plan: Box<EpochPlan>, receipts: Receipts) -> Next {
+    fn on_planned(&mut self, plan: Box<EpochPlan>, receipts: Receipts) -> Effects {
         match self.stage {
             Stage::Cut => {}
             // Given up while a pinned epoch was being read again: the next owner finishes it.
@@ -322,7 +322,7 @@ impl Protocol {
         Ok(Some(Effect::Prepare { plan, cautious: self.cautious_for > 0 }))
     }
 
-    fn on_prepared(&mut self) -> Next {
+    fn on_prepared(&mut self) -> Effects {
         let Stage::Preparing(plan, receipts) = self.take_stage() else {
             return Err(ProtocolError::OutOfOrder("an epoch was prepared that was not planned"));
         };
@@ -334,7 +334,7 @@ impl Protocol {
         Ok(Some(Effect::Upload(epoch)))
     }
 
-    fn on_uploaded(&mut self, epoch: EpochNumber, now: Duration) -> Next {
+    fn on_uploaded(&mut self, epoch: EpochNumber, now: Duration) -> Effects {
         let Stage::Uploading(plan, receipts) = self.take_stage() else {
             return Err(ProtocolError::OutOfOrder("an epoch was uploaded that was not prepared"));
         };
@@ -350,7 +350,7 @@ impl Protocol {
         Ok(Some(Effect::Commit(CommitPermit { plan, alerts_through })))
     }
 
-    fn on_committed(&mut self, now: Duration) -> Next {
+    fn on_committed(&mut self, now: Duration) -> Effects {
         match self.take_stage() {
             Stage::Committing(plan) => {
                 self.stage = Stage::Idle;

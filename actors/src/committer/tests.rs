@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use messages::{Cut, CutReason, EpochNumber, EpochPlan, Position, SequenceNumber, ShardId};
 
-use super::protocol::{Begin, Protocol, Rules};
+use super::protocol::{Begin, EpochRules, Protocol};
 
 const AGE_MAX: Duration = Duration::from_secs(10);
 const ROWS_MAX: u64 = 10;
 
-fn rules() -> Rules {
-    Rules {
+fn rules() -> EpochRules {
+    EpochRules {
         age_max: AGE_MAX,
         bytes_max: 1_000,
         partitions_max: 100,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::LoaderConfig;
 use crate::loading::{PAUSE_MIN, Turn, pause_after};
 use crate::ports::leases::LoaderRow;
-use crate::ports::warehouse::Trouble;
+use crate::ports::warehouse::WarehouseFailure;
 
 /// What a beat does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,9 +138,9 @@ impl Turns {
     }
 
     /// What follows on one that failed.
-    pub(super) fn failed(&mut self, trouble: Trouble) -> Next {
+    pub(super) fn failed(&mut self, trouble: WarehouseFailure) -> Next {
         // Somebody may have changed the tables.
-        self.fits &= trouble != Trouble::Denied;
+        self.fits &= trouble != WarehouseFailure::Denied;
         let pause = pause_after(self.failures, self.config.backoff_max);
         self.failures = self.failures.saturating_add(1);
         Next::About(pause)
@@ -195,10 +195,10 @@ mod tests {
         assert_eq!(turns.went(&Turn::Loaded { more: true }, S, S * 3), Next::After(Duration::ZERO));
         assert_eq!(turns.went(&Turn::Idle, S, S * 3), Next::After(S * 58));
         assert_eq!(turns.went(&Turn::Idle, S, S * 300), Next::After(PAUSE_MIN));
-        assert_eq!(turns.failed(Trouble::Unavailable), Next::About(PAUSE_MIN));
-        assert_eq!(turns.failed(Trouble::Unavailable), Next::About(PAUSE_MIN * 2));
+        assert_eq!(turns.failed(WarehouseFailure::Unavailable), Next::About(PAUSE_MIN));
+        assert_eq!(turns.failed(WarehouseFailure::Unavailable), Next::About(PAUSE_MIN * 2));
         assert!(turns.fit());
-        assert_eq!(turns.failed(Trouble::Denied), Next::About(PAUSE_MIN * 4));
+        assert_eq!(turns.failed(WarehouseFailure::Denied), Next::About(PAUSE_MIN * 4));
         assert!(!turns.fit(), "somebody may have changed the tables");
     }
 

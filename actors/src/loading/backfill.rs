@@ -10,7 +10,7 @@ use messages::EpochNumber;
 use super::{LoadError, Loading};
 use crate::lake::{HIDDEN, dated_names_of, manifests_of, manifests_of_stream, raw_of_hour};
 use crate::warehouse::Mode;
-use crate::warehouse::batch::Batch;
+use crate::warehouse::batch::LoadBatch;
 use crate::warehouse::ledger;
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -68,7 +68,7 @@ impl Loading {
         let mut loaded = 0;
         let mut rest = manifests.as_slice();
         while !rest.is_empty() {
-            let batch = Batch::new(&self.stream, self.read(rest, self.config.bytes_max).await?);
+            let batch = LoadBatch::new(&self.stream, self.read(rest, self.config.bytes_max).await?);
             self.load(&batch, Mode::Again).await?;
             loaded += batch.epochs.len() as u64;
             rest = &rest[batch.epochs.len()..];

@@ -5,7 +5,7 @@ use std::time::Duration;
 use messages::{EpochNumber, ShardId};
 
 use crate::ports::aws::{CallError, Failure};
-use crate::ports::warehouse::{Trouble, WarehouseError};
+use crate::ports::warehouse::{WarehouseError, WarehouseFailure};
 use crate::warehouse::diff::DiffError;
 use crate::warehouse::ledger::Unreadable;
 use crate::warehouse::{TooMuch, Unquotable};
@@ -124,22 +124,30 @@ impl LoadError {
     }
 
     /// What can be said after it. The only place that decides.
-    pub fn trouble(&self) -> Trouble {
+    pub fn trouble(&self) -> WarehouseFailure {
         match self {
             Self::Warehouse(error) => error.trouble,
             // No epoch is at fault: none is put aside for it.
-            Self::External(error) if matches!(error.trouble, Trouble::Refused | Trouble::TooLarge) => Trouble::Denied,
+            Self::External(error)
+                if matches!(error.trouble, WarehouseFailure::Refused | WarehouseFailure::TooLarge) =>
+            {
+                WarehouseFailure::Denied
+            }
             Self::External(error) => error.trouble,
             Self::Call(error) => match error.failure {
-                Failure::Throttled | Failure::Transient => Trouble::Unavailable,
-                Failure::NotFound | Failure::Condition | Failure::Refused => Trouble::Denied,
+                Failure::Throttled | Failure::Transient => WarehouseFailure::Unavailable,
+                Failure::NotFound | Failure::Condition | Failure::Refused => WarehouseFailure::Denied,
             },
             // Fewer epochs make shorter statements.
-            Self::Statements(_) => Trouble::TooLarge,
+            Self::Statements(_) => WarehouseFailure::TooLarge,
             Self::Waits { error, .. } => error.trouble(),
-            Self::NotNext { .. } | Self::Lake { .. } | Self::Gap { .. } | Self::Twice { .. } => Trouble::Denied,
-            Self::OtherHistory { .. } | Self::Tables(_) | Self::Ledger(_) | Self::Unquotable(_) => Trouble::Denied,
-            Self::SameWords { .. } | Self::OutOfTime(_) => Trouble::Unavailable,
+            Self::NotNext { .. } | Self::Lake { .. } | Self::Gap { .. } | Self::Twice { .. } => {
+                WarehouseFailure::Denied
+            }
+            Self::OtherHistory { .. } | Self::Tables(_) | Self::Ledger(_) | Self::Unquotable(_) => {
+                WarehouseFailure::Denied
+            }
+            Self::SameWords { .. } | Self::OutOfTime(_) => WarehouseFailure::Unavailable,
         }
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tracing::error;
 
 use crate::metrics::{self, Latencies};
-use crate::ports::warehouse::Trouble;
-use crate::warehouse::batch::Batch;
+use crate::ports::warehouse::WarehouseFailure;
+use crate::warehouse::batch::LoadBatch;
 
 const ERROR_CHARS_MAX: usize = 300;
 /// What stops a shard names both sides.
@@ -36,7 +36,7 @@ struct Last {
     stopped: BTreeMap<String, Stopped>,
     lag_ms: Option<u64>,
     put_aside: Option<(i64, String)>,
-    failing: Option<Failing>,
+    failing: Option<FailingLoads>,
     metadata: Option<MetadataTrouble>,
 }
 
@@ -51,7 +51,7 @@ pub struct MetadataTrouble {
 
 /// Loads fail, one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failing {
+pub struct FailingLoads {
     /// When the first of them did, milliseconds since 1970.
     pub since_ms: i64,
     /// How many.
@@ -73,7 +73,7 @@ pub struct Stopped {
 
 /// The loader as it is now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LoaderLook {
+pub struct LoaderStatus {
     /// Whether this process loads. If not, it knows of what it has loaded before.
     pub active: bool,
     /// Readings that it has loaded.
@@ -87,7 +87,7 @@ pub struct LoaderLook {
     /// What the warehouse said of it.
     pub put_aside_error: Option<String>,
     /// None while loads succeed.
-    pub failing: Option<Failing>,
+    pub failing: Option<FailingLoads>,
     /// Shards that are not loaded any further, whatever becomes of the others.
     pub stopped: Vec<Stopped>,
     /// None while all objects of the metadata can be read.
@@ -96,9 +96,9 @@ pub struct LoaderLook {
 
 impl LoaderFigures {
     /// All that an operator asks first.
-    pub fn look(&self) -> LoaderLook {
+    pub fn status(&self) -> LoaderStatus {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        LoaderLook {
+        LoaderStatus {
             active: self.is_active(),
             readings: self.readings(),
             waiting: self.waiting(),
@@ -156,12 +156,12 @@ impl LoaderFigures {
     }
 
     /// A load failed, or could not begin.
-    pub(crate) fn failed(&self, trouble: Trouble, error: &str, now_ms: i64) {
+    pub(crate) fn failed(&self, trouble: WarehouseFailure, error: &str, now_ms: i64) {
         metrics::warehouse_failed(trouble);
         let error = error.chars().take(ERROR_CHARS_MAX).collect();
         self.note(|last| {
             let (since_ms, before) = last.failing.as_ref().map_or((now_ms, 0), |was| (was.since_ms, was.failures));
-            last.failing = Some(Failing { since_ms, failures: before + 1, error });
+            last.failing = Some(FailingLoads { since_ms, failures: before + 1, error });
         });
     }
 
@@ -234,7 +234,7 @@ impl LoaderFigures {
     }
 
     /// A batch is visible. `ages` are milliseconds since arrival, and how many readings are so old.
-    pub(super) fn loaded(&self, batch: &Batch, took: Duration, statement: Duration, ages: Vec<(f64, u64)>) {
+    pub(super) fn loaded(&self, batch: &LoadBatch, took: Duration, statement: Duration, ages: Vec<(f64, u64)>) {
         self.epochs.fetch_add(batch.epochs.len() as u64, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
         self.readings.fetch_add(batch.readings(), Ordering::Relaxed);
@@ -277,11 +277,11 @@ mod tests {
         let stops = |all: &[(&str, &str)]| all.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
         figures.stopped(&stops(&[("a", "gone")]), 1_000);
         figures.stopped(&stops(&[("a", "still gone"), ("b", "twice")]), 2_000);
-        let look = figures.look().stopped;
+        let look = figures.status().stopped;
         let seen: Vec<_> = look.iter().map(|stopped| (&*stopped.prefix, &*stopped.why, stopped.since_ms)).collect();
         assert_eq!(seen, [("a", "still gone", 1_000), ("b", "twice", 2_000)]);
         figures.stopped(&stops(&[]), 3_000);
-        assert_eq!(figures.look().stopped, []);
+        assert_eq!(figures.status().stopped, []);
     }
 
     #[test]
@@ -294,12 +294,12 @@ mod tests {
     #[test]
     fn failures_in_a_row_began_with_the_first() {
         let figures = LoaderFigures::default();
-        figures.failed(Trouble::Unavailable, "paused", 1_000);
-        figures.failed(Trouble::Unavailable, &"x".repeat(ERROR_CHARS_MAX + 1), 2_000);
-        let failing = figures.look().failing.expect("it fails");
+        figures.failed(WarehouseFailure::Unavailable, "paused", 1_000);
+        figures.failed(WarehouseFailure::Unavailable, &"x".repeat(ERROR_CHARS_MAX + 1), 2_000);
+        let failing = figures.status().failing.expect("it fails");
         assert_eq!((failing.since_ms, failing.failures), (1_000, 2));
         assert_eq!(failing.error.len(), ERROR_CHARS_MAX);
         figures.went_well();
-        assert_eq!(figures.look(), LoaderLook::default());
+        assert_eq!(figures.status(), LoaderStatus::default());
     }
 }

@@ -59,7 +59,7 @@ impl Backlog {
 }
 
 /// One shard's part: what waits, or why nothing of it does.
-type Part = Result<(String, Waiting, Option<LoadError>), (String, LoadError)>;
+type ShardPart = Result<(String, Waiting, Option<LoadError>), (String, LoadError)>;
 
 impl Loading {
     /// What waits behind the tips.
@@ -71,7 +71,7 @@ impl Loading {
         // One page a shard tells how far behind it is, up to a bound that is worth telling.
         let keys_max = PAGE_KEYS.max(epochs_max);
         let calls: Vec<BoxFuture<'_, _>> = places.into_iter().map(|place| self.part(place, keys_max).boxed()).collect();
-        let parts: Vec<Part> = stream::iter(calls).buffered(CALLS_MAX).try_collect().await?;
+        let parts: Vec<ShardPart> = stream::iter(calls).buffered(CALLS_MAX).try_collect().await?;
         let mut backlog = Backlog::default();
         for part in parts {
             // The other shards go on.
@@ -87,8 +87,8 @@ impl Loading {
         Ok(backlog)
     }
 
-    async fn part(&self, place: backlog::Place, keys_max: usize) -> Result<Part, LoadError> {
-        let backlog::Place { prefix, tip, after, unproven } = place;
+    async fn part(&self, place: backlog::ListingPlace, keys_max: usize) -> Result<ShardPart, LoadError> {
+        let backlog::ListingPlace { prefix, tip, after, unproven } = place;
         let mut keys = self.ports.objects.list_after(&prefix, &after, keys_max).await?;
         if let Some(tip) = unproven {
             match self.prove(&prefix, &tip, &mut keys).await? {

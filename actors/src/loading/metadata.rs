@@ -26,9 +26,11 @@ use crate::panics::panic_text;
 use crate::ports::aws::Failure;
 use crate::ports::backoff::doubled;
 use crate::ports::objects::{Put, Tagged};
-use crate::ports::warehouse::Trouble;
+use crate::ports::warehouse::WarehouseFailure;
 use crate::warehouse::describe::{self, Describe, InForce};
-use crate::warehouse::metadata::{Content, Limits, MetadataColumns, Object, Part, Rows, Source, Sources, Subject};
+use crate::warehouse::metadata::{
+    Content, ContentSources, LastGood, Limits, MetadataColumns, MetadataRows, Object, ObjectRows, Subject,
+};
 
 /// After a look that failed, the next one comes no later,
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
@@ -57,7 +59,7 @@ pub struct MetadataConfig {
 
 /// What was seen at the last look. A process that has none looks again, and finds nothing to do.
 #[derive(Clone, Debug, Default)]
-pub struct Watch {
+pub struct MetadataWatch {
     seen: Option<Vec<(Subject, Tagged)>>,
     next: Option<Instant>,
     not_taken: Option<NotTaken>,
@@ -71,7 +73,7 @@ struct NotTaken {
     until: Instant,
 }
 
-impl Watch {
+impl MetadataWatch {
     fn waits(&self, objects: &[(Subject, Tagged)]) -> bool {
         self.not_taken.as_ref().is_some_and(|last| last.objects == objects && Instant::now() < last.until)
     }
@@ -104,7 +106,7 @@ impl MetadataConfig {
 impl Loading {
     /// Puts in force what the objects say, if it is time to look and they say something else than before. Failures are
     /// told and counted here: no load fails by them.
-    pub async fn refresh(&self, watch: &mut Watch) {
+    pub async fn refresh(&self, watch: &mut MetadataWatch) {
         let config = &self.config.metadata;
         if config.prefixes().next().is_none() || watch.next.is_some_and(|next| Instant::now() < next) {
             return;
@@ -120,7 +122,7 @@ impl Loading {
         }
     }
 
-    async fn look(&self, watch: &mut Watch) -> Result<(), LoadError> {
+    async fn look(&self, watch: &mut MetadataWatch) -> Result<(), LoadError> {
         let objects = self.metadata_objects().await?;
         if watch.seen.as_ref() == Some(&objects) || watch.waits(&objects) {
             return Ok(());
@@ -150,7 +152,12 @@ impl Loading {
             true
         } else {
             match self.put_in_force(&content, &bodies, &before).await {
-                Err(error) if matches!(error.trouble(), Trouble::Refused | Trouble::TooLarge | Trouble::Unknown) => {
+                Err(error)
+                    if matches!(
+                        error.trouble(),
+                        WarehouseFailure::Refused | WarehouseFailure::TooLarge | WarehouseFailure::Unknown
+                    ) =>
+                {
                     watch.not_taken(objects, self.config.metadata.refresh);
                     return Err(error);
                 }
@@ -195,14 +202,14 @@ impl Loading {
     }
 
     /// What the content in force was made of; none if that is not known, as of contents of older builds.
-    async fn sources(&self, before: &InForce) -> Result<Option<Sources>, LoadError> {
+    async fn sources(&self, before: &InForce) -> Result<Option<ContentSources>, LoadError> {
         if before.rows == 0 || before.stream != self.stream {
             // There is nothing to lose.
-            return Ok(Some(Sources::default()));
+            return Ok(Some(ContentSources::default()));
         }
-        let key = Sources::key(&before.digest);
+        let key = ContentSources::key(&before.digest);
         match self.ports.objects.get(&key, self.config.metadata.limits.bytes_max.max(SOURCES_BYTES_MAX)).await {
-            Ok(body) => Sources::parse(&body).map(Some).map_err(|problem| LoadError::Lake { key, problem }),
+            Ok(body) => ContentSources::parse(&body).map(Some).map_err(|problem| LoadError::Lake { key, problem }),
             Err(error) if error.failure == Failure::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -212,10 +219,10 @@ impl Loading {
     async fn read_metadata(
         &self,
         objects: &[(Subject, Tagged)],
-        sources: &Option<Sources>,
-    ) -> Result<(Content, Vec<(Source, Bytes)>), LoadError> {
+        sources: &Option<ContentSources>,
+    ) -> Result<(Content, Vec<(LastGood, Bytes)>), LoadError> {
         let limits = self.config.metadata.limits;
-        let (mut rows, mut bodies) = (Rows::default(), Vec::new());
+        let (mut rows, mut bodies) = (MetadataRows::default(), Vec::new());
         for (subject, Tagged { key, .. }) in objects {
             let body = self.ports.objects.get(key, limits.bytes_max).await?;
             let object = Object { subject: *subject, key: key.clone(), body };
@@ -223,7 +230,7 @@ impl Loading {
             let last = sources.as_ref().and_then(|sources| sources.find(*subject, key));
             match self.doubt(&object, &part, last).await? {
                 None => {
-                    let source = Source::of(&part, &object.body);
+                    let source = LastGood::of(&part, &object.body);
                     rows.take(part, source.clone());
                     if last.is_none_or(|last| last.body != source.body) {
                         bodies.push((source, object.body));
@@ -249,13 +256,13 @@ impl Loading {
         Ok((self.aside(move |schema, columns| rows.into_content(schema, columns)).await?, bodies))
     }
 
-    async fn metadata_part(&self, object: Object) -> Result<(Object, Part), LoadError> {
+    async fn metadata_part(&self, object: Object) -> Result<(Object, ObjectRows), LoadError> {
         let limits = self.config.metadata.limits;
         self.aside(move |schema, columns| {
             // A reader's bug must not end the loader: it costs this object.
-            let read = AssertUnwindSafe(|| Part::read(&object, schema, columns, &limits));
+            let read = AssertUnwindSafe(|| ObjectRows::read(&object, schema, columns, &limits));
             let part = std::panic::catch_unwind(read).unwrap_or_else(|panic| {
-                Part::failed(&object, format!("cannot be read: {}", panic_text(panic.as_ref())))
+                ObjectRows::failed(&object, format!("cannot be read: {}", panic_text(panic.as_ref())))
             });
             (object, part)
         })
@@ -263,7 +270,12 @@ impl Loading {
     }
 
     /// Why an object is not used, if it is not.
-    async fn doubt(&self, object: &Object, part: &Part, last: Option<&Source>) -> Result<Option<String>, LoadError> {
+    async fn doubt(
+        &self,
+        object: &Object,
+        part: &ObjectRows,
+        last: Option<&LastGood>,
+    ) -> Result<Option<String>, LoadError> {
         if part.unreadable.is_some() {
             return Ok(part.unreadable.clone());
         }
@@ -273,7 +285,7 @@ impl Loading {
         Ok(last.doubt(part, shortened))
     }
 
-    async fn last_good(&self, source: &Source) -> Result<Part, LoadError> {
+    async fn last_good(&self, source: &LastGood) -> Result<ObjectRows, LoadError> {
         let object = Object { subject: source.subject, key: source.key.clone(), body: self.body(source).await? };
         let (object, part) = self.metadata_part(object).await?;
         match part.unreadable {
@@ -285,12 +297,12 @@ impl Loading {
         }
     }
 
-    async fn body(&self, source: &Source) -> Result<Bytes, LoadError> {
+    async fn body(&self, source: &LastGood) -> Result<Bytes, LoadError> {
         Ok(self.ports.objects.get(&source.body_key(), self.config.metadata.limits.bytes_max).await?)
     }
 
     /// What a person should know of the content that is in force now, once for each look at changed objects.
-    fn tell(&self, content: &Content, before: &Option<Sources>) {
+    fn tell(&self, content: &Content, before: &Option<ContentSources>) {
         for held in content.unreadable.iter().take(TOLD_MAX) {
             warn!(object = held.object, reason = held.reason, "an object of the metadata cannot be read");
         }
@@ -324,7 +336,7 @@ impl Loading {
     async fn put_in_force(
         &self,
         content: &Content,
-        bodies: &[(Source, Bytes)],
+        bodies: &[(LastGood, Bytes)],
         before: &InForce,
     ) -> Result<bool, LoadError> {
         let began = Instant::now();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::warehouse::backlog::prefix_of;
-use crate::warehouse::batch::Batch;
+use crate::warehouse::batch::LoadBatch;
 use crate::warehouse::ledger::Tip;
 
 /// By the prefix of a shard's manifests; as many as the stream has shards. Cheap to clone.
@@ -21,7 +21,7 @@ impl Proven {
     }
 
     /// What was just loaded was read from the bucket.
-    pub(super) fn reached(&self, batch: &Batch) {
+    pub(super) fn reached(&self, batch: &LoadBatch) {
         for epoch in &batch.epochs {
             let (to, content) = (epoch.to.to_string(), Some(epoch.content.clone()));
             self.insert(prefix_of(&batch.stream, &epoch.shard), Tip { epoch: epoch.epoch, to, content });

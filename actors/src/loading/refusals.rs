@@ -8,12 +8,12 @@
 use tracing::{error, info, warn};
 
 use super::{LoadError, Loading, Turn};
-use crate::ports::warehouse::Trouble;
+use crate::ports::warehouse::WarehouseFailure;
 use crate::warehouse::Mode;
 use crate::warehouse::backlog::prefix_of;
-use crate::warehouse::batch::Batch;
+use crate::warehouse::batch::LoadBatch;
 use crate::warehouse::ledger::RefusedEpoch;
-use crate::warehouse::pace::{Pace, Step};
+use crate::warehouse::pace::{Pace, RefusalStep};
 use messages::{EpochNumber, ShardId};
 
 /// What stands in `load_refused` for an epoch that a person has put aside. Only a person takes it back.
@@ -21,13 +21,18 @@ const BY_HAND: &str = "put aside by hand (mangrove load --put-aside)";
 
 impl Loading {
     /// What follows from a batch that was not loaded: a step that was taken, or the error, after which to wait.
-    pub(super) async fn not_loaded(&self, batch: &Batch, pace: &mut Pace, error: LoadError) -> Result<Turn, LoadError> {
+    pub(super) async fn not_loaded(
+        &self,
+        batch: &LoadBatch,
+        pace: &mut Pace,
+        error: LoadError,
+    ) -> Result<Turn, LoadError> {
         let lost = batch.lost().is_some() && error.ran();
         let several = batch.epochs.len() > 1;
         match error.trouble() {
-            Trouble::Refused => self.refused(batch, pace, &error, lost).await,
+            WarehouseFailure::Refused => self.refused(batch, pace, &error, lost).await,
             _ if lost => self.refused(batch, pace, &error, lost).await,
-            Trouble::TooLarge if several => self.refused(batch, pace, &error, lost).await,
+            WarehouseFailure::TooLarge if several => self.refused(batch, pace, &error, lost).await,
             _ => {
                 if error.ran() {
                     pace.smaller(batch);
@@ -44,7 +49,7 @@ impl Loading {
 
     async fn refused(
         &self,
-        batch: &Batch,
+        batch: &LoadBatch,
         pace: &mut Pace,
         error: &LoadError,
         proven: bool,
@@ -52,15 +57,15 @@ impl Loading {
         self.ports.figures.refused();
         let words = error.to_string();
         let tries = match pace.refused(batch, &words, proven) {
-            Step::Smaller => {
+            RefusalStep::Smaller => {
                 warn!(epochs = batch.epochs.len(), %error, "batch refused, trying fewer epochs");
                 0
             }
-            Step::Again(tries) => {
+            RefusalStep::Again(tries) => {
                 warn!(epoch = %batch.epochs[0].epoch, %error, "epoch refused, trying again");
                 tries
             }
-            Step::PutAside(attempts) => {
+            RefusalStep::PutAside(attempts) => {
                 self.put_aside(batch, attempts, &words).await?;
                 let epoch = &batch.epochs[0];
                 error!(
@@ -70,12 +75,12 @@ impl Loading {
                 pace.goes_on();
                 0
             }
-            Step::Wait(epochs) => return Err(LoadError::SameWords { epochs, error: words }),
+            RefusalStep::Wait(epochs) => return Err(LoadError::SameWords { epochs, error: words }),
         };
         Ok(Turn::Refused { tries })
     }
 
-    async fn put_aside(&self, batch: &Batch, attempts: u32, error: &str) -> Result<(), LoadError> {
+    async fn put_aside(&self, batch: &LoadBatch, attempts: u32, error: &str) -> Result<(), LoadError> {
         self.ports.faults.reach("loader.refusing", "").await;
         let statements = self.load_of(batch, &[], Mode::New, 0).refusal(attempts, error)?;
         self.ports.warehouse.batch(&statements, &format!("mangrove: put aside {}", batch.id)).await?;
@@ -95,7 +100,7 @@ impl Loading {
                 return Err(LoadError::NotNext { shard: shard.clone(), epoch, next });
             }
         };
-        let batch = Batch::new(&self.stream, self.read(&[manifest], u64::MAX).await?);
+        let batch = LoadBatch::new(&self.stream, self.read(&[manifest], u64::MAX).await?);
         self.put_aside(&batch, 0, BY_HAND).await
     }
 
@@ -118,7 +123,9 @@ impl Loading {
         let Some((first, rest)) = suspects.split_first() else { return Ok(()) };
         match self.again(&[first]).await {
             Ok(epochs) => info!(epochs, was = first.error, "loaded after all"),
-            Err(error) if matches!(error.trouble(), Trouble::Refused | Trouble::TooLarge) || error.ran() => {
+            Err(error)
+                if matches!(error.trouble(), WarehouseFailure::Refused | WarehouseFailure::TooLarge) || error.ran() =>
+            {
                 info!(epochs = suspects.len(), %error, "still refused");
                 pace.holds_still(first);
                 return Ok(());
@@ -140,7 +147,7 @@ impl Loading {
         if manifests.is_empty() {
             return Ok(0);
         }
-        let batch = Batch::new(&self.stream, self.read(&manifests, self.config.bytes_max).await?);
+        let batch = LoadBatch::new(&self.stream, self.read(&manifests, self.config.bytes_max).await?);
         self.load(&batch, Mode::Again).await?;
         let n = batch.epochs.len() as u64;
         self.ports.figures.taken_back(n);

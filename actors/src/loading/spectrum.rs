@@ -11,7 +11,7 @@ use tracing::info;
 
 use super::{LoadError, Loading};
 use crate::ports::warehouse::Warehouse;
-use crate::warehouse::batch::{Batch, Feed};
+use crate::warehouse::batch::{Feed, LoadBatch};
 use crate::warehouse::diff;
 use crate::warehouse::external::{self, External, SpectrumMode, Taken};
 
@@ -97,7 +97,7 @@ impl Loading {
     }
 
     /// Registers the folders that a batch's readings lie in.
-    pub(super) async fn register(&self, batch: &Batch) -> Result<(), LoadError> {
+    pub(super) async fn register(&self, batch: &LoadBatch) -> Result<(), LoadError> {
         let Some(spectrum) = &self.spectrum else { return Ok(()) };
         let files = batch.epochs.iter().flat_map(|epoch| &epoch.files).filter(|(feed, _)| *feed == Feed::Readings);
         let folders = files.filter_map(|(_, file)| Some(file.key.rsplit_once('/')?.0.to_owned())).collect();

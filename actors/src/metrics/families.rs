@@ -10,7 +10,7 @@ use super::{FAILURES, SPAN_LOSSES};
 
 /// How a metric moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// It only grows.
     Counter,
     /// It says how things are.
@@ -19,7 +19,7 @@ pub enum Kind {
     Histogram,
 }
 
-impl Kind {
+impl MetricKind {
     /// As the text format calls it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ pub struct Family {
     /// The name; its end tells the unit, and `_total` a counter.
     pub name: &'static str,
     /// How it moves.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// Its labels.
     pub labels: &'static [&'static str],
     /// What it means.
@@ -46,36 +46,36 @@ pub struct Family {
 impl Family {
     /// A counter.
     pub const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Self {
-        Self { name, kind: Kind::Counter, labels, help }
+        Self { name, kind: MetricKind::Counter, labels, help }
     }
 
     /// A gauge.
     pub const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Self {
-        Self { name, kind: Kind::Gauge, labels, help }
+        Self { name, kind: MetricKind::Gauge, labels, help }
     }
 
     /// A histogram.
     pub const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Self {
-        Self { name, kind: Kind::Histogram, labels, help }
+        Self { name, kind: MetricKind::Histogram, labels, help }
     }
 
     /// Gives the recorder the text. A counter without labels is there from the beginning: of one that appears with its
     /// first event, `increase` sees nothing.
     pub fn describe(&self) {
         match self.kind {
-            Kind::Counter => {
+            MetricKind::Counter => {
                 describe_counter!(self.name, self.help);
                 if self.labels.is_empty() {
                     counter!(self.name).increment(0);
                 }
             }
-            Kind::Gauge => describe_gauge!(self.name, self.help),
-            Kind::Histogram => describe_histogram!(self.name, self.help),
+            MetricKind::Gauge => describe_gauge!(self.name, self.help),
+            MetricKind::Histogram => describe_histogram!(self.name, self.help),
         }
     }
 }
 
-/// The metrics of the boxes.
+/// The metrics of the actors.
 const FAMILIES: &[Family] = &[
     Family::counter("mangrove_reader_records_total", &["shard"], "records read from the stream"),
     Family::histogram("mangrove_reader_fetch_seconds", &[], "time of one GetRecords"),
@@ -132,9 +132,9 @@ const FAMILIES: &[Family] = &[
     Family::histogram(
         "mangrove_actor_handle_seconds",
         &["kind"],
-        "time in one handler, by kind of box: its count is the rate, its sum the share of time that boxes are busy",
+        "time in one handler, by kind of actor: its count is the rate, its sum the share of time that actors are busy",
     ),
-    Family::counter("mangrove_actor_restarts_total", &["kind"], "restarts of boxes, by kind"),
+    Family::counter("mangrove_actor_restarts_total", &["kind"], "restarts of actors, by kind"),
     Family::counter("mangrove_trace_spans_sent_total", &[], "spans of traces that the collector took"),
     Family::counter(
         "mangrove_trace_spans_lost_total",
@@ -144,7 +144,7 @@ const FAMILIES: &[Family] = &[
     Family::gauge("mangrove_trace_spans_waiting", &[], "spans of traces that wait to be sent"),
 ];
 
-/// All metrics of the boxes.
+/// All metrics of the actors.
 pub fn families() -> impl Iterator<Item = &'static Family> {
     FAMILIES.iter().chain(&super::warehouse::FAMILIES)
 }

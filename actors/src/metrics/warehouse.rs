@@ -5,7 +5,7 @@ use std::time::Duration;
 use metrics::{counter, gauge, histogram};
 
 use super::Family;
-use crate::ports::warehouse::Trouble;
+use crate::ports::warehouse::WarehouseFailure;
 
 /// Samples of one batch's freshness: the histogram keeps each until it is scraped.
 const SAMPLES_MAX: u64 = 1_000;
@@ -61,7 +61,7 @@ pub(super) const FAMILIES: [Family; 18] = [
 
 /// The loader is there from now on.
 pub fn warehouse_begins() {
-    for trouble in Trouble::ALL {
+    for trouble in WarehouseFailure::ALL {
         counter!("mangrove_warehouse_failures_total", "trouble" => trouble.as_str()).increment(0);
     }
     warehouse_metadata_refused(0);
@@ -99,7 +99,7 @@ pub fn warehouse_taken_back(epochs: u64) {
 }
 
 /// A turn failed.
-pub fn warehouse_failed(trouble: Trouble) {
+pub fn warehouse_failed(trouble: WarehouseFailure) {
     counter!("mangrove_warehouse_failures_total", "trouble" => trouble.as_str()).increment(1);
 }
 

@@ -31,7 +31,7 @@ pub async fn load(settings: &AwsSettings) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .timeout_config(timeouts)
         // The SDK's retry quota is one bucket per process and service: a throttled shard would starve the others,
-        // and a retried write hides whether it was applied. The boxes retry themselves.
+        // and a retried write hides whether it was applied. The actors retry themselves.
         .retry_config(RetryConfig::disabled());
     if let Some(region) = &settings.region {
         loader = loader.region(Region::new(region.clone()));
@@ -63,7 +63,7 @@ pub enum Failure {
 
 /// What became of a write whose call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum WriteOutcome {
     /// The service said so, or was never asked.
     NotApplied,
     /// No answer came, or one that does not tell: it may have been applied, now or later.
@@ -114,10 +114,10 @@ impl CallError {
     }
 
     /// What became of the write, if it was one.
-    pub fn outcome(&self) -> Outcome {
+    pub fn outcome(&self) -> WriteOutcome {
         match self.failure {
-            Failure::Throttled | Failure::NotFound | Failure::Condition | Failure::Refused => Outcome::NotApplied,
-            Failure::Transient => Outcome::Unknown,
+            Failure::Throttled | Failure::NotFound | Failure::Condition | Failure::Refused => WriteOutcome::NotApplied,
+            Failure::Transient => WriteOutcome::Unknown,
         }
     }
 }

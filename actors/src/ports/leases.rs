@@ -55,7 +55,7 @@ pub struct LeaseTable {
 
 /// All that a look at the table shows.
 #[derive(Clone, Debug, Default)]
-pub struct Rows {
+pub struct LeaseRows {
     /// The leases, by shard.
     pub leases: BTreeMap<ShardId, LeaseView>,
     /// The workers, by name.
@@ -176,9 +176,9 @@ impl LeaseTable {
     }
 
     /// Looks at the whole table. Eventually consistent: whoever acts on it writes on condition.
-    pub async fn scan(&self) -> Result<Rows, CallError> {
+    pub async fn scan(&self) -> Result<LeaseRows, CallError> {
         let action = || format!("scan table {:?}", self.table);
-        let mut rows = Rows::default();
+        let mut rows = LeaseRows::default();
         let mut from = None;
         for _ in 0..SCAN_PAGES_MAX {
             let request = self.client.scan().table_name(&self.table).set_exclusive_start_key(from.take());
@@ -318,7 +318,7 @@ impl LeaseTable {
     }
 }
 
-impl Rows {
+impl LeaseRows {
     fn add(&mut self, item: Item) {
         match text_of(&item, "entityType").as_deref() {
             // Rows without a type were written by KCL before 3.5.

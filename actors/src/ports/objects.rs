@@ -11,7 +11,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ServerSideEncryption;
 use bytes::Bytes;
 
-use self::creation::{Answer, Creation};
+use self::creation::{Creation, PutAnswer};
 use super::aws::{CallError, Failure, classify};
 use super::faults::Faults;
 use super::retries::RetryBudget;
@@ -154,10 +154,10 @@ impl Objects {
         let status = error.raw_response().map(|r| r.status().as_u16());
         let error = classify(format!("put {key:?}"), error);
         match self.creation.answer(status) {
-            Answer::Failed => Err(error),
-            Answer::IsOurs => Ok(Put::Same),
-            Answer::IsThere if self.digest(key).await?.as_deref() == Some(digest) => Ok(Put::Same),
-            Answer::IsThere => Ok(Put::Different),
+            PutAnswer::Failed => Err(error),
+            PutAnswer::IsOurs => Ok(Put::Same),
+            PutAnswer::IsThere if self.digest(key).await?.as_deref() == Some(digest) => Ok(Put::Same),
+            PutAnswer::IsThere => Ok(Put::Different),
         }
     }
 

@@ -7,7 +7,7 @@ use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{RecordDistributionStrategy, ShardIteratorType};
 use messages::{HashRange, Position, RawRecord, SequenceNumber, ShardId};
 
-use self::beginning::Beginning;
+use self::beginning::IteratorStart;
 use super::aws::{CallError, Failure, classify};
 use super::faults::Faults;
 use super::retries::RetryBudget;
@@ -22,7 +22,7 @@ pub struct Stream {
     name: String,
     /// By which it is asked for, if it is: it names the account too.
     arn: Option<String>,
-    beginning: Beginning,
+    beginning: IteratorStart,
     retries: RetryBudget,
 }
 
@@ -81,7 +81,7 @@ pub struct Page {
 impl Stream {
     /// The stream of this name.
     pub fn new(config: &aws_config::SdkConfig, name: &str) -> Self {
-        let (beginning, retries) = (Beginning::new(&Faults::none()), RetryBudget::default());
+        let (beginning, retries) = (IteratorStart::new(&Faults::none()), RetryBudget::default());
         Self { client: Client::new(config), name: name.to_owned(), arn: None, beginning, retries }
     }
 
@@ -97,7 +97,7 @@ impl Stream {
 
     /// The same with other faults.
     pub fn with(self, faults: Faults) -> Self {
-        Self { beginning: Beginning::new(&faults), ..self }
+        Self { beginning: IteratorStart::new(&faults), ..self }
     }
 
     /// The stream's retries.

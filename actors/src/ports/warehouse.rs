@@ -1,6 +1,6 @@
 //! The warehouse: Redshift by its Data API.
 //!
-//! **Promises** every failure is classified once, by what may be true in the warehouse afterwards ([`Trouble`]); every
+//! **Promises** every failure is classified once, by what may be true in the warehouse afterwards ([`WarehouseFailure`]); every
 //! wait has an end; a result is read page by page, never as a whole.
 //! **Not here**: SQL (`crate::warehouse`), and what to do about a failure.
 
@@ -15,8 +15,8 @@ use aws_sdk_redshiftdata::operation::describe_statement::DescribeStatementOutput
 use aws_sdk_redshiftdata::types::StatusString;
 use tokio::time::Instant;
 
-pub use self::result::{Column, Page, Pages};
-pub use self::trouble::{Trouble, WarehouseError};
+pub use self::result::{Pages, ResultColumn, ResultPage};
+pub use self::trouble::{WarehouseError, WarehouseFailure};
 use super::aws::{Failure, classify};
 use super::chance::Chance;
 use crate::warehouse::Cell;
@@ -31,7 +31,7 @@ const UNANSWERED_MAX: u32 = 5;
 
 /// Where the warehouse runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum WarehousePlace {
     /// A Redshift Serverless workgroup.
     Workgroup(String),
     /// A provisioned cluster.
@@ -42,7 +42,7 @@ pub enum Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WarehouseTarget {
     /// Where it runs.
-    pub place: Place,
+    pub place: WarehousePlace,
     /// The database.
     pub database: String,
     /// The database user of a cluster; none uses the IAM identity or the secret.
@@ -53,7 +53,7 @@ pub struct WarehouseTarget {
 
 impl std::fmt::Display for WarehouseTarget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (Place::Workgroup(name) | Place::Cluster(name)) = &self.place;
+        let (WarehousePlace::Workgroup(name) | WarehousePlace::Cluster(name)) = &self.place;
         write!(f, "{name}/{}", self.database)
     }
 }
@@ -79,12 +79,12 @@ pub struct Done {
     /// How long it ran, as the service says.
     pub took: Duration,
     /// The statements of a batch, in order; empty for a single statement.
-    pub parts: Vec<Part>,
+    pub parts: Vec<BatchStatement>,
 }
 
 /// One statement of a batch.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct BatchStatement {
     /// Its id, for its result.
     pub id: String,
     /// Whether it has a result.
@@ -172,8 +172,8 @@ impl Warehouse {
 
     fn place(&self) -> (Option<String>, Option<String>) {
         match &self.target.place {
-            Place::Workgroup(name) => (Some(name.clone()), None),
-            Place::Cluster(name) => (None, Some(name.clone())),
+            WarehousePlace::Workgroup(name) => (Some(name.clone()), None),
+            WarehousePlace::Cluster(name) => (None, Some(name.clone())),
         }
     }
 
@@ -198,7 +198,7 @@ impl Warehouse {
                     unanswered += 1;
                     // Whatever the answer is: the statement was accepted and may be running.
                     if unanswered >= UNANSWERED_MAX || matches!(error.failure, Failure::NotFound | Failure::Refused) {
-                        return Err(WarehouseError::new(error.action, Trouble::Unknown, error.message));
+                        return Err(WarehouseError::new(error.action, WarehouseFailure::Unknown, error.message));
                     }
                 }
             }
@@ -209,7 +209,7 @@ impl Warehouse {
                     Ok(()) => format!("{message}; cancelled"),
                     Err(error) => format!("{message}; {error}"),
                 };
-                return Err(WarehouseError::new(action(), Trouble::Unknown, message));
+                return Err(WarehouseError::new(action(), WarehouseFailure::Unknown, message));
             }
             tokio::time::sleep(self.chance.spread(pause)).await;
             pause = (pause * 2).min(POLL_MAX);
@@ -218,7 +218,7 @@ impl Warehouse {
 }
 
 fn without_id(name: &str) -> WarehouseError {
-    WarehouseError::new(format!("run {name}"), Trouble::Unknown, "the service gave no statement id")
+    WarehouseError::new(format!("run {name}"), WarehouseFailure::Unknown, "the service gave no statement id")
 }
 
 /// What became of the statement; none while it runs.
@@ -226,7 +226,7 @@ fn ended(action: impl Fn() -> String, described: DescribeStatementOutput) -> Opt
     let parts = described.sub_statements();
     match described.status() {
         Some(StatusString::Finished) => {
-            let part = |part: &aws_sdk_redshiftdata::types::SubStatementData| Part {
+            let part = |part: &aws_sdk_redshiftdata::types::SubStatementData| BatchStatement {
                 id: part.id().to_owned(),
                 has_result: part.has_result_set().unwrap_or(false),
                 rows: rows(part.result_rows()),
@@ -247,7 +247,7 @@ fn ended(action: impl Fn() -> String, described: DescribeStatementOutput) -> Opt
         }
         Some(StatusString::Aborted) => {
             let message = described.error().unwrap_or("the statement was aborted");
-            Some(Err(WarehouseError::new(action(), Trouble::Unavailable, message)))
+            Some(Err(WarehouseError::new(action(), WarehouseFailure::Unavailable, message)))
         }
         _ => None,
     }

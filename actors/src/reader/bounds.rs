@@ -28,7 +28,7 @@ const BATCH_HELD_MAX: u64 = 8 << 20;
 
 /// How much an epoch may hold.
 #[derive(Clone, Debug)]
-pub(super) struct Rules {
+pub(super) struct BoundsRules {
     /// Partitions of the cleansed zone that it may touch.
     pub(super) partitions_max: usize,
     /// Readings that it may hold, valid or not.
@@ -41,7 +41,7 @@ pub(super) struct Rules {
     pub(super) empty_shard_ends: bool,
 }
 
-impl Rules {
+impl BoundsRules {
     pub(super) fn new(config: &ReaderConfig, crashes_max: u32, faults: &Faults) -> Self {
         Self {
             partitions_max: config.partitions_max,
@@ -64,7 +64,7 @@ pub(super) struct KnownKeys {
 
 /// What the lease row says when an incarnation begins.
 #[derive(Debug)]
-pub(super) struct Begin {
+pub(super) struct ReadBegin {
     /// Where the last epoch ended.
     pub(super) checkpoint: Position,
     /// A record right after it that another application had stopped inside.
@@ -81,7 +81,7 @@ pub(super) struct Begin {
 
 /// What comes next.
 #[derive(Debug, PartialEq)]
-pub(super) enum Turn {
+pub(super) enum ReadTurn {
     /// Nothing: there is no more to read.
     Rest,
     /// There is no room for more, until something is committed.
@@ -116,7 +116,7 @@ pub(super) enum Care {
 
 /// What is to be told, and to whom.
 #[derive(Debug, PartialEq)]
-pub(super) enum Effect {
+pub(super) enum ReadEffect {
     /// To the committer: the open epoch holds more. `ends`: it is to end at once, as nobody else may read meanwhile.
     Grew { bytes: u64, rows: u64, partitions: usize, ends: bool },
     /// To the committer: an epoch should end.
@@ -147,7 +147,7 @@ enum Phase {
 
 /// The epoch that is being read.
 #[derive(Debug)]
-struct OpenEpoch {
+struct EpochSoFar {
     from: Position,
     partitions: BTreeSet<i64>,
     rows: u64,
@@ -155,7 +155,7 @@ struct OpenEpoch {
     keys: KnownKeys,
 }
 
-impl OpenEpoch {
+impl EpochSoFar {
     fn new(from: Position, keys: KnownKeys) -> Self {
         Self { from, partitions: BTreeSet::new(), rows: 0, records: 0, keys }
     }
@@ -164,13 +164,13 @@ impl OpenEpoch {
 /// The machine.
 #[derive(Debug)]
 pub(super) struct Bounds {
-    rules: Rules,
+    rules: BoundsRules,
     phase: Phase,
     /// The last record that was handed on.
     position: Position,
     begin_inside: Option<SequenceNumber>,
     start_at_ms: Option<i64>,
-    epoch: OpenEpoch,
+    epoch: EpochSoFar,
     known: KnownKeys,
     caution: Option<Caution>,
     suspects: Vec<Suspect>,
@@ -183,8 +183,8 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    pub(super) fn new(rules: Rules, begin: Begin, known: KnownKeys) -> Self {
-        let Begin { checkpoint, begin_inside, start_at_ms, pinned, caution, suspects } = begin;
+    pub(super) fn new(rules: BoundsRules, begin: ReadBegin, known: KnownKeys) -> Self {
+        let ReadBegin { checkpoint, begin_inside, start_at_ms, pinned, caution, suspects } = begin;
         let of_plan =
             |plan: &EpochPlan| KnownKeys { whole_aggregates: plan.cut.whole_aggregates, spread: plan.cut.spread };
         let keys = pinned.as_deref().filter(|_| rules.pins_keys).map_or(known, of_plan);
@@ -192,7 +192,7 @@ impl Bounds {
             rules,
             phase: pinned.map_or(Phase::Open, Phase::Pinned),
             at_end: checkpoint == Position::ShardEnd,
-            epoch: OpenEpoch::new(checkpoint.clone(), keys),
+            epoch: EpochSoFar::new(checkpoint.clone(), keys),
             position: checkpoint,
             begin_inside,
             start_at_ms,
@@ -226,13 +226,13 @@ impl Bounds {
 
     /// What comes next. A pinned epoch is read whatever the budget says: nothing in flight becomes free before it ends,
     /// and its bytes were in memory once already.
-    pub(super) fn turn(&self, has_room: bool) -> Turn {
+    pub(super) fn turn(&self, has_room: bool) -> ReadTurn {
         match self.phase {
-            Phase::Draining => Turn::Rest,
-            _ if self.at_end => Turn::Rest,
-            Phase::Open if !has_room => Turn::NoRoom,
-            Phase::Open | Phase::Pinned(_) if self.has_waiting() => Turn::HandOn,
-            Phase::Open | Phase::Pinned(_) => Turn::Fetch,
+            Phase::Draining => ReadTurn::Rest,
+            _ if self.at_end => ReadTurn::Rest,
+            Phase::Open if !has_room => ReadTurn::NoRoom,
+            Phase::Open | Phase::Pinned(_) if self.has_waiting() => ReadTurn::HandOn,
+            Phase::Open | Phase::Pinned(_) => ReadTurn::Fetch,
         }
     }
 
@@ -302,19 +302,19 @@ impl Bounds {
     }
 
     /// A batch of so many bytes and readings was handed on.
-    pub(super) fn handed_on(&mut self, bytes: u64, rows: u64) -> Effect {
+    pub(super) fn handed_on(&mut self, bytes: u64, rows: u64) -> ReadEffect {
         self.epoch.rows += rows;
         let (partitions, ends) = (self.epoch.partitions.len(), self.is_strict());
-        self.pinned_end().unwrap_or(Effect::Grew { bytes, rows, partitions, ends })
+        self.pinned_end().unwrap_or(ReadEffect::Grew { bytes, rows, partitions, ends })
     }
 
     /// While there is caution, records that wait for the open epoch to end must not wait for its age.
-    pub(super) fn asks_for_more(&self) -> Option<Effect> {
-        (self.caution.is_some() && self.has_waiting()).then_some(Effect::Ask(CutReason::Bytes))
+    pub(super) fn asks_for_more(&self) -> Option<ReadEffect> {
+        (self.caution.is_some() && self.has_waiting()).then_some(ReadEffect::Ask(CutReason::Bytes))
     }
 
     /// A pinned epoch whose end is reached ends there: one without records where it begins, as no record will tell.
-    pub(super) fn pinned_end(&mut self) -> Option<Effect> {
+    pub(super) fn pinned_end(&mut self) -> Option<ReadEffect> {
         if self.is_at_pinned_end() { self.finish_pinned() } else { None }
     }
 
@@ -324,18 +324,18 @@ impl Bounds {
     }
 
     /// The shard has been read out.
-    pub(super) fn end_shard(&mut self) -> Result<Option<Effect>, PinnedEndMissing> {
+    pub(super) fn end_shard(&mut self) -> Result<Option<ReadEffect>, PinnedEndMissing> {
         self.at_end = true;
         match &self.phase {
             Phase::Pinned(plan) if plan.cut.to == Position::ShardEnd => Ok(self.finish_pinned()),
             Phase::Pinned(plan) => Err(PinnedEndMissing { to: plan.cut.to.clone(), found: Position::ShardEnd }),
             Phase::Open if !self.rules.empty_shard_ends && self.position == self.epoch.from => Ok(None),
-            Phase::Open | Phase::Draining => Ok(Some(Effect::Ask(CutReason::ShardEnd))),
+            Phase::Open | Phase::Draining => Ok(Some(ReadEffect::Ask(CutReason::ShardEnd))),
         }
     }
 
     /// The committer ends the epoch: after the last record that was handed on, or with the shard.
-    pub(super) fn cut(&mut self, epoch: EpochNumber, reason: CutReason, full_state: bool) -> Effect {
+    pub(super) fn cut(&mut self, epoch: EpochNumber, reason: CutReason, full_state: bool) -> ReadEffect {
         let (from, position) = (self.epoch.from.clone(), self.position.clone());
         let KnownKeys { whole_aggregates, spread } = self.epoch.keys;
         let (to, reason) = if self.at_end { (Position::ShardEnd, CutReason::ShardEnd) } else { (position, reason) };
@@ -345,26 +345,26 @@ impl Bounds {
 
     /// No more is read. A pinned epoch is not finished on the way out: the next owner does, and nothing is lost by
     /// waiting.
-    pub(super) fn drain(&mut self) -> Effect {
+    pub(super) fn drain(&mut self) -> ReadEffect {
         self.phase = Phase::Draining;
         self.waiting.clear();
-        Effect::Ask(CutReason::Shutdown)
+        ReadEffect::Ask(CutReason::Shutdown)
     }
 
-    fn finish_pinned(&mut self) -> Option<Effect> {
+    fn finish_pinned(&mut self) -> Option<ReadEffect> {
         let Phase::Pinned(plan) = &self.phase else { return None };
         let cut = plan.cut.clone();
         self.phase = Phase::Open;
         Some(self.end(cut))
     }
 
-    fn end(&mut self, cut: Cut) -> Effect {
-        let records = std::mem::replace(&mut self.epoch, OpenEpoch::new(cut.to.clone(), self.known)).records;
+    fn end(&mut self, cut: Cut) -> ReadEffect {
+        let records = std::mem::replace(&mut self.epoch, EpochSoFar::new(cut.to.clone(), self.known)).records;
         if let Some(caution) = &mut self.caution {
             caution.lasts = caution.lasts.saturating_sub(records);
             self.caution = (caution.lasts > 0).then_some(*caution);
         }
-        Effect::Cut(cut)
+        ReadEffect::Cut(cut)
     }
 
     /// Whether the open epoch has all that it may have. A pinned one ends where it ends.

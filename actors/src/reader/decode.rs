@@ -26,8 +26,8 @@ use messages::schema::{FieldKind, TimeLimits};
 use messages::{Batch, Column, Credit, EventSchema, Form, Group, HashRange, RawRecord, Reason, Reject, Rows, SensorId};
 use serde::de::IgnoredAny;
 
-use self::event::{Event, Found, Refusal, Scalar};
-use self::framing::{Framed, Framing, Read};
+use self::event::{DecodedEvent, EventRefusal, FoundFields, Scalar};
+use self::framing::{Framed, Framing, ReadValue};
 use self::paths::Paths;
 pub use self::sightings::{PathWatch, Sightings};
 use self::walk::Walk;
@@ -106,7 +106,7 @@ struct Piece {
     /// Where on the stream it belongs, if it does not follow its record there.
     hash_key: Option<u128>,
     /// The event, or why it is none.
-    event: Result<Event, Refusal>,
+    event: Result<DecodedEvent, EventRefusal>,
     /// Whether it is an object that every reader of JSON takes.
     is_line: bool,
 }
@@ -176,7 +176,7 @@ impl BatchBuilder<'_> {
     }
 
     /// Takes the events of all user records of an aggregate.
-    fn take_aggregate(&mut self, data: &Bytes) -> Result<(), Refusal> {
+    fn take_aggregate(&mut self, data: &Bytes) -> Result<(), EventRefusal> {
         let events_max = self.decoder.limits.events_per_record_max;
         for (span, hash_key, refusal) in kpl::user_records(data, self.decoder.aggregate_range(), events_max)? {
             let taken = match refusal {
@@ -193,7 +193,7 @@ impl BatchBuilder<'_> {
     }
 
     /// Takes the events of a record, or of one user record.
-    fn take_values(&mut self, data: &Bytes, within: Range<usize>, hash_key: Option<u128>) -> Result<(), Refusal> {
+    fn take_values(&mut self, data: &Bytes, within: Range<usize>, hash_key: Option<u128>) -> Result<(), EventRefusal> {
         let decoder = self.decoder;
         let whole = &data[within.clone()];
         let mut framing = Framing::new(whole);
@@ -201,7 +201,7 @@ impl BatchBuilder<'_> {
         while let Some(framed) = framing.next(|text| decoder.read(text, &mut self.sightings)) {
             any = true;
             let (span, event, is_line) = match framed {
-                Framed::Value(span, Value { event, odd }) => {
+                Framed::Value(span, JsonValue { event, odd }) => {
                     let bytes = &whole[span.clone()];
                     let is_object = bytes[0] == b'{';
                     if is_object {
@@ -226,9 +226,9 @@ impl BatchBuilder<'_> {
         &mut self,
         span: Range<usize>,
         hash_key: Option<u128>,
-        event: Result<Event, Refusal>,
+        event: Result<DecodedEvent, EventRefusal>,
         is_line: bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), EventRefusal> {
         let events_max = self.decoder.limits.events_per_record_max;
         if self.pieces.len() == events_max {
             return Err(too_many(events_max));
@@ -296,7 +296,7 @@ impl BatchBuilder<'_> {
         self.rejects.push(Reject { record, sub_sequence: sub, span, reason, detail });
     }
 
-    fn row(&mut self, record: u32, sub: u32, span: Range<usize>, event: Event, own_hash_key: Option<u128>) {
+    fn row(&mut self, record: u32, sub: u32, span: Range<usize>, event: DecodedEvent, own_hash_key: Option<u128>) {
         let row = self.rows.len() as u32;
         self.held.row();
         self.touch(event.time_us, self.records[record as usize].arrival_ms);
@@ -353,18 +353,18 @@ impl Decoder {
     }
 
     /// Reads the value that the text begins with.
-    fn read(&self, text: &str, sightings: &mut Sightings) -> Read<Value> {
-        let mut found = Found::new(&self.schema);
+    fn read(&self, text: &str, sightings: &mut Sightings) -> ReadValue<JsonValue> {
+        let mut found = FoundFields::new(&self.schema);
         let walk = Walk { found: &mut found, sightings };
         let bytes = walk::walk(text, &self.paths, self.limits.depth_max, walk)?;
         let odd = found.odd;
         let event = found.into_event();
         let odd = odd || matches!(event, Err((Reason::NumberOutOfRange, _)));
-        Ok((bytes, Value { event, odd }))
+        Ok((bytes, JsonValue { event, odd }))
     }
 
     /// What is to be said of something that is not a value, or not one alone.
-    fn refusal_of(&self, bytes: &[u8]) -> Result<Event, Refusal> {
+    fn refusal_of(&self, bytes: &[u8]) -> Result<DecodedEvent, EventRefusal> {
         if let Some(refusal) = framing::refusal_of(bytes, self.limits.depth_max) {
             return Err(refusal);
         }
@@ -378,9 +378,9 @@ impl Decoder {
 }
 
 /// A value of JSON that was read.
-struct Value {
+struct JsonValue {
     /// The event that it is, or why it is none.
-    event: Result<Event, Refusal>,
+    event: Result<DecodedEvent, EventRefusal>,
     /// Whether readers of JSON may stumble over it.
     odd: bool,
 }
@@ -390,7 +390,7 @@ fn is_read_by_others(bytes: &[u8]) -> bool {
     serde_json::from_slice::<serde_json::Value>(bytes).is_ok()
 }
 
-fn json_refusal(error: &serde_json::Error, text: &str) -> Refusal {
+fn json_refusal(error: &serde_json::Error, text: &str) -> EventRefusal {
     let shown = error.to_string();
     // A number that is cut off behind its point, sign or exponent is to the parser a wrong one.
     let cut_off = shown.starts_with("invalid number")
@@ -409,6 +409,6 @@ fn json_refusal(error: &serde_json::Error, text: &str) -> Refusal {
 }
 
 /// A record holds more events than it may.
-fn too_many(events_max: usize) -> Refusal {
+fn too_many(events_max: usize) -> EventRefusal {
     (Reason::TooManyEvents, format!("more than the {events_max} events allowed in a record"))
 }

@@ -27,7 +27,7 @@ pub(super) struct Facts {
     /// Which of the schema's paths the open epoch's events had.
     paths: PathWatch,
     /// When the last page was asked for and came; only if epochs are traced.
-    page: Option<traces::Page>,
+    page: Option<traces::PageTimes>,
 }
 
 impl Facts {

@@ -24,7 +24,7 @@ pub(super) struct Named {
     pub(super) epoch: EpochNumber,
 }
 
-type Read<T> = Result<T, String>;
+type FileRead<T> = Result<T, String>;
 
 impl Recompute {
     /// Counts a file's readings.
@@ -83,7 +83,7 @@ impl Recompute {
     async fn aside<T: Send + 'static>(
         &self,
         file: &Named,
-        read: impl FnOnce(Bytes) -> Read<T> + Send + 'static,
+        read: impl FnOnce(Bytes) -> FileRead<T> + Send + 'static,
     ) -> Result<T, RecomputeError> {
         let body = self.objects.get(&file.key, OBJECT_BYTES_MAX).await?;
         let done = tokio::task::spawn_blocking(move || read(body)).await;
@@ -93,7 +93,7 @@ impl Recompute {
 }
 
 /// The wanted columns of a file; those that an older schema did not have are missing.
-fn batches(body: Bytes, wanted: &[&str]) -> Read<impl Iterator<Item = Read<RecordBatch>>> {
+fn batches(body: Bytes, wanted: &[&str]) -> FileRead<impl Iterator<Item = FileRead<RecordBatch>>> {
     let text = |error: &dyn std::fmt::Display| format!("cannot be read: {error}");
     let builder = ParquetRecordBatchReaderBuilder::try_new(body).map_err(|error| text(&error))?;
     let fields = builder.schema().fields().iter().enumerate();
@@ -109,7 +109,7 @@ fn readings_of(
     fields: &[(u16, &str)],
     (pass, closed_us): (&Pass, i64),
     tally: &mut Tally,
-) -> Read<Result<(), Full>> {
+) -> FileRead<Result<(), Full>> {
     let (sensors, times) = (texts(batch, columns::SENSOR_ID)?, column(batch, columns::EVENT_TIME)?);
     let times = times.as_primitive_opt::<TimestampMicrosecondType>().ok_or("event_time is no time")?;
     let mut values: Vec<(u16, Vec<Option<f64>>)> = Vec::new();
@@ -148,7 +148,7 @@ fn windows_of(
     window: WindowKind,
     schema: &EventSchema,
     mut take: impl FnMut(&ShardId, AggregateRow),
-) -> Read<()> {
+) -> FileRead<()> {
     let (sensors, names) = (texts(batch, columns::SENSOR_ID)?, texts(batch, columns::FIELD)?);
     let starts = column(batch, columns::WINDOW_START)?.as_primitive_opt::<TimestampMicrosecondType>();
     let starts = starts.ok_or("window_start is no time")?;
@@ -195,16 +195,16 @@ fn windows_of(
     Ok(())
 }
 
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> Read<&'a dyn Array> {
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> FileRead<&'a dyn Array> {
     batch.column_by_name(name).map(AsRef::as_ref).ok_or_else(|| format!("has no column {name}"))
 }
 
-fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Read<&'a StringArray> {
+fn texts<'a>(batch: &'a RecordBatch, name: &str) -> FileRead<&'a StringArray> {
     column(batch, name)?.as_string_opt::<i32>().ok_or_else(|| format!("the column {name} is no text"))
 }
 
 /// The values of a column as the aggregator counts them.
-fn numbers(batch: &RecordBatch, name: &str) -> Read<Vec<Option<f64>>> {
+fn numbers(batch: &RecordBatch, name: &str) -> FileRead<Vec<Option<f64>>> {
     let column = column(batch, name)?;
     match column.data_type() {
         DataType::Float64 => Ok(column.as_primitive::<Float64Type>().iter().collect()),

@@ -17,18 +17,18 @@ const HEADER_BYTES: usize = 256 << 10;
 
 /// What is known of the shards, by the part of an object's name that says the shard.
 #[derive(Clone, Debug)]
-pub(super) struct Shards(BTreeMap<String, Known>);
+pub(super) struct Shards(BTreeMap<String, KnownShard>);
 
 /// A shard that nothing is known of has ended, and has no row any more: all of it is committed, and closed.
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct KnownShard {
     /// The last epoch that was committed.
     tip: EpochNumber,
     /// Windows that end by then are closed.
     closed_us: i64,
 }
 
-const ENDED: Known = Known { tip: EpochNumber(u64::MAX), closed_us: i64::MAX };
+const ENDED: KnownShard = KnownShard { tip: EpochNumber(u64::MAX), closed_us: i64::MAX };
 
 impl Shards {
     /// An object of the stream, by its key.
@@ -58,7 +58,7 @@ impl Recompute {
         let of_stream = manifests_of_stream(&self.stream);
         let name = |prefix: &str| prefix.strip_prefix(&of_stream).map(|name| name.trim_end_matches('/').to_owned());
         let folders = self.objects.folders(&of_stream).await?;
-        let mut shards: BTreeMap<String, Known> =
+        let mut shards: BTreeMap<String, KnownShard> =
             folders.iter().filter_map(|folder| Some((name(folder)?, ENDED))).collect();
         let lateness_us = i64::try_from(self.lateness.as_micros()).unwrap_or(i64::MAX);
         let mut committed = 0;
@@ -74,7 +74,7 @@ impl Recompute {
                 Position::ShardEnd => i64::MAX,
                 _ => self.watermark_us(&state_key).await?.saturating_sub(lateness_us),
             };
-            shards.insert(name, Known { tip: row.epoch, closed_us });
+            shards.insert(name, KnownShard { tip: row.epoch, closed_us });
         }
         if committed == 0 {
             let (table, stream) = (self.leases.name().to_owned(), self.stream.clone());

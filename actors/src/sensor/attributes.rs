@@ -42,7 +42,7 @@ pub(super) struct Attributes {
 }
 
 /// What a reading says.
-pub(super) struct Told<'a> {
+pub(super) struct ReadAttributes<'a> {
     pub(super) rules: &'a SensorRules,
     pub(super) fields: &'a [Column],
     pub(super) row: usize,
@@ -64,7 +64,7 @@ impl Attributes {
 
     /// Takes a reading's attributes over: the versions that follow from it, by the time from which they hold, with
     /// their numbers. Mostly none.
-    pub(super) fn observe(&mut self, told: &Told<'_>, time_us: i64) -> Vec<(u32, Row)> {
+    pub(super) fn observe(&mut self, told: &ReadAttributes<'_>, time_us: i64) -> Vec<(u32, Row)> {
         if self.history.repeats_last(told, time_us) || (self.versions > 0 && !told.says_anything()) {
             return Vec::new();
         }
@@ -111,7 +111,7 @@ impl Attributes {
     }
 }
 
-impl Told<'_> {
+impl ReadAttributes<'_> {
     fn width(&self) -> usize {
         self.rules.tracked.len()
     }

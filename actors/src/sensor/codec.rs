@@ -71,9 +71,9 @@ pub enum StateError {
 /// What stands before the fields, in all formats.
 type Head = (Counts, Option<i64>, Option<i64>, EventIds);
 /// A field in formats 1 and 2.
-type Placed = (Option<Latest>, band::State, rate::State, bool, flat::State, score::Baseline);
+type PositionalField = (Option<Latest>, band::State, rate::State, bool, flat::State, score::Baseline);
 /// A field in format 3.
-type Tagged<'a> = (Option<Latest>, Vec<(u32, &'a [u8])>);
+type TaggedField<'a> = (Option<Latest>, Vec<(u32, &'a [u8])>);
 
 pub(super) fn encode(state: &State, rules: &SensorRules) -> Vec<u8> {
     let State { counts, last_event_time_us, last_arrival_ms, seen, watched, attributes } = state;
@@ -138,7 +138,7 @@ fn content(payload: &[u8]) -> Option<(u32, State)> {
     match *payload.first()? {
         ONE_VERSION => {
             type OneVersion = (u32, i64, Vec<Option<Value>>);
-            let (hash, head, fields, of_one) = whole::<(u32, Head, Vec<Placed>, OneVersion)>(payload)?;
+            let (hash, head, fields, of_one) = whole::<(u32, Head, Vec<PositionalField>, OneVersion)>(payload)?;
             let (version, valid_from_us, values) = of_one;
             // All of its readings since then said this, as far as they said anything.
             let until_us = head.1.unwrap_or(valid_from_us);
@@ -146,11 +146,11 @@ fn content(payload: &[u8]) -> Option<(u32, State)> {
             Some((hash, state(head, fields.into_iter().map(of_places).collect(), attributes)))
         }
         PLACES => {
-            let (hash, head, fields, attributes) = whole::<(u32, Head, Vec<Placed>, Attributes)>(payload)?;
+            let (hash, head, fields, attributes) = whole::<(u32, Head, Vec<PositionalField>, Attributes)>(payload)?;
             Some((hash, state(head, fields.into_iter().map(of_places).collect(), attributes)))
         }
         _ => {
-            let (hash, head, fields, attributes) = whole::<(u32, Head, Vec<Tagged<'_>>, Attributes)>(payload)?;
+            let (hash, head, fields, attributes) = whole::<(u32, Head, Vec<TaggedField<'_>>, Attributes)>(payload)?;
             Some((hash, state(head, fields.into_iter().map(of_tags).collect::<Option<_>>()?, attributes)))
         }
     }
@@ -166,14 +166,14 @@ fn state((counts, last_event_time_us, last_arrival_ms, seen): Head, watched: Vec
     State { counts, last_event_time_us, last_arrival_ms, seen, watched, attributes: of }
 }
 
-fn of_places((latest, band, rate, far, flat, baseline): Placed) -> FieldState {
+fn of_places((latest, band, rate, far, flat, baseline): PositionalField) -> FieldState {
     let mut field = FieldState { latest, ..FieldState::default() };
     (field.detectors.band, field.detectors.rate, field.detectors.flat) = (band, rate, flat);
     field.detectors.score = score::State { far, baseline };
     field
 }
 
-fn of_tags((latest, tagged): Tagged<'_>) -> Option<FieldState> {
+fn of_tags((latest, tagged): TaggedField<'_>) -> Option<FieldState> {
     Some(FieldState { latest, detectors: DetectorStates::of_tagged(&tagged)? })
 }
 

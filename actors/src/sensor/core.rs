@@ -18,7 +18,7 @@ use messages::{Assessment, Batch, DimensionChange, GroupOutcome, Reason, SensorI
 use serde::{Deserialize, Serialize};
 
 use super::alerts::Origin;
-use super::attributes::{Attributes, Told};
+use super::attributes::{Attributes, ReadAttributes};
 use super::dedup::EventIds;
 use super::detectors::{FieldState, Findings, Observation};
 use super::{codec, judge};
@@ -171,7 +171,7 @@ impl SensorCore {
 
     fn version(&mut self, batch: &Batch, row: u32, changes: &mut Vec<DimensionChange>) {
         let at = row as usize;
-        let told = Told { rules: &self.rules, fields: &batch.rows.fields, row: at };
+        let told = ReadAttributes { rules: &self.rules, fields: &batch.rows.fields, row: at };
         let versions = self.state.attributes.observe(&told, batch.rows.event_time_us[at]);
         let name = |attribute: usize| self.rules.schema.fields[self.rules.tracked[attribute]].name.clone();
         changes.extend(versions.into_iter().map(|(version, of)| DimensionChange {

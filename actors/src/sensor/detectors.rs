@@ -65,7 +65,7 @@ macro_rules! detectors {
         }
 
         impl DetectorStates {
-            fn observe(&mut self, rules: &DetectorRules, seen: &Seen<'_>, findings: &mut Findings) {
+            fn observe(&mut self, rules: &DetectorRules, seen: &SeenReading<'_>, findings: &mut Findings) {
                 $($(#[$only])? {
                     if let Some(rule) = &rules.$name {
                         self.$name.observe(rule, seen, findings);
@@ -159,7 +159,7 @@ pub(super) struct Observation {
 }
 
 /// What a detector sees of a reading.
-struct Seen<'a> {
+struct SeenReading<'a> {
     now: Observation,
     /// The latest value before it, in event time.
     before: Option<Latest>,
@@ -210,7 +210,7 @@ pub(super) struct Latest {
 impl FieldState {
     /// Holds a value against every detector of the field, then remembers it.
     pub(super) fn observe(&mut self, watch: &Watch, now: Observation, findings: &mut Findings) {
-        let seen = Seen { now, before: self.latest, field: watch.field, unit: &watch.unit };
+        let seen = SeenReading { now, before: self.latest, field: watch.field, unit: &watch.unit };
         self.detectors.observe(&watch.rules, &seen, findings);
         if !now.late {
             self.latest = Some(Latest { time_us: now.time_us, value: now.value });
@@ -230,7 +230,7 @@ impl Findings {
         }
     }
 
-    fn raise(&mut self, (kind, severity): (AlertKind, Severity), seen: &Seen<'_>, what: String) {
+    fn raise(&mut self, (kind, severity): (AlertKind, Severity), seen: &SeenReading<'_>, what: String) {
         self.raised.push(Raised { field: seen.field, kind, severity, value: seen.now.value, what });
     }
 }

@@ -11,17 +11,17 @@ use super::rules::SensorRules;
 use super::words::{number, seconds, time, unit};
 
 /// Why a reading is invalid, with the detail for a person.
-pub(super) type Fault = (Reason, String);
+pub(super) type InvalidReason = (Reason, String);
 
 /// The first thing that is wrong with a row.
-pub(super) fn fault_of(rules: &SensorRules, batch: &Batch, row: usize) -> Option<Fault> {
+pub(super) fn fault_of(rules: &SensorRules, batch: &Batch, row: usize) -> Option<InvalidReason> {
     clock(rules, batch.rows.event_time_us[row], batch.record_of(row).arrival_ms)
         .or_else(|| required(rules, &batch.rows, row))
         .or_else(|| ranges(rules, &batch.rows, row))
         .or_else(|| texts(rules, &batch.rows, row))
 }
 
-fn clock(rules: &SensorRules, time_us: i64, arrival_ms: i64) -> Option<Fault> {
+fn clock(rules: &SensorRules, time_us: i64, arrival_ms: i64) -> Option<InvalidReason> {
     if rules.time.believe(time_us, arrival_ms) {
         return None;
     }
@@ -47,12 +47,12 @@ fn clock(rules: &SensorRules, time_us: i64, arrival_ms: i64) -> Option<Fault> {
     Some((Reason::TimeOutOfBounds, detail))
 }
 
-fn required(rules: &SensorRules, rows: &Rows, row: usize) -> Option<Fault> {
+fn required(rules: &SensorRules, rows: &Rows, row: usize) -> Option<InvalidReason> {
     let missing = rules.required.iter().find(|field| !rows.fields[**field].is_present(row))?;
     Some((Reason::MissingField, format!("{} is required", rules.schema.fields[*missing].name)))
 }
 
-fn ranges(rules: &SensorRules, rows: &Rows, row: usize) -> Option<Fault> {
+fn ranges(rules: &SensorRules, rows: &Rows, row: usize) -> Option<InvalidReason> {
     rules.numbers.iter().find_map(|&field| {
         let (column, spec) = (&rows.fields[field], &rules.schema.fields[field]);
         let value = column.number(row)?;
@@ -77,7 +77,7 @@ fn shown(column: &Column, row: usize, value: f64) -> String {
     }
 }
 
-fn texts(rules: &SensorRules, rows: &Rows, row: usize) -> Option<Fault> {
+fn texts(rules: &SensorRules, rows: &Rows, row: usize) -> Option<InvalidReason> {
     let of_fields = rules.texts.iter().find_map(|&field| {
         let FieldSpec { name, text_bytes_max, .. } = &rules.schema.fields[field];
         let text = match &rows.fields[field] {
@@ -95,7 +95,7 @@ fn texts(rules: &SensorRules, rows: &Rows, row: usize) -> Option<Fault> {
 }
 
 /// A warehouse ends a text there, or refuses the file that it is in.
-fn nul_in(name: &str, text: &str) -> Option<Fault> {
+fn nul_in(name: &str, text: &str) -> Option<InvalidReason> {
     let at = text.find('\0')?;
     Some((Reason::OutOfRange, format!("{name} has a NUL (U+0000) at byte {at}, which no warehouse can hold")))
 }

@@ -26,7 +26,7 @@ impl<T: Ord> Default for Idle<T> {
 }
 
 /// What is found of a sensor that stands in the order.
-pub(super) enum Found<T> {
+pub(super) enum IdleFound<T> {
     /// It has no actor to give back.
     Gone,
     /// It was last touched then.
@@ -41,16 +41,20 @@ impl<T: Ord + Copy> Idle<T> {
 
     /// Takes the longest untouched sensor out, if it was touched before `until` (or at all, without one). `look` tells
     /// what has become of a sensor; who is gone is out of the order from then on.
-    pub(super) fn next(&mut self, until: Option<T>, mut look: impl FnMut(&SensorId) -> Found<T>) -> Option<SensorId> {
+    pub(super) fn next(
+        &mut self,
+        until: Option<T>,
+        mut look: impl FnMut(&SensorId) -> IdleFound<T>,
+    ) -> Option<SensorId> {
         loop {
             let mut oldest = self.order.peek_mut()?;
             self.steps += 1;
             let Reverse((noted, sensor)) = &mut *oldest;
             match look(sensor) {
-                Found::Gone => drop(PeekMut::pop(oldest)),
-                Found::Touched(touched) if touched > *noted => *noted = touched,
-                Found::Touched(touched) if until.is_some_and(|until| touched >= until) => return None,
-                Found::Touched(_) => return Some(PeekMut::pop(oldest).0.1),
+                IdleFound::Gone => drop(PeekMut::pop(oldest)),
+                IdleFound::Touched(touched) if touched > *noted => *noted = touched,
+                IdleFound::Touched(touched) if until.is_some_and(|until| touched >= until) => return None,
+                IdleFound::Touched(_) => return Some(PeekMut::pop(oldest).0.1),
             }
         }
     }
@@ -73,8 +77,9 @@ mod tests {
         touched.iter().for_each(|(sensor, at)| idle.add(sensor.clone(), *at));
         touched.insert(id(0), 20);
         touched.remove(&id(1));
-        let mut next =
-            |until| idle.next(until, |sensor| touched.get(sensor).map_or(Found::Gone, |at| Found::Touched(*at)));
+        let mut next = |until| {
+            idle.next(until, |sensor| touched.get(sensor).map_or(IdleFound::Gone, |at| IdleFound::Touched(*at)))
+        };
         assert_eq!(next(Some(2)), None, "touched at 2 is not before 2");
         assert_eq!(next(Some(3)), Some(id(2)));
         assert_eq!(next(None), Some(id(3)));
@@ -93,7 +98,8 @@ mod tests {
         let (mut idle, mut touched, mut retired) = (Idle::default(), HashMap::new(), 0);
         for n in 0..SENSORS {
             if n >= LIVE_MAX {
-                let next = idle.next(None, |sensor| touched.get(sensor).map_or(Found::Gone, |at| Found::Touched(*at)));
+                let next =
+                    idle.next(None, |sensor| touched.get(sensor).map_or(IdleFound::Gone, |at| IdleFound::Touched(*at)));
                 touched.remove(&next.unwrap());
                 retired += 1;
             }

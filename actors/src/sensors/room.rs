@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use messages::SensorId;
 
-use super::idle::Found;
+use super::idle::IdleFound;
 use super::roster::Roster;
 use super::slot::Life;
 
@@ -97,12 +97,12 @@ impl<A: Clone> Roster<A> {
     pub(super) fn retire_oldest(&mut self, until: Option<Duration>) -> Option<&A> {
         let slots = &mut self.slots;
         let oldest = self.idle.next(until, |sensor| match slots.get_mut(sensor) {
-            Some(slot) if matches!(slot.life, Life::Live { .. }) => Found::Touched(slot.last_touched),
+            Some(slot) if matches!(slot.life, Life::Live { .. }) => IdleFound::Touched(slot.last_touched),
             Some(slot) => {
                 slot.queued = false;
-                Found::Gone
+                IdleFound::Gone
             }
-            None => Found::Gone,
+            None => IdleFound::Gone,
         });
         let asked_at = self.journal.next_number();
         let slot = self.slots.get_mut(&oldest?).expect("it was looked at just now");

@@ -26,7 +26,7 @@ use crate::ports::faults::{Faults, Mechanism};
 
 /// The limits.
 #[derive(Clone, Debug)]
-pub(super) struct Rules {
+pub(super) struct RosterRules {
     /// Sensors that may be known.
     pub(super) known_max: usize,
     /// A row that killed its sensor this often is quarantined.
@@ -35,7 +35,7 @@ pub(super) struct Rules {
     pub(super) keeps_state: bool,
 }
 
-impl Rules {
+impl RosterRules {
     pub(super) fn new(config: &SensorsConfig, faults: &Faults) -> Self {
         let keeps_state = !faults.lacks(Mechanism::SensorState);
         Self { known_max: config.known_max, crashes_max: config.crashes_max, keeps_state }
@@ -77,13 +77,13 @@ pub(super) struct Hanging<A> {
 }
 
 /// The slots by sensor. Boxed, as a map has up to twice as many places as it holds.
-pub(super) type Slots<A> = HashMap<SensorId, Box<Slot<A>>>;
+pub(super) type SensorSlots<A> = HashMap<SensorId, Box<Slot<A>>>;
 
 /// The machine. `A` is what an actor is reached by.
 #[derive(Debug)]
 pub(super) struct Roster<A> {
-    pub(super) rules: Rules,
-    pub(super) slots: Slots<A>,
+    pub(super) rules: RosterRules,
+    pub(super) slots: SensorSlots<A>,
     /// The same ids in order, for pages and searches: sorting them when asked would hold up the data.
     pub(super) ids: BTreeSet<SensorId>,
     /// The sensors that have an actor, by its id.
@@ -110,7 +110,7 @@ pub(super) struct Roster<A> {
 
 impl<A: Clone> Roster<A> {
     /// The sensors as of the checkpoint: their states, each with its last arrival.
-    pub(super) fn new(rules: Rules, states: Vec<(StateEntry, Option<i64>)>, suspects: Vec<Suspect>) -> Self {
+    pub(super) fn new(rules: RosterRules, states: Vec<(StateEntry, Option<i64>)>, suspects: Vec<Suspect>) -> Self {
         let (mut slots, mut silence) = (HashMap::with_capacity(states.len()), Silence::default());
         for (entry, last_arrival_ms) in states {
             let mut slot = Slot::passive(entry.hash_key, entry.bytes, last_arrival_ms);

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The live sensors of a worker. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct LiveSensors(Arc<Inner>);
+pub struct LiveSensors(Arc<ShareState>);
 
 #[derive(Debug)]
-struct Inner {
+struct ShareState {
     max: usize,
     shards: AtomicUsize,
 }
@@ -24,7 +24,7 @@ pub(super) struct Share(LiveSensors);
 impl LiveSensors {
     /// So many in all.
     pub fn new(max: usize) -> Self {
-        Self(Arc::new(Inner { max, shards: AtomicUsize::new(0) }))
+        Self(Arc::new(ShareState { max, shards: AtomicUsize::new(0) }))
     }
 
     /// One more shard wants its share.

@@ -6,7 +6,7 @@
 //! - A silence is stored with the epoch in which the shard's own records have passed it: which ones, depends on the states
 //!   before and after that epoch alone. Its alert counts as sent with that epoch, as any other (ALERT).
 //! - It is reported as soon as the shard has been read that far, whether an epoch ends or not; it counts as reported when
-//!   the alerts box has taken it. At most [`OFFER_MAX`] leave at a time, those of sensors that came more than once first.
+//!   the alerts actor has taken it. At most [`OFFER_MAX`] leave at a time, those of sensors that came more than once first.
 //! - Looking for silences costs what was touched, not what is known (BOUNDED).
 //!
 //! **Not here**: sensors that have never had a valid reading. Nobody misses them.
@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 use messages::{Alert, AlertsMsg, Receipt, Receipts, SensorId, SensorsMsg};
 use ractor::rpc::CallResult;
 
-use super::idle::{Found, Idle};
-use super::roster::Slots;
+use super::idle::{Idle, IdleFound};
+use super::roster::SensorSlots;
 use super::slot::Slot;
 use super::{Hand, SensorsError, SensorsState};
 use crate::sensor::{heartbeat_alert, silence_alert};
@@ -48,7 +48,7 @@ pub(super) struct Silence {
     by_touch: Idle<i64>,
     /// What has to be reported. With a receipt it is stored, and is reported even if the sensor came back.
     pending: BTreeMap<Key, Option<Receipt>>,
-    /// What the alerts box is being asked to take.
+    /// What the alerts actor is being asked to take.
     under_way: Vec<Key>,
     /// Whether it was said that there are many.
     told: bool,
@@ -101,8 +101,8 @@ impl SensorsState {
         let (before_ms, now_ms) = (silence.passed_ms, silence.passing_ms);
         silence.passed_ms = now_ms;
         let until = now_ms.saturating_sub(timeout_ms).saturating_add(1);
-        let look = |slots: &Slots<Hand>, sensor: &SensorId| {
-            slots.get(sensor).map_or(Found::Gone, |slot| Found::Touched(slot.cut_ms))
+        let look = |slots: &SensorSlots<Hand>, sensor: &SensorId| {
+            slots.get(sensor).map_or(IdleFound::Gone, |slot| IdleFound::Touched(slot.cut_ms))
         };
         let (mut alerts, mut first_more, mut more) = (Vec::new(), None, 0);
         while let Some(sensor) = silence.by_cut.next(Some(until), |sensor| look(slots, sensor)) {
@@ -140,8 +140,8 @@ impl SensorsState {
         let until = stream_ms.saturating_sub(timeout_ms).saturating_add(1);
         let tells = self.context.keys.silence_tells();
         let (slots, silence) = (&mut self.roster.slots, &mut self.roster.silence);
-        let look = |slots: &Slots<Hand>, sensor: &SensorId| {
-            slots.get(sensor).map_or(Found::Gone, |slot| Found::Touched(slot.touched_ms))
+        let look = |slots: &SensorSlots<Hand>, sensor: &SensorId| {
+            slots.get(sensor).map_or(IdleFound::Gone, |slot| IdleFound::Touched(slot.touched_ms))
         };
         while let Some(sensor) = silence.by_touch.next(Some(until), |sensor| look(slots, sensor)) {
             let slot = slots.get_mut(&sensor).expect("it was looked at just now");
@@ -158,7 +158,7 @@ impl SensorsState {
         self.context.figures.set_silences(self.roster.silence.pending.len());
     }
 
-    /// Asks the alerts box to take the first silences that are not reported. What it has no room for stays here.
+    /// Asks the alerts actor to take the first silences that are not reported. What it has no room for stays here.
     fn offer(&mut self, stream_ms: i64) {
         let Some(timeout) = self.context.schema.heartbeat else { return };
         let (slots, silence) = (&self.roster.slots, &mut self.roster.silence);
@@ -184,14 +184,14 @@ impl SensorsState {
         {
             let alert = silence_alert(sensor, shard, silence.pending.len(), *since_ms);
             let many = AlertsMsg::Send { alert, receipt: None, trace: None };
-            // If the box has ended, so will this one.
+            // If the actor has ended, so will this one.
             let _ = self.alerts.send(many);
         }
         if offered.is_empty() {
             return;
         }
         let (alerts, myself) = (self.alerts.clone(), self.myself.clone());
-        // Asked in a task: a box that is busy must not hold up the data.
+        // Asked in a task: an actor that is busy must not hold up the data.
         tokio::spawn(async move {
             let answer = alerts.actor().call(|reply| AlertsMsg::Offer { alerts: offered, reply }, None).await;
             let left = match answer {
@@ -202,7 +202,7 @@ impl SensorsState {
         });
     }
 
-    /// The alerts box has taken what it had room for; none if it has ended, and whatever it had.
+    /// The alerts actor has taken what it had room for; none if it has ended, and whatever it had.
     pub(super) fn on_offered(&mut self, left: Option<Vec<(Alert, Option<Receipt>)>>) {
         let keys = std::mem::take(&mut self.roster.silence.under_way);
         let taken = left.as_ref().map_or(0, |left| keys.len() - left.len());

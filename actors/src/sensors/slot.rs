@@ -44,12 +44,12 @@ pub(super) struct Slot<A> {
     pub(super) watched_by_cut: bool,
     pub(super) watched_by_touch: bool,
     /// What went wrong with it. Hardly any sensor has this, and there are many.
-    trouble: Option<Box<Trouble>>,
+    trouble: Option<Box<SensorFailure>>,
 }
 
 /// What went wrong with a sensor.
 #[derive(Debug, Default)]
-pub(super) struct Trouble {
+pub(super) struct SensorFailure {
     /// The row that an actor had in hand when it was last looked at for being slow.
     pub(super) looked_at: Option<(u64, (u64, u32))>,
     /// The actor that was killed because it hung.
@@ -115,7 +115,7 @@ impl<A: Clone> Slot<A> {
     }
 
     /// Where to note what goes wrong with it.
-    pub(super) fn trouble(&mut self) -> &mut Trouble {
+    pub(super) fn trouble(&mut self) -> &mut SensorFailure {
         self.trouble.get_or_insert_default()
     }
 

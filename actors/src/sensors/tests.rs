@@ -19,7 +19,7 @@ use proptest::test_runner::TestRunner;
 
 use super::journal::Entry;
 use super::room::Left;
-use super::roster::{Roster, Routed, Rules};
+use super::roster::{Roster, RosterRules, Routed};
 
 const SENSORS: usize = 6;
 const LIVE_MAX: usize = 2;
@@ -148,7 +148,7 @@ fn settle(in_flight: &InFlight, group: usize) {
 
 impl World {
     fn new(keeps_state: bool) -> Self {
-        let rules = Rules { known_max: 100, crashes_max: CRASHES_MAX, keeps_state };
+        let rules = RosterRules { known_max: 100, crashes_max: CRASHES_MAX, keeps_state };
         Self {
             roster: Roster::new(rules, Vec::new(), Vec::new()),
             actors: BTreeMap::new(),

@@ -17,7 +17,7 @@ pub const EPOCHS_MAX: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EpochStep {
-    /// It ends; its boxes are completing it.
+    /// It ends; its actors are completing it.
     Cut,
     /// Encoded and pinned on the lease row; being uploaded.
     Prepared,
@@ -68,7 +68,7 @@ pub struct EpochLine {
 
 /// The epoch that is being read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct OpenEpoch {
+pub struct ReadingEpoch {
     /// When its first record was handed on, milliseconds since 1970; none while it has none.
     pub since_ms: Option<i64>,
     /// Bytes of its records.
@@ -83,7 +83,7 @@ pub struct OpenEpoch {
 #[derive(Debug)]
 pub struct EpochLog {
     lines: Ring<EpochLine>,
-    open: Mutex<(OpenEpoch, u64)>,
+    open: Mutex<(ReadingEpoch, u64)>,
 }
 
 impl Default for EpochLog {
@@ -99,7 +99,7 @@ impl EpochLog {
     }
 
     /// The epoch that is being read.
-    pub fn open(&self) -> OpenEpoch {
+    pub fn open(&self) -> ReadingEpoch {
         self.lock().0
     }
 
@@ -115,7 +115,7 @@ impl EpochLog {
     /// What comes from now on belongs to the next epoch.
     pub(crate) fn closed(&self) {
         let mut open = self.lock();
-        *open = (OpenEpoch::default(), open.0.bytes);
+        *open = (ReadingEpoch::default(), open.0.bytes);
     }
 
     /// The shard starts again from its checkpoint.
@@ -191,7 +191,7 @@ impl EpochLog {
     }
 
     // A panic while the lock was held leaves plain numbers behind.
-    fn lock(&self) -> MutexGuard<'_, (OpenEpoch, u64)> {
+    fn lock(&self) -> MutexGuard<'_, (ReadingEpoch, u64)> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -230,7 +230,7 @@ mod tests {
         for epoch in 1..=EPOCHS_MAX as u64 + 5 {
             log.grew(10, 4, 2, 100);
             log.grew(5, 1, 3, 200);
-            assert_eq!(log.open(), OpenEpoch { since_ms: Some(100), bytes: 15, rows: 5, partitions: 3 });
+            assert_eq!(log.open(), ReadingEpoch { since_ms: Some(100), bytes: 15, rows: 5, partitions: 3 });
             log.cut(epoch, CutReason::Age, 300);
             log.closed();
             log.uploaded(epoch, 400);
@@ -239,6 +239,6 @@ mod tests {
         let lines = log.lines();
         assert_eq!((lines.len(), lines[0].epoch), (EPOCHS_MAX, EPOCHS_MAX as u64 + 5));
         assert_eq!((lines[0].step, lines[0].uploaded_ms), (EpochStep::Committed, Some(400)));
-        assert_eq!(log.open(), OpenEpoch::default());
+        assert_eq!(log.open(), ReadingEpoch::default());
     }
 }

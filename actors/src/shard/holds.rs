@@ -1,7 +1,7 @@
 //! What keeps a shard from going on right now, in the words of whatever refuses: for the operator who asks why.
 //!
 //! **Promises** constant memory; what has passed is forgotten at once.
-//! **Not here**: what becomes of it. The boxes try again or end by themselves.
+//! **Not here**: what becomes of it. The actors try again or end by themselves.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,11 +12,11 @@ use crate::ports::aws::{CallError, Failure};
 /// Errors are shown as long as they last: bounded.
 pub(super) const CAUSE_CHARS_MAX: usize = 400;
 /// Restarts of single sensors that are remembered.
-pub(super) const FALLS_MAX: usize = 32;
+pub(super) const FAILURES_MAX: usize = 32;
 
 /// Something that is tried again and again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Held {
+pub struct HeldUp {
     /// What happened last.
     pub cause: String,
     /// Since when, milliseconds since 1970.
@@ -31,11 +31,11 @@ pub struct Held {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Holds {
     /// Its start: the lease, the states of the checkpoint.
-    pub starting: Option<Held>,
+    pub starting: Option<HeldUp>,
     /// Reading the stream.
-    pub reading: Option<Held>,
+    pub reading: Option<HeldUp>,
     /// Storing an epoch.
-    pub uploading: Option<Held>,
+    pub uploading: Option<HeldUp>,
     /// The byte budget, since then, in milliseconds since 1970.
     pub budget_since_ms: Option<i64>,
     /// The manifest of the last epoch, which cannot be read: the shard goes on, nothing of it is loaded behind it.
@@ -44,7 +44,7 @@ pub struct Holds {
 
 /// One sensor's actor failed and was started again.
 #[derive(Clone, Debug, Serialize)]
-pub struct SensorFall {
+pub struct SensorFailureRecord {
     /// The sensor.
     pub sensor: String,
     /// Why.
@@ -79,7 +79,7 @@ impl HoldsNow {
         let place = holds.place(hold);
         let (since_ms, attempts) = place.as_ref().map_or((now_ms, 0), |held| (held.since_ms, held.attempts));
         let cause = cause.chars().take(CAUSE_CHARS_MAX).collect();
-        *place = Some(Held { cause, since_ms, attempts: attempts.saturating_add(1), throttled });
+        *place = Some(HeldUp { cause, since_ms, attempts: attempts.saturating_add(1), throttled });
     }
 
     pub(super) fn passed(&self, hold: Hold) {
@@ -106,7 +106,7 @@ impl HoldsNow {
 }
 
 impl Holds {
-    fn place(&mut self, hold: Hold) -> &mut Option<Held> {
+    fn place(&mut self, hold: Hold) -> &mut Option<HeldUp> {
         match hold {
             Hold::Starting => &mut self.starting,
             Hold::Reading => &mut self.reading,
@@ -129,7 +129,7 @@ mod tests {
         let holds = HoldsNow::default();
         holds.failed(Hold::Reading, "no", false, 10);
         holds.failed(Hold::Reading, "slow down", true, 20);
-        let held = Held { cause: "slow down".into(), since_ms: 10, attempts: 2, throttled: true };
+        let held = HeldUp { cause: "slow down".into(), since_ms: 10, attempts: 2, throttled: true };
         assert_eq!(holds.get().reading, Some(held));
         holds.passed(Hold::Reading);
         holds.budget(Some(5));

@@ -1,4 +1,4 @@
-//! Whether what is read of a shard gets stored: the last word on it, remembered over restarts of boxes and of the shard.
+//! Whether what is read of a shard gets stored: the last word on it, remembered over restarts of actors and of the shard.
 //!
 //! **Promises** a failure that may not pass by itself counts at once, any other after [`HEALS_WITHIN_MS`]; what counts
 //! once counts until the shard works again, which is a commit. Where nothing waits to be committed, a page that says so
@@ -18,7 +18,7 @@ pub const HEALS_WITHIN_MS: i64 = 3_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Failing {
-    /// A box ends again and again.
+    /// An actor ends again and again.
     Running,
     /// The lease, or the states of the checkpoint.
     Starting,
@@ -45,7 +45,7 @@ pub struct Ill {
 
 impl Ill {
     fn counts(&self, now_ms: i64) -> bool {
-        // A box that fails once comes back, and shows by its next epoch that it works.
+        // An actor that fails once comes back, and shows by its next epoch that it works.
         self.lasting || (self.failing != Failing::Running && now_ms.saturating_sub(self.since_ms) >= HEALS_WITHIN_MS)
     }
 }
@@ -62,12 +62,12 @@ impl From<Hold> for Failing {
 
 /// The last word on one shard.
 #[derive(Debug, Default)]
-pub struct Outcome(Mutex<Memory>);
+pub struct Outcome(Mutex<OutcomeMemory>);
 
 #[derive(Debug, Default)]
-struct Memory {
+struct OutcomeMemory {
     ill: Option<Ill>,
-    /// A box of this incarnation has failed. Others fall with it: it is one failure.
+    /// An actor of this incarnation has failed. Others fall with it: it is one failure.
     fell: bool,
     /// Since when records wait to be committed, or the last of them were.
     waits_since_ms: Option<i64>,
@@ -129,7 +129,7 @@ impl Outcome {
         }
     }
 
-    /// A box has ended in disorder. Once may be chance; a second time without a commit in between is a loop.
+    /// An actor has ended in disorder. Once may be chance; a second time without a commit in between is a loop.
     pub fn fell(&self, cause: &str, now_ms: i64) {
         let again = {
             let memory = &mut *self.lock();
@@ -169,11 +169,16 @@ impl Outcome {
     /// An epoch was committed. `all`: nothing that was read is left.
     pub(super) fn committed(&self, all: bool, now_ms: i64) {
         let memory = &mut *self.lock();
-        *memory = Memory { works: true, commits: true, waits_since_ms: (!all).then_some(now_ms), ..Memory::default() };
+        *memory = OutcomeMemory {
+            works: true,
+            commits: true,
+            waits_since_ms: (!all).then_some(now_ms),
+            ..OutcomeMemory::default()
+        };
     }
 
     // A panic while the lock was held leaves whole values behind.
-    fn lock(&self) -> MutexGuard<'_, Memory> {
+    fn lock(&self) -> MutexGuard<'_, OutcomeMemory> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -14,14 +14,14 @@ use messages::{AggregateRow, EncodedObject, WindowKind, Zone};
 use super::error::EncodeError;
 use super::job::Job;
 use super::origin::{texts, times};
-use super::table::{CHUNK_ROWS, Table};
+use super::table::{CHUNK_ROWS, ParquetTable};
 use crate::lake::keys::Partition;
 
 pub(super) fn encode(job: &Job<'_>, rows: &[AggregateRow]) -> Result<Vec<EncodedObject>, EncodeError> {
     let layout = crate::lake::columns::aggregates();
     let mut objects = Vec::new();
     for ((zone, path), rows) in by_partition(job, rows) {
-        let mut table = Table::create(job, zone, &layout, 0)?;
+        let mut table = ParquetTable::create(job, zone, &layout, 0)?;
         for chunk in rows.chunks(CHUNK_ROWS) {
             table.push(columns(job, chunk)?)?;
         }

@@ -9,7 +9,7 @@ use messages::{Alert, EncodedObject, Zone};
 
 use super::error::EncodeError;
 use super::job::Job;
-use super::lines::Lines;
+use super::lines::LinesObject;
 use super::rows::{EpochRows, by_arrival_hour};
 use crate::lake::keys::Partition;
 
@@ -20,7 +20,7 @@ pub(super) fn encode(
 ) -> Result<Vec<EncodedObject>, EncodeError> {
     let mut objects = Vec::new();
     for (hour, alerts) in by_arrival_hour(rows.alerts.iter().copied().chain(silences), |alert| alert.arrival_ms) {
-        let mut file = Lines::create(job, Zone::Alerts);
+        let mut file = LinesObject::create(job, Zone::Alerts);
         for alert in alerts {
             let line = serde_json::to_vec(alert).map_err(|source| EncodeError::Json { zone: Zone::Alerts, source })?;
             file.push(&alert.id, &line)?;

@@ -16,7 +16,7 @@ use super::error::EncodeError;
 use super::job::Job;
 use super::origin::{origin, texts, times};
 use super::rows::{CleanRow, EpochRows};
-use super::table::{CHUNK_ROWS, Table};
+use super::table::{CHUNK_ROWS, ParquetTable};
 use crate::lake::keys::Partition;
 
 /// Rows come ordered by sensor_id and event_time, the first two columns.
@@ -26,7 +26,7 @@ pub(super) fn encode(job: &Job<'_>, rows: &EpochRows<'_>) -> Result<Vec<EncodedO
     let layout = crate::lake::columns::cleansed(&job.context.schema);
     let mut objects = Vec::new();
     for (&start_us, partition) in &rows.clean {
-        let mut table = Table::create(job, Zone::Cleansed, &layout, SORTED_COLUMNS)?;
+        let mut table = ParquetTable::create(job, Zone::Cleansed, &layout, SORTED_COLUMNS)?;
         for chunk in partition.chunks(CHUNK_ROWS) {
             table.push(columns(job, rows, chunk)?)?;
         }

@@ -15,7 +15,7 @@ use super::error::EncodeError;
 use super::job::Job;
 use super::origin::{origin, texts, times};
 use super::rows::{ChangeRow, EpochRows, by_arrival_hour};
-use super::table::{CHUNK_ROWS, Table};
+use super::table::{CHUNK_ROWS, ParquetTable};
 use crate::lake::keys::Partition;
 
 pub(super) fn encode(job: &Job<'_>, rows: &EpochRows<'_>) -> Result<Vec<EncodedObject>, EncodeError> {
@@ -23,7 +23,7 @@ pub(super) fn encode(job: &Job<'_>, rows: &EpochRows<'_>) -> Result<Vec<EncodedO
     let arrival_ms = |row: &ChangeRow<'_>| row.batch.record_of(row.change.row as usize).arrival_ms;
     let mut objects = Vec::new();
     for (hour, changes) in by_arrival_hour(rows.changes.iter().copied(), arrival_ms) {
-        let mut table = Table::create(job, Zone::Dimensions, &layout, 0)?;
+        let mut table = ParquetTable::create(job, Zone::Dimensions, &layout, 0)?;
         for chunk in changes.chunks(CHUNK_ROWS) {
             table.push(columns(job, chunk)?)?;
         }

@@ -14,7 +14,7 @@ use super::error::EncodeError;
 use super::job::Job;
 use super::origin::{origin, texts, times};
 use super::rows::{DuplicateRow, EpochRows, by_arrival_hour};
-use super::table::{CHUNK_ROWS, Table};
+use super::table::{CHUNK_ROWS, ParquetTable};
 use crate::lake::keys::Partition;
 
 pub(super) fn encode(job: &Job<'_>, rows: &EpochRows<'_>) -> Result<Vec<EncodedObject>, EncodeError> {
@@ -22,7 +22,7 @@ pub(super) fn encode(job: &Job<'_>, rows: &EpochRows<'_>) -> Result<Vec<EncodedO
     let arrival_ms = |row: &DuplicateRow<'_>| row.batch.record_of(row.row).arrival_ms;
     let mut objects = Vec::new();
     for (hour, duplicates) in by_arrival_hour(rows.duplicates.iter().copied(), arrival_ms) {
-        let mut table = Table::create(job, Zone::Duplicates, &layout, 0)?;
+        let mut table = ParquetTable::create(job, Zone::Duplicates, &layout, 0)?;
         for chunk in duplicates.chunks(CHUNK_ROWS) {
             table.push(columns(job, chunk))?;
         }

@@ -19,14 +19,14 @@ use crate::lake::digest::{Digest, hex};
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// An open line object.
-pub(super) struct Lines {
+pub(super) struct LinesObject {
     zone: Zone,
     gzip: BufWriter<GzEncoder<Vec<u8>>>,
     digest: Digest,
     rows: u64,
 }
 
-impl Lines {
+impl LinesObject {
     /// Begins an object.
     pub(super) fn create(job: &Job<'_>, zone: Zone) -> Self {
         let level = Compression::new(job.context.encoding.gzip_level.min(9));

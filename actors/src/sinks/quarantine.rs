@@ -14,7 +14,7 @@ use super::error::EncodeError;
 use super::job::Job;
 use super::origin::{origin, texts};
 use super::rows::{EpochRows, Refused, by_arrival_hour};
-use super::table::{CHUNK_ROWS, Table};
+use super::table::{CHUNK_ROWS, ParquetTable};
 use crate::lake::keys::Partition;
 
 /// A detail may quote its input, which has no bound of its own.
@@ -26,7 +26,7 @@ pub(super) fn encode(job: &Job<'_>, rows: &EpochRows<'_>) -> Result<Vec<EncodedO
     let layout = crate::lake::columns::quarantine();
     let mut objects = Vec::new();
     for (hour, refused) in by_arrival_hour(&rows.refused, |row| row.record.arrival_ms) {
-        let mut table = Table::create(job, Zone::Quarantine, &layout, 0)?;
+        let mut table = ParquetTable::create(job, Zone::Quarantine, &layout, 0)?;
         let mut rest = refused.as_slice();
         while !rest.is_empty() {
             let (chunk, after) = rest.split_at(chunk_rows(rest));

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::error::EncodeError;
 use super::job::Job;
-use super::lines::Lines;
+use super::lines::LinesObject;
 use super::rows::{EpochRows, by_arrival_hour};
 use crate::lake::keys::Partition;
 
@@ -46,16 +46,16 @@ pub(super) fn encode(job: &Job<'_>, rows: &EpochRows<'_>) -> Result<Vec<EncodedO
     Ok(objects)
 }
 
-fn lines(job: &Job<'_>, records: &[&RawRecord]) -> Result<Lines, EncodeError> {
-    let mut file = Lines::create(job, Zone::Raw);
+fn lines(job: &Job<'_>, records: &[&RawRecord]) -> Result<LinesObject, EncodeError> {
+    let mut file = LinesObject::create(job, Zone::Raw);
     for record in records {
         file.push_record(record.sequence.as_str(), &record.data)?;
     }
     Ok(file)
 }
 
-fn escaped(job: &Job<'_>, records: &[&RawRecord]) -> Result<Lines, EncodeError> {
-    let mut file = Lines::create(job, Zone::RawEscaped);
+fn escaped(job: &Job<'_>, records: &[&RawRecord]) -> Result<LinesObject, EncodeError> {
+    let mut file = LinesObject::create(job, Zone::RawEscaped);
     for record in records {
         file.push(record.sequence.as_str(), &escape(record)?)?;
     }

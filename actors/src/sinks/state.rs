@@ -26,7 +26,7 @@ pub(super) fn encode(job: &Job<'_>, content: &EpochContent) -> Result<EncodedObj
     bytes.push(STATE_VERSION);
     let level = job.context.encoding.zstd_level;
     let zstd = zstd::stream::write::Encoder::new(bytes, level).map_err(compress)?;
-    let mut counted = Counted { inner: BufWriter::with_capacity(BUFFER_BYTES, zstd), bytes: 0 };
+    let mut counted = CountingWriter { inner: BufWriter::with_capacity(BUFFER_BYTES, zstd), bytes: 0 };
     postcard::to_io(&(&header, content.states.len() as u64), &mut counted)?;
     for entry in &content.states {
         postcard::to_io(&EntryOut::from(entry), &mut counted)?;
@@ -93,12 +93,12 @@ fn as_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Erro
 
 /// Counts what goes through. Does not flush: postcard asks for it after every value, and a compressor would begin a
 /// new block each time.
-struct Counted<W> {
+struct CountingWriter<W> {
     inner: W,
     bytes: u64,
 }
 
-impl<W: Write> Write for Counted<W> {
+impl<W: Write> Write for CountingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let written = self.inner.write(bytes)?;
         self.bytes += written as u64;

@@ -31,7 +31,7 @@ pub(super) const CHUNK_ROWS: usize = 16_384;
 const UNREPEATED: [&str; 4] = [EVENT_ID, EVENT_TIME, SEQUENCE, DATA];
 
 /// An open Parquet object.
-pub(super) struct Table {
+pub(super) struct ParquetTable {
     zone: Zone,
     schema: SchemaRef,
     writer: ArrowWriter<Vec<u8>>,
@@ -39,7 +39,7 @@ pub(super) struct Table {
     rows: u64,
 }
 
-impl Table {
+impl ParquetTable {
     /// Begins an object whose rows will come ordered by its first `n_sorted` columns.
     pub(super) fn create(job: &Job<'_>, zone: Zone, schema: &SchemaRef, n_sorted: usize) -> Result<Self, EncodeError> {
         let writer = properties(job, schema, n_sorted)

@@ -23,7 +23,7 @@ pub(super) struct Uploads {
 
 /// Uploads that may be under way at once; the next step begins when all of them are stored.
 #[derive(Debug, PartialEq)]
-pub(super) enum Step<'a> {
+pub(super) enum UploadStep<'a> {
     /// The claim on the epoch's number.
     Claim(&'a EncodedObject),
     /// Every object but the claim and the manifest.
@@ -51,9 +51,9 @@ impl Uploads {
     }
 
     /// What is uploaded, step by step.
-    pub(super) fn steps<'a>(&self, sealed: &'a EncodedEpoch) -> Vec<Step<'a>> {
-        let (objects, manifest) = (Step::Objects(&sealed.objects), Step::Manifest(&sealed.manifest));
-        let claim = self.claims.then_some(Step::Claim(&sealed.claim));
+    pub(super) fn steps<'a>(&self, sealed: &'a EncodedEpoch) -> Vec<UploadStep<'a>> {
+        let (objects, manifest) = (UploadStep::Objects(&sealed.objects), UploadStep::Manifest(&sealed.manifest));
+        let claim = self.claims.then_some(UploadStep::Claim(&sealed.claim));
         let rest = if self.manifest_last { [objects, manifest] } else { [manifest, objects] };
         claim.into_iter().chain(rest).collect()
     }

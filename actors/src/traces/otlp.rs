@@ -38,13 +38,13 @@ pub(super) struct Resource {
 #[derive(Clone, PartialEq, Message)]
 struct ScopeSpans {
     #[prost(message, optional, tag = "1")]
-    scope: Option<Scope>,
+    scope: Option<OtlpScope>,
     #[prost(message, repeated, tag = "2")]
     spans: Vec<SpanMessage>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct Scope {
+struct OtlpScope {
     #[prost(string, tag = "1")]
     name: String,
     #[prost(string, tag = "2")]
@@ -70,13 +70,13 @@ struct SpanMessage {
     #[prost(message, repeated, tag = "9")]
     attributes: Vec<KeyValue>,
     #[prost(message, optional, tag = "15")]
-    status: Option<Status>,
+    status: Option<OtlpStatus>,
     #[prost(fixed32, tag = "16")]
     flags: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct Status {
+struct OtlpStatus {
     #[prost(string, tag = "2")]
     message: String,
     #[prost(int32, tag = "3")]
@@ -93,12 +93,12 @@ struct KeyValue {
 
 #[derive(Clone, PartialEq, Message)]
 struct AnyValue {
-    #[prost(oneof = "Value", tags = "1, 3")]
-    value: Option<Value>,
+    #[prost(oneof = "OtlpValue", tags = "1, 3")]
+    value: Option<OtlpValue>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
-enum Value {
+enum OtlpValue {
     #[prost(string, tag = "1")]
     Text(String),
     #[prost(int64, tag = "3")]
@@ -106,7 +106,7 @@ enum Value {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct Answer {
+struct CollectorAnswer {
     #[prost(message, optional, tag = "1")]
     partial_success: Option<PartialSuccess>,
 }
@@ -119,18 +119,18 @@ struct PartialSuccess {
 
 impl Resource {
     pub(super) fn of(attributes: &[(String, String)]) -> Self {
-        let attributes = attributes.iter().map(|(key, value)| KeyValue::new(key, Value::Text(value.clone())));
+        let attributes = attributes.iter().map(|(key, value)| KeyValue::new(key, OtlpValue::Text(value.clone())));
         Self { attributes: attributes.collect() }
     }
 }
 
 impl KeyValue {
-    fn new(key: &str, value: Value) -> Self {
+    fn new(key: &str, value: OtlpValue) -> Self {
         Self { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }) }
     }
 }
 
-impl From<&Attribute> for Value {
+impl From<&Attribute> for OtlpValue {
     fn from(attribute: &Attribute) -> Self {
         match attribute {
             Attribute::Integer(number) => Self::Integer(*number),
@@ -141,7 +141,7 @@ impl From<&Attribute> for Value {
 
 /// The body of a request with these spans.
 pub(super) fn request(resource: &Resource, spans: &[Span]) -> Vec<u8> {
-    let scope = Scope { name: SCOPE.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
+    let scope = OtlpScope { name: SCOPE.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let spans = spans.iter().map(SpanMessage::of).collect();
     let scope_spans = vec![ScopeSpans { scope: Some(scope), spans }];
     let resource_spans = vec![ResourceSpans { resource: Some(resource.clone()), scope_spans }];
@@ -150,7 +150,7 @@ pub(super) fn request(resource: &Resource, spans: &[Span]) -> Vec<u8> {
 
 /// How many spans of a request the collector did not want. An answer that says nothing wanted them all.
 pub(super) fn rejected(answer: &[u8]) -> u64 {
-    let partial = Answer::decode(answer).ok().and_then(|answer| answer.partial_success);
+    let partial = CollectorAnswer::decode(answer).ok().and_then(|answer| answer.partial_success);
     partial.map_or(0, |partial| u64::try_from(partial.rejected_spans).unwrap_or(0))
 }
 
@@ -170,7 +170,7 @@ impl SpanMessage {
             start_time_unix_nano: nanos(span.start_us),
             end_time_unix_nano: nanos(span.end_us),
             attributes: span.attributes.iter().map(|(key, value)| KeyValue::new(key, value.into())).collect(),
-            status: span.error.clone().map(|message| Status { message, code: STATUS_ERROR }),
+            status: span.error.clone().map(|message| OtlpStatus { message, code: STATUS_ERROR }),
             flags: SAMPLED,
         }
     }

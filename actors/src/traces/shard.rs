@@ -1,6 +1,6 @@
 //! The traces of one shard's epochs: of the one that is being read, and of the one on its way to its commit.
 //!
-//! Boxes find an epoch's trace by its number. It does not travel in the cut: a cut is pinned and stored, and what is
+//! Actors find an epoch's trace by its number. It does not travel in the cut: a cut is pinned and stored, and what is
 //! stored is a pure function of the records.
 
 use std::collections::VecDeque;
@@ -18,10 +18,10 @@ const UNDER_WAY_MAX: usize = 4;
 
 /// The traces of one shard, over all its incarnations. Cheap to clone; the default is off.
 #[derive(Clone, Debug, Default)]
-pub struct ShardTraces(Option<Arc<Inner>>);
+pub struct ShardTraces(Option<Arc<TraceState>>);
 
 #[derive(Debug)]
-struct Inner {
+struct TraceState {
     tracer: Arc<Tracer>,
     stream: String,
     shard: String,
@@ -30,12 +30,12 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Epochs {
-    open: Open,
-    under_way: VecDeque<UnderWay>,
+    open: OpenTrace,
+    under_way: VecDeque<CommittingTrace>,
 }
 
 #[derive(Debug, Default)]
-enum Open {
+enum OpenTrace {
     /// Nothing of it was read yet.
     #[default]
     Undecided,
@@ -56,7 +56,7 @@ struct EpochTrace {
 }
 
 #[derive(Debug)]
-struct UnderWay {
+struct CommittingTrace {
     epoch: EpochNumber,
     cut_us: i64,
     trace: EpochTrace,
@@ -64,7 +64,7 @@ struct UnderWay {
 
 /// When a page of records was asked for, and came.
 #[derive(Clone, Copy, Debug)]
-pub struct Page {
+pub struct PageTimes {
     asked_us: i64,
     answered_us: i64,
     records: usize,
@@ -74,7 +74,7 @@ impl ShardTraces {
     pub(super) fn new(tracer: Option<Arc<Tracer>>, stream: &str, shard: &str) -> Self {
         Self(tracer.map(|tracer| {
             let (stream, shard) = (stream.to_owned(), shard.to_owned());
-            Arc::new(Inner { tracer, stream, shard, epochs: Mutex::default() })
+            Arc::new(TraceState { tracer, stream, shard, epochs: Mutex::default() })
         }))
     }
 
@@ -84,14 +84,14 @@ impl ShardTraces {
     }
 
     /// A page came that was asked for then.
-    pub fn page(&self, asked_us: Option<i64>, records: usize) -> Option<Page> {
-        Some(Page { asked_us: asked_us?, answered_us: self.now_us()?, records })
+    pub fn page(&self, asked_us: Option<i64>, records: usize) -> Option<PageTimes> {
+        Some(PageTimes { asked_us: asked_us?, answered_us: self.now_us()?, records })
     }
 
     /// A page did not come that was asked for then. It is told only in an epoch that has a trace already.
     pub fn page_failed(&self, asked_us: Option<i64>, failure: Failure) {
         let (Some(inner), Some(asked_us)) = (&self.0, asked_us) else { return };
-        let Open::Sampled(trace) = &mut inner.lock().open else { return };
+        let OpenTrace::Sampled(trace) = &mut inner.lock().open else { return };
         if !trace.has_room(inner.tracer.config.details_max) {
             return;
         }
@@ -102,7 +102,7 @@ impl ShardTraces {
     }
 
     /// A batch of the open epoch is about to be handed to the sensors. It was decoded since then, from this page.
-    pub fn batch(&self, page: Option<Page>, decoding_us: Option<i64>, batch: &Batch) -> Option<BatchTrace> {
+    pub fn batch(&self, page: Option<PageTimes>, decoding_us: Option<i64>, batch: &Batch) -> Option<BatchTrace> {
         let (inner, decoding_us) = (self.0.as_ref()?, decoding_us?);
         let routed_us = inner.tracer.clock.now_us();
         let since_us = page.map_or(decoding_us, |page| page.asked_us);
@@ -144,8 +144,8 @@ impl ShardTraces {
         let mut epochs = inner.lock();
         let Epochs { open, under_way } = &mut *epochs;
         let open = match open {
-            Open::Sampled(trace) => Some(trace),
-            Open::Undecided | Open::Unsampled => None,
+            OpenTrace::Sampled(trace) => Some(trace),
+            OpenTrace::Undecided | OpenTrace::Unsampled => None,
         };
         let mut traces = open.into_iter().chain(under_way.iter_mut().map(|under_way| &mut under_way.trace));
         let trace = traces.find(|trace| trace.at.trace == batch.at.trace)?;
@@ -164,8 +164,8 @@ impl ShardTraces {
         let mut epochs = inner.lock();
         // One without records begins with its end.
         inner.open(&mut epochs, cut_us);
-        if let Open::Sampled(trace) = std::mem::take(&mut epochs.open) {
-            epochs.under_way.push_back(UnderWay { epoch, cut_us, trace });
+        if let OpenTrace::Sampled(trace) = std::mem::take(&mut epochs.open) {
+            epochs.under_way.push_back(CommittingTrace { epoch, cut_us, trace });
         }
         if epochs.under_way.len() > UNDER_WAY_MAX {
             epochs.under_way.pop_front();
@@ -176,7 +176,9 @@ impl ShardTraces {
     pub fn collected(&self, epoch: EpochNumber, states: usize) {
         let Some(inner) = &self.0 else { return };
         let epochs = inner.lock();
-        let Some(UnderWay { cut_us, trace, .. }) = epochs.under_way.iter().find(|it| it.epoch == epoch) else { return };
+        let Some(CommittingTrace { cut_us, trace, .. }) = epochs.under_way.iter().find(|it| it.epoch == epoch) else {
+            return;
+        };
         let span = inner.span(trace.at, "cut", *cut_us, inner.tracer.clock.now_us());
         inner.tracer.record(span.with("mangrove.states", states));
     }
@@ -197,7 +199,8 @@ impl ShardTraces {
         let Some(inner) = &self.0 else { return };
         let mut epochs = inner.lock();
         let Some(at) = epochs.under_way.iter().position(|it| it.epoch == plan.cut.epoch) else { return };
-        let Some(UnderWay { trace: EpochTrace { mut span, left_out, .. }, .. }) = epochs.under_way.remove(at) else {
+        let Some(CommittingTrace { trace: EpochTrace { mut span, left_out, .. }, .. }) = epochs.under_way.remove(at)
+        else {
             return;
         };
         span.set("mangrove.epoch", plan.cut.epoch.0);
@@ -234,19 +237,19 @@ impl EpochTrace {
     }
 }
 
-impl Inner {
+impl TraceState {
     /// The trace of the open epoch. Whether it has one is decided with the first that happens in it.
     fn open<'a>(&self, epochs: &'a mut Epochs, since_us: i64) -> Option<&'a mut EpochTrace> {
-        if let Open::Undecided = epochs.open {
+        if let OpenTrace::Undecided = epochs.open {
             let trace = ids::trace_id(self.tracer.config.ids, &self.tracer.chance, self.tracer.clock.now_us());
             epochs.open = match is_sampled(trace, self.tracer.config.sample_ratio) {
-                true => Open::Sampled(self.begin(trace, since_us)),
-                false => Open::Unsampled,
+                true => OpenTrace::Sampled(self.begin(trace, since_us)),
+                false => OpenTrace::Unsampled,
             };
         }
         match &mut epochs.open {
-            Open::Sampled(trace) => Some(trace),
-            Open::Undecided | Open::Unsampled => None,
+            OpenTrace::Sampled(trace) => Some(trace),
+            OpenTrace::Undecided | OpenTrace::Unsampled => None,
         }
     }
 

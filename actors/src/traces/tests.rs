@@ -47,7 +47,7 @@ fn plan(epoch: EpochNumber) -> EpochPlan {
     }
 }
 
-/// What the boxes do with a batch; where an alert of it stands.
+/// What the actors do with a batch; where an alert of it stands.
 fn pass(shard: &ShardTraces) -> Option<TraceParent> {
     let page = shard.page(shard.now_us(), 3);
     let mut batch = batch();
@@ -59,7 +59,7 @@ fn pass(shard: &ShardTraces) -> Option<TraceParent> {
     alert
 }
 
-/// What the boxes do with an epoch of so many batches.
+/// What the actors do with an epoch of so many batches.
 fn epoch(shard: &ShardTraces, number: u64, batches: usize) {
     let epoch = EpochNumber(number);
     for _ in 0..batches {

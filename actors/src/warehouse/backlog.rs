@@ -20,7 +20,7 @@ pub struct Waiting {
 
 /// Where to look for manifests: a prefix, and the key that all new ones sort behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ListingPlace {
     /// The prefix of the shard's manifests.
     pub prefix: String,
     /// The last epoch that the ledger knows; 0 for none.
@@ -41,7 +41,7 @@ pub fn prefix_of(stream: &str, shard: &ShardId) -> String {
 
 /// Where to look, given the prefixes that exist. Shards that are loaded to their end are left out, once their last epoch
 /// was found in the bucket as the ledger has it: there are ever more of them.
-pub fn places(stream: &str, prefixes: &[String], tips: &Tips, proven: &BTreeMap<String, Tip>) -> Vec<Place> {
+pub fn places(stream: &str, prefixes: &[String], tips: &Tips, proven: &BTreeMap<String, Tip>) -> Vec<ListingPlace> {
     let known: BTreeMap<String, &Tip> = tips.0.iter().map(|(shard, tip)| (prefix_of(stream, shard), tip)).collect();
     let mut places = Vec::new();
     for prefix in prefixes {
@@ -49,7 +49,7 @@ pub fn places(stream: &str, prefixes: &[String], tips: &Tips, proven: &BTreeMap<
             None => after(prefix, EpochNumber(0)),
             Some(tip) if proven.get(prefix) != Some(*tip) => {
                 let before = after(prefix, EpochNumber(tip.epoch.0.saturating_sub(1)));
-                Place { tip: tip.epoch, unproven: Some((*tip).clone()), ..before }
+                ListingPlace { tip: tip.epoch, unproven: Some((*tip).clone()), ..before }
             }
             Some(tip) if tip.ended() => continue,
             Some(tip) => after(prefix, tip.epoch),
@@ -60,8 +60,8 @@ pub fn places(stream: &str, prefixes: &[String], tips: &Tips, proven: &BTreeMap<
 }
 
 /// Where the manifests of a shard are that come after an epoch.
-pub fn after(prefix: &str, tip: EpochNumber) -> Place {
-    Place { prefix: prefix.to_owned(), tip, after: behind(prefix, tip), unproven: None }
+pub fn after(prefix: &str, tip: EpochNumber) -> ListingPlace {
+    ListingPlace { prefix: prefix.to_owned(), tip, after: behind(prefix, tip), unproven: None }
 }
 
 /// Where the order of a shard's manifests ends before their end.

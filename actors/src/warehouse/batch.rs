@@ -120,7 +120,7 @@ impl LoadEpoch {
 
 /// Whole epochs that are loaded together.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
+pub struct LoadBatch {
     /// Made of what is in it.
     pub id: String,
     /// The stream.
@@ -144,7 +144,7 @@ pub struct CopyManifest {
     pub rows: u64,
 }
 
-impl Batch {
+impl LoadBatch {
     /// A batch of these epochs, in whatever order they are given.
     pub fn new(stream: &str, mut epochs: Vec<LoadEpoch>) -> Self {
         epochs.sort_by(|a, b| (&a.shard, a.epoch).cmp(&(&b.shard, b.epoch)));

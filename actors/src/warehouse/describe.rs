@@ -15,13 +15,13 @@ use super::TooMuch;
 use super::batch::hex;
 use super::ledger::Unreadable;
 use super::literal::{self, Sql, Unquotable};
-use super::metadata::{Content, Sources};
+use super::metadata::{Content, ContentSources};
 use super::service::Cell;
 use super::sql::describe as sql;
 use super::sql::transaction::{Fresh, Json, Lock};
 use super::star::{self, Star};
-use super::tables::{Column, Kind, names, names_of};
-use super::transaction::{Source, checked, copy, stage};
+use super::tables::{Kind, TableColumn, names, names_of};
+use super::transaction::{CopySource, checked, copy, stage};
 use super::versions;
 use crate::lake::columns;
 
@@ -96,7 +96,7 @@ impl Describe<'_> {
     /// The content as objects that never change: where it comes from, rows, then the manifests that name them.
     pub fn objects(&self) -> Vec<ContentObject> {
         let sources = &self.content.sources;
-        let list = object(Sources::key(&self.content.digest), sources.to_json(), sources.objects.len() as u64);
+        let list = object(ContentSources::key(&self.content.digest), sources.to_json(), sources.objects.len() as u64);
         let mut objects = vec![list];
         for (name, lines) in self.parts().into_iter().filter(|(_, lines)| lines.rows > 0) {
             objects.push(object(self.key(name, "jsonl"), lines.body.clone(), lines.rows));
@@ -139,13 +139,13 @@ impl Describe<'_> {
     fn sensors(&self, sql: &mut Vec<Sql>) -> Result<(), Unquotable> {
         let table = self.star.columns(star::DESCRIBED);
         // The lines name the time by its unit, and leave it out for what always held.
-        let line = |column: &Column| match column.name.as_str() {
-            columns::VALID_FROM => Column::optional(VALID_FROM_US, Kind::BigInt),
+        let line = |column: &TableColumn| match column.name.as_str() {
+            columns::VALID_FROM => TableColumn::optional(VALID_FROM_US, Kind::BigInt),
             _ => column.clone(),
         };
-        let lines: Vec<Column> = table.iter().map(line).collect();
+        let lines: Vec<TableColumn> = table.iter().map(line).collect();
         self.stage("stg_sensor_metadata", ("sensors", self.content.sensors.rows), &lines, sql)?;
-        let value = |column: &Column| {
+        let value = |column: &TableColumn| {
             let name = literal::identifier(&column.name)?;
             Ok(if column.name == columns::VALID_FROM { sql::ValidFrom { name }.sql() } else { name })
         };
@@ -188,7 +188,7 @@ impl Describe<'_> {
         &self,
         staged: &str,
         (part, rows): (&str, u64),
-        columns: &[Column],
+        columns: &[TableColumn],
         sql: &mut Vec<Sql>,
     ) -> Result<Sql, Unquotable> {
         let (staged, key) = (literal::identifier(staged)?, self.key(part, "manifest"));
@@ -196,7 +196,7 @@ impl Describe<'_> {
         // There is no object without rows.
         if rows > 0 {
             let format = Json {}.sql();
-            sql.push(copy(&staged, Source { bucket: self.bucket, key: &key, iam_role: self.iam_role, format })?);
+            sql.push(copy(&staged, CopySource { bucket: self.bucket, key: &key, iam_role: self.iam_role, format })?);
         }
         Ok(staged)
     }

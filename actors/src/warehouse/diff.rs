@@ -11,7 +11,7 @@ use super::literal::{self, Unquotable};
 use super::service::Cell;
 use super::sql::tables as sql;
 use super::star::{self, Star};
-use super::tables::{Column, Kind, Table, qualified};
+use super::tables::{Kind, Table, TableColumn, qualified};
 
 /// A column as the warehouse has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct FoundColumn {
 
 /// The tables as the warehouse has them, by table and column.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found(pub BTreeMap<String, BTreeMap<String, FoundColumn>>);
+pub struct ActualTables(pub BTreeMap<String, BTreeMap<String, FoundColumn>>);
 
 /// Existing tables do not fit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,8 +47,8 @@ pub fn columns_query(star: &Star) -> Result<String, Unquotable> {
 }
 
 /// Reads [`columns_query`]'s answer.
-pub fn found(rows: &[Vec<Cell>]) -> Found {
-    let mut found = Found::default();
+pub fn found(rows: &[Vec<Cell>]) -> ActualTables {
+    let mut found = ActualTables::default();
     for row in rows {
         let [table, column, type_name, bytes, nullable, default] = row.as_slice() else { continue };
         let (Some(table), Some(column), Some(type_name)) = (table.as_str(), column.as_str(), type_name.as_str()) else {
@@ -67,7 +67,7 @@ pub fn found(rows: &[Vec<Cell>]) -> Found {
 
 /// The statements that bring the tables up to the star, in order. Each stands for itself: Redshift widens no column
 /// inside a transaction.
-pub fn changes(star: &Star, found: &Found) -> Result<Vec<String>, DiffError> {
+pub fn changes(star: &Star, found: &ActualTables) -> Result<Vec<String>, DiffError> {
     let (mut statements, mut problems) = (Vec::new(), Vec::new());
     for table in &star.tables {
         match found.0.get(table.name) {
@@ -149,7 +149,7 @@ fn table_changes(
 fn narrow_key(
     star: &Star,
     table: &Table,
-    column: &Column,
+    column: &TableColumn,
     found: &BTreeMap<String, FoundColumn>,
 ) -> Result<String, Unquotable> {
     let has = found.get(&column.name).and_then(|known| known.bytes).unwrap_or(0);
@@ -187,7 +187,7 @@ enum Fit {
     Not,
 }
 
-fn fit(column: &Column, known: &FoundColumn) -> Fit {
+fn fit(column: &TableColumn, known: &FoundColumn) -> Fit {
     let bare = known.type_name.split('(').next().unwrap_or_default().trim();
     let names: &[&str] = match column.kind {
         Kind::Text(_) => &["character varying", "varchar", "text"],

@@ -13,7 +13,7 @@ use super::literal::{self, Sql, Unquotable};
 use super::service::Cell;
 use super::sql::external as sql;
 use super::star;
-use super::tables::{Column, qualified};
+use super::tables::{TableColumn, qualified};
 use crate::lake::columns;
 
 /// What one statement registers at most.
@@ -35,7 +35,7 @@ pub enum SpectrumMode {
 pub struct External {
     namespace: String,
     database: String,
-    columns: Vec<Column>,
+    columns: Vec<TableColumn>,
     parts: &'static [&'static str],
     location: String,
 }
@@ -70,7 +70,7 @@ impl External {
 
     /// Makes the table, which must not be there.
     pub fn create(&self) -> Result<String, Unquotable> {
-        let column = |column: &Column| {
+        let column = |column: &TableColumn| {
             Ok(sql::Column { name: literal::identifier(&column.name)?, kind: literal::kind(column.kind) }.sql())
         };
         let part = |part: &&str| Ok(sql::Part { name: literal::identifier(part)? }.sql());

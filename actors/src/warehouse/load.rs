@@ -8,13 +8,13 @@
 //!
 //! **Not here**: versions and intervals (`versions.rs`), windows over shards (`windows.rs`), sending.
 
-use super::batch::{Batch, CopyManifest, Feed};
+use super::batch::{CopyManifest, Feed, LoadBatch};
 use super::literal::{self, Sql, Unquotable};
 use super::sql::load as sql;
 use super::sql::transaction::{Fresh, GzippedJson, Lock, Parquet};
 use super::star::{self, Star};
-use super::tables::{Column, Kind, names, qualified};
-use super::transaction::{Source, TooMuch, checked, copy, stage};
+use super::tables::{Kind, TableColumn, names, qualified};
+use super::transaction::{CopySource, TooMuch, checked, copy, stage};
 use super::versions;
 use super::windows;
 use crate::lake::columns;
@@ -36,7 +36,7 @@ pub struct Load<'a> {
     /// The layout of the zones.
     pub schema: &'a messages::EventSchema,
     /// The epochs.
-    pub batch: &'a Batch,
+    pub batch: &'a LoadBatch,
     /// The manifests of the batch, which lie in the bucket by now.
     pub manifests: &'a [CopyManifest],
     /// The bucket.
@@ -142,7 +142,7 @@ impl Load<'_> {
     fn readings(&self, manifest: &CopyManifest, sql: &mut Vec<Sql>) -> Result<(), Unquotable> {
         let zone = star::of_zone(&columns::cleansed(self.schema), self.schema);
         self.copy(manifest, &zone, sql)?;
-        let value = |column: &Column| match column.name.as_str() {
+        let value = |column: &TableColumn| match column.name.as_str() {
             columns::SENSOR_VERSION => Ok(sql::VersionInForce {}.sql()),
             name => qualified("s", name),
         };
@@ -171,13 +171,13 @@ impl Load<'_> {
     fn alerts(&self, manifest: &CopyManifest, sql: &mut Vec<Sql>) -> Result<(), Unquotable> {
         let alerts = self.star.columns(star::ALERTS);
         // The lines name their times by their units.
-        let line = |column: &Column| match column.name.as_str() {
-            columns::EVENT_TIME => Column::required("event_time_us", Kind::BigInt),
-            columns::ARRIVAL_TIME => Column::required("arrival_ms", Kind::BigInt),
+        let line = |column: &TableColumn| match column.name.as_str() {
+            columns::EVENT_TIME => TableColumn::required("event_time_us", Kind::BigInt),
+            columns::ARRIVAL_TIME => TableColumn::required("arrival_ms", Kind::BigInt),
             _ => column.clone(),
         };
         self.copy(manifest, &alerts.iter().map(line).collect::<Vec<_>>(), sql)?;
-        let value = |column: &Column| match column.name.as_str() {
+        let value = |column: &TableColumn| match column.name.as_str() {
             columns::EVENT_TIME => Ok(sql::EventTime {}.sql()),
             columns::ARRIVAL_TIME => Ok(sql::ArrivalTime {}.sql()),
             name => qualified("s", name),
@@ -188,13 +188,13 @@ impl Load<'_> {
     }
 
     /// The files of a manifest in a temporary table; answers its name.
-    fn copy(&self, manifest: &CopyManifest, columns: &[Column], sql: &mut Vec<Sql>) -> Result<Sql, Unquotable> {
+    fn copy(&self, manifest: &CopyManifest, columns: &[TableColumn], sql: &mut Vec<Sql>) -> Result<Sql, Unquotable> {
         let format = match manifest.feed {
             Feed::Readings | Feed::Dimensions | Feed::Hourly | Feed::Daily => Parquet {}.sql(),
             Feed::Alerts => GzippedJson {}.sql(),
         };
         let staged = literal::identifier(&format!("stg_{}", manifest.feed.as_str()))?;
-        let source = Source { bucket: self.bucket, key: &manifest.key, iam_role: self.iam_role, format };
+        let source = CopySource { bucket: self.bucket, key: &manifest.key, iam_role: self.iam_role, format };
         sql.extend([stage(&staged, columns)?, copy(&staged, source)?]);
         Ok(staged)
     }

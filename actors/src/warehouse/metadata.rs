@@ -20,8 +20,8 @@ use messages::EventSchema;
 use messages::schema::FieldKind;
 
 pub use self::files::{Limits, Object, Subject};
-pub use self::rows::{Content, Lines, Part, Refusal, Rows};
-pub use self::sources::{Source, Sources};
+pub use self::rows::{Content, Lines, MetadataRows, ObjectRows, RowRefusal};
+pub use self::sources::{ContentSources, LastGood};
 use super::star::{RESERVED, is_of_statements};
 
 /// Columns that one list may declare.
@@ -31,7 +31,7 @@ const NAME_BYTES_MAX: usize = 63;
 
 /// A column that only metadata has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attribute {
+pub struct MetadataColumn {
     /// Its name, in the objects and in the warehouse.
     pub name: String,
     /// Its type.
@@ -42,14 +42,14 @@ pub struct Attribute {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MetadataColumns {
     /// Of sensors.
-    pub sensors: Vec<Attribute>,
+    pub sensors: Vec<MetadataColumn>,
     /// Of places.
-    pub locations: Vec<Attribute>,
+    pub locations: Vec<MetadataColumn>,
     /// Their longest text.
     pub text_bytes_max: usize,
 }
 
-impl Attribute {
+impl MetadataColumn {
     /// Reads `name:type`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (name, kind) = text.split_once(':').unwrap_or((text, "text"));
@@ -75,7 +75,7 @@ impl MetadataColumns {
     /// What is wrong with the columns of sensors, and with those of places, beside this event schema.
     pub fn problems(&self, schema: &EventSchema) -> (Vec<String>, Vec<String>) {
         let tracked = |name: &str| schema.tracked().any(|(_, spec)| spec.name == name);
-        let again = |list: &[Attribute]| {
+        let again = |list: &[MetadataColumn]| {
             let again = |n: &usize| list[..*n].iter().any(|other| other.name == list[*n].name);
             (0..list.len()).filter(again).map(|n| format!("{} is declared twice", list[n].name)).collect::<Vec<_>>()
         };

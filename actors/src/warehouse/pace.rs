@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use messages::{EpochNumber, ShardId};
 
-use super::batch::Batch;
+use super::batch::LoadBatch;
 use super::ledger::{RefusedEpoch, Tip, Tips};
 use super::words::alike;
 
@@ -19,7 +19,7 @@ pub const TIPS_AGE_MAX_MS: i64 = 3_600_000;
 
 /// What to do about a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum RefusalStep {
     /// Try fewer epochs.
     Smaller,
     /// Try the same epoch again: it was tried this often.
@@ -32,7 +32,7 @@ pub enum Step {
 
 /// When an epoch counts as refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct RefusalPatience {
     /// Tries of one epoch, before it is put aside.
     pub attempts_max: u32,
     /// Different epochs in a row that are refused with the same words, from which on none is at fault.
@@ -55,7 +55,7 @@ const WORDS_MAX: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Pace {
     epochs_max: usize,
-    patience: Patience,
+    patience: RefusalPatience,
     epochs: usize,
     tried: Option<(ShardId, EpochNumber, u32)>,
     run: Run,
@@ -67,7 +67,7 @@ pub struct Pace {
 
 impl Pace {
     /// Begins with batches of `epochs_max`, and with a look at what was put aside before.
-    pub fn new(epochs_max: usize, patience: Patience) -> Self {
+    pub fn new(epochs_max: usize, patience: RefusalPatience) -> Self {
         let epochs_max = epochs_max.max(1);
         let look = (LOOKS_MAX, Vec::new());
         Self { epochs_max, patience, epochs: epochs_max, tried: None, run: Run::default(), look, tips: None }
@@ -91,7 +91,7 @@ impl Pace {
     }
 
     /// The ledger has taken this batch, by this load.
-    pub fn reached(&mut self, batch: &Batch) {
+    pub fn reached(&mut self, batch: &LoadBatch) {
         let Some((_, tips)) = &mut self.tips else { return };
         for epoch in &batch.epochs {
             let (to, content) = (epoch.to.to_string(), Some(epoch.content.clone()));
@@ -116,21 +116,21 @@ impl Pace {
     }
 
     /// A batch could not be loaded, for whatever reason: fewer epochs need less, and show which one it is.
-    pub fn smaller(&mut self, batch: &Batch) {
+    pub fn smaller(&mut self, batch: &LoadBatch) {
         self.epochs = (batch.epochs.len() / 2).max(1);
     }
 
     /// The warehouse refused a batch with these words. A fault that is `proven` to be the epoch's is nobody else's,
     /// however many have it.
-    pub fn refused(&mut self, batch: &Batch, words: &str, proven: bool) -> Step {
+    pub fn refused(&mut self, batch: &LoadBatch, words: &str, proven: bool) -> RefusalStep {
         let [epoch] = batch.epochs.as_slice() else {
             self.smaller(batch);
-            return Step::Smaller;
+            return RefusalStep::Smaller;
         };
         self.epochs = 1;
         let me = (epoch.shard.clone(), epoch.epoch);
         if !proven && let Some(n) = self.in_a_row(&me, words) {
-            return Step::Wait(n);
+            return RefusalStep::Wait(n);
         }
         let tried = match &self.tried {
             Some((shard, number, tried)) if (shard, *number) == (&epoch.shard, epoch.epoch) => tried + 1,
@@ -138,7 +138,7 @@ impl Pace {
         };
         if tried < self.patience.attempts_max {
             self.tried = Some((me.0, me.1, tried));
-            return Step::Again(tried);
+            return RefusalStep::Again(tried);
         }
         self.tried = None;
         if !proven {
@@ -148,7 +148,7 @@ impl Pace {
             }
             self.run.epochs.push(me);
         }
-        Step::PutAside(tried)
+        RefusalStep::PutAside(tried)
     }
 
     /// How many epochs in a row are refused so with this one, if that is too many.

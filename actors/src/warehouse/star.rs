@@ -9,9 +9,9 @@ use messages::EventSchema;
 use messages::schema::FieldKind;
 
 use super::literal::{self, Sql, Unquotable};
-use super::metadata::{Attribute, MetadataColumns};
+use super::metadata::{MetadataColumn, MetadataColumns};
 use super::sql;
-use super::tables::{Column, Kind, Spread, Table, qualified};
+use super::tables::{Kind, Spread, Table, TableColumn, qualified};
 use crate::lake::columns;
 
 /// Names that stand in more than one place.
@@ -193,7 +193,7 @@ impl Star {
     }
 
     /// The columns of a table.
-    pub(super) fn columns(&self, table: &str) -> &[Column] {
+    pub(super) fn columns(&self, table: &str) -> &[TableColumn] {
         &self.table(table).columns
     }
 
@@ -212,9 +212,9 @@ fn readings(schema: &EventSchema) -> Table {
     for column in columns.iter_mut().filter(|column| column.name == columns::SENSOR_VERSION) {
         column.comment = "the version of the sensor, in dim_sensors, that holds at the event's time";
     }
-    columns.push(Column {
+    columns.push(TableColumn {
         comment: "good; suspect if a detector fired; late if no hourly aggregate counts the reading",
-        ..Column::required("quality", Kind::Text(8))
+        ..TableColumn::required("quality", Kind::Text(8))
     });
     Table {
         name: READINGS,
@@ -241,16 +241,19 @@ fn sensors(schema: &EventSchema, declared: &MetadataColumns) -> Table {
     let mut columns = of_zone(&columns::dimensions(schema), schema);
     widen_changed(&mut columns, declared);
     let after = columns.iter().position(|column| column.name == columns::VALID_FROM).map_or(0, |at| at + 1);
-    let ends = Column {
+    let ends = TableColumn {
         comment: "event time from which the next version holds; empty for the current one",
-        ..Column::optional(VALID_TO, Kind::Timestamp)
+        ..TableColumn::optional(VALID_TO, Kind::Timestamp)
     };
-    columns.splice(after..after, [ends, Column::required(IS_CURRENT, Kind::Boolean)]);
-    columns.push(Column {
+    columns.splice(after..after, [ends, TableColumn::required(IS_CURRENT, Kind::Boolean)]);
+    columns.push(TableColumn {
         comment: "its place among the versions of its sensor, by the time from which they hold; 1 is the first",
-        ..Column::optional(ORDINAL, Kind::BigInt)
+        ..TableColumn::optional(ORDINAL, Kind::BigInt)
     });
-    columns.push(Column { comment: "event or metadata: who said it", ..Column::optional(SOURCE, Kind::Text(8)) });
+    columns.push(TableColumn {
+        comment: "event or metadata: who said it",
+        ..TableColumn::optional(SOURCE, Kind::Text(8))
+    });
     columns.extend(extra(&declared.sensors, declared.text_bytes_max));
     Table {
         name: SENSORS,
@@ -268,14 +271,14 @@ fn locations(schema: &EventSchema, place: &[String], declared: &MetadataColumns)
         .filter(|spec| place.contains(&spec.name))
         .map(|spec| (spec.name.clone(), field_kind(spec.kind, spec.text_bytes_max)))
         .collect();
-    let mut columns: Vec<Column> = Vec::new();
+    let mut columns: Vec<TableColumn> = Vec::new();
     for (name, kind) in PLACE {
         let found = kinds.iter().find(|(known, _)| known == name).map(|(_, kind)| *kind);
-        columns.push(Column::optional(name, found.unwrap_or_else(|| field_kind(kind, FIELD_BYTES as usize))));
+        columns.push(TableColumn::optional(name, found.unwrap_or_else(|| field_kind(kind, FIELD_BYTES as usize))));
     }
-    let since = Column {
+    let since = TableColumn {
         comment: "event time from which a version names this place",
-        ..Column::required(FIRST_SEEN, Kind::Timestamp)
+        ..TableColumn::required(FIRST_SEEN, Kind::Timestamp)
     };
     columns.push(since);
     columns.extend(extra(&declared.locations, declared.text_bytes_max));
@@ -290,7 +293,7 @@ fn locations(schema: &EventSchema, place: &[String], declared: &MetadataColumns)
 }
 
 /// The columns of the zone; the times came later, and older rows have none.
-fn of_windows(schema: &EventSchema) -> Vec<Column> {
+fn of_windows(schema: &EventSchema) -> Vec<TableColumn> {
     let mut columns = of_zone(&columns::aggregates(), schema);
     let times = [columns::FIRST_TIME, columns::LAST_TIME];
     columns
@@ -323,9 +326,9 @@ fn windows(name: &'static str, schema: &EventSchema, comment: &'static str) -> T
             _ => column.comment,
         };
     }
-    columns.push(Column {
+    columns.push(TableColumn {
         comment: "the number of shards that have counted readings of it; 1 unless the sensor was on several",
-        ..Column::optional(SHARDS, Kind::BigInt)
+        ..TableColumn::optional(SHARDS, Kind::BigInt)
     });
     Table {
         name,
@@ -339,17 +342,20 @@ fn windows(name: &'static str, schema: &EventSchema, comment: &'static str) -> T
 
 fn alerts(schema: &EventSchema) -> Table {
     let columns = vec![
-        Column::required("id", Kind::Text(FIELD_BYTES)),
-        Column::required("kind", Kind::Text(16)),
-        Column::required("severity", Kind::Text(16)),
-        Column::required(columns::SENSOR_ID, sensor_id(schema)),
-        Column::optional(columns::FIELD, Kind::Text(FIELD_BYTES)),
-        Column::optional("value", Kind::Double),
-        Column { comment: "what was expected, for a person", ..Column::required("message", Kind::Text(1_024)) },
-        Column { raw: true, ..Column::required(columns::EVENT_TIME, Kind::Timestamp) },
-        Column::required(columns::ARRIVAL_TIME, Kind::Timestamp),
-        Column::required(columns::SHARD, Kind::Text(SHARD_BYTES)),
-        Column::optional(columns::SEQUENCE, Kind::Text(SEQUENCE_BYTES)),
+        TableColumn::required("id", Kind::Text(FIELD_BYTES)),
+        TableColumn::required("kind", Kind::Text(16)),
+        TableColumn::required("severity", Kind::Text(16)),
+        TableColumn::required(columns::SENSOR_ID, sensor_id(schema)),
+        TableColumn::optional(columns::FIELD, Kind::Text(FIELD_BYTES)),
+        TableColumn::optional("value", Kind::Double),
+        TableColumn {
+            comment: "what was expected, for a person",
+            ..TableColumn::required("message", Kind::Text(1_024))
+        },
+        TableColumn { raw: true, ..TableColumn::required(columns::EVENT_TIME, Kind::Timestamp) },
+        TableColumn::required(columns::ARRIVAL_TIME, Kind::Timestamp),
+        TableColumn::required(columns::SHARD, Kind::Text(SHARD_BYTES)),
+        TableColumn::optional(columns::SEQUENCE, Kind::Text(SEQUENCE_BYTES)),
     ];
     Table {
         name: ALERTS,
@@ -363,27 +369,27 @@ fn alerts(schema: &EventSchema) -> Table {
 
 fn ledger() -> Table {
     let columns = vec![
-        Column::required("stream", Kind::Text(SHARD_BYTES)),
-        Column::required(columns::SHARD, Kind::Text(SHARD_BYTES)),
-        Column::required(columns::EPOCH, Kind::BigInt),
-        Column {
+        TableColumn::required("stream", Kind::Text(SHARD_BYTES)),
+        TableColumn::required(columns::SHARD, Kind::Text(SHARD_BYTES)),
+        TableColumn::required(columns::EPOCH, Kind::BigInt),
+        TableColumn {
             comment: "the end of the epoch: a sequence number, or SHARD_END",
-            ..Column::required("to_position", Kind::Text(SEQUENCE_BYTES))
+            ..TableColumn::required("to_position", Kind::Text(SEQUENCE_BYTES))
         },
-        Column { comment: "the load that brought it", ..Column::required("batch", Kind::Text(32)) },
-        Column {
+        TableColumn { comment: "the load that brought it", ..TableColumn::required("batch", Kind::Text(32)) },
+        TableColumn {
             comment: "loaded, or refused: then load_refused says why",
-            ..Column::required("state", Kind::Text(8))
+            ..TableColumn::required("state", Kind::Text(8))
         },
-        Column::required("readings", Kind::BigInt),
-        Column::required("loaded_at", Kind::Timestamp),
-        Column {
+        TableColumn::required("readings", Kind::BigInt),
+        TableColumn::required("loaded_at", Kind::Timestamp),
+        TableColumn {
             comment: "the digest of the metadata in force, in metadata_versions; empty if there was none",
-            ..Column::optional("metadata", Kind::Text(DIGEST_BYTES))
+            ..TableColumn::optional("metadata", Kind::Text(DIGEST_BYTES))
         },
-        Column {
+        TableColumn {
             comment: "the digest of the epoch's manifest: what was loaded; empty in rows of earlier versions",
-            ..Column::optional("content", Kind::Text(DIGEST_BYTES))
+            ..TableColumn::optional("content", Kind::Text(DIGEST_BYTES))
         },
     ];
     Table {
@@ -398,13 +404,13 @@ fn ledger() -> Table {
 
 fn refused() -> Table {
     let columns = vec![
-        Column::required("stream", Kind::Text(SHARD_BYTES)),
-        Column::required(columns::SHARD, Kind::Text(SHARD_BYTES)),
-        Column::required(columns::EPOCH, Kind::BigInt),
-        Column::required("manifest", Kind::Text(1_024)),
-        Column::required("attempts", Kind::Integer),
-        Column::required("error", Kind::Text(ERROR_BYTES)),
-        Column::required("refused_at", Kind::Timestamp),
+        TableColumn::required("stream", Kind::Text(SHARD_BYTES)),
+        TableColumn::required(columns::SHARD, Kind::Text(SHARD_BYTES)),
+        TableColumn::required(columns::EPOCH, Kind::BigInt),
+        TableColumn::required("manifest", Kind::Text(1_024)),
+        TableColumn::required("attempts", Kind::Integer),
+        TableColumn::required("error", Kind::Text(ERROR_BYTES)),
+        TableColumn::required("refused_at", Kind::Timestamp),
     ];
     Table {
         name: REFUSED,
@@ -418,9 +424,9 @@ fn refused() -> Table {
 
 fn versions() -> Table {
     let columns = vec![
-        Column::required("applied_at", Kind::Timestamp),
-        Column { comment: "of the event schema", ..Column::required("fingerprint", Kind::Text(FIELD_BYTES)) },
-        Column::required("statement", Kind::Text(TEXT_BYTES_MAX)),
+        TableColumn::required("applied_at", Kind::Timestamp),
+        TableColumn { comment: "of the event schema", ..TableColumn::required("fingerprint", Kind::Text(FIELD_BYTES)) },
+        TableColumn::required("statement", Kind::Text(TEXT_BYTES_MAX)),
     ];
     Table {
         name: VERSIONS,
@@ -435,7 +441,8 @@ fn versions() -> Table {
 fn described(schema: &EventSchema, declared: &MetadataColumns) -> Table {
     let zone = of_zone(&columns::dimensions(schema), schema);
     let origin = [columns::SHARD, columns::SEQUENCE, columns::SUB_SEQUENCE, columns::ARRIVAL_TIME];
-    let mut columns: Vec<Column> = zone.into_iter().filter(|column| !origin.contains(&column.name.as_str())).collect();
+    let mut columns: Vec<TableColumn> =
+        zone.into_iter().filter(|column| !origin.contains(&column.name.as_str())).collect();
     widen_changed(&mut columns, declared);
     columns.extend(extra(&declared.sensors, declared.text_bytes_max));
     Table {
@@ -450,7 +457,7 @@ fn described(schema: &EventSchema, declared: &MetadataColumns) -> Table {
 
 fn described_places(schema: &EventSchema, place: &[String], declared: &MetadataColumns) -> Table {
     let site = if place.iter().any(|name| name == SITE) { text_of(SITE, schema) } else { Kind::Text(FIELD_BYTES) };
-    let mut columns = vec![Column::required(SITE, site)];
+    let mut columns = vec![TableColumn::required(SITE, site)];
     columns.extend(extra(&declared.locations, declared.text_bytes_max));
     Table {
         name: DESCRIBED_PLACES,
@@ -464,16 +471,19 @@ fn described_places(schema: &EventSchema, place: &[String], declared: &MetadataC
 
 fn metadata_versions() -> Table {
     let columns = vec![
-        Column { comment: "the highest is in force", ..Column::required("number", Kind::BigInt) },
-        Column {
+        TableColumn { comment: "the highest is in force", ..TableColumn::required("number", Kind::BigInt) },
+        TableColumn {
             comment: "of the content, which lies under metadata/<digest>/ in the bucket",
-            ..Column::required("digest", Kind::Text(DIGEST_BYTES))
+            ..TableColumn::required("digest", Kind::Text(DIGEST_BYTES))
         },
-        Column { comment: "whose loader put it in force", ..Column::required("stream", Kind::Text(SHARD_BYTES)) },
-        Column::required("sensors", Kind::BigInt),
-        Column::required("locations", Kind::BigInt),
-        Column::required("refused", Kind::BigInt),
-        Column::required("applied_at", Kind::Timestamp),
+        TableColumn {
+            comment: "whose loader put it in force",
+            ..TableColumn::required("stream", Kind::Text(SHARD_BYTES))
+        },
+        TableColumn::required("sensors", Kind::BigInt),
+        TableColumn::required("locations", Kind::BigInt),
+        TableColumn::required("refused", Kind::BigInt),
+        TableColumn::required("applied_at", Kind::Timestamp),
     ];
     Table {
         name: METADATA_VERSIONS,
@@ -487,9 +497,9 @@ fn metadata_versions() -> Table {
 
 fn metadata_refused() -> Table {
     let columns = vec![
-        Column::required("object", Kind::Text(KEY_BYTES)),
-        Column { comment: "from 1; 0 is the object as a whole", ..Column::required("line", Kind::BigInt) },
-        Column::required("reason", Kind::Text(REASON_BYTES)),
+        TableColumn::required("object", Kind::Text(KEY_BYTES)),
+        TableColumn { comment: "from 1; 0 is the object as a whole", ..TableColumn::required("line", Kind::BigInt) },
+        TableColumn::required("reason", Kind::Text(REASON_BYTES)),
     ];
     Table {
         name: METADATA_REFUSED,
@@ -502,12 +512,12 @@ fn metadata_refused() -> Table {
 }
 
 /// The columns that only metadata has.
-fn extra(declared: &[Attribute], text_bytes_max: usize) -> impl Iterator<Item = Column> {
-    declared.iter().map(move |column| Column::optional(&column.name, field_kind(column.kind, text_bytes_max)))
+fn extra(declared: &[MetadataColumn], text_bytes_max: usize) -> impl Iterator<Item = TableColumn> {
+    declared.iter().map(move |column| TableColumn::optional(&column.name, field_kind(column.kind, text_bytes_max)))
 }
 
 /// A version from metadata names what it states.
-fn widen_changed(columns: &mut [Column], declared: &MetadataColumns) {
+fn widen_changed(columns: &mut [TableColumn], declared: &MetadataColumns) {
     let more: usize = declared.sensors.iter().map(|column| column.name.len() + 1).sum();
     for column in columns.iter_mut().filter(|column| column.name == columns::CHANGED) {
         if let Kind::Text(bytes) = &mut column.kind {
@@ -517,7 +527,7 @@ fn widen_changed(columns: &mut [Column], declared: &MetadataColumns) {
 }
 
 /// The columns of a Parquet zone.
-pub(super) fn of_zone(zone: &Schema, schema: &EventSchema) -> Vec<Column> {
+pub(super) fn of_zone(zone: &Schema, schema: &EventSchema) -> Vec<TableColumn> {
     let column = |field: &arrow::datatypes::FieldRef| {
         let kind = match field.data_type() {
             DataType::Timestamp(..) => Kind::Timestamp,
@@ -528,7 +538,11 @@ pub(super) fn of_zone(zone: &Schema, schema: &EventSchema) -> Vec<Column> {
             DataType::Boolean => Kind::Boolean,
             _ => text_of(field.name(), schema),
         };
-        if field.is_nullable() { Column::optional(field.name(), kind) } else { Column::required(field.name(), kind) }
+        if field.is_nullable() {
+            TableColumn::optional(field.name(), kind)
+        } else {
+            TableColumn::required(field.name(), kind)
+        }
     };
     zone.fields().iter().map(column).collect()
 }
@@ -571,7 +585,7 @@ fn text(bytes: usize) -> Kind {
 }
 
 /// The first column of the sort key is stored as it is, so that whole blocks can be skipped by it.
-fn raw(mut columns: Vec<Column>, name: &str) -> Vec<Column> {
+fn raw(mut columns: Vec<TableColumn>, name: &str) -> Vec<TableColumn> {
     for column in columns.iter_mut().filter(|column| column.name == name) {
         column.raw = true;
     }

@@ -55,7 +55,7 @@ impl Kind {
 
 /// A column.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Column {
+pub struct TableColumn {
     /// Its name.
     pub name: String,
     /// Its type.
@@ -71,7 +71,7 @@ pub struct Column {
     pub needs: Option<u32>,
 }
 
-impl Column {
+impl TableColumn {
     /// A column that every row has.
     pub fn required(name: &str, kind: Kind) -> Self {
         Self { name: name.to_owned(), kind, required: true, comment: "", raw: false, needs: None }
@@ -89,7 +89,7 @@ impl Column {
     }
 }
 
-impl AsRef<str> for Column {
+impl AsRef<str> for TableColumn {
     fn as_ref(&self) -> &str {
         &self.name
     }
@@ -110,7 +110,7 @@ pub struct Table {
     /// Its name.
     pub name: &'static str,
     /// Its columns, in order.
-    pub columns: Vec<Column>,
+    pub columns: Vec<TableColumn>,
     /// What tells its rows apart. Redshift does not enforce it; the loader does.
     pub key: Vec<&'static str>,
     /// How it is spread.
@@ -124,7 +124,7 @@ pub struct Table {
 impl Table {
     /// The statement that makes the table unless it is there.
     pub fn create(&self, namespace: &str) -> Result<String, Unquotable> {
-        let mut lines: Vec<String> = self.columns.iter().map(Column::ddl).collect::<Result<_, _>>()?;
+        let mut lines: Vec<String> = self.columns.iter().map(TableColumn::ddl).collect::<Result<_, _>>()?;
         if !self.key.is_empty() {
             lines.push(format!("PRIMARY KEY ({})", names(&self.key)?));
         }
@@ -171,7 +171,7 @@ impl Table {
     }
 
     /// The column of this name.
-    pub fn column(&self, name: &str) -> Option<&Column> {
+    pub fn column(&self, name: &str) -> Option<&TableColumn> {
         self.columns.iter().find(|column| column.name == name)
     }
 }

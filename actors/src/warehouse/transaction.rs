@@ -6,7 +6,7 @@
 use super::literal::{self, Sql, Unquotable};
 use super::service::{BATCH_STATEMENTS_MAX, STATEMENT_BYTES_MAX};
 use super::sql::transaction::{Copy, Stage, StageColumn};
-use super::tables::Column;
+use super::tables::TableColumn;
 
 /// A load cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +25,7 @@ pub enum TooMuch {
 }
 
 /// A manifest that is copied: its bucket and key, the role by which it is read, and its format.
-pub(super) struct Source<'a> {
+pub(super) struct CopySource<'a> {
     pub(super) bucket: &'a str,
     pub(super) key: &'a str,
     pub(super) iam_role: &'a str,
@@ -33,8 +33,8 @@ pub(super) struct Source<'a> {
 }
 
 /// A temporary table with these columns.
-pub(super) fn stage(stage: &Sql, columns: &[Column]) -> Result<Sql, Unquotable> {
-    let column = |column: &Column| {
+pub(super) fn stage(stage: &Sql, columns: &[TableColumn]) -> Result<Sql, Unquotable> {
+    let column = |column: &TableColumn| {
         Ok(StageColumn { name: literal::identifier(&column.name)?, kind: literal::kind(column.kind) }.sql())
     };
     let columns = columns.iter().map(column).collect::<Result<_, Unquotable>>()?;
@@ -42,7 +42,7 @@ pub(super) fn stage(stage: &Sql, columns: &[Column]) -> Result<Sql, Unquotable> 
 }
 
 /// The files of a manifest in it.
-pub(super) fn copy(stage: &Sql, source: Source<'_>) -> Result<Sql, Unquotable> {
+pub(super) fn copy(stage: &Sql, source: CopySource<'_>) -> Result<Sql, Unquotable> {
     let from = literal::plain_text(&format!("s3://{}/{}", source.bucket, source.key))?;
     let role = literal::role(source.iam_role)?;
     Ok(Copy { stage: stage.clone(), from, role, format: source.format }.sql())

@@ -13,7 +13,7 @@ use super::literal::{self, Sql, Unquotable};
 use super::service::STATEMENT_BYTES_MAX;
 use super::sql::versions as sql;
 use super::star::{self, Star};
-use super::tables::{Column, Kind, names, names_of, qualified};
+use super::tables::{Kind, TableColumn, names, names_of, qualified};
 use crate::lake::columns;
 
 /// Takes staged versions over: those that are known already change nothing.
@@ -27,7 +27,7 @@ pub(super) fn say(star: &Star, statements: &mut Vec<Sql>) -> Result<(), Unquotab
 pub(super) fn rebuild(star: &Star, touched: &Sql, statements: &mut Vec<Sql>) -> Result<(), Unquotable> {
     let schema = star.schema()?;
     let columns = star.columns(star::SENSORS);
-    let value = |column: &Column| named(interval(star, &column.name)?, &column.name);
+    let value = |column: &TableColumn| named(interval(star, &column.name)?, &column.name);
     let values = Sql::list(columns.iter().map(value).collect::<Result<_, _>>()?);
     let gone = sql::ForgetSensors { schema: schema.clone(), touched: touched.clone() };
     let all = sql::Sensors { schema, columns: names(columns)?, values: names_of("i", columns)? };
@@ -69,7 +69,7 @@ fn said(star: &Star, touched: &Sql) -> Result<Sql, Unquotable> {
 }
 
 /// What a version that an event told has in a column of `dim_sensors`.
-fn of_event(star: &Star, column: &Column) -> Result<Sql, Unquotable> {
+fn of_event(star: &Star, column: &TableColumn) -> Result<Sql, Unquotable> {
     match column.name.as_str() {
         star::SOURCE => Ok(sql::Source { source: literal::text("event")? }.sql()),
         name if star.table(star::SAID).column(name).is_some() => literal::identifier(name),

@@ -36,7 +36,7 @@ const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// Before the table is asked whether what is waited for has ended.
 const LOOK_AFTER: Duration = Duration::from_secs(8);
-/// A box that was killed is up again after this.
+/// An actor that was killed is up again after this.
 const BOX_DOWN_MAX: Duration = Duration::from_secs(2);
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 /// The exit code of a worker that finds something outside missing.
@@ -63,7 +63,7 @@ pub(super) struct Driver {
     reshard: Reshard,
     http: reqwest::Client,
     leases: LeaseTable,
-    /// Boxes that were killed lately, by who restarts them.
+    /// Actors that were killed lately, by who restarts them.
     kills: VecDeque<(Instant, String)>,
     looked_at: Instant,
 }

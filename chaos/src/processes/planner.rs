@@ -39,9 +39,9 @@ pub(super) enum Fault {
     Pause,
     /// SIGTERM of a worker, and a new one when it has ended.
     Terminate,
-    /// A box of a shard is killed.
+    /// An actor of a shard is killed.
     ShardBox(&'static str),
-    /// A box of a whole worker is killed.
+    /// An actor of a whole worker is killed.
     WorkerBox(&'static str),
     /// A sensor's actor is killed.
     Sensor,

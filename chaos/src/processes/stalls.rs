@@ -23,13 +23,13 @@ pub(super) enum Cause {
     Pause,
     /// Their worker was asked to end.
     Terminate,
-    /// A box of the shard was killed.
+    /// An actor of the shard was killed.
     Box,
-    /// A box of the whole worker was killed.
+    /// An actor of the whole worker was killed.
     WorkerBox,
     /// They were handed to a worker that has fewer, while nothing else was broken.
     HandOver,
-    /// The same, while a service failed, or a worker or a box was down.
+    /// The same, while a service failed, or a worker or an actor was down.
     HandOverAmidFaults,
     /// They are the children of a split.
     Split,

@@ -1,4 +1,4 @@
-//! An honest lake: the product's own core, run box by box in one thread, with the histories that go with it.
+//! An honest lake: the product's own core, run actor by actor in one thread, with the histories that go with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

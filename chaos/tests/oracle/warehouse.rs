@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use actors::warehouse::metadata::{Attribute, Limits};
+use actors::warehouse::metadata::{Limits, MetadataColumn};
 use chaos::oracle::{Evidence, Figures, Tables, Verdict, judge, tables};
 use mangrove_tests::history::{history, setup};
 use mangrove_tests::world::{BUCKET, STREAM, Setup, World, finish};
@@ -31,7 +31,7 @@ async fn loaded_with(dir: &Path, metadata: &str) -> (Evidence, EventSchema) {
         if !metadata.is_empty() {
             config.metadata.sensors = "reference/".into();
             config.metadata.limits = Limits { objects_max: 1, bytes_max: 1 << 20, rows_max: 100 };
-            config.metadata.columns.sensors = vec![Attribute::parse("owner").unwrap()];
+            config.metadata.columns.sensors = vec![MetadataColumn::parse("owner").unwrap()];
             config.metadata.columns.text_bytes_max = 100;
         }
     });

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use toml::Table;
 
-use super::table::{Notes, Section};
+use super::table::{Notes, SchemaTable};
 use super::{
     Detectors, EventSchema, FieldKind, FieldPath, FieldSpec, Flat, IdSpec, PartitionBy, SENSOR_ID_BYTES_MAX, Score,
     TimeFormat, TimeSpec, Tracked,
@@ -43,7 +43,7 @@ pub(super) fn keys(text: &str) -> BTreeSet<String> {
 
 fn read(text: &str, fingerprint: String, notes: &mut Notes) -> Option<EventSchema> {
     let table: Table = text.parse().map_err(|e: toml::de::Error| notes.problems.push(e.to_string())).ok()?;
-    let mut root = Section::new(String::new(), table, notes);
+    let mut root = SchemaTable::new(String::new(), table, notes);
 
     let name = root.required_text("name");
     let sensor_id = required(&mut root, "sensor_id", id_spec);
@@ -74,21 +74,21 @@ fn read(text: &str, fingerprint: String, notes: &mut Notes) -> Option<EventSchem
     Some(EventSchema { name, fingerprint, sensor_id, time, event_id, sequence, heartbeat, partition_by, fields })
 }
 
-fn required<T>(root: &mut Section<'_>, key: &str, read: impl FnOnce(&mut Section<'_>) -> T) -> Option<T> {
+fn required<T>(root: &mut SchemaTable<'_>, key: &str, read: impl FnOnce(&mut SchemaTable<'_>) -> T) -> Option<T> {
     if !root.has(key) {
         root.problem(key, &format!("is missing; add a table [{key}]"));
     }
     root.section(key, read)
 }
 
-fn path_of(section: &mut Section<'_>) -> Option<FieldPath> {
+fn path_of(section: &mut SchemaTable<'_>) -> Option<FieldPath> {
     if !section.has("path") {
         section.problem("path", "is missing; it must be a text such as \"location.lat\", or a list of keys");
     }
     section.path("path")
 }
 
-fn id_spec(section: &mut Section<'_>) -> Option<IdSpec> {
+fn id_spec(section: &mut SchemaTable<'_>) -> Option<IdSpec> {
     let path = path_of(section);
     let bytes_max = section.count("bytes_max", 1).unwrap_or(128) as usize;
     if bytes_max > SENSOR_ID_BYTES_MAX {
@@ -102,7 +102,7 @@ fn id_spec(section: &mut Section<'_>) -> Option<IdSpec> {
     Some(IdSpec { path: path?, bytes_max, extra_characters })
 }
 
-fn time_spec(section: &mut Section<'_>) -> Option<TimeSpec> {
+fn time_spec(section: &mut SchemaTable<'_>) -> Option<TimeSpec> {
     let path = path_of(section);
     let format = section.required_text("format").and_then(|text| match text.as_str() {
         "rfc3339" => Some(TimeFormat::Rfc3339),
@@ -127,14 +127,14 @@ fn time_spec(section: &mut Section<'_>) -> Option<TimeSpec> {
     Some(TimeSpec { path: path?, format: format?, past_max, future_max, not_before_us: not_before_us? })
 }
 
-fn required_duration(section: &mut Section<'_>, key: &str) -> Option<Duration> {
+fn required_duration(section: &mut SchemaTable<'_>, key: &str) -> Option<Duration> {
     if !section.has(key) {
         section.problem(key, "is missing; it must be a duration such as \"5m\"");
     }
     section.duration(key)
 }
 
-fn partition_by(section: &mut Section<'_>) -> PartitionBy {
+fn partition_by(section: &mut SchemaTable<'_>) -> PartitionBy {
     match section.text("partition_by").as_deref() {
         None | Some("hour") => PartitionBy::Hour,
         Some("day") => PartitionBy::Day,
@@ -147,13 +147,13 @@ fn partition_by(section: &mut Section<'_>) -> PartitionBy {
 
 fn field(n: usize, table: Table, notes: &mut Notes) -> Option<FieldSpec> {
     let shown = table.get("name").and_then(|name| name.as_str()).map_or_else(|| n.to_string(), str::to_owned);
-    let mut section = Section::new(format!("fields[{shown}]"), table, notes);
+    let mut section = SchemaTable::new(format!("fields[{shown}]"), table, notes);
     let spec = field_spec(&mut section);
     section.finish();
     spec
 }
 
-fn field_spec(section: &mut Section<'_>) -> Option<FieldSpec> {
+fn field_spec(section: &mut SchemaTable<'_>) -> Option<FieldSpec> {
     let name = section.required_text("name");
     let path = match section.has("path") {
         true => section.path("path"),
@@ -186,7 +186,7 @@ fn field_spec(section: &mut Section<'_>) -> Option<FieldSpec> {
     Some(FieldSpec { name: name?, path: path?, kind: kind?, unit, range, text_bytes_max, required, tracked, detectors })
 }
 
-fn detectors(section: &mut Section<'_>) -> Detectors {
+fn detectors(section: &mut SchemaTable<'_>) -> Detectors {
     let range = section.band("range");
     let rate_per_second_max = section.number("rate_per_second_max");
     if rate_per_second_max.is_some_and(|rate| rate <= 0.0) {

@@ -17,13 +17,13 @@ pub(super) struct Notes {
 }
 
 /// A table being read, with the dotted name of where it stands in the file.
-pub(super) struct Section<'a> {
+pub(super) struct SchemaTable<'a> {
     at: String,
     table: Table,
     notes: &'a mut Notes,
 }
 
-impl<'a> Section<'a> {
+impl<'a> SchemaTable<'a> {
     pub(super) fn new(at: String, table: Table, notes: &'a mut Notes) -> Self {
         Self { at, table, notes }
     }
@@ -129,11 +129,11 @@ impl<'a> Section<'a> {
     }
 
     /// Reads a sub-table, if there is one, and checks that nothing unknown is left in it.
-    pub(super) fn section<T>(&mut self, key: &str, read: impl FnOnce(&mut Section<'_>) -> T) -> Option<T> {
+    pub(super) fn section<T>(&mut self, key: &str, read: impl FnOnce(&mut SchemaTable<'_>) -> T) -> Option<T> {
         let name = self.name(key);
         match self.take(key)? {
             Value::Table(table) => {
-                let mut inner = Section::new(name, table, self.notes);
+                let mut inner = SchemaTable::new(name, table, self.notes);
                 let value = read(&mut inner);
                 inner.finish();
                 Some(value)

@@ -8,7 +8,7 @@ use fleet::ReplayMapping;
 
 use super::{duration, rate};
 use crate::config::{Config, Effective, Sources};
-use crate::demo::{DemoOptions, Source};
+use crate::demo::{DemoOptions, DemoSource};
 use crate::exit::CliError;
 
 /// The demo's own settings, in what `mangrove config` says of them.
@@ -71,8 +71,8 @@ impl DemoArgs {
     /// What to demonstrate.
     pub fn options(&self) -> Result<DemoOptions, CliError> {
         let source = match &self.replay {
-            Some(pattern) => Source::Replay { pattern: pattern.clone(), mapping: self.mapping()? },
-            None => Source::Fleet { sensors: self.sensors, rate: self.rate, seed: self.seed },
+            Some(pattern) => DemoSource::Replay { pattern: pattern.clone(), mapping: self.mapping()? },
+            None => DemoSource::Fleet { sensors: self.sensors, rate: self.rate, seed: self.seed },
         };
         Ok(DemoOptions {
             data_dir: self.data_dir.clone(),

@@ -32,13 +32,13 @@ pub struct HealthArgs {
 }
 
 #[derive(Debug, Deserialize)]
-struct Health {
+struct HealthAnswer {
     worker: String,
-    checks: Vec<Check>,
+    checks: Vec<ReadyCheck>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Check {
+struct ReadyCheck {
     name: String,
     ok: bool,
     why: String,
@@ -48,7 +48,7 @@ struct Check {
 pub async fn health(args: &HealthArgs) -> Result<(), CliError> {
     let (path, word) = if args.ready { ("readyz", "ready") } else { ("livez", "alive") };
     let (status, text) = ask(&args.ops, path, args.timeout).await?;
-    let health: Health = match status {
+    let health: HealthAnswer = match status {
         StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE => {
             serde_json::from_str(&text).map_err(|_| unexpected(&args.ops, status, &text))?
         }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actors::ports::aws::{self, AwsSettings};
-use actors::ports::leases::{LeaseTable, LeaseView, Rows, WorkerRow};
+use actors::ports::leases::{LeaseRows, LeaseTable, LeaseView, WorkerRow};
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
 use serde::Serialize;
@@ -42,7 +42,7 @@ Examples:
 
 A worker is alive if its heartbeat moved between two looks, 1.2 s apart: one with a longer leases.heartbeat_interval may
 be shown as silent.")]
-pub struct LeasesArgs {
+pub struct LeasesCommandArgs {
     /// What else can be done with them.
     #[command(subcommand)]
     pub command: Option<LeasesCommand>,
@@ -74,14 +74,14 @@ pub enum LeasesCommand {
 #[derive(Clone, Debug, Serialize)]
 struct LeasesReply {
     table: String,
-    shards: Vec<ShardLine>,
-    workers: Vec<WorkerLine>,
+    shards: Vec<LeaseShardLine>,
+    workers: Vec<LeaseWorkerLine>,
     /// Rows that cannot be read.
     bad: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct ShardLine {
+struct LeaseShardLine {
     shard: String,
     owner: Option<String>,
     counter: u64,
@@ -93,7 +93,7 @@ struct ShardLine {
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct WorkerLine {
+struct LeaseWorkerLine {
     worker: String,
     address: String,
     beat: u64,
@@ -101,7 +101,7 @@ struct WorkerLine {
     leaving: bool,
 }
 
-impl LeasesArgs {
+impl LeasesCommandArgs {
     fn table(&self) -> Result<(AwsSettings, String), CliError> {
         let aws = AwsSettings {
             region: self.region.clone(),
@@ -121,7 +121,7 @@ impl LeasesArgs {
 }
 
 /// Runs the command.
-pub async fn leases(args: &LeasesArgs) -> Result<(), CliError> {
+pub async fn leases(args: &LeasesCommandArgs) -> Result<(), CliError> {
     if let Some(LeasesCommand::Rebuild(args)) = &args.command {
         return rebuild::rebuild(args).await;
     }
@@ -141,8 +141,8 @@ pub async fn leases(args: &LeasesArgs) -> Result<(), CliError> {
 }
 
 impl LeasesReply {
-    fn new(table: String, first: &Rows, second: &Rows) -> Self {
-        let worker = |row: &WorkerRow| WorkerLine {
+    fn new(table: String, first: &LeaseRows, second: &LeaseRows) -> Self {
+        let worker = |row: &WorkerRow| LeaseWorkerLine {
             worker: row.id.clone(),
             address: row.address.clone(),
             beat: row.beat,
@@ -153,7 +153,7 @@ impl LeasesReply {
                 .is_none_or(|before| (before.beat, &before.incarnation) != (row.beat, &row.incarnation)),
             leaving: row.leaving,
         };
-        let shard = |row: &LeaseView| ShardLine {
+        let shard = |row: &LeaseView| LeaseShardLine {
             shard: row.shard.short().to_owned(),
             owner: row.owner.clone(),
             counter: row.counter,
@@ -225,8 +225,8 @@ mod tests {
 
     use super::*;
 
-    fn rows(beat: u64) -> Rows {
-        let mut rows = Rows::default();
+    fn rows(beat: u64) -> LeaseRows {
+        let mut rows = LeaseRows::default();
         let shard = ShardId::new("shardId-000000000002");
         let lease = LeaseView {
             shard: shard.clone(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use actors::loading::{Backfilled, LoadError, Loading};
 use actors::ports::aws;
 use actors::ports::leases::LeaseTable;
-use actors::ports::warehouse::Trouble;
+use actors::ports::warehouse::WarehouseFailure;
 use clap::{ArgGroup, Args};
 use comfy_table::{Table, presets};
 use messages::{EpochNumber, ShardId};
@@ -54,7 +54,7 @@ pub struct LoadArgs {
     pub retry: bool,
     /// Put the epoch aside that a shard waits with, so that later ones are loaded
     #[arg(long, value_name = "SHARD:EPOCH", value_parser = place)]
-    pub put_aside: Option<Place>,
+    pub put_aside: Option<EpochPlace>,
     /// Load what the ledger lacks of these hours of arrival
     #[arg(long, value_name = "FROM..TO", value_parser = interval)]
     pub backfill: Option<Interval>,
@@ -68,7 +68,7 @@ pub struct LoadArgs {
 
 /// An epoch of a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct EpochPlace {
     shard: ShardId,
     epoch: EpochNumber,
 }
@@ -81,15 +81,15 @@ pub struct Interval {
 }
 
 #[derive(Debug, Serialize)]
-struct Status {
+struct LoadStatusLine {
     warehouse: String,
     loader: Option<String>,
-    shards: Vec<ShardLine>,
+    shards: Vec<LoadShardLine>,
     refused: Vec<RefusedLine>,
 }
 
 #[derive(Debug, Serialize)]
-struct ShardLine {
+struct LoadShardLine {
     shard: String,
     epoch: u64,
     loaded: u64,
@@ -141,7 +141,7 @@ pub async fn load(args: &LoadArgs, config: &Config) -> Result<(), CliError> {
             ),
         });
     }
-    if let Some(Place { shard, epoch }) = &args.put_aside {
+    if let Some(EpochPlace { shard, epoch }) = &args.put_aside {
         loading.put_aside_by_hand(shard, *epoch).await.map_err(failed)?;
         return print(&match args.json {
             true => json(&serde_json::json!({ "shard": shard.as_str(), "epoch": epoch.0 }))?,
@@ -164,16 +164,16 @@ pub async fn load(args: &LoadArgs, config: &Config) -> Result<(), CliError> {
     })
 }
 
-async fn status(loading: &Loading, leases: &LeaseTable) -> Result<Status, CliError> {
+async fn status(loading: &Loading, leases: &LeaseTable) -> Result<LoadStatusLine, CliError> {
     let row = leases.loader(&loading.name()).await?;
     let shards = loading.status().await.map_err(failed)?;
     let refused = loading.refusals().await.map_err(failed)?;
-    Ok(Status {
+    Ok(LoadStatusLine {
         warehouse: loading.name(),
         loader: row.filter(|row| !row.released).map(|row| row.owner),
         shards: shards
             .into_iter()
-            .map(|shard| ShardLine {
+            .map(|shard| LoadShardLine {
                 shard: shard.shard.to_string(),
                 epoch: shard.epoch.0,
                 loaded: shard.loaded,
@@ -195,7 +195,7 @@ async fn retry(loading: &Loading) -> Result<Retried, CliError> {
     for epoch in loading.refusals().await.map_err(failed)? {
         match loading.load_again(&epoch.manifest).await {
             Ok(_) => retried.loaded += 1,
-            Err(error) if error.trouble() == Trouble::Refused => {
+            Err(error) if error.trouble() == WarehouseFailure::Refused => {
                 eprintln!("{} epoch {}: {}", epoch.shard, epoch.epoch, inert(&error.to_string()));
                 retried.refused += 1;
             }
@@ -205,7 +205,7 @@ async fn retry(loading: &Loading) -> Result<Retried, CliError> {
     Ok(retried)
 }
 
-impl Status {
+impl LoadStatusLine {
     fn tables(&self) -> String {
         let mut table = Table::new();
         table.load_preset(presets::UTF8_FULL_CONDENSED);
@@ -238,8 +238,10 @@ pub(super) fn no_warehouse() -> CliError {
 
 pub(super) fn failed(error: LoadError) -> CliError {
     match error.trouble() {
-        Trouble::Unavailable | Trouble::Unknown | Trouble::Denied => CliError::environment(error.to_string()),
-        Trouble::Refused | Trouble::TooLarge => CliError::internal(error.to_string()),
+        WarehouseFailure::Unavailable | WarehouseFailure::Unknown | WarehouseFailure::Denied => {
+            CliError::environment(error.to_string())
+        }
+        WarehouseFailure::Refused | WarehouseFailure::TooLarge => CliError::internal(error.to_string()),
     }
 }
 
@@ -249,10 +251,10 @@ fn json(value: &impl Serialize) -> Result<String, CliError> {
 }
 
 /// `shardId-000000000003:42`
-fn place(text: &str) -> Result<Place, String> {
+fn place(text: &str) -> Result<EpochPlace, String> {
     let place = text.rsplit_once(':').and_then(|(shard, epoch)| Some((shard, epoch.parse().ok()?)));
     let (shard, epoch) = place.ok_or_else(|| "write SHARD:EPOCH, such as shardId-000000000003:42".to_owned())?;
-    Ok(Place { shard: ShardId::new(shard), epoch: EpochNumber(epoch) })
+    Ok(EpochPlace { shard: ShardId::new(shard), epoch: EpochNumber(epoch) })
 }
 
 /// `2026-01-01T00..2026-01-02T00`; an hour, a day, or a full time on either side.
@@ -286,7 +288,7 @@ mod tests {
 
     #[test]
     fn epochs_are_named_by_shard_and_number() {
-        let named = Place { shard: ShardId::new("shardId-000000000003"), epoch: EpochNumber(42) };
+        let named = EpochPlace { shard: ShardId::new("shardId-000000000003"), epoch: EpochNumber(42) };
         assert_eq!(place("shardId-000000000003:42"), Ok(named));
         assert!(["shardId-000000000003", "a:", "a:x", ":"].iter().all(|bad| place(bad).is_err()));
     }

@@ -17,11 +17,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actors::ports::aws::{self, AwsSettings};
-use actors::ports::warehouse::{Place, Trouble, Warehouse, WarehouseError, WarehouseTarget};
+use actors::ports::warehouse::{Warehouse, WarehouseError, WarehouseFailure, WarehousePlace, WarehouseTarget};
 use clap::Args;
 use tokio::sync::watch;
 
-use self::print::Form;
+use self::print::PrintFormat;
 use super::stop_signal;
 use crate::config::{Config, Sources};
 use crate::exit::CliError;
@@ -76,11 +76,11 @@ pub struct SqlArgs {
 }
 
 impl SqlArgs {
-    fn form(&self) -> Form {
+    fn form(&self) -> PrintFormat {
         match (self.csv, self.json) {
-            (true, _) => Form::Csv,
-            (_, true) => Form::Json,
-            (false, false) => Form::Table,
+            (true, _) => PrintFormat::Csv,
+            (_, true) => PrintFormat::Json,
+            (false, false) => PrintFormat::Table,
         }
     }
 
@@ -102,7 +102,7 @@ impl SqlArgs {
             attempt_timeout: ATTEMPT_TIMEOUT,
         })
         .await;
-        let place = Place::Workgroup(workgroup);
+        let place = WarehousePlace::Workgroup(workgroup);
         let target = WarehouseTarget { place, database: self.database.clone(), db_user: None, secret_arn: None };
         Ok(Warehouse::new(&sdk, target, STATEMENT_TIMEOUT))
     }
@@ -152,7 +152,7 @@ fn read(from: impl Read, what: &str) -> Result<String, CliError> {
 async fn run(
     warehouse: &Warehouse,
     statement: &str,
-    form: Form,
+    form: PrintFormat,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), CliError> {
     let statement = shorthand::statement(statement)?;
@@ -180,7 +180,9 @@ fn failed(error: WarehouseError) -> CliError {
     match error.trouble {
         // What the warehouse says of a statement is for whoever wrote it.
         _ if error.ran => CliError::configuration(error.message),
-        Trouble::Refused | Trouble::TooLarge | Trouble::Denied => CliError::configuration(error.message),
-        Trouble::Unavailable | Trouble::Unknown => CliError::environment(error.message),
+        WarehouseFailure::Refused | WarehouseFailure::TooLarge | WarehouseFailure::Denied => {
+            CliError::configuration(error.message)
+        }
+        WarehouseFailure::Unavailable | WarehouseFailure::Unknown => CliError::environment(error.message),
     }
 }

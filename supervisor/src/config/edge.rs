@@ -1,4 +1,4 @@
-//! Reads the sections of what stands around the boxes: the process, the services, the ops endpoint, the log.
+//! Reads the sections of what stands around the actors: the process, the services, the ops endpoint, the log.
 //!
 //! **Not here**: relations between values (`relations`).
 
@@ -132,7 +132,7 @@ pub(super) fn ops(s: &mut Section<'_>, hang_timeout: Duration) -> OpsConfig {
     OpsConfig {
         connections_max: s.count("connections_max", 1..=10_000),
         requests_max: s.count("requests_max", 1..=1_000),
-        picture_every: PICTURE_EVERY,
+        snapshot_every: PICTURE_EVERY,
         request_timeout: s.duration("request_timeout", millis(100)..=seconds(300)),
         hosts: s.texts("hosts", HOSTS_MAX, addresses::host),
         event_listeners_max: s.count("event_listeners_max", 1..=1_000),

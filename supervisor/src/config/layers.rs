@@ -51,7 +51,7 @@ impl fmt::Display for Source {
 
 /// One key.
 #[derive(Clone)]
-pub(super) struct Entry {
+pub(super) struct KeyEntry {
     pub(super) section: String,
     pub(super) key: String,
     pub(super) value: Value,
@@ -60,7 +60,7 @@ pub(super) struct Entry {
 }
 
 /// Without the value, which may be secret.
-impl fmt::Debug for Entry {
+impl fmt::Debug for KeyEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{} from {}", self.section, self.key, self.source)
     }
@@ -69,7 +69,7 @@ impl fmt::Debug for Entry {
 /// Every key that exists, in the order of the shipped defaults.
 #[derive(Clone, Debug)]
 pub(super) struct Values {
-    entries: Vec<Entry>,
+    entries: Vec<KeyEntry>,
     /// Where to look when a value is missing: the file, if there is one.
     home: String,
 }
@@ -96,7 +96,7 @@ impl Values {
         let mut entries = Vec::new();
         for (section, keys) in table {
             let Value::Table(keys) = keys else { unreachable!("the shipped defaults have sections only") };
-            entries.extend(keys.into_iter().map(|(key, value)| Entry {
+            entries.extend(keys.into_iter().map(|(key, value)| KeyEntry {
                 section: section.clone(),
                 key,
                 default: value.clone(),
@@ -107,11 +107,11 @@ impl Values {
         Self { entries, home: "configuration".to_owned() }
     }
 
-    pub(super) fn entries(&self) -> &[Entry] {
+    pub(super) fn entries(&self) -> &[KeyEntry] {
         &self.entries
     }
 
-    pub(super) fn find(&self, section: &str, key: &str) -> Option<&Entry> {
+    pub(super) fn find(&self, section: &str, key: &str) -> Option<&KeyEntry> {
         self.entries.iter().find(|entry| entry.section == section && entry.key == key)
     }
 
@@ -173,7 +173,7 @@ pub(super) fn read_text(path: &Path) -> Result<String, String> {
 fn read_toml(path: &Path) -> Result<Table, String> {
     let text = read_text(path)?;
     text.parse().map_err(|error: toml::de::Error| {
-        // Not the error's own picture of the line: the line may hold a secret.
+        // Not the error's own snapshot of the line: the line may hold a secret.
         let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
         let line = before.matches('\n').count() + 1;
         format!("is not TOML: line {line}: {}", error.message())

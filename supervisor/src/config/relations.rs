@@ -1,7 +1,7 @@
 //! What must hold between values of different keys.
 //!
 //! **Promises** a relation is judged only if all its values are sound by themselves: one mistake is one problem.
-//! **Not here**: bounds of single values (`boxes`, `edge`).
+//! **Not here**: bounds of single values (`actors`, `edge`).
 
 use std::time::Duration;
 

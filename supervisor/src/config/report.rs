@@ -8,7 +8,7 @@ use serde_json::json;
 use toml::Value;
 
 use super::addresses::redacted;
-use super::layers::{Entry, Values};
+use super::layers::{KeyEntry, Values};
 
 /// Values that can hold credentials. All are addresses but the token, which is nothing that can be shown in part.
 const SECRET: [&str; 5] =
@@ -37,7 +37,7 @@ struct Line {
 
 impl Report {
     pub(super) fn new(values: &Values) -> Self {
-        let line = |entry: &Entry| {
+        let line = |entry: &KeyEntry| {
             let secret = is_secret(&entry.section, &entry.key);
             Line {
                 section: entry.section.clone(),

@@ -2,14 +2,14 @@
 //!
 //! **Promises** every reader returns something: where the value is wrong the problem is noted and the shipped default
 //! stands in for it, so that the rest can be checked too. A configuration with a problem is never used.
-//! **Not here**: which keys there are, and their bounds (`boxes`).
+//! **Not here**: which keys there are, and their bounds (`actors`).
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use toml::Value;
 
-use super::layers::{Entry, Source, Values};
+use super::layers::{KeyEntry, Source, Values};
 use super::problems::Problems;
 use super::report::is_secret;
 use super::units::{bytes_of, show_bytes};
@@ -85,7 +85,7 @@ impl Found<'_> {
 }
 
 impl Section<'_> {
-    fn entry(&self, key: &str) -> &Entry {
+    fn entry(&self, key: &str) -> &KeyEntry {
         self.values.find(self.name, key).expect("a test reads every key from the shipped defaults")
     }
 

@@ -4,7 +4,7 @@
 
 pub(super) use messages::closest;
 
-use super::layers::{Entry, Values};
+use super::layers::{KeyEntry, Values};
 
 /// For a key that its section does not have.
 pub(super) fn unknown_key(values: &Values, section: &str, key: &str) -> String {
@@ -34,6 +34,6 @@ pub(super) fn unknown_section(values: &Values, section: &str) -> String {
     }
 }
 
-fn in_section<'a>(values: &'a Values, section: &'a str) -> impl Iterator<Item = &'a Entry> {
+fn in_section<'a>(values: &'a Values, section: &'a str) -> impl Iterator<Item = &'a KeyEntry> {
     values.entries().iter().filter(move |entry| entry.section == section)
 }

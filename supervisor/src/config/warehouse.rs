@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use actors::loader::LoaderConfig;
-use actors::loading::{LoadingConfig, MetadataConfig, Patience, SpectrumConfig};
-use actors::ports::warehouse::{Place, WarehouseTarget};
+use actors::loading::{LoadingConfig, MetadataConfig, RefusalPatience, SpectrumConfig};
+use actors::ports::warehouse::{WarehousePlace, WarehouseTarget};
 use actors::warehouse::SITE_BYTES_MAX;
 use actors::warehouse::external::SpectrumMode;
-use actors::warehouse::metadata::{Attribute, COLUMNS_MAX, Limits, MetadataColumns};
+use actors::warehouse::metadata::{COLUMNS_MAX, Limits, MetadataColumn, MetadataColumns};
 use messages::EventSchema;
 use messages::schema::FieldKind;
 
@@ -99,9 +99,9 @@ pub(super) fn metadata(s: &mut Section<'_>, schema: &EventSchema) -> MetadataCon
     }
 }
 
-fn attributes(s: &mut Section<'_>, key: &str) -> Vec<Attribute> {
-    let declared = s.texts(key, COLUMNS_MAX, |text| Attribute::parse(text).map(drop));
-    declared.iter().filter_map(|text| Attribute::parse(text).ok()).collect()
+fn attributes(s: &mut Section<'_>, key: &str) -> Vec<MetadataColumn> {
+    let declared = s.texts(key, COLUMNS_MAX, |text| MetadataColumn::parse(text).map(drop));
+    declared.iter().filter_map(|text| MetadataColumn::parse(text).ok()).collect()
 }
 
 pub(super) fn read(s: &mut Section<'_>, namespace: &str, metadata: &MetadataConfig) -> Option<WarehouseConfig> {
@@ -118,7 +118,7 @@ pub(super) fn read(s: &mut Section<'_>, namespace: &str, metadata: &MetadataConf
         iam_role: iam_role.unwrap_or_default(),
         epochs_max: s.count("epochs_max", 1..=EPOCHS_MAX),
         bytes_max: s.bytes("bytes_max", MIB..=1024 * GIB),
-        patience: Patience {
+        patience: RefusalPatience {
             attempts_max: s.count("attempts_max", 1..=1_000),
             alike_max: s.count("alike_max", 2..=1_000),
         },
@@ -137,8 +137,8 @@ pub(super) fn read(s: &mut Section<'_>, namespace: &str, metadata: &MetadataConf
             s.problem("cluster", "is set beside warehouse.workgroup: set one of the two");
             None
         }
-        (Some(workgroup), None) => Some(Place::Workgroup(workgroup)),
-        (None, Some(cluster)) => Some(Place::Cluster(cluster)),
+        (Some(workgroup), None) => Some(WarehousePlace::Workgroup(workgroup)),
+        (None, Some(cluster)) => Some(WarehousePlace::Cluster(cluster)),
         (None, None) => {
             if enabled {
                 s.missing("workgroup", "the warehouse is enabled, and neither workgroup nor cluster names it");
@@ -146,7 +146,7 @@ pub(super) fn read(s: &mut Section<'_>, namespace: &str, metadata: &MetadataConf
             None
         }
     };
-    if db_user.is_some() && matches!(place, Some(Place::Workgroup(_))) {
+    if db_user.is_some() && matches!(place, Some(WarehousePlace::Workgroup(_))) {
         s.problem("db_user", "is for clusters; a workgroup knows its users by IAM identity or secret");
     }
     let target = WarehouseTarget { place: place?, database, db_user, secret_arn };

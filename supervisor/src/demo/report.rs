@@ -34,7 +34,7 @@ pub struct DemoReport {
     pub events_per_second: f64,
     /// The process's largest resident set, everything in it: cloud, fleet and worker.
     pub peak_rss_mb: u64,
-    /// Restarts of boxes and sensors, by this run.
+    /// Restarts of actors and sensors, by this run.
     pub actor_restarts: u64,
     /// Epochs in the bucket.
     pub epochs_committed: u64,
@@ -108,7 +108,7 @@ impl DemoReport {
         row("loads", self.ledger_batches.to_string());
         row("arrival to warehouse, p50 / p99", format!("{} / {}", ms(p50), ms(p99)));
         row("events per second", format!("{:.0}", self.events_per_second));
-        row("restarts of boxes and sensors", self.actor_restarts.to_string());
+        row("restarts of actors and sensors", self.actor_restarts.to_string());
         row("peak memory of the process", format!("{} MB", self.peak_rss_mb));
         row("time", format!("{:.1} s", self.elapsed_s));
         table.to_string()

@@ -15,18 +15,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use actors::ports::faults::{Faults, Mechanism};
-use actors::ports::leases::{LeaseView, Rows, Standing};
+use actors::ports::leases::{LeaseRows, LeaseView, Standing};
 use messages::ShardId;
 
-use super::lineage::{Listed, is_open, may_start};
+use super::lineage::{ListedShards, is_open, may_start};
 use super::observer::Observer;
 
 /// All that the answer depends on.
 #[derive(Debug)]
 pub(super) struct Situation<'a> {
     pub(super) me: &'a str,
-    pub(super) rows: &'a Rows,
-    pub(super) listed: &'a Listed,
+    pub(super) rows: &'a LeaseRows,
+    pub(super) listed: &'a ListedShards,
     pub(super) observer: &'a Observer,
     /// What this worker may be given; of others the observer knows it.
     pub(super) standing: Standing,

@@ -7,7 +7,7 @@ use actors::ports::leases::{Heartbeat, LeaseError};
 use tokio::time::Instant;
 use tracing::{error, info};
 
-use super::{LeasesConfig, LeasesState, Trouble, out_of_time, watch_for};
+use super::{LeaseFinding, LeasesConfig, LeasesState, out_of_time, watch_for};
 use crate::protocol::{LeasesMsg, ShardsMsg};
 
 impl LeasesState {
@@ -50,7 +50,7 @@ impl LeasesState {
                 self.args.figures.call_passed("heartbeat");
                 if self.holdings.is_heard() {
                     info!("the heartbeat is written again, working on");
-                    self.args.figures.clear(Trouble::Fenced);
+                    self.args.figures.clear(LeaseFinding::Fenced);
                 }
             }
             // Another process works under this name: two of them would end each other's shards for ever.

@@ -10,7 +10,7 @@ use messages::ShardId;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::{GIVING_UP_MAX, LeasesConfig, LeasesState, Trouble, log_failure, out_of_time};
+use super::{GIVING_UP_MAX, LeaseFinding, LeasesConfig, LeasesState, log_failure, out_of_time};
 use crate::protocol::{Ending, LeasesMsg};
 
 impl LeasesState {
@@ -29,7 +29,7 @@ impl LeasesState {
         self.holdings.retain_failures(|shard| rows.contains_key(shard) && !works(shard));
         let now_ms = self.args.clock.now_ms();
         let is_ill = |shard: &ShardId| owned.outcome_if_any(shard).is_some_and(|outcome| outcome.ill(now_ms).is_some());
-        self.args.figures.retain(|trouble| !matches!(trouble, Trouble::GivenUp(shard) if !is_ill(shard)));
+        self.args.figures.retain(|trouble| !matches!(trouble, LeaseFinding::GivenUp(shard) if !is_ill(shard)));
     }
 
     pub(super) fn on_ended(&mut self, shard: &ShardId, ending: Ending, config: &LeasesConfig) {

@@ -17,7 +17,7 @@ use super::seen::LeasesSeen;
 
 /// Something that keeps shards from being read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Trouble {
+pub enum LeaseFinding {
     /// The heartbeat cannot be written.
     Fenced,
     /// The shard failed here again and again.
@@ -34,7 +34,7 @@ pub enum Trouble {
     Unproven,
 }
 
-impl Trouble {
+impl LeaseFinding {
     /// Every kind.
     pub const KINDS: [&str; 7] = ["fenced", "given_up", "trimmed", "orphan", "disagrees", "other_stream", "unproven"];
 
@@ -55,14 +55,14 @@ impl Trouble {
 
 /// A call that fails again and again is said less and less often.
 #[derive(Debug)]
-struct Failing {
+struct FailingCall {
     since: Instant,
     failures: u64,
     said_at: Instant,
     pause: Duration,
 }
 
-impl Failing {
+impl FailingCall {
     fn first(now: Instant) -> Self {
         Self { since: now, failures: 0, said_at: now, pause: Duration::ZERO }
     }
@@ -91,9 +91,9 @@ pub struct LeaseFigures {
     handovers: AtomicU64,
     losses: AtomicU64,
     fences: AtomicU64,
-    troubles: Mutex<BTreeMap<Trouble, String>>,
+    troubles: Mutex<BTreeMap<LeaseFinding, String>>,
     seen: Mutex<Arc<LeasesSeen>>,
-    failing: Mutex<BTreeMap<&'static str, Failing>>,
+    failing: Mutex<BTreeMap<&'static str, FailingCall>>,
 }
 
 impl LeaseFigures {
@@ -115,7 +115,7 @@ impl LeaseFigures {
     }
 
     /// What keeps shards from being read, and why.
-    pub fn troubles(&self) -> Vec<(Trouble, String)> {
+    pub fn troubles(&self) -> Vec<(LeaseFinding, String)> {
         self.lock().iter().map(|(trouble, why)| (trouble.clone(), why.clone())).collect()
     }
 
@@ -147,7 +147,7 @@ impl LeaseFigures {
         counter!("mangrove_lease_failures_total", "call" => call, "failure" => failure_name(failure)).increment(1);
         let now = Instant::now();
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        let failing = failing.entry(call).or_insert_with(|| Failing::first(now));
+        let failing = failing.entry(call).or_insert_with(|| FailingCall::first(now));
         if failing.failed(now) {
             let (failures, for_s) = (failing.failures, now.duration_since(failing.since).as_secs());
             warn!(call, %error, failures, for_s, "a call of the lease table failed, trying again");
@@ -157,7 +157,7 @@ impl LeaseFigures {
     /// A call of the lease table has been answered.
     pub(super) fn call_passed(&self, call: &'static str) {
         let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner).remove(call);
-        if let Some(Failing { since, failures, .. }) = failing.filter(|failing| failing.failures > 1) {
+        if let Some(FailingCall { since, failures, .. }) = failing.filter(|failing| failing.failures > 1) {
             let for_s = since.elapsed().as_secs();
             info!(call, failures, for_s, "a call of the lease table is answered again");
         }
@@ -209,31 +209,31 @@ impl LeaseFigures {
         self.fences.fetch_add(1, Ordering::Relaxed);
         counter!("mangrove_fences_total").increment(1);
         let why = format!("no heartbeat was written for {silent:.1?}: the lease table cannot be reached");
-        self.lock().insert(Trouble::Fenced, why);
+        self.lock().insert(LeaseFinding::Fenced, why);
     }
 
     pub(super) fn gave_up(&self, shard: &ShardId, cause: String) {
         counter!("mangrove_shards_given_up_total").increment(1);
-        self.lock().insert(Trouble::GivenUp(shard.clone()), cause);
+        self.lock().insert(LeaseFinding::GivenUp(shard.clone()), cause);
     }
 
     pub(super) fn refused(&self, shard: &ShardId, cause: String) {
         counter!("mangrove_shards_refused_total").increment(1);
-        self.lock().insert(Trouble::Disagrees(shard.clone()), cause);
+        self.lock().insert(LeaseFinding::Disagrees(shard.clone()), cause);
     }
 
     pub(super) fn other_stream(&self, why: String) {
-        self.lock().insert(Trouble::OtherStream, why);
+        self.lock().insert(LeaseFinding::OtherStream, why);
     }
 
-    pub(super) fn trouble(&self, trouble: Trouble) {
+    pub(super) fn trouble(&self, trouble: LeaseFinding) {
         let why = match &trouble {
-            Trouble::Trimmed(_) => "the stream has forgotten it before all was read (stream.on_trimmed)",
-            Trouble::Orphan(_) => {
+            LeaseFinding::Trimmed(_) => "the stream has forgotten it before all was read (stream.on_trimmed)",
+            LeaseFinding::Orphan(_) => {
                 "the bucket has its epochs, the lease table has no row of it: mangrove leases rebuild makes one of them"
             }
-            Trouble::Fenced | Trouble::GivenUp(_) | Trouble::Unproven => "",
-            Trouble::Disagrees(_) | Trouble::OtherStream => "",
+            LeaseFinding::Fenced | LeaseFinding::GivenUp(_) | LeaseFinding::Unproven => "",
+            LeaseFinding::Disagrees(_) | LeaseFinding::OtherStream => "",
         };
         self.lock().insert(trouble, why.to_owned());
     }
@@ -241,23 +241,23 @@ impl LeaseFigures {
     /// The worker has not shown yet that it can commit, or has.
     pub(super) fn proves(&self, lacks: Option<String>) {
         match lacks {
-            Some(why) => drop(self.lock().insert(Trouble::Unproven, why)),
-            None => drop(self.lock().remove(&Trouble::Unproven)),
+            Some(why) => drop(self.lock().insert(LeaseFinding::Unproven, why)),
+            None => drop(self.lock().remove(&LeaseFinding::Unproven)),
         }
     }
 
     /// A trouble has passed.
-    pub(crate) fn clear(&self, trouble: Trouble) {
+    pub(crate) fn clear(&self, trouble: LeaseFinding) {
         self.lock().remove(&trouble);
     }
 
     /// Keeps the troubles that are still there.
-    pub(super) fn retain(&self, is_there: impl Fn(&Trouble) -> bool) {
+    pub(super) fn retain(&self, is_there: impl Fn(&LeaseFinding) -> bool) {
         self.lock().retain(|trouble, _| is_there(trouble));
     }
 
     // A panic while the lock was held leaves whole values behind.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Trouble, String>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<LeaseFinding, String>> {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -269,10 +269,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_worker_that_is_cut_off_for_an_hour_says_so_a_few_dozen_times() {
         let began = Instant::now();
-        let mut failing = Failing::first(began);
+        let mut failing = FailingCall::first(began);
         let said = (0..4 * 3_600).filter(|n| failing.failed(began + Duration::from_millis(250) * *n)).count();
         assert_eq!(failing.failures, 14_400);
         assert!((30..100).contains(&said), "{said} lines");
-        assert!(Failing::first(began).failed(began), "the first time at once");
+        assert!(FailingCall::first(began).failed(began), "the first time at once");
     }
 }

@@ -6,33 +6,36 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use actors::ports::leases::{LeaseView, Rows};
+use actors::ports::leases::{LeaseRows, LeaseView};
 use actors::ports::stream::ShardInfo;
 use messages::{Position, ShardId};
 
 /// The shards that the stream still holds, by id: parents before their children.
-pub(super) type Listed = BTreeMap<ShardId, ShardInfo>;
+pub(super) type ListedShards = BTreeMap<ShardId, ShardInfo>;
 
 /// Rows of shards that may still be read. One that retention has taken before all was read keeps its row, and is none of
 /// them.
-pub(super) fn open<'a>(listed: Option<&'a Listed>, rows: &'a Rows) -> impl Iterator<Item = &'a LeaseView> + Clone {
+pub(super) fn open<'a>(
+    listed: Option<&'a ListedShards>,
+    rows: &'a LeaseRows,
+) -> impl Iterator<Item = &'a LeaseView> + Clone {
     let is_listed = move |shard| listed.is_none_or(|listed| listed.contains_key(shard));
     rows.leases.values().filter(move |row| row.checkpoint != Position::ShardEnd && is_listed(&row.shard))
 }
 
 /// Shards without a row, parents first.
-pub(super) fn missing<'a>(listed: &'a Listed, rows: &Rows) -> Vec<&'a ShardInfo> {
+pub(super) fn missing<'a>(listed: &'a ListedShards, rows: &LeaseRows) -> Vec<&'a ShardInfo> {
     listed.values().filter(|info| !rows.leases.contains_key(&info.shard)).collect()
 }
 
 /// Of the shards that had a row before the stream was asked, those that it has forgotten before all of them was read.
-pub(super) fn trimmed<'a>(listed: &Listed, known: &BTreeSet<ShardId>, rows: &'a Rows) -> Vec<&'a LeaseView> {
+pub(super) fn trimmed<'a>(listed: &ListedShards, known: &BTreeSet<ShardId>, rows: &'a LeaseRows) -> Vec<&'a LeaseView> {
     let unread = rows.leases.values().filter(|lease| lease.checkpoint != Position::ShardEnd);
     unread.filter(|lease| known.contains(&lease.shard) && !listed.contains_key(&lease.shard)).collect()
 }
 
 /// What becomes of the shards behind one that was trimmed before all of it was read.
-pub(super) fn after_loss(trimmed: &ShardId, listed: &Listed, skip_trimmed: bool) -> String {
+pub(super) fn after_loss(trimmed: &ShardId, listed: &ListedShards, skip_trimmed: bool) -> String {
     let children: Vec<&str> =
         listed.values().filter(|info| info.parents.contains(trimmed)).map(|info| info.shard.short()).collect();
     match (children.as_slice(), skip_trimmed) {
@@ -52,7 +55,7 @@ pub(super) fn is_open(lease: &LeaseView) -> bool {
 
 /// Whether all parents have ended. `skip_trimmed`: whether a parent that the stream has forgotten counts as ended,
 /// which is what `stream.on_trimmed = "continue"` says.
-pub(super) fn may_start(lease: &LeaseView, listed: &Listed, rows: &Rows, skip_trimmed: bool) -> bool {
+pub(super) fn may_start(lease: &LeaseView, listed: &ListedShards, rows: &LeaseRows, skip_trimmed: bool) -> bool {
     lease.parents.iter().all(|parent| match rows.leases.get(parent) {
         Some(row) => row.checkpoint == Position::ShardEnd || (skip_trimmed && !listed.contains_key(parent)),
         // Its row was there once and was tidied away, or it was never ours; but one that is listed has a row coming.
@@ -62,7 +65,7 @@ pub(super) fn may_start(lease: &LeaseView, listed: &Listed, rows: &Rows, skip_tr
 
 /// Rows that nobody needs: of shards that the stream has forgotten, whose children have states of their own, and whose
 /// own parents' rows are gone. Then no row can be taken for that of a shard nobody has read.
-pub(super) fn disposable<'a>(listed: &Listed, rows: &'a Rows) -> Vec<&'a LeaseView> {
+pub(super) fn disposable<'a>(listed: &ListedShards, rows: &'a LeaseRows) -> Vec<&'a LeaseView> {
     let is_child_of = |parent: &ShardId, lease: &LeaseView| lease.parents.contains(parent);
     let done = |lease: &LeaseView| lease.epoch.0 > 0 || lease.checkpoint == Position::ShardEnd;
     let disposable = |lease: &&LeaseView| {

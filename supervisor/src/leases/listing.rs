@@ -13,8 +13,8 @@ use messages::ShardId;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::figures::Trouble;
-use super::lineage::{self, Listed};
+use super::figures::LeaseFinding;
+use super::lineage::{self, ListedShards};
 use super::{LeasesConfig, LeasesState, log_failure};
 use crate::protocol::Discovered;
 
@@ -58,7 +58,7 @@ impl LeasesState {
         }
         let (orphans, known) = (discovered.orphans, discovered.known);
         for shard in &orphans {
-            self.args.figures.trouble(Trouble::Orphan(shard.clone()));
+            self.args.figures.trouble(LeaseFinding::Orphan(shard.clone()));
             self.say_once(format!("orphan {shard}"), || {
                 error!(
                     %shard,
@@ -68,13 +68,15 @@ impl LeasesState {
                 );
             });
         }
-        let listed: Listed = discovered.shards.into_iter().map(|info| (info.shard.clone(), info)).collect();
+        let listed: ListedShards = discovered.shards.into_iter().map(|info| (info.shard.clone(), info)).collect();
         let trimmed = self.report_trimmed(&listed, &known, config);
         self.args.figures.retain(|trouble| match trouble {
-            Trouble::Orphan(shard) => orphans.contains(shard),
-            Trouble::Trimmed(shard) => trimmed.contains(shard),
-            Trouble::OtherStream => false,
-            Trouble::Fenced | Trouble::GivenUp(_) | Trouble::Disagrees(_) | Trouble::Unproven => true,
+            LeaseFinding::Orphan(shard) => orphans.contains(shard),
+            LeaseFinding::Trimmed(shard) => trimmed.contains(shard),
+            LeaseFinding::OtherStream => false,
+            LeaseFinding::Fenced | LeaseFinding::GivenUp(_) | LeaseFinding::Disagrees(_) | LeaseFinding::Unproven => {
+                true
+            }
         });
         self.tidy(&listed);
         self.unlisted = known.into_iter().filter(|shard| !listed.contains_key(shard)).collect();
@@ -127,14 +129,14 @@ impl LeasesState {
     /// A shard that was trimmed by retention before all of it was read: data is lost, whatever is done now.
     fn report_trimmed(
         &mut self,
-        listed: &Listed,
+        listed: &ListedShards,
         known: &BTreeSet<ShardId>,
         config: &LeasesConfig,
     ) -> BTreeSet<ShardId> {
         let trimmed = lineage::trimmed(listed, known, &self.rows);
         let trimmed: BTreeSet<ShardId> = trimmed.iter().map(|lease| lease.shard.clone()).collect();
         for shard in &trimmed {
-            self.args.figures.trouble(Trouble::Trimmed(shard.clone()));
+            self.args.figures.trouble(LeaseFinding::Trimmed(shard.clone()));
             let then = lineage::after_loss(shard, listed, config.rules.skip_trimmed);
             let checkpoint = self.rows.leases.get(shard).map(|lease| lease.checkpoint.to_string());
             self.say_once(format!("trimmed {shard}"), || {
@@ -155,7 +157,7 @@ impl LeasesState {
     }
 
     /// Removes rows that nobody needs. Only the first of the living does.
-    fn tidy(&mut self, listed: &Listed) {
+    fn tidy(&mut self, listed: &ListedShards) {
         if self.observer.candidates().min() != Some(&*self.args.worker_id) {
             return;
         }

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use actors::ports::leases::{LeaseView, Rows, Standing, WorkerRow};
+use actors::ports::leases::{LeaseRows, LeaseView, Standing, WorkerRow};
 use messages::ShardId;
 
 /// When silence means death.
@@ -68,7 +68,7 @@ impl Observer {
     /// Takes in one look at the table (times since any fixed moment, never going back). What has moved may have done so
     /// just before the answer, and what comes after the question may not have been seen: silence is counted from one
     /// answer to a later question, or a slow look would make the living seem dead.
-    pub(super) fn see(&mut self, rows: &Rows, asked: Duration, answered: Duration) {
+    pub(super) fn see(&mut self, rows: &LeaseRows, asked: Duration, answered: Duration) {
         let now = answered;
         self.now = asked;
         for (id, row) in &rows.workers {

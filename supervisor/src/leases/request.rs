@@ -5,7 +5,7 @@
 
 use messages::{Position, ShardId};
 
-use super::{LeasesState, Trouble, log_failure};
+use super::{LeaseFinding, LeasesState, log_failure};
 use crate::protocol::ShardsMsg;
 
 impl LeasesState {
@@ -36,8 +36,7 @@ impl LeasesState {
             }
             None => true,
         };
-        let passed =
-            |trouble: &Trouble| matches!(trouble, Trouble::Disagrees(shard) if held(shard) || elsewhere(shard));
+        let passed = |trouble: &LeaseFinding| matches!(trouble, LeaseFinding::Disagrees(shard) if held(shard) || elsewhere(shard));
         self.args.figures.retain(|trouble| !passed(trouble));
     }
 }

@@ -2,12 +2,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use actors::ports::faults::Faults;
-use actors::ports::leases::{LeaseView, Rows, Standing, WorkerRow};
+use actors::ports::leases::{LeaseRows, LeaseView, Standing, WorkerRow};
 use actors::ports::stream::ShardInfo;
 use messages::{EpochNumber, Position, ShardId};
 
 use super::assignment::{Orders, Rules, Situation, orders};
-use super::lineage::{self, Listed, disposable, may_start, missing, trimmed};
+use super::lineage::{self, ListedShards, disposable, may_start, missing, trimmed};
 use super::observer::{Observer, Patience};
 
 const PATIENCE: Patience = Patience { worker: Duration::from_secs(3), foreign: Duration::from_secs(20) };
@@ -41,8 +41,8 @@ fn lease(n: u32, owner: Option<&str>) -> LeaseView {
 
 /// A table, a stream that has all its shards, and one worker that looks at it.
 struct World {
-    rows: Rows,
-    listed: Listed,
+    rows: LeaseRows,
+    listed: ListedShards,
     observer: Observer,
     running: BTreeSet<ShardId>,
     seconds: u64,
@@ -60,7 +60,7 @@ impl World {
         };
         let listed = leases.iter().map(|lease| (lease.shard.clone(), info(lease))).collect();
         let leases = leases.into_iter().map(|lease| (lease.shard.clone(), lease)).collect();
-        let rows = Rows { leases, ..Rows::default() };
+        let rows = LeaseRows { leases, ..LeaseRows::default() };
         let observer = Observer::new("a", PATIENCE);
         let mut world = Self {
             rows,

@@ -2,7 +2,7 @@
 //!
 //! **Promises** requests, however many, take turns on one thread, and none of the data's. The system shares the
 //! processors fairly between threads; a runtime would share its threads between tasks, and a heartbeat wait in a row.
-//! **Not here**: what waits for boxes. They answer on the data's threads, and are asked at a bounded pace.
+//! **Not here**: what waits for actors. They answer on the data's threads, and are asked at a bounded pace.
 
 use std::io;
 use std::sync::Arc;

@@ -20,7 +20,7 @@ use super::reply::Refusal;
 use super::sensors::{bad_request, parse_id};
 
 pub(super) const PATH: &str = "/chaos/kill";
-const HINT: &str = "?path=shards/<shard>/<box>, ?path=<box>, or ?sensor=<id>";
+const HINT: &str = "?path=shards/<shard>/<actor>, ?path=<actor>, or ?sensor=<id>";
 
 /// Exactly one of the two.
 #[derive(Debug, Deserialize)]

@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::OpsState;
-use super::picture::{Picture, WorkerLine};
+use super::snapshot::{Snapshot, WorkerLine};
 
 const PEERS_MAX: usize = 100;
 const AT_ONCE: usize = 8;
@@ -73,13 +73,13 @@ struct Member {
 }
 
 pub(super) async fn cluster(State(state): State<Arc<OpsState>>) -> Json<Arc<ClusterReply>> {
-    let picture = Picture::of(&state);
+    let snapshot = Snapshot::of(&state);
     // Held while asking: whoever comes meanwhile gets the same answer.
     let mut answers = state.memory.peers.0.lock().await;
-    if let Some(cached) = answers.cached.as_ref().filter(|_| picture.at_ms - answers.asked_ms < CACHED_MS) {
+    if let Some(cached) = answers.cached.as_ref().filter(|_| snapshot.at_ms - answers.asked_ms < CACHED_MS) {
         return Json(cached.clone());
     }
-    let lines = picture.workers.clone();
+    let lines = snapshot.workers.clone();
     let client = answers.client.get_or_insert_with(client).clone();
     let others: Vec<WorkerLine> = lines.iter().filter(|line| !line.me).take(PEERS_MAX).cloned().collect();
     let asked: BTreeMap<String, Result<(Value, Value), String>> = stream::iter(others)
@@ -94,7 +94,7 @@ pub(super) async fn cluster(State(state): State<Arc<OpsState>>) -> Json<Arc<Clus
     let mut failures = BTreeMap::new();
     for (worker, answer) in asked {
         match answer {
-            Ok((tree, shards)) => drop(answers.last.insert(worker, Answer { at_ms: picture.at_ms, tree, shards })),
+            Ok((tree, shards)) => drop(answers.last.insert(worker, Answer { at_ms: snapshot.at_ms, tree, shards })),
             Err(why) => drop(failures.insert(worker, why)),
         }
     }
@@ -104,15 +104,15 @@ pub(super) async fn cluster(State(state): State<Arc<OpsState>>) -> Json<Arc<Clus
         Member {
             answered: line.me || (why.is_none() && last.is_some()),
             why,
-            age_ms: last.map(|answer| picture.at_ms - answer.at_ms),
+            age_ms: last.map(|answer| snapshot.at_ms - answer.at_ms),
             tree: last.map(|answer| answer.tree.clone()),
             shards: last.map(|answer| answer.shards.clone()),
             line,
         }
     };
     let workers = lines.into_iter().map(member).collect();
-    let reply = Arc::new(ClusterReply { worker: state.worker_id.clone(), at_ms: picture.at_ms, workers });
-    (answers.asked_ms, answers.cached) = (picture.at_ms, Some(reply.clone()));
+    let reply = Arc::new(ClusterReply { worker: state.worker_id.clone(), at_ms: snapshot.at_ms, workers });
+    (answers.asked_ms, answers.cached) = (snapshot.at_ms, Some(reply.clone()));
     Json(reply)
 }
 

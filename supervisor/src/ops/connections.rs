@@ -41,7 +41,7 @@ use tracing::warn;
 
 use super::OpsConfig;
 use super::guard::{LocalIp, RemoteIp, Reserved};
-use super::pace::Pace;
+use super::pace::AnswerPace;
 
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
@@ -87,7 +87,7 @@ pub(super) async fn serve(
     let mut tasks = JoinSet::new();
     let mut waiting: Option<(TcpStream, IpAddr)> = None;
     let mut pause = PAUSE;
-    let pace = Pace::new(ACCEPT_BURST, ACCEPT_PACE);
+    let pace = AnswerPace::new(ACCEPT_BURST, ACCEPT_PACE);
     let mut turn = pace.turn();
     loop {
         let accepted = async {
@@ -132,16 +132,16 @@ pub(super) async fn serve(
 struct Caller {
     stream: TcpStream,
     from: IpAddr,
-    place: Place,
+    place: ConnectionKind,
 }
 
 fn open(caller: Caller, router: &Router, limits: &OpsConfig, slots: &Arc<Slots>, tasks: &mut JoinSet<()>) {
     let Caller { stream, from, place } = caller;
     let Ok(local) = stream.local_addr() else { return };
-    let reserved = place == Place::Reserve;
+    let reserved = place == ConnectionKind::Reserve;
     let activity = Arc::new(Activity::new(slots.began));
     let (router, answering, read_timeout) = (router.clone(), activity.clone(), limits.request_timeout);
-    let pace = Arc::new(Pace::new(BURST, PACE));
+    let pace = Arc::new(AnswerPace::new(BURST, PACE));
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(LocalIp(local.ip()));
         request.extensions_mut().insert(RemoteIp(from));
@@ -158,7 +158,7 @@ fn open(caller: Caller, router: &Router, limits: &OpsConfig, slots: &Arc<Slots>,
             answer
         }
     });
-    let connection = move |slot: Slot| async move {
+    let connection = move |slot: ConnectionSlot| async move {
         let _slot = slot;
         let mut builder = Builder::new(TokioExecutor::new()).http1_only();
         builder
@@ -175,7 +175,7 @@ fn open(caller: Caller, router: &Router, limits: &OpsConfig, slots: &Arc<Slots>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum ConnectionKind {
     Ordinary,
     /// Only for probes.
     Reserve,
@@ -193,7 +193,7 @@ struct Slots {
 #[derive(Debug)]
 struct Open {
     task: AbortHandle,
-    place: Place,
+    place: ConnectionKind,
     activity: Arc<Activity>,
 }
 
@@ -202,29 +202,36 @@ impl Slots {
         Self { began: Instant::now(), connections_max, open: Mutex::default(), opened: AtomicU64::default() }
     }
 
-    fn fill(self: &Arc<Self>, place: Place, activity: Arc<Activity>, spawn: impl FnOnce(Slot) -> AbortHandle) {
+    fn fill(
+        self: &Arc<Self>,
+        place: ConnectionKind,
+        activity: Arc<Activity>,
+        spawn: impl FnOnce(ConnectionSlot) -> AbortHandle,
+    ) {
         // Under the lock: a connection that ends at once must find its entry when it gives its slot back.
         let mut open = self.open();
         let number = self.opened.fetch_add(1, Ordering::Relaxed);
-        let task = spawn(Slot { number, slots: self.clone() });
+        let task = spawn(ConnectionSlot { number, slots: self.clone() });
         open.insert(number, Open { task, place, activity });
         gauge!("mangrove_ops_connections").set(open.len() as f64);
     }
 
     /// Where a new connection has room; `None` while nobody can go.
-    fn make_room(&self) -> Option<Place> {
+    fn make_room(&self) -> Option<ConnectionKind> {
         let mut open = self.open();
-        [(Place::Ordinary, self.connections_max), (Place::Reserve, RESERVE)].into_iter().find_map(|(place, n_max)| {
-            let here = || open.iter().filter(|(_, open)| open.place == place);
-            if here().count() < n_max {
-                return Some(place);
-            }
-            let (number, _) = here().find(|(_, open)| open.activity.idle().is_some_and(|idle| idle >= GRACE))?;
-            let number = *number;
-            open.remove(&number)?.task.abort();
-            counter!("mangrove_ops_connections_evicted_total").increment(1);
-            Some(place)
-        })
+        [(ConnectionKind::Ordinary, self.connections_max), (ConnectionKind::Reserve, RESERVE)].into_iter().find_map(
+            |(place, n_max)| {
+                let here = || open.iter().filter(|(_, open)| open.place == place);
+                if here().count() < n_max {
+                    return Some(place);
+                }
+                let (number, _) = here().find(|(_, open)| open.activity.idle().is_some_and(|idle| idle >= GRACE))?;
+                let number = *number;
+                open.remove(&number)?.task.abort();
+                counter!("mangrove_ops_connections_evicted_total").increment(1);
+                Some(place)
+            },
+        )
     }
 
     fn close_idle(&self) {
@@ -262,12 +269,12 @@ impl Activity {
 
 /// A place among the open connections, given back however the connection ends.
 #[derive(Debug)]
-struct Slot {
+struct ConnectionSlot {
     number: u64,
     slots: Arc<Slots>,
 }
 
-impl Drop for Slot {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut open = self.slots.open();
         open.remove(&self.number);

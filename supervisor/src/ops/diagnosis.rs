@@ -9,11 +9,11 @@ use serde::Serialize;
 
 use super::sampler::Sampler;
 use super::shards::{LAG_MS_MAX, ShardLine, ShardState};
-use super::sight::Look;
+use super::status::WorkerStatus;
 use super::words;
-use crate::leases::Trouble;
-use crate::supervision::history::{Fall, FallOutcome};
-use crate::supervision::tree::Listed;
+use crate::leases::LeaseFinding;
+use crate::supervision::history::{FailureOutcome, FailureRecord};
+use crate::supervision::tree::ListedNode;
 
 /// The lease table is looked at several times a second; older than this it cannot be reached.
 const TABLE_MS_MAX: i64 = 5_000;
@@ -72,20 +72,20 @@ pub(super) struct Diagnosis {
 }
 
 /// What was looked at.
-pub(super) struct Evidence<'a> {
-    pub(super) look: &'a Look,
-    pub(super) listed: &'a [Listed],
-    pub(super) falls: &'a [Fall],
+pub(super) struct Observed<'a> {
+    pub(super) status: &'a WorkerStatus,
+    pub(super) listed: &'a [ListedNode],
+    pub(super) failures: &'a [FailureRecord],
     pub(super) shards: &'a [ShardLine],
     pub(super) sampler: &'a Sampler,
 }
 
-pub(super) fn diagnosis(evidence: &Evidence<'_>) -> Diagnosis {
+pub(super) fn diagnosis(evidence: &Observed<'_>) -> Diagnosis {
     let mut findings = Vec::new();
     evidence.of_start(&mut findings);
     evidence.of_leases(&mut findings);
     evidence.of_trial(&mut findings);
-    findings.extend(super::keys::findings(&evidence.look.keys, || evidence.since("keys")));
+    findings.extend(super::keys::findings(&evidence.status.keys, || evidence.since("keys")));
     evidence.of_boxes(&mut findings);
     evidence.of_shards(&mut findings);
     evidence.of_workers(&mut findings);
@@ -105,13 +105,13 @@ pub(super) fn diagnosis(evidence: &Evidence<'_>) -> Diagnosis {
     Diagnosis { level, sentence, bottleneck: evidence.bottleneck(), findings }
 }
 
-impl Evidence<'_> {
+impl Observed<'_> {
     fn since(&self, key: &str) -> i64 {
-        self.sampler.since(key, self.look.at_ms)
+        self.sampler.since(key, self.status.at_ms)
     }
 
     fn of_start(&self, findings: &mut Vec<Finding>) {
-        let Some(held) = &self.look.waits else { return };
+        let Some(held) = &self.status.waits else { return };
         let what = format!("This worker cannot begin, and goes on trying: {} (try {}).", held.cause, held.attempts);
         let (since_ms, view, runbook) = (held.since_ms, "cluster", "MangroveWorkerDown");
         findings.push(Finding { level: Level::Critical, what, since_ms, view, at: None, runbook });
@@ -119,10 +119,10 @@ impl Evidence<'_> {
 
     /// A worker that does not come to prove itself.
     fn of_trial(&self, findings: &mut Vec<Finding>) {
-        let unproven = self.look.troubles.iter().find(|(trouble, _)| *trouble == Trouble::Unproven);
+        let unproven = self.status.troubles.iter().find(|(trouble, _)| *trouble == LeaseFinding::Unproven);
         let Some((_, why)) = unproven else { return };
         let since_ms = self.since("unproven");
-        if self.look.at_ms - since_ms > UNPROVEN_MS {
+        if self.status.at_ms - since_ms > UNPROVEN_MS {
             let what = format!("This worker takes no shards from others yet: {why}.");
             let (level, view, runbook) = (Level::Warning, "cluster", "MangroveActorGivenUp");
             findings.push(Finding { level, what, since_ms, view, at: None, runbook });
@@ -134,15 +134,15 @@ impl Evidence<'_> {
             let since_ms = self.since(runbook);
             findings.push(Finding { level: Level::Critical, what, since_ms, view: "cluster", at: None, runbook });
         };
-        if let Some((_, why)) = self.look.troubles.iter().find(|(trouble, _)| *trouble == Trouble::Fenced) {
+        if let Some((_, why)) = self.status.troubles.iter().find(|(trouble, _)| *trouble == LeaseFinding::Fenced) {
             add(format!("This worker has fenced itself and reads nothing: {why}."), "MangroveFenced");
         }
-        if let Some((_, why)) = self.look.troubles.iter().find(|(trouble, _)| *trouble == Trouble::OtherStream) {
+        if let Some((_, why)) = self.status.troubles.iter().find(|(trouble, _)| *trouble == LeaseFinding::OtherStream) {
             add(format!("The stream is another one now, and nothing of it is read: {why}."), "MangroveLeaseDisagrees");
         }
-        let age_ms = self.look.at_ms - self.look.seen.at_ms;
+        let age_ms = self.status.at_ms - self.status.seen.at_ms;
         // Who has drained no longer looks.
-        if self.look.seen.at_ms > 0 && age_ms > TABLE_MS_MAX && !self.look.seen.leaving {
+        if self.status.seen.at_ms > 0 && age_ms > TABLE_MS_MAX && !self.status.seen.leaving {
             let what = format!("The lease table has not been read for {}.", words::duration(age_ms));
             add(what, "MangroveLeaseTableUnreachable");
         }
@@ -160,10 +160,12 @@ impl Evidence<'_> {
             let (what, at) = (format!("{} {verb}: {}.", node.path, error.message), Some(node.path.clone()));
             findings.push(Finding { level, what, since_ms: error.at_ms, view: "tree", at, runbook });
         }
-        let recent = |fall: &&Fall| fall.outcome == FallOutcome::Restarted && self.look.at_ms - fall.at_ms < RESTART_MS;
-        let recent: Vec<&Fall> = self.falls.iter().filter(recent).collect();
+        let recent = |failure: &&FailureRecord| {
+            failure.outcome == FailureOutcome::Restarted && self.status.at_ms - failure.at_ms < RESTART_MS
+        };
+        let recent: Vec<&FailureRecord> = self.failures.iter().filter(recent).collect();
         if let (Some(last), Some(first)) = (recent.first(), recent.last()) {
-            let ago = words::duration(self.look.at_ms - last.at_ms);
+            let ago = words::duration(self.status.at_ms - last.at_ms);
             let n = words::count(recent.len(), "restart");
             let what = format!("{n} within five minutes, the last of {} {ago} ago: {}.", last.path, last.cause);
             let at = Some(last.path.clone());
@@ -181,15 +183,16 @@ impl Evidence<'_> {
                 _ => Level::Warning,
             };
             // For a moment after a release or a start that is as it should be.
-            let since_ms = line.since_ms.unwrap_or(self.look.at_ms);
-            let young = self.look.at_ms - since_ms < TABLE_MS_MAX;
+            let since_ms = line.since_ms.unwrap_or(self.status.at_ms);
+            let young = self.status.at_ms - since_ms < TABLE_MS_MAX;
             if young && matches!(line.state, ShardState::Unowned | ShardState::Starting | ShardState::Held) {
                 continue;
             }
             let what = format!("Shard {} is {}: {holds}.", line.shard, state_word(line.state));
             findings.push(Finding { level, what, since_ms, view: "shards", at: Some(line.shard.clone()), runbook });
         }
-        let damaged = self.look.owned.iter().filter_map(|owned| Some((owned, owned.holds.damaged_manifest.as_ref()?)));
+        let damaged =
+            self.status.owned.iter().filter_map(|owned| Some((owned, owned.holds.damaged_manifest.as_ref()?)));
         for (owned, key) in damaged.take(SAME_MAX) {
             let shard = owned.shard.short().to_owned();
             let what = format!(
@@ -202,10 +205,10 @@ impl Evidence<'_> {
     }
 
     fn of_workers(&self, findings: &mut Vec<Finding>) {
-        for worker in self.look.seen.workers.iter().filter(|worker| !worker.alive && !worker.leaving).take(SAME_MAX) {
+        for worker in self.status.seen.workers.iter().filter(|worker| !worker.alive && !worker.leaving).take(SAME_MAX) {
             let silent_ms = worker.silent.as_millis() as i64;
             let what = format!("Worker {} has been silent for {}.", worker.id, words::duration(silent_ms));
-            let since_ms = self.look.at_ms - silent_ms;
+            let since_ms = self.status.at_ms - silent_ms;
             let (view, at, runbook) = ("cluster", Some(worker.id.clone()), "MangroveWorkerDown");
             findings.push(Finding { level: Level::Warning, what, since_ms, view, at, runbook });
         }
@@ -213,7 +216,7 @@ impl Evidence<'_> {
 
     fn of_alerts(&self, findings: &mut Vec<Finding>) {
         let bad = |outcome| matches!(outcome, AlertOutcome::Retrying | AlertOutcome::GivenUp | AlertOutcome::Shed);
-        let failing: Vec<_> = self.look.alerts.iter().filter(|line| bad(line.outcome)).collect();
+        let failing: Vec<_> = self.status.alerts.iter().filter(|line| bad(line.outcome)).collect();
         if let (Some(last), Some(first)) = (failing.first(), failing.last()) {
             let error = last.error.as_deref().unwrap_or("the queue is full");
             let what =
@@ -224,7 +227,7 @@ impl Evidence<'_> {
     }
 
     fn of_quarantine(&self, findings: &mut Vec<Finding>) {
-        let epochs = self.look.owned.iter().flat_map(|owned| owned.epochs.iter().take(3));
+        let epochs = self.status.owned.iter().flat_map(|owned| owned.epochs.iter().take(3));
         let (bad, all) = epochs.fold((0, 0), |(bad, all), epoch| (bad + epoch.quarantined, all + epoch.readings));
         let share = bad as f64 / (all as f64).max(1.0);
         if all >= QUARANTINE_READINGS_MIN && share > QUARANTINE_SHARE {
@@ -239,23 +242,23 @@ impl Evidence<'_> {
         let mut add = |what: String, at: Option<String>, since_ms, (view, runbook)| {
             findings.push(Finding { level: Level::Warning, what, since_ms, view, at, runbook });
         };
-        if let Some((used, limit)) = self.look.memory.filter(|(used, limit)| used / 9 > limit / 10) {
-            let known: u64 = self.look.owned.iter().map(|owned| owned.sensors).sum();
+        if let Some((used, limit)) = self.status.memory.filter(|(used, limit)| used / 9 > limit / 10) {
+            let known: u64 = self.status.owned.iter().map(|owned| owned.sensors).sum();
             let (used, limit) = (words::bytes(used), words::bytes(limit));
             let known = words::count(known as usize, "sensor");
             let what =
                 format!("The process uses {used} of the {limit} that it may (worker.memory_limit), and knows {known}.");
             add(what, None, self.since("memory"), ("tree", "MangroveBudgetExhausted"));
         }
-        let refusing = |ms: Option<i64>| ms.filter(|at_ms| self.look.at_ms - at_ms < RESTART_MS);
-        for owned in self.look.owned.iter().filter(|owned| refusing(owned.refused_ms).is_some()).take(SAME_MAX) {
+        let refusing = |ms: Option<i64>| ms.filter(|at_ms| self.status.at_ms - at_ms < RESTART_MS);
+        for owned in self.status.owned.iter().filter(|owned| refusing(owned.refused_ms).is_some()).take(SAME_MAX) {
             let (shard, known) = (owned.shard.short().to_owned(), words::count(owned.sensors as usize, "sensor"));
             let what =
                 format!("Shard {shard} knows {known}, as many as it may (sensors.known_max): new ones are refused.");
             let since_ms = self.since(&format!("known {shard}"));
             add(what, Some(shard), since_ms, ("shards", "MangroveQuarantineRate"));
         }
-        for owned in &self.look.owned {
+        for owned in &self.status.owned {
             let by_partitions = |line: &actors::shard::EpochLine| line.reason == messages::CutReason::Partitions;
             let last: Vec<_> = owned.epochs.iter().take(3).collect();
             if last.len() < 3 || !last.iter().all(|line| by_partitions(line)) {
@@ -265,7 +268,7 @@ impl Evidence<'_> {
             let what = format!(
                 "Epochs of shard {shard} end because their readings fall into {} partitions (epoch.partitions_max), \
                  not because they are old enough: some device sends very many different times.",
-                self.look.limits.partitions_max
+                self.status.limits.partitions_max
             );
             let since_ms = self.since(&format!("partitions {shard}"));
             add(what, Some(shard), since_ms, ("shards", "MangroveShardLagging"));
@@ -274,7 +277,7 @@ impl Evidence<'_> {
 
     /// A path that one shard's events have is there: sensors differ.
     fn of_paths(&self, findings: &mut Vec<Finding>) {
-        let mut judged = self.look.owned.iter().filter_map(|owned| owned.unseen_paths.as_ref());
+        let mut judged = self.status.owned.iter().filter_map(|owned| owned.unseen_paths.as_ref());
         let Some(first) = judged.next() else { return };
         let mut unseen = first.clone();
         judged.for_each(|other| unseen.retain(|path| other.iter().any(|other| other.of == path.of)));
@@ -287,7 +290,7 @@ impl Evidence<'_> {
     }
 
     fn of_warehouse(&self, findings: &mut Vec<Finding>) {
-        let Some(loader) = &self.look.loader else { return };
+        let Some(loader) = &self.status.loader else { return };
         let mut add = |what: String, since_ms, runbook| {
             let at = Some("loader".to_owned());
             findings.push(Finding { level: Level::Warning, what, since_ms, view: "tree", at, runbook });
@@ -307,7 +310,7 @@ impl Evidence<'_> {
             let at = Some("loader".to_owned());
             findings.push(Finding { level: Level::Warning, what, since_ms, view: "tree", at, runbook });
         };
-        if let Some(at_ms) = loader.put_aside_ms.filter(|at_ms| self.look.at_ms - at_ms < PUT_ASIDE_MS) {
+        if let Some(at_ms) = loader.put_aside_ms.filter(|at_ms| self.status.at_ms - at_ms < PUT_ASIDE_MS) {
             let words = loader.put_aside_error.as_deref().unwrap_or("see there");
             let what = format!("The warehouse has refused an epoch, which was put aside in load_refused: {words}.");
             add(what, at_ms, "MangroveWarehouseRefused");
@@ -331,7 +334,7 @@ impl Evidence<'_> {
         format!("All is well: {shards} read here, {lag} behind at most{rate}.")
     }
 
-    /// Back-pressure comes from downstream: the last box that cannot keep up is the one that all others wait for.
+    /// Back-pressure comes from downstream: the last actor that cannot keep up is the one that all others wait for.
     fn bottleneck(&self) -> Option<String> {
         const DOWNSTREAM_FIRST: [&str; 4] = ["sinks", "aggregator", "sensors", "reader"];
         const BUSY_SHARE: f64 = 0.9;
@@ -341,13 +344,13 @@ impl Evidence<'_> {
         if !waits && !behind {
             return None;
         }
-        if let Some(held) = self.look.owned.iter().find_map(|owned| owned.holds.uploading.as_ref()) {
+        if let Some(held) = self.status.owned.iter().find_map(|owned| owned.holds.uploading.as_ref()) {
             return Some(format!("The bucket is the bottleneck: uploads fail ({}).", held.cause));
         }
-        let uploading = self.look.owned.iter().find_map(|owned| {
+        let uploading = self.status.owned.iter().find_map(|owned| {
             let epoch = owned.epochs.first()?;
             let since_ms = epoch.prepared_ms.filter(|_| epoch.uploaded_ms.is_none())?;
-            (self.look.at_ms - since_ms > TABLE_MS_MAX).then(|| (owned.shard.short(), self.look.at_ms - since_ms))
+            (self.status.at_ms - since_ms > TABLE_MS_MAX).then(|| (owned.shard.short(), self.status.at_ms - since_ms))
         });
         if let Some((shard, ms)) = uploading {
             return Some(format!(
@@ -368,9 +371,9 @@ impl Evidence<'_> {
         waits.then(|| "The byte budget is the bottleneck: epochs free it when they are committed.".to_owned())
     }
 
-    /// The share of its time that a box spends in handlers.
-    fn busy(&self, listed: &Listed) -> Option<f64> {
-        super::tree::busy(&listed.node, self.sampler, self.look.at_ms)
+    /// The share of its time that an actor spends in handlers.
+    fn busy(&self, listed: &ListedNode) -> Option<f64> {
+        super::tree::busy(&listed.node, self.sampler, self.status.at_ms)
     }
 }
 

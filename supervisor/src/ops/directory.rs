@@ -22,7 +22,7 @@ pub trait SensorDirectory: Send + Sync + 'static {
 
     /// The first sensors, by id, whose id begins with this: of each owned shard at most `limit`. A shard that does not
     /// answer does not keep the others' from being found.
-    fn search<'a>(&'a self, prefix: &'a str, limit: usize) -> BoxFuture<'a, Found>;
+    fn search<'a>(&'a self, prefix: &'a str, limit: usize) -> BoxFuture<'a, SearchFound>;
 
     /// Kills one sensor's actor, for tests of what follows. False if no owned shard has an actor for it.
     #[cfg(feature = "fault-points")]
@@ -34,7 +34,7 @@ pub trait SensorDirectory: Send + Sync + 'static {
 
 /// What a search has found.
 #[derive(Clone, Debug, Default)]
-pub struct Found {
+pub struct SearchFound {
     /// The sensors, shard by shard.
     pub sensors: Vec<FoundSensor>,
     /// Shards that did not answer: they may be restarting.

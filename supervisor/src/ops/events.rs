@@ -1,11 +1,11 @@
 //! `GET /events`: what the page shows, and from then on what changes in it, as server-sent events.
 //!
-//! **Owns** the last picture that was sent, while somebody listens.
+//! **Owns** the last snapshot that was sent, while somebody listens.
 //!
 //! **Promises**
 //! - One producer for all listeners, at most `event_listeners_max` of them; without any it does not run.
-//! - Every listener begins with a whole picture. What follows is numbered without gaps; a listener that is too slow
-//!   gets a whole picture again.
+//! - Every listener begins with a whole snapshot. What follows is numbered without gaps; a listener that is too slow
+//!   gets a whole snapshot again.
 //!
 //! **Fails** with its connection; a page connects again.
 //! **Not here**: sensors. There are too many of them: a page asks for those that it shows.
@@ -29,8 +29,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::OpsState;
-use super::picture::Picture;
 use super::reply::Refusal;
+use super::snapshot::Snapshot;
 use crate::supervision::task::Task;
 
 /// Time between two changes.
@@ -39,7 +39,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const AT_ONCE: Duration = Duration::from_millis(100);
 /// Changes that a slow listener may be behind.
 const BEHIND_MAX: usize = 16;
-/// Restarts and alerts in a picture; the routes have more.
+/// Restarts and alerts in a snapshot; the routes have more.
 const LATEST_MAX: usize = 60;
 
 /// What is sent, by key: `overview`, `node/<path>`, `shard/<id>`, `worker/<id>`, `restart/<id>`, `alert/<id>`.
@@ -93,15 +93,15 @@ impl Listener {
     }
 
     async fn next(&mut self) -> Option<Event> {
-        if let Some(picture) = self.first.take() {
-            return Some(Event::default().event("picture").data(picture));
+        if let Some(snapshot) = self.first.take() {
+            return Some(Event::default().event("picture").data(snapshot));
         }
         match self.receiver.recv().await {
             Ok(change) => Some(Event::default().event("change").data(change)),
             Err(RecvError::Lagged(_)) => {
-                let (receiver, picture) = Events::subscribe(&self.state);
+                let (receiver, snapshot) = Events::subscribe(&self.state);
                 self.receiver = receiver;
-                Some(Event::default().event("picture").data(picture))
+                Some(Event::default().event("picture").data(snapshot))
             }
             Err(RecvError::Closed) => None,
         }
@@ -115,16 +115,16 @@ impl Drop for Listener {
 }
 
 impl Events {
-    /// The changes from now on, and the picture that they begin from.
+    /// The changes from now on, and the snapshot that they begin from.
     fn subscribe(state: &Arc<OpsState>) -> (broadcast::Receiver<Arc<str>>, String) {
         let mut live = state.memory.events.live();
         let live = live.get_or_insert_with(|| {
-            let (at_ms, entries) = entries(state, &Picture::of(state));
+            let (at_ms, entries) = entries(state, &Snapshot::of(state));
             let producer = Task::spawn(produce(state.clone()));
             Live { number: 1, at_ms, entries, sender: broadcast::Sender::new(BEHIND_MAX), _producer: producer }
         });
-        let picture = json!({ "number": live.number, "at_ms": live.at_ms, "entries": live.entries });
-        (live.sender.subscribe(), picture.to_string())
+        let snapshot = json!({ "number": live.number, "at_ms": live.at_ms, "entries": live.entries });
+        (live.sender.subscribe(), snapshot.to_string())
     }
 
     /// Tells the listeners what has changed. False if there are none any more.
@@ -148,7 +148,7 @@ impl Events {
         true
     }
 
-    // A panic while the lock was held leaves a whole picture behind, or none.
+    // A panic while the lock was held leaves a whole snapshot behind, or none.
     fn live(&self) -> MutexGuard<'_, Option<Live>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -166,30 +166,30 @@ async fn produce(state: Arc<OpsState>) {
         }
         fallen.mark_unchanged();
         // One of before the failure would tell of it a second late.
-        let (at_ms, entries) = entries(&state, &Picture::anew(&state));
+        let (at_ms, entries) = entries(&state, &Snapshot::anew(&state));
         if !state.memory.events.tell(at_ms, entries) {
             return;
         }
     }
 }
 
-fn entries(state: &OpsState, picture: &Picture) -> (i64, Entries) {
-    let at_ms = picture.at_ms;
+fn entries(state: &OpsState, snapshot: &Snapshot) -> (i64, Entries) {
+    let at_ms = snapshot.at_ms;
     let mut entries = Entries::new();
     let mut add = |kind: &str, id: &str, value: &dyn erased::Shown| {
         let key = if id.is_empty() { kind.to_owned() } else { format!("{kind}/{id}") };
         entries.insert(key, value.fields());
     };
-    add("overview", "", &picture.overview);
-    for (at, node) in picture.nodes.iter().enumerate() {
+    add("overview", "", &snapshot.overview);
+    for (at, node) in snapshot.nodes.iter().enumerate() {
         let since_ms = at_ms - i64::try_from(node.uptime_s).unwrap_or(i64::MAX / 2).saturating_mul(1000);
         let key = format!("since {}", node.path);
         add("node", &node.path, &Placed { node, at, since_ms: state.memory.sampler.steady(&key, since_ms, at_ms) });
     }
-    picture.shards.iter().for_each(|shard| add("shard", &shard.shard, shard));
-    picture.workers.iter().for_each(|worker| add("worker", &worker.worker, worker));
-    picture.restarts.iter().take(LATEST_MAX).for_each(|restart| add("restart", &restart.id, restart));
-    picture.alerts.iter().take(LATEST_MAX).for_each(|alert| add("alert", &alert.alert.id, alert));
+    snapshot.shards.iter().for_each(|shard| add("shard", &shard.shard, shard));
+    snapshot.workers.iter().for_each(|worker| add("worker", &worker.worker, worker));
+    snapshot.restarts.iter().take(LATEST_MAX).for_each(|restart| add("restart", &restart.id, restart));
+    snapshot.alerts.iter().take(LATEST_MAX).for_each(|alert| add("alert", &alert.alert.id, alert));
     for (key, fields) in &mut entries {
         if key.starts_with("node/") {
             // Told by `since_ms`, which does not change every second.
@@ -200,7 +200,7 @@ fn entries(state: &OpsState, picture: &Picture) -> (i64, Entries) {
     (at_ms, entries)
 }
 
-/// A box with its place in the order of the tree.
+/// An actor with its place in the order of the tree.
 #[derive(Serialize)]
 struct Placed<'a> {
     #[serde(flatten)]

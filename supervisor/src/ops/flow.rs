@@ -3,15 +3,15 @@
 use actors::shard::{EpochLine, EpochStep};
 use serde::Serialize;
 
-use super::diagnosis::Evidence;
+use super::diagnosis::Observed;
 use super::shards::ShardState;
 use super::tree;
 use super::words;
 
 /// One stage.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Stage {
-    /// The box's name in the picture.
+pub(super) struct FlowStage {
+    /// The actor's name in the picture.
     pub(super) name: &'static str,
     /// What it does in a second, in `unit`.
     pub(super) rate: Option<f64>,
@@ -26,16 +26,16 @@ pub(super) struct Stage {
     pub(super) note: String,
 }
 
-pub(super) fn stages(evidence: &Evidence<'_>) -> Vec<Stage> {
-    let Evidence { look, shards, sampler, listed, .. } = evidence;
-    let now_ms = look.at_ms;
-    let sum = |of: fn(&super::sight::OwnedLook) -> u64| look.owned.iter().map(of).sum::<u64>();
+pub(super) fn stages(evidence: &Observed<'_>) -> Vec<FlowStage> {
+    let Observed { status, shards, sampler, listed, .. } = evidence;
+    let now_ms = status.at_ms;
+    let sum = |of: fn(&super::status::OwnedStatus) -> u64| status.owned.iter().map(of).sum::<u64>();
     let rate = |key: &str, value: u64| sampler.rate(format!("flow {key}"), value, now_ms);
-    let lag_ms = look.owned.iter().map(|owned| owned.behind_ms(now_ms)).max().unwrap_or(0);
-    let held = |test: fn(&super::sight::OwnedLook) -> bool| look.owned.iter().any(test);
+    let lag_ms = status.owned.iter().map(|owned| owned.behind_ms(now_ms)).max().unwrap_or(0);
+    let held = |test: fn(&super::status::OwnedStatus) -> bool| status.owned.iter().any(test);
     let stage = |name: &'static str, (rate, unit): (Option<f64>, &'static str), held: bool, note: String| {
         let boxes = || listed.iter().filter(|listed| listed.node.kind == name);
-        Stage {
+        FlowStage {
             name,
             rate,
             unit,
@@ -47,14 +47,16 @@ pub(super) fn stages(evidence: &Evidence<'_>) -> Vec<Stage> {
     };
     let stuck = shards.iter().any(|line| line.here && line.state == ShardState::Stuck);
     let read = sum(|owned| owned.read);
-    let committed = look.owned.iter().filter_map(|owned| committed_rate(&owned.epochs)).reduce(|all, one| all + one);
-    let on_its_way =
-        look.owned.iter().filter(|owned| owned.epochs.first().is_some_and(|epoch| epoch.step != EpochStep::Committed));
+    let committed = status.owned.iter().filter_map(|owned| committed_rate(&owned.epochs)).reduce(|all, one| all + one);
+    let on_its_way = status
+        .owned
+        .iter()
+        .filter(|owned| owned.epochs.first().is_some_and(|epoch| epoch.step != EpochStep::Committed));
     let on_its_way = on_its_way.count();
     let handled = |kind: &str| {
         listed.iter().filter(|listed| listed.node.kind == kind).map(|listed| listed.node.handled()).sum::<u64>()
     };
-    let committed_ms = look.owned.iter().flat_map(|owned| &owned.epochs).filter_map(|epoch| epoch.committed_ms).max();
+    let committed_ms = status.owned.iter().flat_map(|owned| &owned.epochs).filter_map(|epoch| epoch.committed_ms).max();
     let last = committed_ms.map(|at_ms| words::duration(now_ms - at_ms));
     let mut stages = vec![
         stage("stream", (None, "behind"), false, words::duration(lag_ms)),
@@ -62,7 +64,7 @@ pub(super) fn stages(evidence: &Evidence<'_>) -> Vec<Stage> {
             "reader",
             (rate("read", read), "records/s"),
             stuck || held(|owned| owned.holds.reading.is_some() || owned.holds.budget_since_ms.is_some()),
-            words::count(look.owned.len(), "shard"),
+            words::count(status.owned.len(), "shard"),
         ),
         stage(
             "sensors",
@@ -79,7 +81,7 @@ pub(super) fn stages(evidence: &Evidence<'_>) -> Vec<Stage> {
         ),
         stage("lake", (None, "since the last epoch"), false, last.unwrap_or_else(|| "–".to_owned())),
     ];
-    if let Some(loader) = &look.loader {
+    if let Some(loader) = &status.loader {
         let loads = (rate("loaded", loader.readings).filter(|_| loader.active), "readings/s");
         let note = match loader.active {
             true => format!("{} waiting", words::count(loader.waiting as usize, "epoch")),

@@ -1,6 +1,6 @@
 //! Is the worker alive, is it ready.
 //!
-//! **Promises** `/livez` fails only for what a restart of the process cures: a box right below the root that was given
+//! **Promises** `/livez` fails only for what a restart of the process cures: an actor right below the root that was given
 //! up, one that hangs and could not be replaced, a runtime that stands still. An outage of a service makes the worker
 //! not ready, never dead; so does a shard that was given up, which others take.
 

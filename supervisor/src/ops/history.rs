@@ -8,11 +8,11 @@ use axum::extract::State;
 use serde::Serialize;
 
 use super::OpsState;
-use super::picture::Picture;
-use super::sight::Look;
-use crate::supervision::history::{Fall, FallOutcome};
+use super::snapshot::Snapshot;
+use super::status::WorkerStatus;
+use crate::supervision::history::{FailureOutcome, FailureRecord};
 
-/// One failure of a box or of a sensor.
+/// One failure of an actor or of a sensor.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct RestartLine {
     /// The same in every answer.
@@ -22,7 +22,7 @@ pub(super) struct RestartLine {
     pub(super) kind: &'static str,
     pub(super) at_ms: i64,
     pub(super) cause: String,
-    pub(super) outcome: FallOutcome,
+    pub(super) outcome: FailureOutcome,
     /// Failures within the window, this one included; of a sensor, on the reading in hand.
     pub(super) attempt: u32,
     /// None for a sensor: its readings are limited, not its restarts.
@@ -32,35 +32,35 @@ pub(super) struct RestartLine {
 }
 
 /// Newest first.
-pub(super) fn restarts(falls: &[Fall], look: &Look) -> Vec<RestartLine> {
-    let of_box = |fall: &Fall| RestartLine {
-        id: format!("{}", fall.number),
-        path: fall.path.clone(),
-        kind: fall.kind,
-        at_ms: fall.at_ms,
-        cause: fall.cause.clone(),
-        outcome: fall.outcome,
-        attempt: fall.attempt,
-        restarts_max: Some(fall.restarts_max),
-        within_s: Some(fall.within_s),
-        delay_ms: fall.delay_ms,
+pub(super) fn restarts(failures: &[FailureRecord], status: &WorkerStatus) -> Vec<RestartLine> {
+    let of_box = |failure: &FailureRecord| RestartLine {
+        id: format!("{}", failure.number),
+        path: failure.path.clone(),
+        kind: failure.kind,
+        at_ms: failure.at_ms,
+        cause: failure.cause.clone(),
+        outcome: failure.outcome,
+        attempt: failure.attempt,
+        restarts_max: Some(failure.restarts_max),
+        within_s: Some(failure.within_s),
+        delay_ms: failure.delay_ms,
     };
-    let of_sensors = look.owned.iter().flat_map(|owned| {
+    let of_sensors = status.owned.iter().flat_map(|owned| {
         let shard = owned.shard.short();
-        owned.falls.iter().map(move |fall| RestartLine {
-            id: format!("{shard}/{}/{}", fall.at_ms, fall.sensor),
-            path: format!("shards/{shard}/sensors/{}", fall.sensor),
+        owned.failures.iter().map(move |failure| RestartLine {
+            id: format!("{shard}/{}/{}", failure.at_ms, failure.sensor),
+            path: format!("shards/{shard}/sensors/{}", failure.sensor),
             kind: "sensor",
-            at_ms: fall.at_ms,
-            cause: fall.cause.clone(),
-            outcome: FallOutcome::Restarted,
-            attempt: fall.crashes,
+            at_ms: failure.at_ms,
+            cause: failure.cause.clone(),
+            outcome: FailureOutcome::Restarted,
+            attempt: failure.crashes,
             restarts_max: None,
             within_s: None,
             delay_ms: None,
         })
     });
-    let mut lines: Vec<RestartLine> = falls.iter().map(of_box).chain(of_sensors).collect();
+    let mut lines: Vec<RestartLine> = failures.iter().map(of_box).chain(of_sensors).collect();
     lines.sort_by_key(|line| std::cmp::Reverse(line.at_ms));
     lines
 }
@@ -80,12 +80,12 @@ pub(super) struct AlertsReply {
 }
 
 pub(super) async fn restarts_route(State(state): State<Arc<OpsState>>) -> Json<RestartsReply> {
-    Json(RestartsReply { worker: state.worker_id.clone(), restarts: Picture::of(&state).restarts.clone() })
+    Json(RestartsReply { worker: state.worker_id.clone(), restarts: Snapshot::of(&state).restarts.clone() })
 }
 
 pub(super) async fn alerts(State(state): State<Arc<OpsState>>) -> Json<AlertsReply> {
-    let picture = Picture::of(&state);
-    let (raised, alerts) = (picture.alerts_raised, picture.alerts.clone());
+    let snapshot = Snapshot::of(&state);
+    let (raised, alerts) = (snapshot.alerts_raised, snapshot.alerts.clone());
     Json(AlertsReply { worker: state.worker_id.clone(), raised, alerts })
 }
 

@@ -1,6 +1,6 @@
 //! The metrics' recorder: what it keeps, and how it stays small; and what is asked for at the scrape.
 //!
-//! **Promises** what a box no longer has leaves no value behind: gauges of shards are made at the scrape, from the
+//! **Promises** what an actor no longer has leaves no value behind: gauges of shards are made at the scrape, from the
 //! shards that are owned then. A recorder would keep the lag of a shard that was handed over for ever.
 
 mod families;
@@ -100,7 +100,7 @@ pub(super) async fn upkeep(metrics: Metrics) {
 pub(super) async fn render(State(state): State<Arc<OpsState>>) -> impl IntoResponse {
     // Held while it is written: whoever comes meanwhile gets the same.
     let mut last = state.memory.scraped.0.lock().await;
-    let fresh = last.as_ref().filter(|(written, _)| written.elapsed() < state.config.picture_every);
+    let fresh = last.as_ref().filter(|(written, _)| written.elapsed() < state.config.snapshot_every);
     let text = match fresh {
         Some((_, text)) => text.clone(),
         None => {

@@ -10,7 +10,7 @@ use axum::routing::get;
 use super::admin::{self, Admin};
 use super::guard::Door;
 use super::reply::Refusal;
-use super::{OpsState, cluster, events, guard, health, history, metrics, page, picture, sensors, shards, tree};
+use super::{OpsState, cluster, events, guard, health, history, metrics, page, sensors, shards, snapshot, tree};
 
 /// The ops listener: nothing here changes anything.
 pub(super) fn router(state: Arc<OpsState>) -> Router {
@@ -37,7 +37,7 @@ fn reading() -> Router<Arc<OpsState>> {
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::render))
-        .route("/overview", get(picture::overview))
+        .route("/overview", get(snapshot::overview))
         .route("/tree", get(tree::tree))
         .route("/shards", get(shards::shards))
         .route("/epochs", get(shards::epochs))

@@ -15,10 +15,10 @@ const GAP_MS: i64 = 5_000;
 
 /// Remembers from one look to the next.
 #[derive(Debug, Default)]
-pub(super) struct Sampler(Mutex<Memory>);
+pub(super) struct Sampler(Mutex<SamplerMemory>);
 
 #[derive(Debug, Default)]
-struct Memory {
+struct SamplerMemory {
     counters: HashMap<String, Counter>,
     facts: HashMap<String, Fact>,
 }
@@ -84,7 +84,7 @@ impl Sampler {
     }
 
     // A panic while the lock was held leaves whole values behind.
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    fn memory(&self) -> MutexGuard<'_, SamplerMemory> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,9 +12,9 @@ use messages::{SensorId, SensorView, ShardId};
 use serde::{Deserialize, Serialize};
 
 use super::OpsState;
-use super::directory::{Found, FoundSensor, Unanswered};
+use super::directory::{FoundSensor, SearchFound, Unanswered};
 use super::guard::busy;
-use super::pace::Pace;
+use super::pace::AnswerPace;
 use super::reply::Refusal;
 
 const LIMIT_DEFAULT: usize = 100;
@@ -24,18 +24,18 @@ const SEARCH_MAX: usize = 200;
 /// Shards named in a hint.
 const HINT_SHARDS_MAX: usize = 20;
 
-/// Questions that boxes of the data path answer: so many at once, and then one every so often. All other requests are
+/// Questions that actors of the data path answer: so many at once, and then one every so often. All other requests are
 /// answered from copies.
 const ASKS_AT_ONCE: u32 = 200;
 const ASK_EVERY: Duration = Duration::from_millis(20);
 
-/// How often the boxes are asked.
+/// How often the actors are asked.
 #[derive(Debug)]
-pub(super) struct Asks(Pace);
+pub(super) struct Asks(AnswerPace);
 
 impl Default for Asks {
     fn default() -> Self {
-        Self(Pace::new(ASKS_AT_ONCE, ASK_EVERY))
+        Self(AnswerPace::new(ASKS_AT_ONCE, ASK_EVERY))
     }
 }
 
@@ -115,7 +115,7 @@ pub(super) async fn search(
     let q = query.q.unwrap_or_default();
     let limit = query.limit.unwrap_or(SEARCH_DEFAULT).min(SEARCH_MAX);
     state.memory.asks.take()?;
-    let Found { mut sensors, unanswered } = state.sensors.search(&q, limit).await;
+    let SearchFound { mut sensors, unanswered } = state.sensors.search(&q, limit).await;
     sensors.sort_by(|a, b| a.summary.sensor_id.cmp(&b.summary.sensor_id));
     sensors.truncate(limit);
     let total = state.sensors.counts().await.iter().map(|counts| counts.total).sum();

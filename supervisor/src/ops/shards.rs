@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actors::node::NodeState;
-use actors::shard::{EpochLine, EpochStep, Failing, Held, Ill, OpenEpoch};
+use actors::shard::{EpochLine, EpochStep, Failing, HeldUp, Ill, ReadingEpoch};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -16,16 +16,16 @@ use messages::{Position, ShardId};
 use serde::{Deserialize, Serialize};
 
 use super::OpsState;
-use super::picture::Picture;
 use super::reply::Refusal;
 use super::sampler::Sampler;
 use super::sensors::bad_request;
-use super::sight::{Look, OwnedLook};
+use super::snapshot::Snapshot;
+use super::status::{OwnedStatus, WorkerStatus};
 use super::words;
-use crate::leases::{ShardSeen, Trouble};
-use crate::supervision::tree::Listed;
+use crate::leases::{LeaseFinding, ShardSeen};
+use crate::supervision::tree::ListedNode;
 
-/// A box that is in one handler for longer is not working, it waits for something that does not come.
+/// An actor that is in one handler for longer is not working, it waits for something that does not come.
 const BUSY_MS_MAX: u64 = 5_000;
 /// A shard in which nothing moves for longer.
 const STALLED_MS_MAX: i64 = 10_000;
@@ -40,13 +40,13 @@ pub(super) enum ShardState {
     Reading,
     /// Read here, and far behind.
     Lagging,
-    /// Its boxes are being started.
+    /// Its actors are being started.
     Starting,
     /// A service refuses, or there is no room: it is tried again.
     Held,
     /// Something does not come back.
     Stuck,
-    /// A box has failed and is started again.
+    /// An actor has failed and is started again.
     Restarting,
     /// Read to its end.
     Ended,
@@ -73,7 +73,7 @@ pub(super) struct ShardLine {
     /// What holds it up; none if nothing does.
     pub(super) holds: Option<String>,
     pub(super) since_ms: Option<i64>,
-    /// The box to look at.
+    /// The actor to look at.
     pub(super) culprit: Option<String>,
     pub(super) runbook: Option<&'static str>,
     pub(super) owner: Option<String>,
@@ -104,7 +104,7 @@ pub(super) struct ShardLine {
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct OpenLine {
     #[serde(flatten)]
-    open: OpenEpoch,
+    open: ReadingEpoch,
     age_max_ms: u64,
     bytes_max: u64,
     partitions_max: usize,
@@ -112,7 +112,7 @@ pub(super) struct OpenLine {
 }
 
 /// Why a shard is in its state.
-struct Finding {
+struct StateReason {
     state: ShardState,
     holds: Option<String>,
     since_ms: Option<i64>,
@@ -120,7 +120,7 @@ struct Finding {
     runbook: Option<&'static str>,
 }
 
-impl Finding {
+impl StateReason {
     fn fine(state: ShardState) -> Self {
         Self { state, holds: None, since_ms: None, culprit: None, runbook: None }
     }
@@ -139,11 +139,11 @@ impl Finding {
 }
 
 /// Every shard that the worker knows of.
-pub(super) fn lines(look: &Look, listed: &[Listed], sampler: &Sampler, me: &str) -> Vec<ShardLine> {
-    let owned: BTreeMap<&ShardId, &OwnedLook> = look.owned.iter().map(|owned| (&owned.shard, owned)).collect();
-    let seen: BTreeMap<&ShardId, &ShardSeen> = look.seen.shards.iter().map(|seen| (&seen.shard, seen)).collect();
+pub(super) fn lines(status: &WorkerStatus, listed: &[ListedNode], sampler: &Sampler, me: &str) -> Vec<ShardLine> {
+    let owned: BTreeMap<&ShardId, &OwnedStatus> = status.owned.iter().map(|owned| (&owned.shard, owned)).collect();
+    let seen: BTreeMap<&ShardId, &ShardSeen> = status.seen.shards.iter().map(|seen| (&seen.shard, seen)).collect();
     let mut children: BTreeMap<&ShardId, Vec<String>> = BTreeMap::new();
-    for child in &look.seen.shards {
+    for child in &status.seen.shards {
         for parent in &child.parents {
             children.entry(parent).or_default().push(child.shard.short().to_owned());
         }
@@ -153,7 +153,7 @@ pub(super) fn lines(look: &Look, listed: &[Listed], sampler: &Sampler, me: &str)
     ids.dedup();
     let line = |id: &ShardId| {
         let children = children.get(id).cloned().unwrap_or_default();
-        line(id, (owned.get(id).copied(), seen.get(id).copied()), children, look, listed, sampler, me)
+        line(id, (owned.get(id).copied(), seen.get(id).copied()), children, status, listed, sampler, me)
     };
     ids.into_iter().map(line).collect()
 }
@@ -161,25 +161,25 @@ pub(super) fn lines(look: &Look, listed: &[Listed], sampler: &Sampler, me: &str)
 #[allow(clippy::too_many_arguments, reason = "one call, of everything that is known")]
 fn line(
     id: &ShardId,
-    (owned, seen): (Option<&OwnedLook>, Option<&ShardSeen>),
+    (owned, seen): (Option<&OwnedStatus>, Option<&ShardSeen>),
     children: Vec<String>,
-    look: &Look,
-    listed: &[Listed],
+    status: &WorkerStatus,
+    listed: &[ListedNode],
     sampler: &Sampler,
     me: &str,
 ) -> ShardLine {
-    let trouble = look.troubles.iter().find_map(|trouble| of_trouble(id, trouble));
+    let trouble = status.troubles.iter().find_map(|trouble| of_trouble(id, trouble));
     let found = match (trouble, owned, seen) {
         (Some(trouble), None, _) => trouble,
-        (_, Some(owned), _) => here(owned, look, listed),
-        (None, None, Some(seen)) => elsewhere(seen, me, look.seen.leaving),
-        (None, None, None) => Finding::fine(ShardState::Unowned),
+        (_, Some(owned), _) => here(owned, status, listed),
+        (None, None, Some(seen)) => elsewhere(seen, me, status.seen.leaving),
+        (None, None, None) => StateReason::fine(ShardState::Unowned),
     };
-    let now_ms = look.at_ms;
+    let now_ms = status.at_ms;
     let key = format!("shard {} {:?}", id.short(), found.state);
     let since_ms = found.since_ms.or_else(|| found.holds.as_ref().map(|_| sampler.since(&key, now_ms)));
     let shorts = |ids: &[ShardId]| ids.iter().map(|id| id.short().to_owned()).collect();
-    let limits = look.limits;
+    let limits = status.limits;
     ShardLine {
         shard: id.short().to_owned(),
         state: found.state,
@@ -216,41 +216,43 @@ fn line(
 }
 
 /// Of the epoch that is being read, and of the one before that is on its way.
-fn in_flight_bytes(owned: &OwnedLook) -> u64 {
+fn in_flight_bytes(owned: &OwnedStatus) -> u64 {
     let on_its_way = owned.epochs.first().filter(|epoch| epoch.step != EpochStep::Committed);
     owned.open.bytes + on_its_way.map_or(0, |epoch| epoch.bytes)
 }
 
-fn of_trouble(id: &ShardId, (trouble, why): &(Trouble, String)) -> Option<Finding> {
+fn of_trouble(id: &ShardId, (trouble, why): &(LeaseFinding, String)) -> Option<StateReason> {
     match trouble {
-        Trouble::GivenUp(shard) if shard == id => {
+        LeaseFinding::GivenUp(shard) if shard == id => {
             let holds = format!("it was given up here: {why}");
-            Some(Finding::ill(ShardState::GivenUp, "MangroveActorGivenUp", holds))
+            Some(StateReason::ill(ShardState::GivenUp, "MangroveActorGivenUp", holds))
         }
-        Trouble::Trimmed(shard) if shard == id => {
-            Some(Finding::ill(ShardState::Trimmed, "MangroveShardTrimmed", why.clone()))
+        LeaseFinding::Trimmed(shard) if shard == id => {
+            Some(StateReason::ill(ShardState::Trimmed, "MangroveShardTrimmed", why.clone()))
         }
-        Trouble::Orphan(shard) if shard == id => {
-            Some(Finding::ill(ShardState::Unowned, "MangroveShardUnowned", why.clone()))
+        LeaseFinding::Orphan(shard) if shard == id => {
+            Some(StateReason::ill(ShardState::Unowned, "MangroveShardUnowned", why.clone()))
         }
-        Trouble::Disagrees(shard) if shard == id => {
-            Some(Finding::ill(ShardState::Refused, "MangroveLeaseDisagrees", why.clone()))
+        LeaseFinding::Disagrees(shard) if shard == id => {
+            Some(StateReason::ill(ShardState::Refused, "MangroveLeaseDisagrees", why.clone()))
         }
-        Trouble::GivenUp(_) | Trouble::Trimmed(_) | Trouble::Orphan(_) | Trouble::Disagrees(_) => None,
-        Trouble::Fenced | Trouble::OtherStream | Trouble::Unproven => None,
+        LeaseFinding::GivenUp(_) | LeaseFinding::Trimmed(_) | LeaseFinding::Orphan(_) | LeaseFinding::Disagrees(_) => {
+            None
+        }
+        LeaseFinding::Fenced | LeaseFinding::OtherStream | LeaseFinding::Unproven => None,
     }
 }
 
 /// A shard that this worker works on.
-fn here(owned: &OwnedLook, look: &Look, listed: &[Listed]) -> Finding {
+fn here(owned: &OwnedStatus, status: &WorkerStatus, listed: &[ListedNode]) -> StateReason {
     let prefix = format!("shards/{}/", owned.shard.short());
-    let boxes: Vec<&Listed> = listed.iter().filter(|listed| listed.node.path.starts_with(&prefix)).collect();
+    let boxes: Vec<&ListedNode> = listed.iter().filter(|listed| listed.node.path.starts_with(&prefix)).collect();
     if owned.ended {
-        return Finding::fine(ShardState::Ended);
+        return StateReason::fine(ShardState::Ended);
     }
     if let Some(held) = &owned.holds.starting {
         let holds = format!("it cannot start: {}", held_words(held));
-        return Finding::ill(ShardState::Starting, "MangroveLeaseTableUnreachable", holds)
+        return StateReason::ill(ShardState::Starting, "MangroveLeaseTableUnreachable", holds)
             .since(held.since_ms)
             .at(format!("{prefix}committer"));
     }
@@ -264,18 +266,18 @@ fn here(owned: &OwnedLook, look: &Look, listed: &[Listed]) -> Finding {
     if let Some((listed, busy_ms)) = hanging {
         let took = words::duration(busy_ms);
         let holds = format!("its {} has been in one handler for {took}; it is killed if that lasts", listed.node.kind);
-        return Finding::ill(ShardState::Stuck, "MangroveShardStuck", holds)
-            .since(look.at_ms - busy_ms)
+        return StateReason::ill(ShardState::Stuck, "MangroveShardStuck", holds)
+            .since(status.at_ms - busy_ms)
             .at(listed.node.path.clone());
     }
     if let Some(held) = &owned.holds.reading {
         let runbook = if held.throttled { "MangroveThrottled" } else { "MangroveShardStuck" };
         let holds = format!("the stream cannot be read: {}", held_words(held));
-        return Finding::ill(ShardState::Held, runbook, holds).since(held.since_ms).at(format!("{prefix}reader"));
+        return StateReason::ill(ShardState::Held, runbook, holds).since(held.since_ms).at(format!("{prefix}reader"));
     }
     if let Some(held) = &owned.holds.uploading {
         let holds = format!("its epoch cannot be stored: {}", held_words(held));
-        return Finding::ill(ShardState::Held, "MangroveUploadsFailing", holds)
+        return StateReason::ill(ShardState::Held, "MangroveUploadsFailing", holds)
             .since(held.since_ms)
             .at(format!("{prefix}sinks"));
     }
@@ -283,43 +285,43 @@ fn here(owned: &OwnedLook, look: &Look, listed: &[Listed]) -> Finding {
         return remembered(ill, &prefix);
     }
     if let Some(since_ms) = owned.holds.budget_since_ms {
-        let (taken, max) = (words::bytes(look.budget_taken), words::bytes(look.budget_max));
+        let (taken, max) = (words::bytes(status.budget_taken), words::bytes(status.budget_max));
         let holds = format!("it waits for the byte budget: {taken} of {max} are in flight");
-        return Finding::ill(ShardState::Held, "MangroveBudgetExhausted", holds).since(since_ms);
+        return StateReason::ill(ShardState::Held, "MangroveBudgetExhausted", holds).since(since_ms);
     }
     let stalled_ms = owned.stalled.as_millis() as i64;
     if stalled_ms > STALLED_MS_MAX {
         let holds = format!("nothing has moved for {}", words::duration(stalled_ms));
-        return Finding::ill(ShardState::Stuck, "MangroveShardStuck", holds).since(look.at_ms - stalled_ms);
+        return StateReason::ill(ShardState::Stuck, "MangroveShardStuck", holds).since(status.at_ms - stalled_ms);
     }
     if owned.read_at_ms == 0 {
-        return Finding::fine(ShardState::Starting);
+        return StateReason::fine(ShardState::Starting);
     }
-    let behind_ms = owned.behind_ms(look.at_ms);
+    let behind_ms = owned.behind_ms(status.at_ms);
     if behind_ms > LAG_MS_MAX {
         let holds = format!("it is read {} after the stream took it", words::duration(behind_ms));
-        return Finding::ill(ShardState::Lagging, "MangroveShardLagging", holds);
+        return StateReason::ill(ShardState::Lagging, "MangroveShardLagging", holds);
     }
-    Finding::fine(ShardState::Reading)
+    StateReason::fine(ShardState::Reading)
 }
 
 /// What has failed and has not been seen to work since, though nothing fails at this moment.
-fn remembered(ill: &Ill, prefix: &str) -> Finding {
+fn remembered(ill: &Ill, prefix: &str) -> StateReason {
     let (what, runbook, culprit) = match ill.failing {
         Failing::Storing => ("its last epoch could not be stored", "MangroveUploadsFailing", "sinks"),
         Failing::Reading => ("the stream could not be read", "MangroveShardStuck", "reader"),
         Failing::Starting => ("it could not start", "MangroveActorGivenUp", "committer"),
-        Failing::Running => ("a box failed again and again", "MangroveActorRestarting", "committer"),
+        Failing::Running => ("an actor failed again and again", "MangroveActorRestarting", "committer"),
     };
     let holds = format!("{what}, and nothing was committed since: {} ({} failed)", ill.cause, ill.failures);
-    Finding::ill(ShardState::Held, runbook, holds).since(ill.since_ms).at(format!("{prefix}{culprit}"))
+    StateReason::ill(ShardState::Held, runbook, holds).since(ill.since_ms).at(format!("{prefix}{culprit}"))
 }
 
-fn held_words(held: &Held) -> String {
+fn held_words(held: &HeldUp) -> String {
     format!("{} (try {})", held.cause, held.attempts)
 }
 
-fn fallen(listed: &Listed) -> Option<Finding> {
+fn fallen(listed: &ListedNode) -> Option<StateReason> {
     let node = &listed.node;
     let state = match node.state() {
         NodeState::Restarting => ShardState::Restarting,
@@ -332,26 +334,26 @@ fn fallen(listed: &Listed) -> Option<Finding> {
     });
     let holds = format!("its {} failed: {}{}", node.kind, error.message, spent.unwrap_or_default());
     let runbook = if state == ShardState::GivenUp { "MangroveActorGivenUp" } else { "MangroveActorRestarting" };
-    Some(Finding::ill(state, runbook, holds).since(error.at_ms).at(node.path.clone()))
+    Some(StateReason::ill(state, runbook, holds).since(error.at_ms).at(node.path.clone()))
 }
 
 /// A shard that this worker does not work on.
-fn elsewhere(seen: &ShardSeen, me: &str, leaving: bool) -> Finding {
+fn elsewhere(seen: &ShardSeen, me: &str, leaving: bool) -> StateReason {
     if seen.checkpoint == Position::ShardEnd {
-        return Finding::fine(ShardState::Ended);
+        return StateReason::fine(ShardState::Ended);
     }
     if seen.owner_alive && seen.owner.as_deref() != Some(me) {
-        return Finding::fine(ShardState::Elsewhere);
+        return StateReason::fine(ShardState::Elsewhere);
     }
     if leaving && seen.owner.as_deref().is_none_or(|owner| owner == me) {
         // It was given back, and whoever has it now this worker may not live to see.
         let holds = "this worker has drained, and leaves it to the others".to_owned();
-        return Finding { holds: Some(holds), ..Finding::fine(ShardState::Elsewhere) };
+        return StateReason { holds: Some(holds), ..StateReason::fine(ShardState::Elsewhere) };
     }
     if !seen.waits_for.is_empty() {
         let parents: Vec<&str> = seen.waits_for.iter().map(ShardId::short).collect();
         let holds = format!("its parents have to be read first: {}", parents.join(", "));
-        return Finding { holds: Some(holds), ..Finding::fine(ShardState::Waiting) };
+        return StateReason { holds: Some(holds), ..StateReason::fine(ShardState::Waiting) };
     }
     let unmoved = seen.unmoved.as_millis() as i64;
     let why = match (&seen.given_up_by, &seen.owner) {
@@ -360,7 +362,7 @@ fn elsewhere(seen: &ShardSeen, me: &str, leaving: bool) -> Finding {
         (None, Some(owner)) => format!("its owner {owner} has been silent for {}", words::duration(unmoved)),
         (None, None) => format!("nobody has had it for {}", words::duration(unmoved)),
     };
-    Finding::ill(ShardState::Unowned, "MangroveShardUnowned", why)
+    StateReason::ill(ShardState::Unowned, "MangroveShardUnowned", why)
 }
 
 #[derive(Debug, Serialize)]
@@ -371,7 +373,7 @@ pub(super) struct ShardsReply<'a> {
 }
 
 pub(super) async fn shards(State(state): State<Arc<OpsState>>) -> Response {
-    Picture::of(&state).shards_reply(&state.worker_id)
+    Snapshot::of(&state).shards_reply(&state.worker_id)
 }
 
 #[derive(Debug, Deserialize)]
@@ -398,9 +400,9 @@ pub(super) async fn epochs(
 ) -> Result<Json<EpochsReply>, Refusal> {
     let Query(query) = query.map_err(|error| bad_request(error.body_text(), "?shard=<shard>, or nothing for all"))?;
     let wanted = query.shard.map(|shard| ShardId::new(&shard).short().to_owned());
-    let picture = Picture::of(&state);
+    let snapshot = Snapshot::of(&state);
     let asked =
-        picture.epochs.iter().filter(|(shard, _)| wanted.as_deref().is_none_or(|wanted| shard.short() == wanted));
+        snapshot.epochs.iter().filter(|(shard, _)| wanted.as_deref().is_none_or(|wanted| shard.short() == wanted));
     let shards: Vec<EpochsOfShard> = asked
         .map(|(shard, epochs)| EpochsOfShard { shard: shard.short().to_owned(), epochs: epochs.clone() })
         .collect();

@@ -5,7 +5,7 @@ mod admin;
 mod chaos;
 mod contract;
 mod hostile;
-mod look;
 mod queries;
 mod shown;
+mod status;
 mod world;

@@ -1,6 +1,6 @@
 //! The supervision tree as JSON, nested by the nodes' paths.
 //!
-//! **Promises** boxes only; a shard's sensors are numbers here and pages on demand, so that the reply grows with the
+//! **Promises** actors only; a shard's sensors are numbers here and pages on demand, so that the reply grows with the
 //! shards, never with the sensors.
 
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::directory::SensorCounts;
-use super::picture::Picture;
 use super::reply::Refusal;
 use super::sampler::Sampler;
+use super::snapshot::Snapshot;
 use super::{OpsState, sensors};
-use crate::supervision::tree::Listed;
+use crate::supervision::tree::ListedNode;
 
 /// In one handler for longer, an actor counts as busy all the time.
 const HANDLER_LONG: Duration = Duration::from_secs(1);
@@ -42,14 +42,14 @@ pub struct TreeNode {
     pub path: String,
     /// Last part of the path.
     pub name: String,
-    /// The box's name in the picture; `group` for a path that only others begin with.
+    /// The actor's name in the picture; `group` for a path that only others begin with.
     pub kind: String,
     /// As in `NodeState`, in snake case.
     pub state: String,
     /// Restarts since the worker began.
     pub restarts: u64,
     /// The last failure.
-    pub last_error: Option<Failure>,
+    pub last_error: Option<NodeFailure>,
     /// Since the actor last started.
     pub uptime_s: u64,
     /// Messages sent and not yet taken.
@@ -87,7 +87,7 @@ pub struct RestartBudgetLine {
 
 /// A failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
+pub struct NodeFailure {
     /// In its own words.
     pub message: String,
     /// Milliseconds since 1970.
@@ -113,21 +113,21 @@ pub(super) async fn tree(
     if let Some(shard) = &query.shard {
         return Ok(Json(sensors::page(&state, shard, &query).await?).into_response());
     }
-    let picture = Picture::of(&state);
+    let snapshot = Snapshot::of(&state);
     let reply = async {
-        let children = nest(picture.nodes.clone(), &state.sensors.counts().await);
+        let children = nest(snapshot.nodes.clone(), &state.sensors.counts().await);
         let uptime_s = Instant::now().saturating_duration_since(state.started).as_secs();
         TreeReply { worker: state.worker_id.clone(), uptime_s, children }
     };
-    Ok(picture.tree_reply(reply).await)
+    Ok(snapshot.tree_reply(reply).await)
 }
 
-/// Every box without what is below it, downstream first.
-pub(super) fn flat(listed: &[Listed], sampler: &Sampler, now_ms: i64) -> Vec<TreeNode> {
+/// Every actor without what is below it, downstream first.
+pub(super) fn flat(listed: &[ListedNode], sampler: &Sampler, now_ms: i64) -> Vec<TreeNode> {
     listed.iter().map(|listed| view(listed, sampler, now_ms)).collect()
 }
 
-/// The share of its time that a box spends in handlers; all of it for one that does not come back.
+/// The share of its time that an actor spends in handlers; all of it for one that does not come back.
 pub(super) fn busy(node: &Node, sampler: &Sampler, now_ms: i64) -> Option<f64> {
     if node.busy_for().is_some_and(|busy| busy > HANDLER_LONG) {
         return Some(1.0);
@@ -177,7 +177,7 @@ fn group(path: &str) -> TreeNode {
     TreeNode { path: path.to_owned(), name: last_part(path), kind: kind.clone(), state: kind, ..TreeNode::default() }
 }
 
-fn view(listed: &Listed, sampler: &Sampler, now_ms: i64) -> TreeNode {
+fn view(listed: &ListedNode, sampler: &Sampler, now_ms: i64) -> TreeNode {
     let node = &listed.node;
     let budget = listed.intensity.as_ref().map(|intensity| RestartBudgetLine {
         spent: intensity.spent(),
@@ -190,7 +190,7 @@ fn view(listed: &Listed, sampler: &Sampler, now_ms: i64) -> TreeNode {
         kind: node.kind.to_owned(),
         state: state_name(node.state()).to_owned(),
         restarts: node.restarts(),
-        last_error: node.last_error().map(|error| Failure { message: error.message, at: error.at_ms }),
+        last_error: node.last_error().map(|error| NodeFailure { message: error.message, at: error.at_ms }),
         uptime_s: node.uptime().as_secs(),
         queue: node.queued(),
         handled: node.handled(),

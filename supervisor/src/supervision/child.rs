@@ -15,11 +15,11 @@ use ractor::{Actor, ActorCell, ActorRef, Message, SpawnErr};
 use super::tree::TreeFull;
 
 /// A start under way.
-pub(super) type Starting = BoxFuture<'static, Result<ActorCell, StartError>>;
+pub(super) type ChildStart = BoxFuture<'static, Result<ActorCell, StartError>>;
 /// How a child starts.
 pub enum Start {
     /// By this function, every time.
-    Own(Box<dyn Fn(StartContext) -> Starting + Send + Sync>),
+    Own(Box<dyn Fn(StartContext) -> ChildStart + Send + Sync>),
     /// As its supervisor has prepared it.
     Prepared,
 }
@@ -28,13 +28,13 @@ pub enum Start {
 pub type Drain = Box<dyn Fn(ActorCell, Duration) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Is told the cause of a failure.
-pub(super) type Told = Box<dyn Fn(&str) + Send + Sync>;
+pub(super) type OnFailure = Box<dyn Fn(&str) + Send + Sync>;
 
 /// One child of a supervisor.
 pub struct ChildSpec {
     /// The last part of its path; unique among its siblings.
     pub name: String,
-    /// The box's name in the picture: the label of its metrics.
+    /// The actor's name in the picture: the label of its metrics.
     pub kind: &'static str,
     /// How it starts.
     pub start: Start,
@@ -45,7 +45,7 @@ pub struct ChildSpec {
     /// How much of the time of a drain is its, beside the other children that have a way to drain of their own.
     pub drain_weight: u32,
     /// Who remembers its failures, besides the tree.
-    pub(super) told: Option<Told>,
+    pub(super) told: Option<OnFailure>,
 }
 
 impl ChildSpec {
@@ -169,7 +169,7 @@ pub enum StartError {
         /// The messages that it was to take.
         protocol: &'static str,
     },
-    /// Too many boxes.
+    /// Too many actors.
     #[error(transparent)]
     TreeFull(#[from] TreeFull),
 }

@@ -7,25 +7,25 @@ use actors::node::{Node, NodeState};
 use tracing::{debug, error, warn};
 
 use super::GivenUp;
-use super::history::{Fall, FallOutcome, Intensity};
+use super::history::{FailureOutcome, FailureRecord, Intensity};
 use super::tree::Tree;
 
 /// Where what is said of a child goes.
-pub(super) struct Report<'a> {
+pub(super) struct ChildFacts<'a> {
     pub(super) node: &'a Node,
     pub(super) tree: &'a Tree,
     pub(super) intensity: &'a Intensity,
     pub(super) now_ms: i64,
 }
 
-impl Report<'_> {
+impl ChildFacts<'_> {
     /// The child failed and will be restarted.
     pub(super) fn restarts(&self, cause: &str, attempt: u32, delay: Duration) {
         let node = self.node;
         node.failed(cause, self.now_ms);
         node.set_state(NodeState::Restarting);
         metrics::actor_restarted(node.kind);
-        self.remember(cause, FallOutcome::Restarted, attempt, Some(delay));
+        self.remember(cause, FailureOutcome::Restarted, attempt, Some(delay));
         let cause = cause.escape_debug();
         warn!(path = node.path, kind = node.kind, %cause, attempt, ?delay, "actor failed and restarts");
     }
@@ -35,7 +35,7 @@ impl Report<'_> {
         let node = self.node;
         node.failed(cause, self.now_ms);
         node.set_state(NodeState::Stopped);
-        self.remember(cause, FallOutcome::Ended, self.intensity.spent(), None);
+        self.remember(cause, FailureOutcome::Ended, self.intensity.spent(), None);
         let cause = cause.escape_debug();
         warn!(path = node.path, kind = node.kind, %cause, "actor failed while it was to end");
     }
@@ -45,7 +45,7 @@ impl Report<'_> {
         let node = self.node;
         node.failed(&given_up.cause, self.now_ms);
         node.set_state(NodeState::GivenUp);
-        self.remember(&given_up.cause, FallOutcome::GivenUp, attempt, None);
+        self.remember(&given_up.cause, FailureOutcome::GivenUp, attempt, None);
         let cause = given_up.cause.escape_debug();
         error!(path = node.path, kind = node.kind, %cause, restarts_max = given_up.restarts_max, "actor given up");
     }
@@ -58,14 +58,14 @@ impl Report<'_> {
         debug!(path = node.path, kind = node.kind, %reason, "actor is not to run");
     }
 
-    fn remember(&self, cause: &str, outcome: FallOutcome, attempt: u32, delay: Option<Duration>) {
-        self.tree.fell(Fall {
+    fn remember(&self, cause: &str, outcome: FailureOutcome, attempt: u32, delay: Option<Duration>) {
+        self.tree.fell(FailureRecord {
             // Set by the tree.
             number: 0,
             path: self.node.path.clone(),
             kind: self.node.kind,
             at_ms: self.now_ms,
-            cause: Fall::cause(cause),
+            cause: FailureRecord::cause(cause),
             outcome,
             attempt,
             restarts_max: self.intensity.restarts_max(),

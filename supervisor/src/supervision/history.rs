@@ -1,6 +1,6 @@
 //! The last failures in the tree, and how much of each restart budget is spent: what outlives the actors that failed.
 //!
-//! **Promises** at most [`FALLS_MAX`] failures, whatever fails; nothing here decides anything.
+//! **Promises** at most [`FAILURES_MAX`] failures, whatever fails; nothing here decides anything.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,14 +12,14 @@ use tokio::time::Instant;
 use super::RestartPolicy;
 
 /// Failures that are remembered.
-pub const FALLS_MAX: usize = 256;
+pub const FAILURES_MAX: usize = 256;
 /// Causes are kept for as long as the failure: bounded.
 const CAUSE_CHARS_MAX: usize = 400;
 
 /// What became of a failed actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum FallOutcome {
+pub enum FailureOutcome {
     /// It was started again, after the delay.
     Restarted,
     /// It failed too often: the level above decides.
@@ -30,19 +30,19 @@ pub enum FallOutcome {
 
 /// One failure.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Fall {
+pub struct FailureRecord {
     /// Its number, from 1, without gaps.
     pub number: u64,
     /// The actor's path.
     pub path: String,
-    /// The box's name in the picture.
+    /// The actor's name in the picture.
     pub kind: &'static str,
     /// When, milliseconds since 1970.
     pub at_ms: i64,
     /// Why.
     pub cause: String,
     /// What became of it.
-    pub outcome: FallOutcome,
+    pub outcome: FailureOutcome,
     /// Failures within the window, this one included.
     pub attempt: u32,
     /// Restarts allowed within the window.
@@ -53,7 +53,7 @@ pub struct Fall {
     pub delay_ms: Option<u64>,
 }
 
-impl Fall {
+impl FailureRecord {
     pub(super) fn cause(text: &str) -> String {
         text.chars().take(CAUSE_CHARS_MAX).collect()
     }

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use ractor::ActorCell;
 
-use super::child::{ChildSpec, Start, StartContext, StartError, Starting};
+use super::child::{ChildSpec, ChildStart, Start, StartContext, StartError};
 
 /// Starts one incarnation of one child with what was made for it alone.
-pub type StartOnce = Box<dyn FnOnce(StartContext) -> Starting + Send>;
+pub type StartOnce = Box<dyn FnOnce(StartContext) -> ChildStart + Send>;
 
 /// The starts of one incarnation, in the order of the list.
 #[derive(Default)]
@@ -24,7 +24,7 @@ pub struct Prepared(VecDeque<StartOnce>);
 pub(super) struct Prepare(Arc<dyn Fn() -> BoxFuture<'static, Result<Prepared, StartError>> + Send + Sync>);
 
 /// How the next child starts.
-pub(super) enum Begin {
+pub(super) enum NextStart {
     Own(Arc<ChildSpec>),
     First(Prepare),
     Next(Prepared),
@@ -40,7 +40,7 @@ impl Prepare {
     }
 }
 
-impl Begin {
+impl NextStart {
     /// The actor, and what is prepared for those after it.
     pub(super) async fn run(self, context: StartContext) -> Result<(ActorCell, Prepared), StartError> {
         let mut prepared = match self {

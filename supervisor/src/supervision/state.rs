@@ -1,7 +1,7 @@
 //! The live part of a supervisor: what runs, what is under way, what must be done about failures.
 //!
 //! **Owns** the children's slots and at most one piece of work in flight.
-//! **Promises** every message leaves either work in flight or nothing to do: [`State::advance`] compares what is with
+//! **Promises** every message leaves either work in flight or nothing to do: [`SupervisorState::advance`] compares what is with
 //! what should be and begins the next step. So failures may come at any moment, also during starts and back-offs.
 //! **Fails** with the supervisor; tasks in flight are aborted with it.
 
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::node::{Node, NodeState};
-use actors::verdict::Verdict;
+use actors::verdict::FailureVerdict;
 use ractor::{ActorCell, ActorId, ActorRef, RpcReplyPort};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
@@ -33,7 +33,7 @@ const WAITERS_MAX: usize = 16;
 
 /// The live part of a supervisor.
 #[derive(Debug)]
-pub struct State {
+pub struct SupervisorState {
     myself: ActorRef<SupervisorMsg>,
     path: String,
     config: SupervisorConfig,
@@ -48,7 +48,7 @@ pub struct State {
     recovery: Option<Recovery>,
     // Set from the order to the end of the drain.
     drain: Option<DrainOrder>,
-    work: Option<Work>,
+    work: Option<WorkInFlight>,
     works: u64,
     waiters: Vec<RpcReplyPort<()>>,
     outcome: Option<oneshot::Sender<Result<(), GivenUp>>>,
@@ -58,14 +58,14 @@ pub struct State {
 struct Child {
     spec: Arc<ChildSpec>,
     node: Arc<Node>,
-    slot: Slot,
+    slot: ChildSlot,
     starts: u64,
     killed_for: Option<String>,
     _listed: Registration,
 }
 
 #[derive(Debug)]
-enum Slot {
+enum ChildSlot {
     Down,
     Up(ActorCell),
     Leaving(ActorCell),
@@ -113,7 +113,7 @@ impl Fate {
 
 /// The one thing under way.
 #[derive(Debug)]
-struct Work {
+struct WorkInFlight {
     number: u64,
     kind: WorkKind,
     _task: Task<()>,
@@ -135,17 +135,17 @@ enum WorkKind {
 
 /// A report of the supervisor's own tasks and timers.
 #[derive(Debug)]
-pub struct Step(Report);
+pub struct WorkDone(WorkReport);
 
 #[derive(Debug)]
-enum Report {
+enum WorkReport {
     Started { number: u64, result: Result<(ActorCell, Prepared), StartError> },
     Done { number: u64 },
     Drained { number: u64, late: Vec<String> },
     KillDue(ActorId),
 }
 
-impl State {
+impl SupervisorState {
     pub(super) fn new(myself: ActorRef<SupervisorMsg>, args: SupervisorArgs) -> Result<Self, TreeFull> {
         let SupervisorArgs { path, children, prepare, config, surroundings, outcome } = args;
         let intensity = Arc::new(Intensity::new(&config.restart));
@@ -155,7 +155,7 @@ impl State {
             let overseer = Overseer { supervisor: myself.clone(), intensity: intensity.clone() };
             let listed = surroundings.tree.register(node.clone(), Some(overseer))?;
             let spec = Arc::new(spec);
-            Ok(Child { spec, node, slot: Slot::Down, starts: 0, killed_for: None, _listed: listed })
+            Ok(Child { spec, node, slot: ChildSlot::Down, starts: 0, killed_for: None, _listed: listed })
         };
         Ok(Self {
             children: children.into_iter().map(list).collect::<Result<_, TreeFull>>()?,
@@ -198,7 +198,7 @@ impl State {
     pub(super) fn on_kill(&mut self, path: &str, cause: String) {
         let Some(child) = self.children.iter_mut().find(|child| child.node.path == path) else { return };
         // While it leaves, the halt has its own clock.
-        let Slot::Up(cell) = &child.slot else { return };
+        let ChildSlot::Up(cell) = &child.slot else { return };
         if child.killed_for.is_some() {
             return;
         }
@@ -207,24 +207,24 @@ impl State {
         let (myself, id, grace) = (self.myself.clone(), cell.get_id(), self.config.kill_grace);
         tokio::spawn(async move {
             sleep(grace).await;
-            report(&myself, Report::KillDue(id));
+            report(&myself, WorkReport::KillDue(id));
         });
     }
 
-    pub(super) fn on_step(&mut self, step: Step) -> Result<(), GivenUp> {
+    pub(super) fn on_step(&mut self, step: WorkDone) -> Result<(), GivenUp> {
         match step.0 {
-            Report::KillDue(id) => return self.on_kill_due(id),
-            Report::Started { number, result } => {
+            WorkReport::KillDue(id) => return self.on_kill_due(id),
+            WorkReport::Started { number, result } => {
                 if let Some(WorkKind::Start { index, early }) = self.finish(number) {
                     self.on_start_result(index, early, result);
                 }
             }
-            Report::Done { number } => {
+            WorkReport::Done { number } => {
                 if let Some(WorkKind::Halt { index }) = self.finish(number) {
-                    self.children[index].slot = Slot::Down;
+                    self.children[index].slot = ChildSlot::Down;
                 }
             }
-            Report::Drained { number, late } => {
+            WorkReport::Drained { number, late } => {
                 if self.finish(number).is_some() {
                     self.on_drained(late);
                     return Ok(());
@@ -236,7 +236,7 @@ impl State {
 
     /// A start that was given up may still link its actor late.
     pub(super) fn on_started(&mut self, cell: &ActorCell) {
-        let starting = matches!(self.work, Some(Work { kind: WorkKind::Start { .. }, .. }));
+        let starting = matches!(self.work, Some(WorkInFlight { kind: WorkKind::Start { .. }, .. }));
         if !starting && !self.knows(cell) {
             facts::stranger_killed(&self.path);
             cell.kill();
@@ -244,8 +244,13 @@ impl State {
     }
 
     /// An actor ended; with a verdict if it has failed, without one if its end is in order when it was asked for.
-    pub(super) fn on_ended(&mut self, cell: &ActorCell, cause: String, failed: Option<Verdict>) -> Result<(), GivenUp> {
-        if let Some(Work { kind: WorkKind::Start { early, .. }, .. }) = &mut self.work
+    pub(super) fn on_ended(
+        &mut self,
+        cell: &ActorCell,
+        cause: String,
+        failed: Option<FailureVerdict>,
+    ) -> Result<(), GivenUp> {
+        if let Some(WorkInFlight { kind: WorkKind::Start { early, .. }, .. }) = &mut self.work
             && !self.children.iter().any(|child| child.slot.holds(cell))
         {
             early.push((cell.get_id(), cause));
@@ -254,12 +259,12 @@ impl State {
         let Some(index) = self.children.iter().position(|child| child.slot.holds(cell)) else { return Ok(()) };
         match self.children[index].slot {
             // The slot is freed when the halt reports.
-            Slot::Leaving(_) if failed.is_some() => {
+            ChildSlot::Leaving(_) if failed.is_some() => {
                 self.report(index).failed_at_the_end(&cause);
             }
-            Slot::Leaving(_) | Slot::Down => (),
-            Slot::Up(_) if failed == Some(Verdict::Final) => self.on_failure(index, cause, Fate::GiveUp),
-            Slot::Up(_) => self.on_failure(index, cause, Fate::Restart),
+            ChildSlot::Leaving(_) | ChildSlot::Down => (),
+            ChildSlot::Up(_) if failed == Some(FailureVerdict::Final) => self.on_failure(index, cause, Fate::GiveUp),
+            ChildSlot::Up(_) => self.on_failure(index, cause, Fate::Restart),
         }
         self.advance()
     }
@@ -281,9 +286,9 @@ impl State {
     }
 
     fn on_kill_due(&mut self, id: ActorId) -> Result<(), GivenUp> {
-        let is_up = |child: &Child| matches!(&child.slot, Slot::Up(cell) if cell.get_id() == id);
+        let is_up = |child: &Child| matches!(&child.slot, ChildSlot::Up(cell) if cell.get_id() == id);
         let Some(index) = self.children.iter().position(is_up) else { return Ok(()) };
-        if let Slot::Up(cell) = &self.children[index].slot {
+        if let ChildSlot::Up(cell) = &self.children[index].slot {
             halt::abandon(cell, &self.myself.get_cell(), &self.children[index].node);
         }
         self.on_failure(index, "it blocks its thread".to_owned(), Fate::Restart);
@@ -309,13 +314,13 @@ impl State {
         if let Some((_, cause)) = early.into_iter().find(|(id, _)| *id == cell.get_id()) {
             return self.on_failure(index, cause, Fate::Restart);
         }
-        self.children[index].slot = Slot::Up(cell);
+        self.children[index].slot = ChildSlot::Up(cell);
         self.children[index].node.started();
     }
 
     fn on_drained(&mut self, late: Vec<String>) {
         for child in &mut self.children {
-            child.slot = Slot::Down;
+            child.slot = ChildSlot::Down;
         }
         if let Some(DrainOrder { reply, .. }) = self.drain.take() {
             // Whoever asked may have lost patience.
@@ -328,7 +333,7 @@ impl State {
         let giving_up = matches!(&self.recovery, Some(Recovery { then: Then::GiveUp(_), .. }));
         let ending = giving_up || self.drain.is_some();
         let child = &mut self.children[index];
-        child.slot = Slot::Down;
+        child.slot = ChildSlot::Down;
         let cause = match child.killed_for.take() {
             Some(killed_for) => format!("{killed_for}; {cause}"),
             None => cause,
@@ -385,8 +390,8 @@ impl State {
         self.cancel_back_off();
     }
 
-    fn report(&self, index: usize) -> facts::Report<'_> {
-        facts::Report {
+    fn report(&self, index: usize) -> facts::ChildFacts<'_> {
+        facts::ChildFacts {
             node: &self.children[index].node,
             tree: &self.surroundings.tree,
             intensity: &self.intensity,
@@ -406,7 +411,7 @@ impl State {
     }
 
     fn is_up(&self) -> bool {
-        self.children.iter().all(|child| matches!(child.slot, Slot::Up(_)))
+        self.children.iter().all(|child| matches!(child.slot, ChildSlot::Up(_)))
     }
 
     fn tell_waiters(&mut self) {
@@ -418,12 +423,12 @@ impl State {
 
 impl Child {
     fn sibling(&self) -> Option<Sibling> {
-        let Slot::Up(cell) = &self.slot else { return None };
+        let ChildSlot::Up(cell) = &self.slot else { return None };
         Some(Sibling { name: self.spec.name.clone(), cell: cell.clone(), node: self.node.clone() })
     }
 }
 
-impl Slot {
+impl ChildSlot {
     fn kill(&self) {
         if let Self::Up(cell) | Self::Leaving(cell) = self {
             cell.kill();

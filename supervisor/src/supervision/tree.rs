@@ -1,7 +1,7 @@
 //! What the whole worker consists of right now, for the ops endpoint and the watchdog.
 //!
 //! **Owns** the list of nodes, in the order in which they were registered: downstream first; and the last failures.
-//! **Promises** at most `nodes_max` entries: boxes only, never sensors. Nothing is process-wide: whoever may look
+//! **Promises** at most `nodes_max` entries: actors only, never sensors. Nothing is process-wide: whoever may look
 //! holds a handle.
 //! **Fails** never: a node leaves the list when its registration is dropped, also by a crash.
 //! **Not here**: the counters themselves (`actors::node`), restarts (`supervision.rs`).
@@ -14,23 +14,23 @@ use ractor::ActorRef;
 use tokio::sync::watch;
 
 use super::SupervisorMsg;
-use super::history::{FALLS_MAX, Fall, Intensity};
+use super::history::{FAILURES_MAX, FailureRecord, Intensity};
 
 /// A handle on the list of nodes. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Tree(Arc<Inner>);
+pub struct Tree(Arc<Nodes>);
 
 #[derive(Debug)]
-struct Inner {
+struct Nodes {
     nodes_max: usize,
-    entries: Mutex<Vec<Entry>>,
-    falls: Ring<Fall>,
+    entries: Mutex<Vec<TreeEntry>>,
+    failures: Ring<FailureRecord>,
     /// The number of the last failure.
     fallen: watch::Sender<u64>,
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
+struct TreeEntry {
     node: Arc<Node>,
     overseer: Option<Overseer>,
 }
@@ -46,14 +46,14 @@ pub struct Overseer {
 
 /// A node with its restart budget; none for one that is nobody's child.
 #[derive(Clone, Debug)]
-pub struct Listed {
+pub struct ListedNode {
     /// The node.
     pub node: Arc<Node>,
     /// The budget that it shares with its siblings.
     pub intensity: Option<Arc<Intensity>>,
 }
 
-/// The list is as long as it may get: somebody registers what is not a box.
+/// The list is as long as it may get: somebody registers what is not an actor.
 #[derive(Debug, thiserror::Error)]
 #[error("the supervision tree is full: {nodes_max} nodes")]
 pub struct TreeFull {
@@ -64,8 +64,8 @@ pub struct TreeFull {
 impl Tree {
     /// An empty list.
     pub fn new(nodes_max: usize) -> Self {
-        let (falls, fallen) = (Ring::new(FALLS_MAX), watch::Sender::new(0));
-        Self(Arc::new(Inner { nodes_max, entries: Mutex::default(), falls, fallen }))
+        let (failures, fallen) = (Ring::new(FAILURES_MAX), watch::Sender::new(0));
+        Self(Arc::new(Nodes { nodes_max, entries: Mutex::default(), failures, fallen }))
     }
 
     /// Lists a node until the registration is dropped. A node with the same path is replaced in its place: it
@@ -74,12 +74,12 @@ impl Tree {
         let mut entries = self.0.entries();
         let registration = Registration { tree: Arc::downgrade(&self.0), node: node.clone() };
         match entries.iter().position(|entry| entry.node.path == node.path) {
-            Some(place) => entries[place] = Entry { node, overseer },
+            Some(place) => entries[place] = TreeEntry { node, overseer },
             None if entries.len() >= self.0.nodes_max => {
                 drop(entries);
                 return Err(TreeFull { nodes_max: self.0.nodes_max });
             }
-            None => entries.push(Entry { node, overseer }),
+            None => entries.push(TreeEntry { node, overseer }),
         }
         Ok(registration)
     }
@@ -90,8 +90,8 @@ impl Tree {
     }
 
     /// All nodes with their restart budgets.
-    pub fn listed(&self) -> Vec<Listed> {
-        let listed = |entry: &Entry| Listed {
+    pub fn listed(&self) -> Vec<ListedNode> {
+        let listed = |entry: &TreeEntry| ListedNode {
             node: entry.node.clone(),
             intensity: entry.overseer.as_ref().map(|overseer| overseer.intensity.clone()),
         };
@@ -99,16 +99,16 @@ impl Tree {
     }
 
     /// Remembers a failure under the next number.
-    pub(super) fn fell(&self, fall: Fall) {
+    pub(super) fn fell(&self, failure: FailureRecord) {
         self.0.fallen.send_modify(|number| {
             *number += 1;
-            self.0.falls.push(Fall { number: *number, ..fall });
+            self.0.failures.push(FailureRecord { number: *number, ..failure });
         });
     }
 
     /// The last failures, newest first.
-    pub fn falls(&self) -> Vec<Fall> {
-        self.0.falls.all()
+    pub fn failures(&self) -> Vec<FailureRecord> {
+        self.0.failures.all()
     }
 
     /// Changes with every failure.
@@ -131,9 +131,9 @@ impl Tree {
     }
 }
 
-impl Inner {
+impl Nodes {
     // The list is changed by single assignments: a panic elsewhere cannot leave it half changed.
-    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
+    fn entries(&self) -> MutexGuard<'_, Vec<TreeEntry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -142,7 +142,7 @@ impl Inner {
 #[derive(Debug)]
 pub struct Registration {
     // Weak: the list holds supervisors, whose state holds registrations.
-    tree: Weak<Inner>,
+    tree: Weak<Nodes>,
     node: Arc<Node>,
 }
 
@@ -165,8 +165,8 @@ mod tests {
     #[test]
     fn nodes_are_listed_in_order_until_their_registration_is_dropped() {
         let tree = Tree::new(10);
-        let _b = tree.register(Node::new("b", "box"), None).unwrap();
-        let a = tree.register(Node::new("a", "box"), None).unwrap();
+        let _b = tree.register(Node::new("b", "actor"), None).unwrap();
+        let a = tree.register(Node::new("a", "actor"), None).unwrap();
         assert_eq!(paths(&tree), ["b", "a"]);
         assert!(tree.find("a").is_some());
         drop(a);
@@ -176,8 +176,8 @@ mod tests {
     #[test]
     fn a_late_predecessor_does_not_remove_its_successor() {
         let tree = Tree::new(1);
-        let old = tree.register(Node::new("a", "box"), None).unwrap();
-        let new = Node::new("a", "box");
+        let old = tree.register(Node::new("a", "actor"), None).unwrap();
+        let new = Node::new("a", "actor");
         let _new = tree.register(new.clone(), None).unwrap();
         drop(old);
         assert!(Arc::ptr_eq(&tree.find("a").unwrap(), &new));
@@ -186,14 +186,14 @@ mod tests {
     #[test]
     fn the_list_is_bounded() {
         let tree = Tree::new(1);
-        let _a = tree.register(Node::new("a", "box"), None).unwrap();
-        assert_eq!(tree.register(Node::new("b", "box"), None).unwrap_err().nodes_max, 1);
+        let _a = tree.register(Node::new("a", "actor"), None).unwrap();
+        assert_eq!(tree.register(Node::new("b", "actor"), None).unwrap_err().nodes_max, 1);
     }
 
     #[test]
     fn nobody_kills_a_node_without_a_supervisor() {
         let tree = Tree::new(1);
-        let _a = tree.register(Node::new("a", "box"), None).unwrap();
+        let _a = tree.register(Node::new("a", "actor"), None).unwrap();
         assert!(!tree.kill("a", "test"));
         assert!(!tree.kill("b", "test"));
     }

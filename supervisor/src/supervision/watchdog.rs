@@ -26,11 +26,11 @@ use super::tree::Tree;
 pub struct WatchdogConfig {
     /// Time between two looks.
     pub scan_every: Duration,
-    /// A handler that runs longer hangs. Must exceed the longest that a box waits in one handler.
+    /// A handler that runs longer hangs. Must exceed the longest that an actor waits in one handler.
     pub hang_timeout: Duration,
 }
 
-/// When the watchdog last looked. It runs on the runtime of the boxes: where it stands still, so do they.
+/// When the watchdog last looked. It runs on the runtime of the actors: where it stands still, so do they.
 #[derive(Clone, Debug, Default)]
 pub struct Pulse(Arc<Mutex<Option<Instant>>>);
 

@@ -8,7 +8,7 @@ use ractor::rpc::CallResult;
 use ractor::{ActorCell, ActorRef};
 use tracing::warn;
 
-use crate::ops::directory::{Found, FoundSensor, SensorCounts, SensorDirectory, Unanswered};
+use crate::ops::directory::{FoundSensor, SearchFound, SensorCounts, SensorDirectory, Unanswered};
 use crate::owned::Owned;
 use crate::shard::Shard;
 
@@ -56,9 +56,9 @@ impl SensorDirectory for Directory {
         })
     }
 
-    fn search<'a>(&'a self, prefix: &'a str, limit: usize) -> BoxFuture<'a, Found> {
+    fn search<'a>(&'a self, prefix: &'a str, limit: usize) -> BoxFuture<'a, SearchFound> {
         Box::pin(async move {
-            let mut found = Found::default();
+            let mut found = SearchFound::default();
             for shard in self.0.all() {
                 let name = shard.context.shard.short().to_owned();
                 match ask(&shard, |reply| SensorsMsg::Find { prefix: prefix.to_owned(), limit, reply }).await {

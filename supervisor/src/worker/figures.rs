@@ -1,6 +1,6 @@
 //! What a worker answers when its metrics are scraped.
 //!
-//! **Promises** it costs a look at each box and each owned shard, never at a sensor.
+//! **Promises** it costs a look at each actor and each owned shard, never at a sensor.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use actors::shard::ShardFigures;
 
 use super::Worker;
 use super::readiness::SILENCE_MS_MAX;
-use crate::leases::Trouble;
+use crate::leases::LeaseFinding;
 use crate::ops::family::*;
 use crate::ops::{Scrape, Scraped};
 use crate::shard::Shard;
@@ -23,7 +23,7 @@ impl Worker {
     /// What a scrape asks this worker for.
     pub fn scraped(&self) -> Scraped {
         let (owned, leases, budget) = (self.owned.clone(), self.leases.clone(), self.budget.clone());
-        let (tree, clock, limit) = (self.tree.clone(), self.clock.clone(), self.sight.memory_limit);
+        let (tree, clock, limit) = (self.tree.clone(), self.clock.clone(), self.status.memory_limit);
         let keys = self.keys.clone();
         Arc::new(move |scrape| {
             boxes(scrape, &tree);
@@ -33,7 +33,7 @@ impl Worker {
             scrape.samples(&MEMORY_LIMIT, limit.map(|bytes| ([], bytes as f64)));
             scrape.value(&SHARDS_UNOWNED, leases.unowned() as f64);
             scrape.samples(&HEARTBEAT_AGE, leases.heartbeat_age().map(|age| ([], age.as_secs_f64())));
-            let mut troubles = BTreeMap::from(Trouble::KINDS.map(|kind| (kind, 0.0)));
+            let mut troubles = BTreeMap::from(LeaseFinding::KINDS.map(|kind| (kind, 0.0)));
             leases.troubles().iter().for_each(|(trouble, _)| *troubles.entry(trouble.kind()).or_default() += 1.0);
             scrape.samples(&TROUBLES, troubles.into_iter().map(|(kind, n)| ([kind], n)));
             scrape.samples(&KEY_TROUBLES, key_troubles(&keys).into_iter().map(|(kind, n)| ([kind], n)));
@@ -51,7 +51,7 @@ fn key_troubles(keys: &Keys) -> [(&'static str, f64); 3] {
     ]
 }
 
-/// Boxes of one kind, all of them together.
+/// Actors of one kind, all of them together.
 #[derive(Default)]
 struct Boxes {
     by_state: BTreeMap<&'static str, f64>,

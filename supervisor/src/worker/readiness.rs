@@ -14,7 +14,7 @@ use actors::shard::{Failing, Ill};
 
 use super::figures;
 use super::start::Starting;
-use crate::leases::{LeaseFigures, Trouble};
+use crate::leases::{LeaseFigures, LeaseFinding};
 use crate::ops::{Check, Readiness};
 use crate::owned::Owned;
 use crate::shard::Shard;
@@ -25,7 +25,7 @@ pub(super) const SILENCE_MS_MAX: i64 = 30_000;
 
 /// Everything that is looked at.
 #[derive(Clone, Debug)]
-pub(super) struct Sources {
+pub(super) struct ReadinessSources {
     pub(super) starting: Arc<Starting>,
     pub(super) owned: Owned,
     pub(super) tree: Tree,
@@ -35,7 +35,7 @@ pub(super) struct Sources {
     pub(super) age_max: Duration,
 }
 
-pub(super) fn readiness(sources: Sources) -> Readiness {
+pub(super) fn readiness(sources: ReadinessSources) -> Readiness {
     let begun = Arc::new(Mutex::new(BTreeMap::new()));
     Arc::new(move || {
         let now_ms = sources.clock.now_ms();
@@ -53,7 +53,7 @@ fn date(checks: &mut [Check], begun: &mut BTreeMap<String, i64>, now_ms: i64) {
     }
 }
 
-impl Sources {
+impl ReadinessSources {
     fn checks(&self, now_ms: i64) -> Vec<Check> {
         let mut checks = Vec::new();
         if !self.starting.has_begun() {
@@ -63,8 +63,8 @@ impl Sources {
         checks.extend(owned.iter().flat_map(|shard| self.of_shard(shard, now_ms)));
         checks.push(table(self.leases.seen().at_ms, now_ms));
         // What works here again is told by its own checks.
-        let works_here = |trouble: &Trouble| match trouble {
-            Trouble::GivenUp(shard) => owned.iter().any(|owned| owned.context.shard == *shard),
+        let works_here = |trouble: &LeaseFinding| match trouble {
+            LeaseFinding::GivenUp(shard) => owned.iter().any(|owned| owned.context.shard == *shard),
             _ => false,
         };
         let troubles = self.leases.troubles().into_iter().filter(|(trouble, _)| !works_here(trouble));
@@ -144,15 +144,15 @@ fn table(seen_ms: i64, now_ms: i64) -> Check {
     Check { since_ms: Some(seen_ms), ..Check::fails(name, format!("last read {} s ago", silent_ms / 1000)) }
 }
 
-fn of_trouble((trouble, why): (Trouble, String)) -> Check {
+fn of_trouble((trouble, why): (LeaseFinding, String)) -> Check {
     let name = match trouble {
-        Trouble::Fenced => "the lease table can be written".to_owned(),
-        Trouble::GivenUp(shard) => format!("shard {} works here", shard.short()),
-        Trouble::Trimmed(shard) => format!("shard {} was read in time", shard.short()),
-        Trouble::Orphan(shard) => format!("shard {} has a lease", shard.short()),
-        Trouble::Disagrees(shard) => format!("the lease of shard {} agrees with the bucket", shard.short()),
-        Trouble::OtherStream => "the stream is the one that the leases are of".to_owned(),
-        Trouble::Unproven => "the worker has shown that it can commit".to_owned(),
+        LeaseFinding::Fenced => "the lease table can be written".to_owned(),
+        LeaseFinding::GivenUp(shard) => format!("shard {} works here", shard.short()),
+        LeaseFinding::Trimmed(shard) => format!("shard {} was read in time", shard.short()),
+        LeaseFinding::Orphan(shard) => format!("shard {} has a lease", shard.short()),
+        LeaseFinding::Disagrees(shard) => format!("the lease of shard {} agrees with the bucket", shard.short()),
+        LeaseFinding::OtherStream => "the stream is the one that the leases are of".to_owned(),
+        LeaseFinding::Unproven => "the worker has shown that it can commit".to_owned(),
     };
     Check::fails(name, why)
 }

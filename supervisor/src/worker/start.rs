@@ -11,7 +11,7 @@ use std::time::Duration;
 use actors::ports::aws::{CallError, Failure};
 use actors::ports::backoff::Backoff;
 use actors::ports::leases::{Heartbeat, Home, LeaseError};
-use actors::shard::Held;
+use actors::shard::HeldUp;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -23,32 +23,32 @@ const COMES_BACK_WITHIN: Duration = Duration::from_secs(10);
 
 /// What keeps a worker from beginning; nothing once it has begun.
 #[derive(Debug, Default)]
-pub(super) struct Starting(Mutex<Progress>);
+pub(super) struct Starting(Mutex<StartProgress>);
 
 #[derive(Debug, Default)]
-struct Progress {
+struct StartProgress {
     begun: bool,
-    waits: Option<Held>,
+    waits: Option<HeldUp>,
 }
 
 impl Starting {
-    /// Whether the boxes have been started.
+    /// Whether the actors have been started.
     pub(super) fn has_begun(&self) -> bool {
         self.lock().begun
     }
 
     /// What it waits for.
-    pub(super) fn waits(&self) -> Option<Held> {
+    pub(super) fn waits(&self) -> Option<HeldUp> {
         self.lock().waits.clone()
     }
 
     pub(super) fn begun(&self) {
-        *self.lock() = Progress { begun: true, waits: None };
+        *self.lock() = StartProgress { begun: true, waits: None };
     }
 
-    fn failed(&self, error: &WorkerError, now_ms: i64) -> Held {
+    fn failed(&self, error: &WorkerError, now_ms: i64) -> HeldUp {
         let mut progress = self.lock();
-        let held = progress.waits.get_or_insert_with(|| Held {
+        let held = progress.waits.get_or_insert_with(|| HeldUp {
             cause: String::new(),
             since_ms: now_ms,
             attempts: 0,
@@ -60,7 +60,7 @@ impl Starting {
     }
 
     // A panic while the lock was held leaves whole values behind.
-    fn lock(&self) -> MutexGuard<'_, Progress> {
+    fn lock(&self) -> MutexGuard<'_, StartProgress> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

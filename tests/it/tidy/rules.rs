@@ -6,7 +6,7 @@ use super::source::{Source, has};
 
 pub(super) const LINES_MAX: usize = 600;
 
-/// Where the logic of boxes is plain Rust; the shell is the file of the same name beside the folder, and the `facts.rs` in
+/// Where the logic of actors is plain Rust; the shell is the file of the same name beside the folder, and the `facts.rs` in
 /// it, which says what happens.
 const CORES: [&str; 20] = [
     "actors/src/sensor/",
@@ -84,6 +84,37 @@ pub(super) fn deliberate_bugs_are_switches_of_cores(sources: &[Source]) -> Vec<S
     let rule = "no deliberate bug stands in a shell: it is a switch of a core, set where the core is made";
     let ships = |path: &str| path.starts_with("actors/") || path.starts_with("supervisor/");
     forbid(sources, |path| ships(path) && !SWITCHES.contains(&path), &["Mechanism", "faults.lacks"], rule)
+}
+
+/// Names that stand for the same thing wherever they are: what a room says of what happens, the rule of one detector, and
+/// faults in builds with and without them.
+const SHARED: [&str; 3] = ["Facts", "Rule", "Faults"];
+
+/// Within what ships a name is one type: a reader who looks for it finds it.
+pub(super) fn a_name_is_one_type(sources: &[Source]) -> Vec<String> {
+    let rule = "another type has this name already";
+    let ships = ["messages/src/", "actors/src/", "supervisor/src/"];
+    let mut known = BTreeSet::from(SHARED);
+    let mut found = Vec::new();
+    for source in sources.iter().filter(|source| ships.iter().any(|prefix| source.path.starts_with(prefix))) {
+        for (number, line) in source.code() {
+            let again = named(line).filter(|name| !known.insert(name) && !SHARED.contains(name));
+            found.extend(again.map(|name| finding(source, number, name, rule)));
+        }
+    }
+    found
+}
+
+/// The type that a line defines. An alias that is indented belongs to an implementation.
+fn named(line: &str) -> Option<&str> {
+    let words: Vec<&str> =
+        line.split_whitespace().skip_while(|word| word.starts_with("pub") || *word == "crate)").collect();
+    let defines = match words.first()? {
+        &"type" => !line.starts_with(' '),
+        word => ["struct", "enum", "trait"].contains(word),
+    };
+    let name = words.get(1).filter(|_| defines)?;
+    Some(&name[..name.find(|c: char| !c.is_alphanumeric()).unwrap_or(name.len())])
 }
 
 pub(super) fn messages_know_no_service(sources: &[Source]) -> Vec<String> {

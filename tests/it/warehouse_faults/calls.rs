@@ -4,8 +4,8 @@ use std::path::Path;
 
 use actors::loading::{LoadError, Loading};
 use actors::ports::objects::{Objects, Put};
-use actors::ports::warehouse::Trouble;
-use actors::warehouse::batch::Batch;
+use actors::ports::warehouse::WarehouseFailure;
+use actors::warehouse::batch::LoadBatch;
 use actors::warehouse::metadata::MetadataColumns;
 use actors::warehouse::tables::Star;
 use actors::warehouse::{Load, Mode};
@@ -28,10 +28,10 @@ enum When {
 }
 
 /// A call, what becomes of it, how often, and what the loader must make of it.
-type Case = (When, (&'static str, &'static str, &'static str), &'static str, u64, Option<Trouble>);
+type Case = (When, (&'static str, &'static str, &'static str), &'static str, u64, Option<WarehouseFailure>);
 
 fn cases() -> Vec<Case> {
-    use Trouble::{Unavailable, Unknown};
+    use WarehouseFailure::{Unavailable, Unknown};
     use When::{Loading, Looking};
 
     let question = ("redshift", "ExecuteStatement", "load_ledger");
@@ -78,7 +78,7 @@ fn rule((service, operation, matching): (&str, &str, &str), kind: &str, count: u
     rule
 }
 
-async fn next_batch(loading: &Loading) -> Result<Batch, LoadError> {
+async fn next_batch(loading: &Loading) -> Result<LoadBatch, LoadError> {
     Ok(loading.next_batch(2).await?.expect("something waits").0)
 }
 

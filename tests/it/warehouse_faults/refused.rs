@@ -6,7 +6,7 @@ use std::path::Path;
 
 use actors::loading::LoadError;
 use actors::loading::Loading;
-use actors::ports::warehouse::Trouble;
+use actors::ports::warehouse::WarehouseFailure;
 use mangrove_tests::warehouse::until_loaded;
 use mangrove_tests::world::{World, caught_up, finish, progress};
 use serde_json::json;
@@ -59,7 +59,7 @@ async fn only_epochs_with_a_file_that_is_refused_are_put_aside_and_they_are_load
     // Tried again before it is mended, it stays where it is.
     for epoch in loading.refusals().await.unwrap() {
         let error = loading.load_again(&epoch.manifest).await.unwrap_err();
-        assert_eq!(error.trouble(), Trouble::Refused, "{error}");
+        assert_eq!(error.trouble(), WarehouseFailure::Refused, "{error}");
     }
     assert_eq!(put_aside(&loading).await, at_fault);
     for (file, was) in broken.iter().zip(was) {
@@ -135,7 +135,7 @@ async fn what_the_warehouse_says_of_itself_puts_no_epoch_aside() {
     let (loading, faults) = (loading(&world), world.faults());
     faults.fail_statements("COPY", Some(OF_ITSELF[0])).await;
     let worker = world.worker(&loader("worker-a", "")).await;
-    let failing = || worker.loader_figures().unwrap().look().failing;
+    let failing = || worker.loader_figures().unwrap().status().failing;
     for words in OF_ITSELF {
         faults.fail_statements("COPY", Some(words)).await;
         // More tries than would have been enough to put it aside.
@@ -161,7 +161,7 @@ async fn the_same_refusal_of_every_epoch_is_nobodys_fault_and_is_taken_back() {
     let words = "Load into table 'stg_readings' failed. Check 'stl_load_errors' system table for details.";
     faults.fail_statements("COPY", Some(words)).await;
     let worker = world.worker(&loader("worker-a", "")).await;
-    let look = || worker.loader_figures().unwrap().look();
+    let look = || worker.loader_figures().unwrap().status();
     let told = || look().failing.is_some_and(|failing| failing.error.starts_with("3 epochs in a row are refused"));
     until("the third epoch", || async { told() }).await;
     let aside = put_aside(&loading).await;
@@ -196,7 +196,7 @@ async fn an_epoch_that_waits_is_named_and_can_be_put_aside_by_hand() {
                 break (shard, epoch);
             }
             // Fewer are tried until it is one.
-            error => assert_eq!(error.trouble(), Trouble::Unavailable, "{error}"),
+            error => assert_eq!(error.trouble(), WarehouseFailure::Unavailable, "{error}"),
         }
     };
     let other = loading.put_aside_by_hand(&shard, epoch.next()).await.unwrap_err();

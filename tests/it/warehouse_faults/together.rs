@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actors::loading::{LoadError, Loading};
-use actors::ports::warehouse::Trouble;
+use actors::ports::warehouse::WarehouseFailure;
 use actors::warehouse::Mode;
 use mangrove_tests::world::{World, caught_up, finish};
 use serde_json::{Value, json};
@@ -37,7 +37,10 @@ async fn loads(loading: Loading, epochs: usize) -> (u64, u64) {
             Ok(None) => return (fresh, failed),
             Ok(Some(new)) => fresh += u64::from(new),
             Err(error) => {
-                assert!([Trouble::Unknown, Trouble::Unavailable].contains(&error.trouble()), "{error}");
+                assert!(
+                    [WarehouseFailure::Unknown, WarehouseFailure::Unavailable].contains(&error.trouble()),
+                    "{error}"
+                );
                 failed += 1;
                 tokio::time::sleep(POLL).await;
             }

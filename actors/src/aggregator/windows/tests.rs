@@ -236,8 +236,8 @@ fn stored_windows_find_their_fields_in_a_schema_that_changed() {
 #[test]
 fn bytes_that_are_not_windows_are_refused() {
     let restore = |bytes: &[u8]| windows(1, 9).restore(&names(), 0, [(sensor_id(0), 1, Arc::from(bytes))]);
-    assert!(matches!(restore(&[9, 0]), Err(StateError::Format { found: 9, .. })));
-    assert!(matches!(restore(&[1, 255]), Err(StateError::Content { .. })));
+    assert!(matches!(restore(&[9, 0]), Err(WindowStateError::Format { found: 9, .. })));
+    assert!(matches!(restore(&[1, 255]), Err(WindowStateError::Content { .. })));
     assert!(restore(&[]).is_ok(), "no bytes: the sensor was forgotten");
 
     let mut windows = windows(1, 9);
@@ -247,7 +247,7 @@ fn bytes_that_are_not_windows_are_refused() {
         assert!(restore(&bytes[..n]).is_err(), "cut after {n} bytes");
     }
     let too_few = self::windows(1, 9).restore(&[], 0, [(sensor_id(0), 1, bytes)]);
-    assert!(matches!(too_few, Err(StateError::Field { field: 0, .. })));
+    assert!(matches!(too_few, Err(WindowStateError::Field { field: 0, .. })));
 }
 
 type Key = (WindowKind, i64, SensorId, u16);

@@ -1,6 +1,6 @@
 //! GOAL    Whatever happens in whatever order, the checkpoint moves over what is stored and was pinned, epoch by epoch, and
 //!         a shard comes to rest (CHECKPOINT, LIVE).
-//! METHOD  A model of lease row, bucket and boxes; random steps with duplicates of events, writes that fail, replies that
+//! METHOD  A model of lease row, bucket and actors; random steps with duplicates of events, writes that fail, replies that
 //!         are lost and crashes. A machine without one of its steps is noticed by the same walk.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::super::protocol::{Effect, Event, Protocol, Rules};
+use super::super::protocol::{Effect, EpochRules, Event, Protocol};
 use super::{AGE_MAX, at, begin, plan, rules};
 
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ enum Step {
     EndShard,
     Drain,
     Crash,
-    /// The next effect is without effect, and its box or the machine dies of it.
+    /// The next effect is without effect, and its actor or the machine dies of it.
     FailNext,
     /// The next effect happens, and nobody hears of it.
     LoseReply,
@@ -45,9 +45,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The row and the bucket, which survive; and one incarnation of the boxes, which does not.
+/// The row and the bucket, which survive; and one incarnation of the actors, which does not.
 struct World {
-    rules: Rules,
+    rules: EpochRules,
     now: Duration,
     row: (u64, Position, Option<EpochPlan>),
     stored: BTreeMap<EpochNumber, EpochPlan>,
@@ -58,7 +58,7 @@ struct World {
     /// Nobody works on the shard any more.
     is_gone: bool,
     machine: Protocol,
-    /// Sent by boxes and not delivered.
+    /// Sent by actors and not delivered.
     wire: VecDeque<Event>,
     read: u64,
     /// Where the last epoch that was cut has ended.
@@ -78,7 +78,7 @@ fn record(position: &Position) -> u64 {
 }
 
 impl World {
-    fn new(rules: Rules) -> Self {
+    fn new(rules: EpochRules) -> Self {
         let machine = Protocol::new(rules.clone(), begin(0, Position::TrimHorizon, None));
         let mut world = Self {
             rules,
@@ -101,7 +101,7 @@ impl World {
         world
     }
 
-    /// Another incarnation of all boxes, from the row. What was pinned is read again to its end, and comes out the same.
+    /// Another incarnation of all actors, from the row. What was pinned is read again to its end, and comes out the same.
     fn restart(&mut self) {
         // A shard that was released starts no more here.
         (self.is_gone, self.drains) = (self.is_released, false);
@@ -271,7 +271,7 @@ impl World {
     }
 }
 
-fn walk(rules: Rules, steps: &[Step]) -> Walked {
+fn walk(rules: EpochRules, steps: &[Step]) -> Walked {
     let mut world = World::new(rules);
     steps.iter().try_for_each(|step| world.step(step))?;
     world.comes_to_rest()
@@ -291,7 +291,7 @@ fn a_machine_that_lacks_a_step_is_noticed() {
     let mut runner = TestRunner::deterministic();
     let walks: Vec<Vec<Step>> =
         (0..50).map(|_| prop::collection::vec(step(), 100..120).new_tree(&mut runner).unwrap().current()).collect();
-    for lacking in [Rules { prepares: false, ..rules() }, Rules { commits_last: false, ..rules() }] {
+    for lacking in [EpochRules { prepares: false, ..rules() }, EpochRules { commits_last: false, ..rules() }] {
         let noticed = walks.iter().any(|steps| walk(lacking.clone(), steps).is_err());
         assert!(noticed, "{lacking:?}");
     }

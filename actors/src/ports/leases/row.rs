@@ -163,7 +163,7 @@ impl LeaseView {
         mangroveIncarnation, mangroveBeat, mangroveAddress, mangroveLeaving, mangroveStanding, mangroveState";
 
     pub(super) fn read(item: &Item) -> Result<Self, BadRow> {
-        let attributes = Attributes::of(item)?;
+        let attributes = RowAttributes::of(item)?;
         Ok(Self {
             owner: text_of(item, "leaseOwner"),
             checkpoint_owner: text_of(item, "checkpointOwner"),
@@ -262,7 +262,7 @@ impl LeaseRow {
 
     /// Reads a row.
     pub(super) fn read(item: Item) -> Result<Self, BadRow> {
-        let attributes = Attributes::of(&item)?;
+        let attributes = RowAttributes::of(&item)?;
         let (checkpoint, begin_inside) = attributes.checkpoint_and_rest()?;
         let range = (text_of(&item, "startingHashKey"), text_of(&item, "endingHashKey"));
         Ok(Self {
@@ -291,12 +291,12 @@ impl LeaseRow {
 }
 
 /// A lease's attributes, with errors that name row and attribute.
-struct Attributes<'a> {
+struct RowAttributes<'a> {
     item: &'a Item,
     key: &'a str,
 }
 
-impl<'a> Attributes<'a> {
+impl<'a> RowAttributes<'a> {
     fn of(item: &'a Item) -> Result<Self, BadRow> {
         match item.get("leaseKey") {
             Some(AttributeValue::S(key)) => Ok(Self { item, key }),

@@ -17,7 +17,7 @@ pub(super) struct Creation {
 
 /// What an error of the service means.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Answer {
+pub(super) enum PutAnswer {
     /// It was not created; whether to try again, the error says.
     Failed,
     /// Something is there: its digest tells whether it is ours.
@@ -41,13 +41,13 @@ impl Creation {
     }
 
     /// What an error with this status means.
-    pub(super) fn answer(&self, status: Option<u16>) -> Answer {
+    pub(super) fn answer(&self, status: Option<u16>) -> PutAnswer {
         match status {
             // Settled: something is there.
-            Some(412) if self.same_is_success => Answer::IsThere,
-            Some(409) if !self.conflict_is_no_success => Answer::IsOurs,
+            Some(412) if self.same_is_success => PutAnswer::IsThere,
+            Some(409) if !self.conflict_is_no_success => PutAnswer::IsOurs,
             // Among them 409, a race still under way: the caller tries again.
-            _ => Answer::Failed,
+            _ => PutAnswer::Failed,
         }
     }
 }
@@ -60,9 +60,9 @@ mod tests {
     fn only_an_object_that_is_there_is_looked_at() {
         let creation = Creation::new(&Faults::none());
         assert_eq!(creation.if_none_match().as_deref(), Some("*"));
-        assert_eq!(creation.answer(Some(412)), Answer::IsThere);
+        assert_eq!(creation.answer(Some(412)), PutAnswer::IsThere);
         for status in [Some(409), Some(403), Some(500), Some(503), None] {
-            assert_eq!(creation.answer(status), Answer::Failed, "{status:?}");
+            assert_eq!(creation.answer(status), PutAnswer::Failed, "{status:?}");
         }
     }
 
@@ -70,7 +70,7 @@ mod tests {
     fn each_mechanism_can_be_lacked() {
         let all = Creation::new(&Faults::none());
         assert_eq!(Creation { create_only: false, ..all }.if_none_match(), None);
-        assert_eq!(Creation { conflict_is_no_success: false, ..all }.answer(Some(409)), Answer::IsOurs);
-        assert_eq!(Creation { same_is_success: false, ..all }.answer(Some(412)), Answer::Failed);
+        assert_eq!(Creation { conflict_is_no_success: false, ..all }.answer(Some(409)), PutAnswer::IsOurs);
+        assert_eq!(Creation { same_is_success: false, ..all }.answer(Some(412)), PutAnswer::Failed);
     }
 }

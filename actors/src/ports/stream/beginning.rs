@@ -7,14 +7,14 @@ use crate::ports::faults::{Faults, Mechanism};
 
 /// What an iterator is asked for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Beginning {
+pub(super) struct IteratorStart {
     /// False only in a mutant: the record at the checkpoint is read once more.
     after_checkpoint: bool,
     /// False only in a mutant: a shard that nobody has read begins with what comes now.
     from_start: bool,
 }
 
-impl Beginning {
+impl IteratorStart {
     pub(super) fn new(faults: &Faults) -> Self {
         Self {
             after_checkpoint: !faults.lacks(Mechanism::AfterCheckpoint),
@@ -45,12 +45,13 @@ mod tests {
 
     #[test]
     fn reading_goes_on_behind_the_checkpoint_and_begins_at_the_oldest_record() {
-        let (all, checkpoint) = (Beginning::new(&Faults::none()), Position::At(SequenceNumber::parse("7").unwrap()));
-        let after = |beginning: Beginning, position| beginning.after(position).unwrap();
+        let (all, checkpoint) =
+            (IteratorStart::new(&Faults::none()), Position::At(SequenceNumber::parse("7").unwrap()));
+        let after = |beginning: IteratorStart, position| beginning.after(position).unwrap();
         assert_eq!(after(all, &checkpoint), (ShardIteratorType::AfterSequenceNumber, Some("7")));
         assert_eq!(after(all, &Position::TrimHorizon), (ShardIteratorType::TrimHorizon, None));
         assert_eq!(all.after(&Position::ShardEnd), None);
-        let lacking = Beginning { after_checkpoint: false, from_start: false };
+        let lacking = IteratorStart { after_checkpoint: false, from_start: false };
         assert_eq!(after(lacking, &checkpoint), (ShardIteratorType::AtSequenceNumber, Some("7")));
         assert_eq!(after(lacking, &Position::TrimHorizon), (ShardIteratorType::Latest, None));
     }

@@ -4,7 +4,7 @@ use aws_sdk_redshiftdata::Client;
 use aws_sdk_redshiftdata::types::{ColumnMetadata, Field};
 
 use super::super::aws::classify;
-use super::{Trouble, WarehouseError};
+use super::{WarehouseError, WarehouseFailure};
 use crate::warehouse::Cell;
 
 impl From<Field> for Cell {
@@ -23,7 +23,7 @@ impl From<Field> for Cell {
 
 /// A column of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Column {
+pub struct ResultColumn {
     /// Its name, or its alias.
     pub name: String,
     /// The warehouse's own name of its type, such as `int4` or `varchar`.
@@ -32,9 +32,9 @@ pub struct Column {
 
 /// A part of a result.
 #[derive(Clone, Debug, Default)]
-pub struct Page {
+pub struct ResultPage {
     /// The columns; the same on every page.
-    pub columns: Vec<Column>,
+    pub columns: Vec<ResultColumn>,
     /// The rows, a cell for each column.
     pub rows: Vec<Vec<Cell>>,
     /// Rows of the whole result.
@@ -46,11 +46,11 @@ pub struct Page {
 pub struct Pages {
     client: Client,
     id: String,
-    next: Next,
+    next: NextPart,
 }
 
 #[derive(Debug)]
-enum Next {
+enum NextPart {
     First,
     Token(String),
     End,
@@ -58,26 +58,26 @@ enum Next {
 
 impl Pages {
     pub(super) fn new(client: Client, id: &str) -> Self {
-        Self { client, id: id.to_owned(), next: Next::First }
+        Self { client, id: id.to_owned(), next: NextPart::First }
     }
 
     /// The next page; none after the last. After an error the same page may be asked for again.
-    pub async fn next(&mut self) -> Result<Option<Page>, WarehouseError> {
+    pub async fn next(&mut self) -> Result<Option<ResultPage>, WarehouseError> {
         let token = match &self.next {
-            Next::First => None,
-            Next::Token(token) => Some(token.clone()),
-            Next::End => return Ok(None),
+            NextPart::First => None,
+            NextPart::Token(token) => Some(token.clone()),
+            NextPart::End => return Ok(None),
         };
         let answer = self.client.get_statement_result().id(&self.id).set_next_token(token).send().await;
         let action = format!("read the result of statement {}", self.id);
         let answer = answer.map_err(|e| WarehouseError::of_call(classify(action, e)))?;
         self.next = match answer.next_token.filter(|token| !token.is_empty()) {
-            Some(token) => Next::Token(token),
-            None => Next::End,
+            Some(token) => NextPart::Token(token),
+            None => NextPart::End,
         };
         let rows = answer.records.into_iter().map(|row| row.into_iter().map(Cell::from).collect()).collect();
         let columns = answer.column_metadata.unwrap_or_default().into_iter().map(column).collect();
-        Ok(Some(Page { columns, rows, rows_total: u64::try_from(answer.total_num_rows).unwrap_or(0) }))
+        Ok(Some(ResultPage { columns, rows, rows_total: u64::try_from(answer.total_num_rows).unwrap_or(0) }))
     }
 
     /// All rows that are left, which must not be more than `rows_max`.
@@ -88,14 +88,14 @@ impl Pages {
             if rows.len() > rows_max {
                 let action = format!("read the result of statement {}", self.id);
                 let message = format!("more than {rows_max} rows");
-                return Err(WarehouseError::new(action, Trouble::Refused, message));
+                return Err(WarehouseError::new(action, WarehouseFailure::Refused, message));
             }
         }
         Ok(rows)
     }
 }
 
-fn column(column: ColumnMetadata) -> Column {
+fn column(column: ColumnMetadata) -> ResultColumn {
     let name = column.label.filter(|label| !label.is_empty()).or(column.name);
-    Column { name: name.unwrap_or_default(), type_name: column.type_name.unwrap_or_default() }
+    ResultColumn { name: name.unwrap_or_default(), type_name: column.type_name.unwrap_or_default() }
 }

@@ -8,7 +8,7 @@ const MESSAGE_CHARS_MAX: usize = 2_000;
 
 /// What can be said after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum WarehouseFailure {
     /// Nothing was changed, and nothing says that the data is at fault: paused, busy, full, or words that nobody has seen
     /// before. Wait.
     Unavailable,
@@ -22,7 +22,7 @@ pub enum Trouble {
     Unknown,
 }
 
-impl Trouble {
+impl WarehouseFailure {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Unavailable, Self::Denied, Self::Refused, Self::TooLarge, Self::Unknown];
 
@@ -105,7 +105,7 @@ pub struct WarehouseError {
     /// What was tried.
     pub action: String,
     /// What can be said about the warehouse now.
-    pub trouble: Trouble,
+    pub trouble: WarehouseFailure,
     /// The warehouse's or the client's own words.
     pub message: String,
     /// Which statement of a batch failed, from 0.
@@ -115,14 +115,14 @@ pub struct WarehouseError {
 }
 
 impl WarehouseError {
-    pub(super) fn new(action: impl Into<String>, trouble: Trouble, message: impl AsRef<str>) -> Self {
+    pub(super) fn new(action: impl Into<String>, trouble: WarehouseFailure, message: impl AsRef<str>) -> Self {
         let message = message.as_ref().chars().take(MESSAGE_CHARS_MAX).collect();
         Self { action: action.into(), trouble, message, statement: None, ran: false }
     }
 
     /// The warehouse ran the statement, and says this of it.
     pub(super) fn of_statement(action: impl Into<String>, message: &str) -> Self {
-        Self { ran: true, ..Self::new(action, Trouble::of_sql(message), message) }
+        Self { ran: true, ..Self::new(action, WarehouseFailure::of_sql(message), message) }
     }
 
     /// A call of the Data API failed.
@@ -130,15 +130,15 @@ impl WarehouseError {
         let said = error.message.to_lowercase();
         let waits = ["paused", "pausing", "resuming", "resizing", "not available", "unavailable", "maintenance"];
         let trouble = match (error.failure, error.code.as_deref()) {
-            (Failure::Throttled, _) | (_, Some("DatabaseConnectionException")) => Trouble::Unavailable,
+            (Failure::Throttled, _) | (_, Some("DatabaseConnectionException")) => WarehouseFailure::Unavailable,
             // The service has no code of its own for a cluster that is paused.
             (Failure::Refused | Failure::NotFound, _) if waits.iter().any(|word| said.contains(word)) => {
-                Trouble::Unavailable
+                WarehouseFailure::Unavailable
             }
-            (Failure::NotFound, _) => Trouble::Denied,
-            (Failure::Refused, Some("ValidationException")) => Trouble::TooLarge,
-            (Failure::Refused | Failure::Condition, _) => Trouble::Denied,
-            (Failure::Transient, _) => Trouble::Unknown,
+            (Failure::NotFound, _) => WarehouseFailure::Denied,
+            (Failure::Refused, Some("ValidationException")) => WarehouseFailure::TooLarge,
+            (Failure::Refused | Failure::Condition, _) => WarehouseFailure::Denied,
+            (Failure::Transient, _) => WarehouseFailure::Unknown,
         };
         Self::new(error.action, trouble, error.message)
     }
@@ -166,7 +166,7 @@ mod tests {
             "ERROR: The specified S3 prefix 'cleansed/a.parquet' does not exist",
         ];
         for message in cases {
-            assert_eq!(Trouble::of_sql(message), Trouble::Refused, "{message}");
+            assert_eq!(WarehouseFailure::of_sql(message), WarehouseFailure::Refused, "{message}");
         }
     }
 
@@ -194,7 +194,7 @@ mod tests {
             "ERROR: usage limit reached by \"a' value too long\"",
         ];
         for message in cases {
-            assert_eq!(Trouble::of_sql(message), Trouble::Unavailable, "{message}");
+            assert_eq!(WarehouseFailure::of_sql(message), WarehouseFailure::Unavailable, "{message}");
         }
         let denied = [
             "S3ServiceException:Access Denied,Status 403,Error AccessDenied",
@@ -204,7 +204,7 @@ mod tests {
             "ERROR: column \"hum\" does not exist",
         ];
         for message in denied {
-            assert_eq!(Trouble::of_sql(message), Trouble::Denied, "{message}");
+            assert_eq!(WarehouseFailure::of_sql(message), WarehouseFailure::Denied, "{message}");
         }
     }
 
@@ -214,10 +214,10 @@ mod tests {
             let (action, code, message) = ("run x".to_owned(), Some(code.to_owned()), message.to_owned());
             WarehouseError::of_call(CallError { code, ..CallError::new(action, failure, message) }).trouble
         };
-        assert_eq!(error(Failure::Refused, "ValidationException", "Cluster is paused"), Trouble::Unavailable);
-        assert_eq!(error(Failure::Refused, "ValidationException", "sqls too long"), Trouble::TooLarge);
-        assert_eq!(error(Failure::Transient, "DatabaseConnectionException", "no"), Trouble::Unavailable);
-        assert_eq!(error(Failure::Transient, "BatchExecuteStatementException", "HTTP 500"), Trouble::Unknown);
-        assert_eq!(error(Failure::Refused, "AccessDeniedException", "no"), Trouble::Denied);
+        assert_eq!(error(Failure::Refused, "ValidationException", "Cluster is paused"), WarehouseFailure::Unavailable);
+        assert_eq!(error(Failure::Refused, "ValidationException", "sqls too long"), WarehouseFailure::TooLarge);
+        assert_eq!(error(Failure::Transient, "DatabaseConnectionException", "no"), WarehouseFailure::Unavailable);
+        assert_eq!(error(Failure::Transient, "BatchExecuteStatementException", "HTTP 500"), WarehouseFailure::Unknown);
+        assert_eq!(error(Failure::Refused, "AccessDeniedException", "no"), WarehouseFailure::Denied);
     }
 }

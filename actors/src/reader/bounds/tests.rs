@@ -9,14 +9,14 @@ use messages::{
     Caution, Cut, CutReason, EpochNumber, EpochPlan, Position, RawRecord, SequenceNumber, ShardId, StreamId, Suspect,
 };
 
-use super::{Begin, Bounds, Care, Effect, KnownKeys, PinnedEndMissing, ReadFrom, Rules, Turn};
+use super::{Bounds, BoundsRules, Care, KnownKeys, PinnedEndMissing, ReadBegin, ReadEffect, ReadFrom, ReadTurn};
 
 const ROWS_MAX: u64 = 10;
 const BY_KEY: KnownKeys = KnownKeys { whole_aggregates: false, spread: false };
 const SPREAD: KnownKeys = KnownKeys { whole_aggregates: true, spread: true };
 
-fn rules() -> Rules {
-    Rules { partitions_max: 4, rows_max: ROWS_MAX, crashes_max: 3, pins_keys: true, empty_shard_ends: true }
+fn rules() -> BoundsRules {
+    BoundsRules { partitions_max: 4, rows_max: ROWS_MAX, crashes_max: 3, pins_keys: true, empty_shard_ends: true }
 }
 
 fn at(record: u64) -> Position {
@@ -58,18 +58,18 @@ fn plan(cut: Cut, poisoned: &[u64]) -> EpochPlan {
     }
 }
 
-fn begin(checkpoint: Position) -> Begin {
+fn begin(checkpoint: Position) -> ReadBegin {
     let (begin_inside, start_at_ms, pinned, caution, suspects) = (None, None, None, None, Vec::new());
-    Begin { checkpoint, begin_inside, start_at_ms, pinned, caution, suspects }
+    ReadBegin { checkpoint, begin_inside, start_at_ms, pinned, caution, suspects }
 }
 
-fn pinned(plan: EpochPlan) -> Begin {
-    Begin { pinned: Some(Box::new(plan.clone())), ..begin(plan.cut.from) }
+fn pinned(plan: EpochPlan) -> ReadBegin {
+    ReadBegin { pinned: Some(Box::new(plan.clone())), ..begin(plan.cut.from) }
 }
 
 /// Hands on what may be handed on, every record with one reading in one partition. Answers the numbers of the records
 /// that were read, of those that went unread, and what is to be told.
-fn hand_on(bounds: &mut Bounds) -> Result<(Vec<u64>, Vec<u64>, Vec<Effect>), PinnedEndMissing> {
+fn hand_on(bounds: &mut Bounds) -> Result<(Vec<u64>, Vec<u64>, Vec<ReadEffect>), PinnedEndMissing> {
     let (mut read, mut unread, mut effects) = (Vec::new(), Vec::new(), Vec::new());
     while bounds.next_batch(true).is_some() {
         bounds.begin_batch();
@@ -85,8 +85,8 @@ fn hand_on(bounds: &mut Bounds) -> Result<(Vec<u64>, Vec<u64>, Vec<Effect>), Pin
     Ok((read, unread, effects))
 }
 
-fn grew(rows: u64) -> Effect {
-    Effect::Grew { bytes: rows, rows, partitions: 1, ends: false }
+fn grew(rows: u64) -> ReadEffect {
+    ReadEffect::Grew { bytes: rows, rows, partitions: 1, ends: false }
 }
 
 fn page(records: std::ops::RangeInclusive<u64>) -> Vec<RawRecord> {
@@ -98,23 +98,23 @@ fn a_full_epoch_holds_the_rest_until_it_is_cut() {
     let mut bounds = Bounds::new(rules(), begin(Position::TrimHorizon), BY_KEY);
     bounds.fetched(page(1..=15), false);
     assert_eq!(hand_on(&mut bounds), Ok(((1..=10).collect(), vec![], vec![grew(10)])));
-    assert_eq!((bounds.turn(true), bounds.next_batch(true)), (Turn::HandOn, None));
+    assert_eq!((bounds.turn(true), bounds.next_batch(true)), (ReadTurn::HandOn, None));
     let ended = bounds.cut(EpochNumber(1), CutReason::Rows, false);
-    assert_eq!(ended, Effect::Cut(cut(1, Position::TrimHorizon, at(10), BY_KEY)));
+    assert_eq!(ended, ReadEffect::Cut(cut(1, Position::TrimHorizon, at(10), BY_KEY)));
     assert_eq!(hand_on(&mut bounds), Ok(((11..=15).collect(), vec![], vec![grew(5)])));
-    assert_eq!(bounds.turn(true), Turn::Fetch);
+    assert_eq!(bounds.turn(true), ReadTurn::Fetch);
 }
 
 #[test]
 fn without_room_only_a_pinned_epoch_is_read() {
     let mut open = Bounds::new(rules(), begin(at(1)), BY_KEY);
     let mut pinned = Bounds::new(rules(), pinned(plan(cut(1, at(1), at(3), BY_KEY), &[])), BY_KEY);
-    assert_eq!((open.turn(false), pinned.turn(false)), (Turn::NoRoom, Turn::Fetch));
+    assert_eq!((open.turn(false), pinned.turn(false)), (ReadTurn::NoRoom, ReadTurn::Fetch));
     for bounds in [&mut open, &mut pinned] {
         bounds.fetched(page(2..=3), false);
     }
     assert_eq!((open.next_batch(false), pinned.next_batch(false)), (None, Some(Care::Usual)));
-    assert_eq!((open.turn(false), pinned.turn(false)), (Turn::NoRoom, Turn::HandOn));
+    assert_eq!((open.turn(false), pinned.turn(false)), (ReadTurn::NoRoom, ReadTurn::HandOn));
 }
 
 #[test]
@@ -125,9 +125,9 @@ fn a_pinned_epoch_ends_at_its_record_with_the_keys_of_its_beginning_and_its_pois
     bounds.fetched(page(2..=5), false);
     let (read, unread, effects) = hand_on(&mut bounds).unwrap();
     assert_eq!((read, unread), (vec![3, 4, 5], vec![2]));
-    assert_eq!(effects, [Effect::Cut(ended), grew(2)]);
+    assert_eq!(effects, [ReadEffect::Cut(ended), grew(2)]);
     let next = bounds.cut(EpochNumber(8), CutReason::Rows, false);
-    assert_eq!(next, Effect::Cut(cut(8, at(3), at(5), BY_KEY)));
+    assert_eq!(next, ReadEffect::Cut(cut(8, at(3), at(5), BY_KEY)));
 }
 
 #[test]
@@ -147,15 +147,15 @@ fn a_pinned_end_that_is_gone_is_refused() {
 fn a_pinned_epoch_without_records_ends_where_it_begins_or_with_the_shard() {
     let ended = cut(4, at(9), at(9), BY_KEY);
     let mut bounds = Bounds::new(rules(), pinned(plan(ended.clone(), &[])), SPREAD);
-    assert_eq!(bounds.pinned_end(), Some(Effect::Cut(ended)));
+    assert_eq!(bounds.pinned_end(), Some(ReadEffect::Cut(ended)));
     assert_eq!(bounds.pinned_end(), None);
 
     let ended = cut(4, at(9), Position::ShardEnd, BY_KEY);
     let mut bounds = Bounds::new(rules(), pinned(plan(ended.clone(), &[])), SPREAD);
     assert_eq!(bounds.pinned_end(), None);
     bounds.fetched(Vec::new(), true);
-    assert_eq!((bounds.is_read_out(), bounds.end_shard()), (true, Ok(Some(Effect::Cut(ended)))));
-    assert_eq!(bounds.turn(true), Turn::Rest);
+    assert_eq!((bounds.is_read_out(), bounds.end_shard()), (true, Ok(Some(ReadEffect::Cut(ended)))));
+    assert_eq!(bounds.turn(true), ReadTurn::Rest);
 }
 
 #[test]
@@ -167,22 +167,22 @@ fn the_end_of_a_shard_is_said_when_all_is_handed_on_also_of_an_empty_one() {
     bounds.cut(EpochNumber(1), CutReason::Rows, false);
     hand_on(&mut bounds).unwrap();
     assert!(bounds.is_read_out());
-    assert_eq!(bounds.end_shard(), Ok(Some(Effect::Ask(CutReason::ShardEnd))));
+    assert_eq!(bounds.end_shard(), Ok(Some(ReadEffect::Ask(CutReason::ShardEnd))));
     let ended = bounds.cut(EpochNumber(2), CutReason::Age, false);
-    assert_eq!(ended, Effect::Cut(cut(2, at(10), Position::ShardEnd, BY_KEY)));
+    assert_eq!(ended, ReadEffect::Cut(cut(2, at(10), Position::ShardEnd, BY_KEY)));
 
     let mut empty = Bounds::new(rules(), begin(at(0)), BY_KEY);
     empty.fetched(Vec::new(), true);
-    assert_eq!(empty.end_shard(), Ok(Some(Effect::Ask(CutReason::ShardEnd))));
-    assert_eq!(Bounds::new(rules(), begin(Position::ShardEnd), BY_KEY).turn(true), Turn::Rest);
+    assert_eq!(empty.end_shard(), Ok(Some(ReadEffect::Ask(CutReason::ShardEnd))));
+    assert_eq!(Bounds::new(rules(), begin(Position::ShardEnd), BY_KEY).turn(true), ReadTurn::Rest);
 }
 
 #[test]
 fn after_a_drain_nothing_is_handed_on_and_a_pinned_epoch_stays_pinned() {
     let mut bounds = Bounds::new(rules(), pinned(plan(cut(1, at(1), at(3), BY_KEY), &[])), BY_KEY);
     bounds.fetched(page(2..=3), false);
-    assert_eq!(bounds.drain(), Effect::Ask(CutReason::Shutdown));
-    assert_eq!((bounds.turn(true), bounds.next_batch(true), bounds.pinned_end()), (Turn::Rest, None, None));
+    assert_eq!(bounds.drain(), ReadEffect::Ask(CutReason::Shutdown));
+    assert_eq!((bounds.turn(true), bounds.next_batch(true), bounds.pinned_end()), (ReadTurn::Rest, None, None));
 }
 
 #[test]
@@ -195,14 +195,14 @@ fn what_is_known_of_keys_holds_for_a_whole_epoch() {
     hand_on(&mut bounds).unwrap();
     bounds.knows(BY_KEY);
     assert_eq!(bounds.begin_batch(), SPREAD);
-    assert_eq!(bounds.cut(EpochNumber(1), CutReason::Rows, false), Effect::Cut(cut(1, at(0), at(2), SPREAD)));
+    assert_eq!(bounds.cut(EpochNumber(1), CutReason::Rows, false), ReadEffect::Cut(cut(1, at(0), at(2), SPREAD)));
     assert_eq!(bounds.begin_batch(), BY_KEY);
 }
 
 #[test]
 fn with_caution_epochs_are_short_until_as_many_records_were_read() {
     let caution = Some(Caution { records_max: 4, lasts: 6 });
-    let mut bounds = Bounds::new(rules(), Begin { caution, ..begin(at(0)) }, BY_KEY);
+    let mut bounds = Bounds::new(rules(), ReadBegin { caution, ..begin(at(0)) }, BY_KEY);
     bounds.fetched(page(1..=15), false);
     let mut read = Vec::new();
     for epoch in 1..=3 {
@@ -220,10 +220,10 @@ fn record_by_record_each_is_noted_before_and_goes_unread_after_too_many_tries() 
         .map(|(record, tries)| Suspect { sequence: sequence(record), sub_sequence: None, tries })
         .to_vec();
     let caution = Some(Caution { records_max: 1, lasts: 100 });
-    let mut bounds = Bounds::new(rules(), Begin { caution, suspects: suspects.clone(), ..begin(at(0)) }, BY_KEY);
+    let mut bounds = Bounds::new(rules(), ReadBegin { caution, suspects: suspects.clone(), ..begin(at(0)) }, BY_KEY);
     bounds.fetched(page(1..=2), false);
     assert_eq!(bounds.next_batch(true), Some(Care::Noted(Suspect { tries: 3, ..suspects[0].clone() })));
-    let ends = |rows| Effect::Grew { bytes: rows, rows, partitions: 1, ends: true };
+    let ends = |rows| ReadEffect::Grew { bytes: rows, rows, partitions: 1, ends: true };
     assert_eq!(hand_on(&mut bounds), Ok((vec![1], vec![], vec![ends(1)])));
     bounds.cut(EpochNumber(1), CutReason::Bytes, false);
     assert_eq!(bounds.next_batch(true), Some(Care::Unread(suspects[1].clone())));
@@ -232,12 +232,12 @@ fn record_by_record_each_is_noted_before_and_goes_unread_after_too_many_tries() 
 
 #[test]
 fn reading_begins_where_another_application_stopped_or_where_it_was_told_to() {
-    let inside = Begin { begin_inside: Some(sequence(5)), start_at_ms: Some(7), ..begin(at(4)) };
+    let inside = ReadBegin { begin_inside: Some(sequence(5)), start_at_ms: Some(7), ..begin(at(4)) };
     let mut bounds = Bounds::new(rules(), inside, BY_KEY);
     assert_eq!(bounds.reads_from(), ReadFrom::At(&sequence(5)));
     bounds.fetched(page(5..=5), false);
     hand_on(&mut bounds).unwrap();
     assert_eq!(bounds.reads_from(), ReadFrom::After(&at(5)));
-    let since = Begin { start_at_ms: Some(7), ..begin(Position::TrimHorizon) };
+    let since = ReadBegin { start_at_ms: Some(7), ..begin(Position::TrimHorizon) };
     assert_eq!(Bounds::new(rules(), since, BY_KEY).reads_from(), ReadFrom::Since(7));
 }

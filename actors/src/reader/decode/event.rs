@@ -9,7 +9,7 @@ use messages::schema::{FieldKind, TimeFormat};
 use messages::{EventSchema, Reason};
 
 use super::number::{self, Nearest};
-use super::paths::Slot;
+use super::paths::PathEnd;
 
 /// Ids of events are kept per sensor and stored per row.
 const EVENT_ID_BYTES_MAX: usize = 256;
@@ -26,7 +26,7 @@ pub(super) enum Scalar {
 
 /// A decoded event.
 #[derive(Debug, PartialEq)]
-pub(super) struct Event {
+pub(super) struct DecodedEvent {
     pub(super) sensor: Box<str>,
     pub(super) time_us: i64,
     pub(super) event_id: Option<Box<str>>,
@@ -35,20 +35,20 @@ pub(super) struct Event {
 }
 
 /// Why something is no event, and what exactly is wrong with it, for a person.
-pub(super) type Refusal = (Reason, String);
+pub(super) type EventRefusal = (Reason, String);
 
 /// What has been found of an event so far.
-pub(super) struct Found<'a> {
+pub(super) struct FoundFields<'a> {
     schema: &'a EventSchema,
-    values: Values,
+    values: EventValues,
     /// The first thing that is wrong with a value.
-    refusal: Option<Refusal>,
+    refusal: Option<EventRefusal>,
     /// Whether it holds something, read or not, that readers of JSON may stumble over.
     pub(super) odd: bool,
 }
 
 #[derive(Default)]
-struct Values {
+struct EventValues {
     sensor: Option<Box<str>>,
     time_us: Option<i64>,
     event_id: Option<Box<str>>,
@@ -56,22 +56,22 @@ struct Values {
     fields: Vec<Option<Scalar>>,
 }
 
-impl Values {
-    fn into_event(self) -> Result<Event, Refusal> {
+impl EventValues {
+    fn into_event(self) -> Result<DecodedEvent, EventRefusal> {
         let sensor = self.sensor.ok_or((Reason::MissingId, "the sensor id is absent or null".to_owned()))?;
         let time_us = self.time_us.ok_or((Reason::MissingTime, "the event time is absent or null".to_owned()))?;
         let Self { event_id, device_sequence, fields, .. } = self;
-        Ok(Event { sensor, time_us, event_id, device_sequence, fields })
+        Ok(DecodedEvent { sensor, time_us, event_id, device_sequence, fields })
     }
 }
 
-impl<'a> Found<'a> {
+impl<'a> FoundFields<'a> {
     pub(super) fn new(schema: &'a EventSchema) -> Self {
-        let values = Values { fields: vec![None; schema.fields.len()], ..Values::default() };
+        let values = EventValues { fields: vec![None; schema.fields.len()], ..EventValues::default() };
         Self { schema, values, refusal: None, odd: false }
     }
 
-    pub(super) fn into_event(self) -> Result<Event, Refusal> {
+    pub(super) fn into_event(self) -> Result<DecodedEvent, EventRefusal> {
         match self.refusal {
             Some(refusal) => Err(refusal),
             None => self.values.into_event(),
@@ -91,47 +91,48 @@ impl<'a> Found<'a> {
         }
     }
 
-    pub(super) fn wrong_type(&mut self, slot: Slot, found: &str) {
+    pub(super) fn wrong_type(&mut self, slot: PathEnd, found: &str) {
         let expected = match slot {
-            Slot::SensorId | Slot::EventId => "a text or an integer",
-            Slot::Time => match self.schema.time.format {
+            PathEnd::SensorId | PathEnd::EventId => "a text or an integer",
+            PathEnd::Time => match self.schema.time.format {
                 TimeFormat::Rfc3339 => "an RFC 3339 text",
                 TimeFormat::Seconds => "a number of seconds",
                 TimeFormat::Milliseconds => "a whole number of milliseconds",
                 TimeFormat::Microseconds => "a whole number of microseconds",
             },
-            Slot::Sequence => "an integer",
-            Slot::Field(index) => self.schema.fields[index].kind.as_str(),
+            PathEnd::Sequence => "an integer",
+            PathEnd::Field(index) => self.schema.fields[index].kind.as_str(),
         };
         let what = self.name(slot);
         self.refuse(Reason::WrongType, format!("{what}: expected {expected}, found {found}"));
     }
 
-    fn name(&self, slot: Slot) -> &'a str {
+    fn name(&self, slot: PathEnd) -> &'a str {
         match slot {
-            Slot::SensorId => "the sensor id",
-            Slot::Time => "the event time",
-            Slot::EventId => "the event id",
-            Slot::Sequence => "the sequence",
-            Slot::Field(index) => &self.schema.fields[index].name,
+            PathEnd::SensorId => "the sensor id",
+            PathEnd::Time => "the event time",
+            PathEnd::EventId => "the event id",
+            PathEnd::Sequence => "the sequence",
+            PathEnd::Field(index) => &self.schema.fields[index].name,
         }
     }
 
-    pub(super) fn text(&mut self, slot: Slot, text: &str) {
+    pub(super) fn text(&mut self, slot: PathEnd, text: &str) {
         match slot {
-            Slot::SensorId => self.sensor_id(text),
-            Slot::Time if self.schema.time.format == TimeFormat::Rfc3339 => match DateTime::parse_from_rfc3339(text) {
+            PathEnd::SensorId => self.sensor_id(text),
+            PathEnd::Time if self.schema.time.format == TimeFormat::Rfc3339 => match DateTime::parse_from_rfc3339(text)
+            {
                 Ok(time) => self.values.time_us = Some(time.timestamp_micros()),
                 Err(error) => self.refuse(Reason::BadTime, format!("{text:?}: {error}")),
             },
-            Slot::EventId if text.len() > EVENT_ID_BYTES_MAX => {
+            PathEnd::EventId if text.len() > EVENT_ID_BYTES_MAX => {
                 self.refuse(Reason::IdTooLong, format!("the event id has {} bytes", text.len()));
             }
-            Slot::EventId => self.values.event_id = Some(text.into()),
-            Slot::Field(index) if self.schema.fields[index].kind == FieldKind::Text => {
+            PathEnd::EventId => self.values.event_id = Some(text.into()),
+            PathEnd::Field(index) if self.schema.fields[index].kind == FieldKind::Text => {
                 self.values.fields[index] = Some(Scalar::Text(text.into()));
             }
-            Slot::Time | Slot::Sequence | Slot::Field(_) => self.wrong_type(slot, "a text"),
+            PathEnd::Time | PathEnd::Sequence | PathEnd::Field(_) => self.wrong_type(slot, "a text"),
         }
     }
 
@@ -150,9 +151,9 @@ impl<'a> Found<'a> {
     }
 
     /// A number, as it is written.
-    pub(super) fn number(&mut self, slot: Slot, text: &str) {
+    pub(super) fn number(&mut self, slot: PathEnd, text: &str) {
         match slot {
-            Slot::Field(index) => match self.schema.fields[index].kind {
+            PathEnd::Field(index) => match self.schema.fields[index].kind {
                 FieldKind::Float => match number::float(text) {
                     Some(x) => self.values.fields[index] = Some(Scalar::Float(x)),
                     None => self.beyond(slot, text, "is larger than any double"),
@@ -165,17 +166,17 @@ impl<'a> Found<'a> {
                     self.wrong_type(slot, &format!("the number {}", number::shown(text)))
                 }
             },
-            Slot::Sequence => self.values.device_sequence = self.integer(slot, text),
-            Slot::Time => self.time(text),
+            PathEnd::Sequence => self.values.device_sequence = self.integer(slot, text),
+            PathEnd::Time => self.time(text),
             // An id is a name: its digits are kept, however many, but nobody can say what a point is to mean in it.
-            Slot::SensorId | Slot::EventId if !number::is_plain(text) => {
+            PathEnd::SensorId | PathEnd::EventId if !number::is_plain(text) => {
                 self.wrong_type(slot, &format!("the decimal number {}", number::shown(text)));
             }
-            Slot::SensorId | Slot::EventId => self.text(slot, if text == "-0" { "0" } else { text }),
+            PathEnd::SensorId | PathEnd::EventId => self.text(slot, if text == "-0" { "0" } else { text }),
         }
     }
 
-    fn integer(&mut self, slot: Slot, text: &str) -> Option<i64> {
+    fn integer(&mut self, slot: PathEnd, text: &str) -> Option<i64> {
         match number::whole(text) {
             Nearest::Exact(n) => return Some(n),
             Nearest::Rounded(_) => self.wrong_type(slot, &format!("the decimal number {}", number::shown(text))),
@@ -184,7 +185,7 @@ impl<'a> Found<'a> {
         None
     }
 
-    fn beyond(&mut self, slot: Slot, text: &str, what: &str) {
+    fn beyond(&mut self, slot: PathEnd, text: &str, what: &str) {
         let name = self.name(slot);
         self.refuse(Reason::NumberOutOfRange, format!("{name}: {} {what}", number::shown(text)));
     }
@@ -196,13 +197,15 @@ impl<'a> Found<'a> {
             TimeFormat::Seconds => (number::times_ten_to(text, 6), 1),
             TimeFormat::Milliseconds => (number::whole(text), 1_000),
             TimeFormat::Microseconds => (number::whole(text), 1),
-            TimeFormat::Rfc3339 => return self.wrong_type(Slot::Time, &format!("the number {}", number::shown(text))),
+            TimeFormat::Rfc3339 => {
+                return self.wrong_type(PathEnd::Time, &format!("the number {}", number::shown(text)));
+            }
         };
         let n = match nearest {
             Nearest::Exact(n) => Some(n),
             Nearest::Rounded(n) if format == TimeFormat::Seconds => Some(n),
             Nearest::Rounded(_) => {
-                return self.wrong_type(Slot::Time, &format!("the decimal number {}", number::shown(text)));
+                return self.wrong_type(PathEnd::Time, &format!("the decimal number {}", number::shown(text)));
             }
             Nearest::Beyond => None,
         };
@@ -212,9 +215,9 @@ impl<'a> Found<'a> {
         }
     }
 
-    pub(super) fn boolean(&mut self, slot: Slot, b: bool) {
+    pub(super) fn boolean(&mut self, slot: PathEnd, b: bool) {
         match slot {
-            Slot::Field(index) if self.schema.fields[index].kind == FieldKind::Boolean => {
+            PathEnd::Field(index) if self.schema.fields[index].kind == FieldKind::Boolean => {
                 self.values.fields[index] = Some(Scalar::Boolean(b));
             }
             _ => self.wrong_type(slot, "a boolean"),
@@ -222,6 +225,6 @@ impl<'a> Found<'a> {
     }
 }
 
-pub(super) fn too_deep(depth_max: usize) -> Refusal {
+pub(super) fn too_deep(depth_max: usize) -> EventRefusal {
     (Reason::TooDeep, format!("nested deeper than the {depth_max} levels allowed"))
 }

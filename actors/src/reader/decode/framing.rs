@@ -17,7 +17,7 @@ use std::ops::Range;
 
 use messages::Reason;
 
-use super::event::Refusal;
+use super::event::EventRefusal;
 use super::walk::deeper_than;
 
 /// Begins a value in a sequence of JSON texts (RFC 7464). It cannot stand inside of one.
@@ -54,7 +54,7 @@ pub(super) struct Framing<'a> {
 }
 
 /// How a value was read: how many bytes it takes, and what it is.
-pub(super) type Read<T> = Result<(usize, T), serde_json::Error>;
+pub(super) type ReadValue<T> = Result<(usize, T), serde_json::Error>;
 
 /// A piece of a record.
 pub(super) enum Framed<T> {
@@ -71,7 +71,7 @@ impl<'a> Framing<'a> {
     }
 
     /// The next piece. `read` reads the value that a text begins with.
-    pub(super) fn next<T>(&mut self, read: impl FnOnce(&'a str) -> Read<T>) -> Option<Framed<T>> {
+    pub(super) fn next<T>(&mut self, read: impl FnOnce(&'a str) -> ReadValue<T>) -> Option<Framed<T>> {
         self.skip_separators();
         let start = self.at;
         let opens = matches!(self.data.get(start)?, b'{' | b'[');
@@ -229,7 +229,7 @@ fn format_of(data: &[u8]) -> Option<&'static str> {
 }
 
 /// Why nothing can be read in these bytes, if that shows before they are parsed.
-pub(super) fn refusal_of(data: &[u8], depth_max: usize) -> Option<Refusal> {
+pub(super) fn refusal_of(data: &[u8], depth_max: usize) -> Option<EventRefusal> {
     if let Some(format) = format_of(data) {
         let advice = "records are read as they come: have the producer send plain JSON in UTF-8";
         return Some((Reason::NotUtf8, format!("this is {format}; {advice}")));

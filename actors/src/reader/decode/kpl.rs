@@ -20,7 +20,7 @@ use md5::{Digest, Md5};
 use messages::{HashRange, Reason, parse_hash_key};
 use prost::Message;
 
-use super::event::Refusal;
+use super::event::EventRefusal;
 use super::too_many;
 use crate::hash_key;
 
@@ -56,10 +56,14 @@ pub(super) fn has_magic(data: &[u8]) -> bool {
 }
 
 /// A user record: where it stands in its aggregate, its hash key, and why it is not looked into.
-pub(super) type UserRecordAt = (Range<usize>, u128, Option<Refusal>);
+pub(super) type UserRecordAt = (Range<usize>, u128, Option<EventRefusal>);
 
 /// The user records of an aggregate, in order.
-pub(super) fn user_records(record: &Bytes, shard: HashRange, records_max: usize) -> Result<Vec<UserRecordAt>, Refusal> {
+pub(super) fn user_records(
+    record: &Bytes,
+    shard: HashRange,
+    records_max: usize,
+) -> Result<Vec<UserRecordAt>, EventRefusal> {
     let found = places(record, records_max)?;
     if found.is_empty() {
         return Err((Reason::Empty, "the aggregate has no user record in it".to_owned()));
@@ -80,7 +84,7 @@ pub(super) fn user_records(record: &Bytes, shard: HashRange, records_max: usize)
 }
 
 /// Where the user records of an aggregate stand in it, each with its hash key.
-fn places(record: &Bytes, records_max: usize) -> Result<Vec<(Range<usize>, u128)>, Refusal> {
+fn places(record: &Bytes, records_max: usize) -> Result<Vec<(Range<usize>, u128)>, EventRefusal> {
     let message = message(record).ok_or_else(|| opaque("the MD5 of an aggregate does not match its message"))?;
     let aggregate = Aggregate::decode(message).map_err(|_| opaque("the message of an aggregate cannot be read"))?;
     if aggregate.records.len() > records_max {
@@ -110,7 +114,7 @@ fn span_of(part: &Bytes, whole: &Bytes) -> Option<Range<usize>> {
 }
 
 /// The magic alone makes the whole of the bytes no text.
-fn opaque(what: &str) -> Refusal {
+fn opaque(what: &str) -> EventRefusal {
     (Reason::NotUtf8, format!("{what}; the byte at 0 is not UTF-8"))
 }
 

@@ -12,7 +12,7 @@ pub(super) const CHILDREN_MAX: usize = SLOTS_MAX;
 
 /// What stands at the end of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Slot {
+pub(super) enum PathEnd {
     SensorId,
     Time,
     EventId,
@@ -20,7 +20,7 @@ pub(super) enum Slot {
     Field(usize),
 }
 
-impl Slot {
+impl PathEnd {
     /// Its place among all slots of a schema.
     pub(super) fn number(self) -> usize {
         match self {
@@ -36,13 +36,13 @@ impl Slot {
 /// An object whose keys matter.
 #[derive(Debug, Default)]
 pub(super) struct Paths {
-    children: BTreeMap<String, (usize, Node)>,
+    children: BTreeMap<String, (usize, PathNode)>,
 }
 
 #[derive(Debug)]
-pub(super) enum Node {
+pub(super) enum PathNode {
     Object(Paths),
-    Leaf(Slot),
+    Leaf(PathEnd),
 }
 
 impl Paths {
@@ -55,33 +55,33 @@ impl Paths {
     }
 
     // The schema has checked that no path is a prefix of another.
-    fn insert(&mut self, path: &FieldPath, slot: Slot) {
+    fn insert(&mut self, path: &FieldPath, slot: PathEnd) {
         let mut at = self;
         let (last, before) = path.0.split_last().expect("a path has at least one key");
         for key in before {
             let number = at.children.len();
             let child = at.children.entry(key.clone());
-            let (_, node) = child.or_insert_with(|| (number, Node::Object(Paths::default())));
+            let (_, node) = child.or_insert_with(|| (number, PathNode::Object(Paths::default())));
             match node {
-                Node::Object(inner) => at = inner,
-                Node::Leaf(_) => unreachable!("the schema refuses paths that run through one another"),
+                PathNode::Object(inner) => at = inner,
+                PathNode::Leaf(_) => unreachable!("the schema refuses paths that run through one another"),
             }
         }
         let number = at.children.len();
-        at.children.insert(last.clone(), (number, Node::Leaf(slot)));
+        at.children.insert(last.clone(), (number, PathNode::Leaf(slot)));
     }
 
     /// The child under a key, with its number among its siblings.
-    pub(super) fn get(&self, key: &str) -> Option<&(usize, Node)> {
+    pub(super) fn get(&self, key: &str) -> Option<&(usize, PathNode)> {
         self.children.get(key)
     }
 }
 
 /// All that a schema looks for, with where.
-pub(super) fn slots(schema: &EventSchema) -> Vec<(Slot, &FieldPath)> {
-    let mut slots = vec![(Slot::SensorId, &schema.sensor_id.path), (Slot::Time, &schema.time.path)];
-    slots.extend(schema.event_id.iter().map(|path| (Slot::EventId, path)));
-    slots.extend(schema.sequence.iter().map(|path| (Slot::Sequence, path)));
-    slots.extend(schema.fields.iter().enumerate().map(|(index, field)| (Slot::Field(index), &field.path)));
+pub(super) fn slots(schema: &EventSchema) -> Vec<(PathEnd, &FieldPath)> {
+    let mut slots = vec![(PathEnd::SensorId, &schema.sensor_id.path), (PathEnd::Time, &schema.time.path)];
+    slots.extend(schema.event_id.iter().map(|path| (PathEnd::EventId, path)));
+    slots.extend(schema.sequence.iter().map(|path| (PathEnd::Sequence, path)));
+    slots.extend(schema.fields.iter().enumerate().map(|(index, field)| (PathEnd::Field(index), &field.path)));
     slots
 }

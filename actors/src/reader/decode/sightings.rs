@@ -13,7 +13,7 @@ use messages::schema::{FieldPath, FieldSpec};
 use messages::{EventSchema, closest};
 use serde_json::Value;
 
-use super::paths::{SLOTS_MAX, Slot, slots};
+use super::paths::{PathEnd, SLOTS_MAX, slots};
 use crate::shard::UnseenPath;
 
 /// Events that must have come before a path counts as never found.
@@ -35,7 +35,7 @@ pub struct Sightings {
 }
 
 impl Sightings {
-    pub(super) fn saw(&mut self, slot: Slot) {
+    pub(super) fn saw(&mut self, slot: PathEnd) {
         let number = slot.number();
         self.slots[number / 64] |= 1 << (number % 64);
     }
@@ -46,7 +46,7 @@ impl Sightings {
         self.sample.get_or_insert_with(bytes);
     }
 
-    fn has(&self, slot: Slot) -> bool {
+    fn has(&self, slot: PathEnd) -> bool {
         let number = slot.number();
         self.slots[number / 64] & 1 << (number % 64) != 0
     }
@@ -93,14 +93,14 @@ impl PathWatch {
     }
 }
 
-fn describe(schema: &EventSchema, slot: Slot, path: &FieldPath, found: &[FieldPath]) -> UnseenPath {
+fn describe(schema: &EventSchema, slot: PathEnd, path: &FieldPath, found: &[FieldPath]) -> UnseenPath {
     let field = |index: usize| -> &FieldSpec { &schema.fields[index] };
     let (of, required) = match slot {
-        Slot::SensorId => ("sensor_id", true),
-        Slot::Time => ("time", true),
-        Slot::EventId => ("event_id", false),
-        Slot::Sequence => ("sequence", false),
-        Slot::Field(index) => (field(index).name.as_str(), field(index).required),
+        PathEnd::SensorId => ("sensor_id", true),
+        PathEnd::Time => ("time", true),
+        PathEnd::EventId => ("event_id", false),
+        PathEnd::Sequence => ("sequence", false),
+        PathEnd::Field(index) => (field(index).name.as_str(), field(index).required),
     };
     let closest = meant(path, found).map(ToString::to_string);
     UnseenPath { of: of.to_owned(), path: path.to_string(), closest, required }
@@ -151,7 +151,7 @@ mod tests {
         EventSchema::parse(&format!("{head}{fields}")).unwrap()
     }
 
-    fn watch(schema: &EventSchema, event: &str, n: u64, saw: &[Slot]) -> Option<Vec<UnseenPath>> {
+    fn watch(schema: &EventSchema, event: &str, n: u64, saw: &[PathEnd]) -> Option<Vec<UnseenPath>> {
         let mut watch = PathWatch::default();
         for _ in 0..n {
             let mut sightings = Sightings::default();
@@ -175,7 +175,7 @@ mod tests {
             ("\"temperature\"", "{\"temperature\\u202e\":1}", None),
         ] {
             let schema = schema(&field(path));
-            let unseen = watch(&schema, event, 100, &[Slot::SensorId, Slot::Time]).unwrap();
+            let unseen = watch(&schema, event, 100, &[PathEnd::SensorId, PathEnd::Time]).unwrap();
             assert_eq!(unseen.len(), 1, "{unseen:?}");
             assert_eq!((unseen[0].of.as_str(), unseen[0].closest.as_deref()), ("x", closest), "{path} in {event}");
         }
@@ -185,7 +185,7 @@ mod tests {
     fn nothing_is_said_of_paths_that_are_there_or_before_there_are_enough_events() {
         let schema = schema("[[fields]]\nname = \"x\"\ntype = \"float\"\n");
         assert_eq!(watch(&schema, "{}", 99, &[]), None);
-        let all = [Slot::SensorId, Slot::Time, Slot::Field(0)];
+        let all = [PathEnd::SensorId, PathEnd::Time, PathEnd::Field(0)];
         assert_eq!(watch(&schema, "{}", 100, &all), Some(Vec::new()));
         let required: Vec<_> = watch(&schema, "{}", 100, &[]).unwrap().iter().map(|path| path.required).collect();
         assert_eq!(required, [true, true, false]);

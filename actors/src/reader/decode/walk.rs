@@ -13,8 +13,8 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::event::Found;
-use super::paths::{CHILDREN_MAX, Node, Paths, Slot};
+use super::event::FoundFields;
+use super::paths::{CHILDREN_MAX, PathEnd, PathNode, Paths};
 use super::sightings::Sightings;
 
 /// Reads the value that the text begins with. Says how many bytes of the text it takes.
@@ -42,7 +42,7 @@ pub(super) fn walk(
 
 /// Where what is found goes.
 pub(super) struct Walk<'w, 'f> {
-    pub(super) found: &'w mut Found<'f>,
+    pub(super) found: &'w mut FoundFields<'f>,
     pub(super) sightings: &'w mut Sightings,
 }
 
@@ -117,11 +117,11 @@ impl<'de> Visitor<'de> for ObjectSeed<'_, '_, '_> {
             }
             seen[word] |= bit;
             match node {
-                Node::Object(paths) => {
+                PathNode::Object(paths) => {
                     let depths = Depths { here: self.depths.here + 1, ..self.depths };
                     map.next_value_seed(ObjectSeed { paths, depths, walk: self.walk.again() })?;
                 }
-                Node::Leaf(slot) => {
+                PathNode::Leaf(slot) => {
                     let value = map.next_value::<&RawValue>()?.get();
                     self.leaf(*slot, value).map_err(A::Error::custom)?;
                 }
@@ -179,7 +179,7 @@ impl ObjectSeed<'_, '_, '_> {
     }
 
     /// The value at the end of a path.
-    fn leaf(&mut self, slot: Slot, value: &str) -> Result<(), serde_json::Error> {
+    fn leaf(&mut self, slot: PathEnd, value: &str) -> Result<(), serde_json::Error> {
         self.walk.sightings.saw(slot);
         let found = &mut *self.walk.found;
         match value.as_bytes()[0] {
@@ -229,7 +229,7 @@ fn kind_of(value: &str) -> &'static str {
 struct KeySeed<'a>(&'a Paths);
 
 impl<'de, 'a> DeserializeSeed<'de> for KeySeed<'a> {
-    type Value = Option<&'a (usize, Node)>;
+    type Value = Option<&'a (usize, PathNode)>;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
         json.deserialize_str(self)
@@ -237,7 +237,7 @@ impl<'de, 'a> DeserializeSeed<'de> for KeySeed<'a> {
 }
 
 impl<'a> Visitor<'_> for KeySeed<'a> {
-    type Value = Option<&'a (usize, Node)>;
+    type Value = Option<&'a (usize, PathNode)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use messages::schema::Value;
 use serde::{Deserialize, Serialize};
 
-use super::Told;
+use super::ReadAttributes;
 
 /// How many stretches are kept.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +69,7 @@ pub(super) struct History {
 }
 
 /// What is in force of each attribute: places among the values.
-type InForce = Vec<Option<usize>>;
+type InForcePlaces = Vec<Option<usize>>;
 
 impl Kept {
     pub(super) fn of(history_max: usize) -> Self {
@@ -138,7 +138,7 @@ impl History {
 
     /// Whether the reading says nothing beyond the last stretch, and lies in it or so close behind it that it is one
     /// with it. Then it is taken over.
-    pub(super) fn repeats_last(&mut self, told: &Told<'_>, time_us: i64) -> bool {
+    pub(super) fn repeats_last(&mut self, told: &ReadAttributes<'_>, time_us: i64) -> bool {
         let Some(last) = self.stretches.last() else { return false };
         let gap_us = time_us.saturating_sub(last.to_us());
         if time_us < last.from_us || (gap_us > 0 && self.least_gap_us.is_none_or(|least_us| gap_us > least_us)) {
@@ -157,7 +157,7 @@ impl History {
     }
 
     /// Remembers what a reading says; the versions that this makes necessary, in order of time.
-    pub(super) fn place(&mut self, told: &Told<'_>, time_us: i64, kept: Kept) -> Vec<Row> {
+    pub(super) fn place(&mut self, told: &ReadAttributes<'_>, time_us: i64, kept: Kept) -> Vec<Row> {
         let rows = match self.stretches.partition_point(|stretch| stretch.from_us <= time_us) {
             0 if self.forgotten => self.stray(told, time_us),
             next => self.insert(told, time_us, next),
@@ -167,7 +167,7 @@ impl History {
     }
 
     /// A reading from before all that is remembered: it speaks for itself, and the first stretch for itself again.
-    fn stray(&mut self, told: &Told<'_>, time_us: i64) -> Vec<Row> {
+    fn stray(&mut self, told: &ReadAttributes<'_>, time_us: i64) -> Vec<Row> {
         // Where no version was before, this one is the first of all now, and nothing else holds behind it.
         let known = if std::mem::replace(&mut self.versions_forgotten, true) { 1 } else { 0 };
         let mut in_force = self.in_force(known);
@@ -184,7 +184,7 @@ impl History {
     }
 
     /// `next` is the first stretch that begins behind the reading.
-    fn insert(&mut self, told: &Told<'_>, time_us: i64, next: usize) -> Vec<Row> {
+    fn insert(&mut self, told: &ReadAttributes<'_>, time_us: i64, next: usize) -> Vec<Row> {
         let before = self.in_force(next);
         let marks: Vec<Mark> = (0..self.width).map(|attribute| self.mark(told, attribute, &before, next)).collect();
         let is_news = |(mark, known): (&Mark, &Option<usize>)| mark.value().is_some() && mark.value() != *known;
@@ -256,7 +256,7 @@ impl History {
     }
 
     /// What the reading says of an attribute: a value that is near enough to what holds is that.
-    fn mark(&mut self, told: &Told<'_>, attribute: usize, before: &InForce, next: usize) -> Mark {
+    fn mark(&mut self, told: &ReadAttributes<'_>, attribute: usize, before: &InForcePlaces, next: usize) -> Mark {
         let Some(value) = told.value(attribute) else { return Mark::UNSAID };
         let agrees = |known: &usize| told.agrees(attribute, &self.values[*known]);
         let held = match before[attribute] {
@@ -278,7 +278,7 @@ impl History {
 
     /// Walks over all stretches and writes a version wherever what is written gives something else than was said. `due`
     /// are those that are decided already.
-    fn state(&mut self, before: Option<&InForce>, mut due: BTreeMap<usize, Vec<usize>>) -> Vec<Row> {
+    fn state(&mut self, before: Option<&InForcePlaces>, mut due: BTreeMap<usize, Vec<usize>>) -> Vec<Row> {
         let was: Vec<u8> = self.stretches.iter().map(|stretch| stretch.versions).collect();
         loop {
             for stretch in due.keys() {
@@ -315,7 +315,7 @@ impl History {
     }
 
     /// What versions say of the time before the first stretch. The first version of all holds from the beginning of time.
-    fn written_before(&self) -> InForce {
+    fn written_before(&self) -> InForcePlaces {
         if self.versions_forgotten {
             return self.in_force(1);
         }
@@ -332,7 +332,7 @@ impl History {
     }
 
     /// What the first so many stretches leave in force.
-    fn in_force(&self, stretches: usize) -> InForce {
+    fn in_force(&self, stretches: usize) -> InForcePlaces {
         let mut in_force = vec![None; self.width];
         for stretch in 0..stretches.min(self.stretches.len()) {
             for (known, mark) in in_force.iter_mut().zip(self.of(stretch)) {

@@ -7,7 +7,7 @@ use messages::schema::FieldSpec;
 use messages::{AlertKind, Severity};
 use serde::{Deserialize, Serialize};
 
-use super::{Findings, Seen};
+use super::{Findings, SeenReading};
 use crate::sensor::words::number;
 
 const KIND: AlertKind = AlertKind::Range;
@@ -29,13 +29,13 @@ impl Rule {
         field.detectors.range.map(|(low, high)| Self { low, high })
     }
 
-    fn text(&self, Seen { now, unit, .. }: &Seen<'_>) -> String {
+    fn text(&self, SeenReading { now, unit, .. }: &SeenReading<'_>) -> String {
         format!("is {}{unit}; expected {} to {}{unit}", number(now.value), number(self.low), number(self.high))
     }
 }
 
 impl State {
-    pub(super) fn observe(&mut self, rule: &Rule, seen: &Seen<'_>, findings: &mut Findings) {
+    pub(super) fn observe(&mut self, rule: &Rule, seen: &SeenReading<'_>, findings: &mut Findings) {
         let was = std::mem::replace(&mut self.outside, !(rule.low..=rule.high).contains(&seen.now.value));
         findings.mark(KIND, self.outside);
         if self.outside && !was {

@@ -7,7 +7,7 @@ use messages::schema::{FieldSpec, Flat};
 use messages::{AlertKind, Severity};
 use serde::{Deserialize, Serialize};
 
-use super::{Findings, Seen};
+use super::{Findings, SeenReading};
 use crate::sensor::words::number;
 
 const KIND: AlertKind = AlertKind::Flat;
@@ -40,7 +40,7 @@ impl Rule {
 }
 
 impl State {
-    pub(super) fn observe(&mut self, rule: &Rule, seen: &Seen<'_>, findings: &mut Findings) {
+    pub(super) fn observe(&mut self, rule: &Rule, seen: &SeenReading<'_>, findings: &mut Findings) {
         if seen.now.late {
             return;
         }

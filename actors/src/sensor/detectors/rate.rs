@@ -8,7 +8,7 @@ use messages::schema::FieldSpec;
 use messages::{AlertKind, Severity};
 use serde::{Deserialize, Serialize};
 
-use super::{Findings, Seen, VALUE_MAX};
+use super::{Findings, SeenReading, VALUE_MAX};
 use crate::sensor::words::{number, rounded, seconds};
 
 const KIND: AlertKind = AlertKind::Rate;
@@ -29,7 +29,7 @@ impl Rule {
         field.detectors.rate_per_second_max.map(|per_second_max| Self { per_second_max })
     }
 
-    fn text(&self, Seen { now, unit, .. }: &Seen<'_>, change: f64, step_us: i64) -> String {
+    fn text(&self, SeenReading { now, unit, .. }: &SeenReading<'_>, change: f64, step_us: i64) -> String {
         format!(
             "is {}{unit}, {}{unit} away from the value {} before; expected at most {}{unit} per second",
             number(now.value),
@@ -41,7 +41,7 @@ impl Rule {
 }
 
 impl State {
-    pub(super) fn observe(&mut self, rule: &Rule, seen: &Seen<'_>, findings: &mut Findings) {
+    pub(super) fn observe(&mut self, rule: &Rule, seen: &SeenReading<'_>, findings: &mut Findings) {
         let Some(before) = seen.before.filter(|_| !seen.now.late) else { return };
         let step_us = seen.now.time_us.saturating_sub(before.time_us);
         if step_us <= 0 {

@@ -21,7 +21,7 @@ use serde_json::{Value as Json, json};
 pub(in crate::sensor) use self::baseline::Baseline;
 use self::baseline::Estimate;
 pub(super) use self::baseline::ScoreRule as Rule;
-use super::{Findings, Seen};
+use super::{Findings, SeenReading};
 use crate::sensor::words::{number, rounded};
 
 const KIND: AlertKind = AlertKind::Score;
@@ -39,7 +39,7 @@ impl Rule {
         field.detectors.score.as_ref().map(Self::new)
     }
 
-    fn text(&self, Seen { now, unit, .. }: &Seen<'_>, score: f64, usual: &Estimate) -> String {
+    fn text(&self, SeenReading { now, unit, .. }: &SeenReading<'_>, score: f64, usual: &Estimate) -> String {
         format!(
             "is {}{unit}, {} deviations from its usual {}{unit}; expected at most {} deviations of {}{unit}",
             number(now.value),
@@ -52,7 +52,7 @@ impl Rule {
 }
 
 impl State {
-    pub(super) fn observe(&mut self, rule: &Rule, seen: &Seen<'_>, findings: &mut Findings) {
+    pub(super) fn observe(&mut self, rule: &Rule, seen: &SeenReading<'_>, findings: &mut Findings) {
         let score = self.baseline.score(rule, seen.now.value);
         findings.score = findings.score.max(score.abs());
         findings.mark(KIND, score.abs() > rule.threshold);

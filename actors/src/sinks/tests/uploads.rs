@@ -2,16 +2,16 @@ use messages::{EncodedEpoch, EpochNumber, EpochPlan, NotStored, Zone};
 
 use super::fixture::{Part, batches, clean, content, context, event};
 use crate::sinks::encode_epoch;
-use crate::sinks::uploads::{Step, Uploads};
+use crate::sinks::uploads::{UploadStep, Uploads};
 
 const UPLOADS: Uploads = Uploads { claims: true, manifest_last: true, failures_count: true };
 
 /// What is uploaded, step by step, and how many objects each has.
 fn order(uploads: Uploads, epoch: &EncodedEpoch) -> Vec<(&'static str, usize)> {
-    let named = |step: &Step<'_>| match step {
-        Step::Claim(claim) => ("claim", usize::from(**claim == epoch.claim)),
-        Step::Objects(objects) => ("objects", objects.len()),
-        Step::Manifest(manifest) => ("manifest", usize::from(**manifest == epoch.manifest)),
+    let named = |step: &UploadStep<'_>| match step {
+        UploadStep::Claim(claim) => ("claim", usize::from(**claim == epoch.claim)),
+        UploadStep::Objects(objects) => ("objects", objects.len()),
+        UploadStep::Manifest(manifest) => ("manifest", usize::from(**manifest == epoch.manifest)),
     };
     uploads.steps(epoch).iter().map(named).collect()
 }

@@ -5,7 +5,7 @@ use messages::schema::{FieldKind, Value};
 
 /// A cell as a file has it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Cell {
+pub(super) enum RawCell {
     Absent,
     Text(String),
     /// A text of a file in which a comma may stand for the point of a number.
@@ -24,7 +24,7 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 /// Times outside these years are nobody's knowledge.
 const YEARS: std::ops::RangeInclusive<i32> = 1900..=2999;
 
-impl Cell {
+impl RawCell {
     /// The value for a column of this type; none if the cell is empty.
     pub(super) fn value(self, kind: FieldKind, text_bytes_max: usize) -> Result<Option<Value>, String> {
         let value = match (kind, self) {

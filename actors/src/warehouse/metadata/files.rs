@@ -13,7 +13,7 @@ use parquet::record::Field;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::cells::Cell;
+use super::cells::RawCell;
 use super::form::{self, Delimited, Format};
 
 /// What objects are about.
@@ -52,10 +52,10 @@ pub struct Limits {
 const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// A row as it stands in a file: cells by the place of their column among those that are wanted.
-pub(super) type Line = Vec<Cell>;
+pub(super) type FileRow = Vec<RawCell>;
 
 /// Takes a row, by its number from 1, or why there is none; returns whether there may be more.
-pub(super) type Take<'t> = &'t mut dyn FnMut(u64, Result<Line, String>) -> bool;
+pub(super) type Take<'t> = &'t mut dyn FnMut(u64, Result<FileRow, String>) -> bool;
 
 /// Names of columns that are told.
 const UNKNOWN_MAX: usize = 20;
@@ -114,7 +114,7 @@ fn csv(text: &str, wanted: &[&str], take: Take<'_>) -> Result<Noticed, String> {
     }
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(text.as_bytes());
     let (mut record, mut last) = (csv::StringRecord::new(), (0, names.len()));
-    let mut lines = Lines { text, byte: 0, line: 1 + skipped };
+    let mut lines = TextLines { text, byte: 0, line: 1 + skipped };
     while reader.read_record(&mut record).map_err(|error| error.to_string())? {
         let line = record.position().map_or(0, |position| lines.at(position.byte() as usize));
         last = (line, record.len());
@@ -123,10 +123,10 @@ fn csv(text: &str, wanted: &[&str], take: Take<'_>) -> Result<Noticed, String> {
             continue;
         }
         let cell = |place: &Option<usize>| match place.and_then(|place| record.get(place)) {
-            None | Some("") => Cell::Absent,
+            None | Some("") => RawCell::Absent,
             // Where the comma is no delimiter, it may stand for the point of a number.
-            Some(text) if delimiter == b';' => Cell::Localised(text.to_owned()),
-            Some(text) => Cell::Text(text.to_owned()),
+            Some(text) if delimiter == b';' => RawCell::Localised(text.to_owned()),
+            Some(text) => RawCell::Text(text.to_owned()),
         };
         let row = match record.len() {
             n if n == names.len() => Ok(places.iter().map(cell).collect()),
@@ -144,13 +144,13 @@ fn csv(text: &str, wanted: &[&str], take: Take<'_>) -> Result<Noticed, String> {
 }
 
 /// The lines of a text, from one place to a later one. The reader's own count is one too low behind a `\r\n`.
-struct Lines<'t> {
+struct TextLines<'t> {
     text: &'t str,
     byte: usize,
     line: u64,
 }
 
-impl Lines<'_> {
+impl TextLines<'_> {
     fn at(&mut self, byte: usize) -> u64 {
         let bytes = self.text.as_bytes();
         let breaks = bytes.iter().skip(byte).take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
@@ -194,17 +194,17 @@ fn json(text: &str, wanted: &[&str], take: Take<'_>) -> Result<Noticed, String> 
     Ok(noticed)
 }
 
-fn of_json(value: Option<Json>) -> Cell {
+fn of_json(value: Option<Json>) -> RawCell {
     match value {
-        None | Some(Json::Null) => Cell::Absent,
-        Some(Json::Bool(b)) => Cell::Boolean(b),
+        None | Some(Json::Null) => RawCell::Absent,
+        Some(Json::Bool(b)) => RawCell::Boolean(b),
         Some(Json::Number(n)) => match n.as_i64() {
-            Some(n) => Cell::Integer(n),
-            None => n.as_f64().map_or(Cell::Other("this number"), Cell::Float),
+            Some(n) => RawCell::Integer(n),
+            None => n.as_f64().map_or(RawCell::Other("this number"), RawCell::Float),
         },
-        Some(Json::String(text)) => Cell::Text(text),
-        Some(Json::Array(_)) => Cell::Other("a list"),
-        Some(Json::Object(_)) => Cell::Other("an object"),
+        Some(Json::String(text)) => RawCell::Text(text),
+        Some(Json::Array(_)) => RawCell::Other("a list"),
+        Some(Json::Object(_)) => RawCell::Other("an object"),
     }
 }
 
@@ -227,7 +227,7 @@ fn parquet(body: &Bytes, wanted: &[&str], bytes_max: usize, take: Take<'_>) -> R
     let rows = reader.get_row_iter(None).map_err(|error| error.to_string())?;
     for (n, row) in rows.enumerate() {
         let row = row.map_err(|error| error.to_string())?;
-        let mut cells: BTreeMap<&str, Cell> = BTreeMap::new();
+        let mut cells: BTreeMap<&str, RawCell> = BTreeMap::new();
         for (name, field) in row.get_column_iter() {
             if let Some(wanted) = wanted.iter().find(|wanted| **wanted == name.as_str()) {
                 cells.insert(*wanted, of_parquet(field));
@@ -235,7 +235,7 @@ fn parquet(body: &Bytes, wanted: &[&str], bytes_max: usize, take: Take<'_>) -> R
             let bytes = if let Field::Str(text) = field { text.len() } else { size_of::<i64>() };
             left = left.checked_sub(bytes).ok_or_else(too_much)?;
         }
-        let cells = wanted.iter().map(|name| cells.remove(name).unwrap_or(Cell::Absent)).collect();
+        let cells = wanted.iter().map(|name| cells.remove(name).unwrap_or(RawCell::Absent)).collect();
         if !take(n as u64 + 1, Ok(cells)) {
             break;
         }
@@ -243,24 +243,26 @@ fn parquet(body: &Bytes, wanted: &[&str], bytes_max: usize, take: Take<'_>) -> R
     Ok(noticed)
 }
 
-fn of_parquet(field: &Field) -> Cell {
+fn of_parquet(field: &Field) -> RawCell {
     match field {
-        Field::Null => Cell::Absent,
-        Field::Bool(b) => Cell::Boolean(*b),
-        Field::Byte(n) => Cell::Integer(i64::from(*n)),
-        Field::Short(n) => Cell::Integer(i64::from(*n)),
-        Field::Int(n) => Cell::Integer(i64::from(*n)),
-        Field::Long(n) => Cell::Integer(*n),
-        Field::UByte(n) => Cell::Integer(i64::from(*n)),
-        Field::UShort(n) => Cell::Integer(i64::from(*n)),
-        Field::UInt(n) => Cell::Integer(i64::from(*n)),
-        Field::ULong(n) => i64::try_from(*n).map_or(Cell::Other("this number"), Cell::Integer),
-        Field::Float(x) => Cell::Float(f64::from(*x)),
-        Field::Double(x) => Cell::Float(*x),
-        Field::Str(text) => Cell::Text(text.clone()),
-        Field::TimestampMillis(ms) => ms.checked_mul(1_000).map_or(Cell::Other("this time"), Cell::Time),
-        Field::TimestampMicros(us) => Cell::Time(*us),
-        Field::Date(days) => i64::from(*days).checked_mul(86_400_000_000).map_or(Cell::Other("this date"), Cell::Time),
-        _ => Cell::Other("a value of this type"),
+        Field::Null => RawCell::Absent,
+        Field::Bool(b) => RawCell::Boolean(*b),
+        Field::Byte(n) => RawCell::Integer(i64::from(*n)),
+        Field::Short(n) => RawCell::Integer(i64::from(*n)),
+        Field::Int(n) => RawCell::Integer(i64::from(*n)),
+        Field::Long(n) => RawCell::Integer(*n),
+        Field::UByte(n) => RawCell::Integer(i64::from(*n)),
+        Field::UShort(n) => RawCell::Integer(i64::from(*n)),
+        Field::UInt(n) => RawCell::Integer(i64::from(*n)),
+        Field::ULong(n) => i64::try_from(*n).map_or(RawCell::Other("this number"), RawCell::Integer),
+        Field::Float(x) => RawCell::Float(f64::from(*x)),
+        Field::Double(x) => RawCell::Float(*x),
+        Field::Str(text) => RawCell::Text(text.clone()),
+        Field::TimestampMillis(ms) => ms.checked_mul(1_000).map_or(RawCell::Other("this time"), RawCell::Time),
+        Field::TimestampMicros(us) => RawCell::Time(*us),
+        Field::Date(days) => {
+            i64::from(*days).checked_mul(86_400_000_000).map_or(RawCell::Other("this date"), RawCell::Time)
+        }
+        _ => RawCell::Other("a value of this type"),
     }
 }

@@ -8,9 +8,9 @@ use serde_json::{Map, Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
 use super::MetadataColumns;
-use super::cells::{Cell, checked};
-use super::files::{self, Line, Object, Subject};
-use super::sources::{Source, Sources};
+use super::cells::{RawCell, checked};
+use super::files::{self, FileRow, Object, Subject};
+use super::sources::{ContentSources, LastGood};
 use crate::lake::columns;
 use crate::warehouse::star::SITE;
 
@@ -23,7 +23,7 @@ const REFUSALS_MAX: usize = 1_000;
 
 /// A row, or an object, that is not used.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Refusal {
+pub struct RowRefusal {
     /// The object's key.
     pub object: String,
     /// The line, from 1; 0 if it is the object.
@@ -34,21 +34,21 @@ pub struct Refusal {
 
 /// The rows of some objects.
 #[derive(Clone, Debug, Default)]
-pub struct Rows {
-    sensors: Vec<Row>,
-    locations: Vec<Row>,
-    refused: Vec<Refusal>,
+pub struct MetadataRows {
+    sensors: Vec<GoodRow>,
+    locations: Vec<GoodRow>,
+    refused: Vec<RowRefusal>,
     /// What is worth knowing and costs nothing.
-    notes: Vec<Refusal>,
+    notes: Vec<RowRefusal>,
     /// Objects that cannot be read.
-    unreadable: Vec<Refusal>,
-    sources: Vec<Source>,
+    unreadable: Vec<RowRefusal>,
+    sources: Vec<LastGood>,
     count: usize,
 }
 
 /// The rows of one object, before it is known whether they are used.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct ObjectRows {
     /// What it is about.
     pub subject: Subject,
     /// The object's key.
@@ -57,15 +57,15 @@ pub struct Part {
     pub unreadable: Option<String>,
     /// Whether its last line ends with a line break.
     pub ends_line: bool,
-    rows: Vec<Row>,
-    refused: Vec<Refusal>,
+    rows: Vec<GoodRow>,
+    refused: Vec<RowRefusal>,
     unknown: Vec<String>,
     count: usize,
 }
 
 /// A row that is as it should be.
 #[derive(Clone, Debug, PartialEq)]
-struct Row {
+struct GoodRow {
     /// The sensor's id, or the site.
     about: String,
     /// Microseconds since 1970; none says always.
@@ -90,13 +90,13 @@ pub struct Content {
     /// Rows and objects that were refused, all of them.
     pub refusals: u64,
     /// The first refusal, for a log.
-    pub first_refusal: Option<Refusal>,
+    pub first_refusal: Option<RowRefusal>,
     /// Objects that cannot be read. What they said before, if anything, is in the content.
-    pub unreadable: Vec<Refusal>,
+    pub unreadable: Vec<RowRefusal>,
     /// What is worth knowing and costs nothing: columns that are not used.
-    pub notes: Vec<Refusal>,
+    pub notes: Vec<RowRefusal>,
     /// Which bodies it was made of.
-    pub sources: Sources,
+    pub sources: ContentSources,
 }
 
 /// Lines of JSON.
@@ -109,15 +109,15 @@ pub struct Lines {
 }
 
 /// A column: name, type, longest text.
-type Column<'a> = (&'a str, FieldKind, usize);
+type TypedColumn<'a> = (&'a str, FieldKind, usize);
 
 /// The columns that rows about sensors may have: the tracked attributes, and those that are declared.
-fn of_sensors<'a>(schema: &'a EventSchema, declared: &'a MetadataColumns) -> Vec<Column<'a>> {
+fn of_sensors<'a>(schema: &'a EventSchema, declared: &'a MetadataColumns) -> Vec<TypedColumn<'a>> {
     let tracked = schema.tracked().map(|(_, spec)| (spec.name.as_str(), spec.kind, spec.text_bytes_max));
     tracked.chain(extra(&declared.sensors, declared.text_bytes_max)).collect()
 }
 
-fn extra(declared: &[super::Attribute], text_bytes_max: usize) -> impl Iterator<Item = (&str, FieldKind, usize)> {
+fn extra(declared: &[super::MetadataColumn], text_bytes_max: usize) -> impl Iterator<Item = (&str, FieldKind, usize)> {
     declared.iter().map(move |column| (column.name.as_str(), column.kind, text_bytes_max))
 }
 
@@ -128,7 +128,7 @@ impl Content {
     }
 }
 
-impl Part {
+impl ObjectRows {
     /// Reads one object, and at most one row more than `limits.rows_max` of it.
     pub fn read(object: &Object, schema: &EventSchema, declared: &MetadataColumns, limits: &files::Limits) -> Self {
         let (key, columns) = match object.subject {
@@ -175,17 +175,23 @@ impl Part {
     }
 
     fn refuse(&mut self, line: u64, reason: &str) {
-        self.refused.push(Refusal::new(&self.key, line, reason));
+        self.refused.push(RowRefusal::new(&self.key, line, reason));
     }
 
     /// A row; a cell that is not as it should be is empty, and refused for itself.
-    fn row(&mut self, line: u64, cells: Line, schema: &EventSchema, columns: &[Column<'_>]) -> Result<Row, String> {
+    fn row(
+        &mut self,
+        line: u64,
+        cells: FileRow,
+        schema: &EventSchema,
+        columns: &[TypedColumn<'_>],
+    ) -> Result<GoodRow, String> {
         let mut cells = cells.into_iter();
-        let about = cells.next().unwrap_or(Cell::Absent);
+        let about = cells.next().unwrap_or(RawCell::Absent);
         let (about, valid_from_us) = match self.subject {
             Subject::Sensors => {
                 let at = |what: String| format!("{}: {what}", columns::VALID_FROM);
-                (sensor(about, schema)?, cells.next().unwrap_or(Cell::Absent).time().map_err(at)?)
+                (sensor(about, schema)?, cells.next().unwrap_or(RawCell::Absent).time().map_err(at)?)
             }
             Subject::Locations => (site(about, schema)?, None),
         };
@@ -201,11 +207,11 @@ impl Part {
         if texts > TEXTS_BYTES_MAX {
             return Err(format!("has {texts} bytes of text, more than the {TEXTS_BYTES_MAX} that a row may have"));
         }
-        Ok(Row { about, valid_from_us, values, object: self.key.clone(), line })
+        Ok(GoodRow { about, valid_from_us, values, object: self.key.clone(), line })
     }
 }
 
-impl Refusal {
+impl RowRefusal {
     fn new(object: &str, line: u64, reason: &str) -> Self {
         let clean = |c: char| if c.is_control() { ' ' } else { c };
         let reason = reason.chars().map(clean).take(REASON_CHARS_MAX).collect();
@@ -213,10 +219,10 @@ impl Refusal {
     }
 }
 
-impl Rows {
+impl MetadataRows {
     /// Uses what an object says, which was read from this source.
-    pub fn take(&mut self, part: Part, source: Source) {
-        let Part { subject, key, rows, refused, unknown, count, .. } = part;
+    pub fn take(&mut self, part: ObjectRows, source: LastGood) {
+        let ObjectRows { subject, key, rows, refused, unknown, count, .. } = part;
         self.count += count;
         self.refused.extend(refused);
         match subject {
@@ -225,7 +231,7 @@ impl Rows {
         }
         for name in unknown {
             let note = format!("the column {name} is not used: it is no tracked attribute, and not declared");
-            self.notes.push(Refusal::new(&key, 1, &note));
+            self.notes.push(RowRefusal::new(&key, 1, &note));
         }
         self.sources.push(source);
     }
@@ -235,7 +241,7 @@ impl Rows {
         let rest = if keeps { "what it said before stays in force" } else { "nothing is known of it" };
         // The rest must not be cut off.
         let reason: String = reason.chars().take(REASON_CHARS_MAX - 50).collect();
-        let refusal = Refusal::new(object, 0, &format!("{reason}; {rest}"));
+        let refusal = RowRefusal::new(object, 0, &format!("{reason}; {rest}"));
         self.refused.push(refusal.clone());
         self.unreadable.push(refusal);
     }
@@ -252,7 +258,7 @@ impl Rows {
         let sensors = self.without_doubles(sensors);
         let locations = self.without_doubles(locations);
         let sensors = sensor_lines(&sensors, &of_sensors(schema, declared));
-        let columns: Vec<Column<'_>> = extra(&declared.locations, declared.text_bytes_max).collect();
+        let columns: Vec<TypedColumn<'_>> = extra(&declared.locations, declared.text_bytes_max).collect();
         let locations = lines(locations.iter().map(|row| {
             let mut line = Map::from_iter([(SITE.to_owned(), json!(row.about))]);
             values(&mut line, row, &columns);
@@ -262,14 +268,14 @@ impl Rows {
         self.notes.sort();
         let told = self.refused.iter().chain(&self.notes).take(REFUSALS_MAX);
         let refused = lines(told.map(|refusal| {
-            let Refusal { object, line, reason } = refusal;
+            let RowRefusal { object, line, reason } = refusal;
             Map::from_iter([
                 ("object".to_owned(), json!(object)),
                 ("line".to_owned(), json!(line)),
                 ("reason".to_owned(), json!(reason)),
             ])
         }));
-        let sources = Sources::new(std::mem::take(&mut self.sources));
+        let sources = ContentSources::new(std::mem::take(&mut self.sources));
         let mut hash = Sha256::new();
         for part in [&sensors.body, &locations.body, &refused.body, &sources.to_json()] {
             hash.update((part.len() as u64).to_be_bytes());
@@ -282,19 +288,19 @@ impl Rows {
         Content { digest, sensors, locations, refused, refusals, first_refusal, unreadable, notes, sources }
     }
 
-    fn without_doubles(&mut self, mut rows: Vec<Row>) -> Vec<Row> {
+    fn without_doubles(&mut self, mut rows: Vec<GoodRow>) -> Vec<GoodRow> {
         rows.sort_by(|a, b| {
             let (left, right) = ((&a.about, a.valid_from_us), (&b.about, b.valid_from_us));
             left.cmp(&right).then_with(|| (&a.object, a.line).cmp(&(&b.object, b.line)))
         });
-        let mut kept: Vec<Row> = Vec::new();
+        let mut kept: Vec<GoodRow> = Vec::new();
         for row in rows {
             let first = kept.last().filter(|k| k.about == row.about && k.valid_from_us == row.valid_from_us);
             match first {
                 Some(first) if first.values == row.values => {}
                 Some(first) => {
                     let reason = format!("says otherwise than line {} of {}, which holds", first.line, first.object);
-                    self.refused.push(Refusal::new(&row.object, row.line, &reason));
+                    self.refused.push(RowRefusal::new(&row.object, row.line, &reason));
                 }
                 None => kept.push(row),
             }
@@ -303,13 +309,13 @@ impl Rows {
     }
 }
 
-fn sensor(cell: Cell, schema: &EventSchema) -> Result<String, String> {
+fn sensor(cell: RawCell, schema: &EventSchema) -> Result<String, String> {
     let (spec, at) = (&schema.sensor_id, |what: &str| format!("{}: {what}", columns::SENSOR_ID));
     let id = match cell {
-        Cell::Text(id) | Cell::Localised(id) => checked(id, spec.bytes_max).map_err(|what| at(&what))?,
+        RawCell::Text(id) | RawCell::Localised(id) => checked(id, spec.bytes_max).map_err(|what| at(&what))?,
         // As a number stands for an id in an event.
-        Cell::Integer(n) => n.to_string(),
-        Cell::Absent => return Err(at("is missing")),
+        RawCell::Integer(n) => n.to_string(),
+        RawCell::Absent => return Err(at("is missing")),
         _ => return Err(at("must be a text")),
     };
     if id.is_empty() {
@@ -321,7 +327,7 @@ fn sensor(cell: Cell, schema: &EventSchema) -> Result<String, String> {
     }
 }
 
-fn site(cell: Cell, schema: &EventSchema) -> Result<String, String> {
+fn site(cell: RawCell, schema: &EventSchema) -> Result<String, String> {
     let at = |what: String| format!("{SITE}: {what}");
     let spec = schema.tracked().map(|(_, spec)| spec).find(|spec| spec.name == SITE && spec.kind == FieldKind::Text);
     let spec = spec.ok_or_else(|| at("the event schema tracks no text of this name".to_owned()))?;
@@ -332,7 +338,7 @@ fn site(cell: Cell, schema: &EventSchema) -> Result<String, String> {
 }
 
 /// Rows about sensors, with the names of their versions: -1 is the first of a sensor.
-fn sensor_lines(rows: &[Row], columns: &[Column<'_>]) -> Lines {
+fn sensor_lines(rows: &[GoodRow], columns: &[TypedColumn<'_>]) -> Lines {
     let mut versions: BTreeMap<&str, i64> = BTreeMap::new();
     lines(rows.iter().map(|row| {
         let version = versions.entry(&row.about).or_default();
@@ -350,7 +356,7 @@ fn sensor_lines(rows: &[Row], columns: &[Column<'_>]) -> Lines {
     }))
 }
 
-fn values(line: &mut Map<String, Json>, row: &Row, columns: &[Column<'_>]) {
+fn values(line: &mut Map<String, Json>, row: &GoodRow, columns: &[TypedColumn<'_>]) {
     for ((name, ..), value) in columns.iter().zip(&row.values) {
         let value = match value {
             None => continue,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::files::Subject;
-use super::rows::Part;
+use super::rows::ObjectRows;
 use crate::warehouse::batch::hex;
 
 /// Bodies lie here, by their digests, for ever.
@@ -25,7 +25,7 @@ const SHRINKS_FROM: usize = 10;
 
 /// The last good body of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Source {
+pub struct LastGood {
     /// What it is about.
     pub subject: Subject,
     /// The object's key.
@@ -42,15 +42,15 @@ pub struct Source {
 
 /// The sources of a content.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sources {
+pub struct ContentSources {
     format: u32,
     /// By subject and key.
-    pub objects: Vec<Source>,
+    pub objects: Vec<LastGood>,
 }
 
-impl Source {
+impl LastGood {
     /// The source that a part makes, which was read from this body.
-    pub fn of(part: &Part, body: &[u8]) -> Self {
+    pub fn of(part: &ObjectRows, body: &[u8]) -> Self {
         Self {
             subject: part.subject,
             key: part.key.clone(),
@@ -68,7 +68,7 @@ impl Source {
 
     /// Why a part that could be read takes the place of this body not. `shortened` says whether its body is the
     /// beginning of this one.
-    pub fn doubt(&self, part: &Part, shortened: bool) -> Option<String> {
+    pub fn doubt(&self, part: &ObjectRows, shortened: bool) -> Option<String> {
         let (before, now) = (self.rows, part.rows());
         if before > 0 && now == 0 {
             return Some(format!("has no row that can be used, and had {before}"));
@@ -84,9 +84,9 @@ impl Source {
     }
 }
 
-impl Sources {
+impl ContentSources {
     /// In order.
-    pub fn new(mut objects: Vec<Source>) -> Self {
+    pub fn new(mut objects: Vec<LastGood>) -> Self {
         objects.sort();
         Self { format: FORMAT, objects }
     }
@@ -111,7 +111,7 @@ impl Sources {
     }
 
     /// The last good body of an object.
-    pub fn find(&self, subject: Subject, key: &str) -> Option<&Source> {
+    pub fn find(&self, subject: Subject, key: &str) -> Option<&LastGood> {
         self.objects.iter().find(|source| source.subject == subject && source.key == key)
     }
 }

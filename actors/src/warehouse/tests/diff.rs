@@ -1,7 +1,7 @@
 use messages::EventSchema;
 
 use crate::warehouse::Cell;
-use crate::warehouse::diff::{DiffError, Found, FoundColumn, changes, found};
+use crate::warehouse::diff::{ActualTables, DiffError, FoundColumn, changes, found};
 use crate::warehouse::metadata::MetadataColumns;
 use crate::warehouse::tables::{Kind, Star};
 
@@ -23,7 +23,7 @@ fn star(extra: &str) -> Star {
 }
 
 /// The tables as a warehouse shows them after they were made.
-fn made(star: &Star) -> Found {
+fn made(star: &Star) -> ActualTables {
     let column = |kind| match kind {
         Kind::Text(bytes) => ("character varying", Some(bytes)),
         Kind::Timestamp => ("timestamp without time zone", None),
@@ -41,7 +41,7 @@ fn made(star: &Star) -> Found {
         });
         (table.name.to_owned(), columns.collect())
     });
-    Found(tables.collect())
+    ActualTables(tables.collect())
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn what_is_there_needs_nothing() {
 
 #[test]
 fn an_empty_warehouse_gets_every_table() {
-    let all = changes(&star(""), &Found::default()).unwrap();
+    let all = changes(&star(""), &ActualTables::default()).unwrap();
     assert_eq!(all.iter().filter(|sql| sql.starts_with("CREATE TABLE IF NOT EXISTS")).count(), 16);
 }
 
@@ -110,7 +110,7 @@ fn what_sensors_said_is_kept_when_it_gets_a_table_of_its_own() {
 }
 
 /// What the table had before its keys were as wide as they can be.
-fn narrowed(mut found: Found, table: &str, column: &str, bytes: u32) -> Found {
+fn narrowed(mut found: ActualTables, table: &str, column: &str, bytes: u32) -> ActualTables {
     found.0.get_mut(table).unwrap().get_mut(column).unwrap().bytes = Some(bytes);
     found
 }

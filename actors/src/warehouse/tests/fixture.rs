@@ -2,7 +2,7 @@ use messages::{
     CutReason, EpochNumber, EpochPlan, EventSchema, PlannedObject, Position, SequenceNumber, ShardId, Zone,
 };
 
-use crate::warehouse::batch::{Batch, LoadEpoch};
+use crate::warehouse::batch::{LoadBatch, LoadEpoch};
 
 pub(super) fn schema() -> EventSchema {
     EventSchema::built_in("climate").unwrap()
@@ -57,6 +57,6 @@ pub(super) fn epoch(shard: &str, epoch: u64) -> LoadEpoch {
     LoadEpoch::new((&manifest, "c".repeat(64)), &plan(shard, epoch), |_| Some(1_000)).unwrap()
 }
 
-pub(super) fn batch(epochs: &[(&str, u64)]) -> Batch {
-    Batch::new("climate", epochs.iter().map(|(shard, n)| epoch(shard, *n)).collect())
+pub(super) fn batch(epochs: &[(&str, u64)]) -> LoadBatch {
+    LoadBatch::new("climate", epochs.iter().map(|(shard, n)| epoch(shard, *n)).collect())
 }

@@ -11,14 +11,14 @@ use sqlparser::parser::Parser;
 use super::fixture::schema;
 use crate::warehouse::describe::{Describe, InForce};
 use crate::warehouse::metadata::{
-    Attribute, Content, Limits, Lines, MetadataColumns, Object, Part, Rows, Source, Subject,
+    Content, LastGood, Limits, Lines, MetadataColumn, MetadataColumns, MetadataRows, Object, ObjectRows, Subject,
 };
 use crate::warehouse::tables::Star;
 
 const LIMITS: Limits = Limits { objects_max: 10, bytes_max: 1 << 20, rows_max: 100 };
 
 fn declared() -> MetadataColumns {
-    let columns = |texts: &[&str]| texts.iter().map(|text| Attribute::parse(text).unwrap()).collect();
+    let columns = |texts: &[&str]| texts.iter().map(|text| MetadataColumn::parse(text).unwrap()).collect();
     MetadataColumns {
         sensors: columns(&["owner:text", "built:integer", "mass:float", "indoor:boolean"]),
         locations: columns(&["region"]),
@@ -31,7 +31,7 @@ fn object(subject: Subject, key: &str, body: &[u8]) -> Object {
 }
 
 fn content(objects: &[Object]) -> Content {
-    let mut rows = Rows::default();
+    let mut rows = MetadataRows::default();
     for object in objects {
         take(&mut rows, object, &declared(), &LIMITS);
     }
@@ -39,12 +39,12 @@ fn content(objects: &[Object]) -> Content {
 }
 
 /// As the loader does with an object that nothing was known of.
-fn take(rows: &mut Rows, object: &Object, declared: &MetadataColumns, limits: &Limits) {
-    let part = Part::read(object, &schema(), declared, limits);
+fn take(rows: &mut MetadataRows, object: &Object, declared: &MetadataColumns, limits: &Limits) {
+    let part = ObjectRows::read(object, &schema(), declared, limits);
     match &part.unreadable {
         Some(reason) => rows.hold(&object.key, reason, false),
         None => {
-            let source = Source::of(&part, &object.body);
+            let source = LastGood::of(&part, &object.body);
             rows.take(part, source);
         }
     }
@@ -143,10 +143,10 @@ fn a_row_has_an_end() {
     );
     let mut declared = declared();
     declared.text_bytes_max = 400_000;
-    declared.sensors.push(Attribute::parse("maker").unwrap());
+    declared.sensors.push(MetadataColumn::parse("maker").unwrap());
     let text = "x".repeat(300_000);
     let body = format!("sensor_id,owner,maker\ns-1,{text},{text}\ns-2,{text},\n");
-    let mut rows = Rows::default();
+    let mut rows = MetadataRows::default();
     take(&mut rows, &object(Subject::Sensors, "a.csv", body.as_bytes()), &declared, &LIMITS);
     let found = rows.into_content(&schema(), &declared);
     assert_eq!(reasons(&found), ["2: has 600000 bytes of text, more than the 524288 that a row may have"]);
@@ -177,7 +177,7 @@ fn the_first_of_two_that_contradict_holds() {
 #[test]
 fn rows_have_an_end() {
     let body: String = (0..1_000).map(|n| format!("s-{n},x\n")).collect();
-    let mut rows = Rows::default();
+    let mut rows = MetadataRows::default();
     let object = object(Subject::Sensors, "a.csv", format!("sensor_id,owner\n{body}").as_bytes());
     take(&mut rows, &object, &declared(), &LIMITS);
     assert!(rows.is_full(&LIMITS));
@@ -187,11 +187,11 @@ fn rows_have_an_end() {
 #[test]
 fn columns_are_declared_by_name_and_type() {
     for wrong in ["", "Owner:text", "owner:date", "valid_to:text", "a b:text", "1a", "owner:", "o\"; --:text"] {
-        assert!(Attribute::parse(wrong).is_err(), "{wrong}");
+        assert!(MetadataColumn::parse(wrong).is_err(), "{wrong}");
     }
     let mut columns = declared();
     assert_eq!(columns.problems(&schema()), (vec![], vec![]));
-    columns.sensors.extend([Attribute::parse("owner").unwrap(), Attribute::parse("firmware").unwrap()]);
+    columns.sensors.extend([MetadataColumn::parse("owner").unwrap(), MetadataColumn::parse("firmware").unwrap()]);
     assert_eq!(columns.problems(&schema()).0.len(), 2);
 }
 

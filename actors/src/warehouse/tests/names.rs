@@ -2,7 +2,7 @@
 
 use messages::EventSchema;
 
-use crate::warehouse::metadata::{Attribute, MetadataColumns};
+use crate::warehouse::metadata::{MetadataColumn, MetadataColumns};
 use crate::warehouse::sql::ALL;
 use crate::warehouse::tables::Star;
 use crate::warehouse::{literal, star, taken};
@@ -46,7 +46,7 @@ fn no_field_is_called_like_a_column_of_its_tables() {
 #[test]
 fn no_column_of_metadata_is_called_like_another_of_its_tables() {
     for name in [star::SENSORS, star::LOCATIONS, star::DESCRIBED, star::DESCRIBED_PLACES].map(fixed).concat() {
-        assert!(Attribute::parse(&name).is_err(), "{name}");
+        assert!(MetadataColumn::parse(&name).is_err(), "{name}");
     }
 }
 
@@ -64,7 +64,7 @@ fn no_attribute_is_called_like_a_column_of_the_statements_about_versions() {
     assert!(names.len() >= 7, "{names:?}");
     for name in names {
         assert_eq!(taken(&schema(name, true).unwrap()), Some(name));
-        let refused = Attribute::parse(name).map_or(true, |column| {
+        let refused = MetadataColumn::parse(name).map_or(true, |column| {
             let columns = MetadataColumns { sensors: vec![column], ..MetadataColumns::default() };
             !columns.problems(&schema("only", true).unwrap()).0.is_empty()
         });

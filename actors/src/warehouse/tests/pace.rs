@@ -1,16 +1,16 @@
 use super::fixture::batch;
 use crate::warehouse::ledger::RefusedEpoch;
 use crate::warehouse::ledger::Tips;
-use crate::warehouse::pace::{Pace, Patience, Step, TIPS_AGE_MAX_MS};
+use crate::warehouse::pace::{Pace, RefusalPatience, RefusalStep, TIPS_AGE_MAX_MS};
 
 const LONG: &str = "ERROR: value too long for 'site'";
 
 fn pace() -> Pace {
-    Pace::new(4, Patience { attempts_max: 2, alike_max: 3 })
+    Pace::new(4, RefusalPatience { attempts_max: 2, alike_max: 3 })
 }
 
-fn put_aside(pace: &mut Pace, epoch: (&str, u64), words: &str) -> Step {
-    assert_eq!(pace.refused(&batch(&[epoch]), words, false), Step::Again(1), "{epoch:?}");
+fn put_aside(pace: &mut Pace, epoch: (&str, u64), words: &str) -> RefusalStep {
+    assert_eq!(pace.refused(&batch(&[epoch]), words, false), RefusalStep::Again(1), "{epoch:?}");
     let step = pace.refused(&batch(&[epoch]), words, false);
     pace.goes_on();
     step
@@ -19,14 +19,14 @@ fn put_aside(pace: &mut Pace, epoch: (&str, u64), words: &str) -> Step {
 #[test]
 fn a_refused_batch_is_halved_down_to_the_epoch_at_fault() {
     let mut pace = pace();
-    assert_eq!(pace.refused(&batch(&[("a", 1), ("a", 2), ("a", 3), ("a", 4)]), LONG, false), Step::Smaller);
+    assert_eq!(pace.refused(&batch(&[("a", 1), ("a", 2), ("a", 3), ("a", 4)]), LONG, false), RefusalStep::Smaller);
     assert_eq!(pace.epochs(), 2);
-    assert_eq!(pace.refused(&batch(&[("a", 1), ("a", 2)]), LONG, false), Step::Smaller);
+    assert_eq!(pace.refused(&batch(&[("a", 1), ("a", 2)]), LONG, false), RefusalStep::Smaller);
     pace.loaded();
     assert_eq!(pace.epochs(), 2);
-    assert_eq!(pace.refused(&batch(&[("a", 2)]), LONG, false), Step::Again(1));
+    assert_eq!(pace.refused(&batch(&[("a", 2)]), LONG, false), RefusalStep::Again(1));
     assert_eq!(pace.epochs(), 1);
-    assert_eq!(pace.refused(&batch(&[("a", 2)]), LONG, false), Step::PutAside(2));
+    assert_eq!(pace.refused(&batch(&[("a", 2)]), LONG, false), RefusalStep::PutAside(2));
     pace.loaded();
     pace.loaded();
     pace.loaded();
@@ -36,9 +36,9 @@ fn a_refused_batch_is_halved_down_to_the_epoch_at_fault() {
 #[test]
 fn tries_are_counted_for_one_epoch() {
     let mut pace = pace();
-    assert_eq!(pace.refused(&batch(&[("a", 2)]), LONG, false), Step::Again(1));
-    assert_eq!(pace.refused(&batch(&[("b", 2)]), LONG, false), Step::Again(1));
-    assert_eq!(pace.refused(&batch(&[("a", 2)]), LONG, false), Step::Again(1));
+    assert_eq!(pace.refused(&batch(&[("a", 2)]), LONG, false), RefusalStep::Again(1));
+    assert_eq!(pace.refused(&batch(&[("b", 2)]), LONG, false), RefusalStep::Again(1));
+    assert_eq!(pace.refused(&batch(&[("a", 2)]), LONG, false), RefusalStep::Again(1));
 }
 
 #[test]
@@ -56,24 +56,27 @@ fn what_the_ledger_said_is_believed_for_a_while_and_moves_with_what_is_loaded() 
 #[test]
 fn the_same_words_for_epoch_after_epoch_are_nobodys_fault() {
     let mut pace = pace();
-    assert_eq!(put_aside(&mut pace, ("a", 1), "run load 1: ERROR: stl_load_errors 'k1'"), Step::PutAside(2));
-    assert_eq!(put_aside(&mut pace, ("a", 2), "run load 2: ERROR: stl_load_errors 'k2'"), Step::PutAside(2));
+    assert_eq!(put_aside(&mut pace, ("a", 1), "run load 1: ERROR: stl_load_errors 'k1'"), RefusalStep::PutAside(2));
+    assert_eq!(put_aside(&mut pace, ("a", 2), "run load 2: ERROR: stl_load_errors 'k2'"), RefusalStep::PutAside(2));
     for n in 3..6 {
         // At once, and as often as it is tried.
-        assert_eq!(pace.refused(&batch(&[("b", n)]), "run load 3: ERROR: stl_load_errors 'k3'", false), Step::Wait(3));
+        assert_eq!(
+            pace.refused(&batch(&[("b", n)]), "run load 3: ERROR: stl_load_errors 'k3'", false),
+            RefusalStep::Wait(3)
+        );
     }
-    assert_eq!(put_aside(&mut pace, ("c", 1), LONG), Step::PutAside(2), "other words are another cause");
+    assert_eq!(put_aside(&mut pace, ("c", 1), LONG), RefusalStep::PutAside(2), "other words are another cause");
 
     // An epoch that is loaded in between ends the row.
     let mut pace = self::pace();
     for n in 1..10 {
-        assert_eq!(put_aside(&mut pace, ("a", n), LONG), Step::PutAside(2));
+        assert_eq!(put_aside(&mut pace, ("a", n), LONG), RefusalStep::PutAside(2));
         pace.loaded();
     }
     // What is proven to be the epoch's fault is.
     for n in 1..10 {
         pace.refused(&batch(&[("a", n)]), LONG, true);
-        assert_eq!(pace.refused(&batch(&[("a", n)]), LONG, true), Step::PutAside(2));
+        assert_eq!(pace.refused(&batch(&[("a", n)]), LONG, true), RefusalStep::PutAside(2));
         pace.goes_on();
     }
 }

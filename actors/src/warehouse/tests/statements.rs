@@ -6,7 +6,7 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::fixture::{batch, epoch, schema};
-use crate::warehouse::batch::{Batch, Feed};
+use crate::warehouse::batch::{Feed, LoadBatch};
 use crate::warehouse::literal::{identifier, plain_text, text};
 use crate::warehouse::metadata::MetadataColumns;
 use crate::warehouse::tables::Star;
@@ -27,7 +27,7 @@ fn shape(sql: &str) -> Vec<String> {
     tokens(sql).into_iter().map(bare).collect()
 }
 
-fn statements(batch: &Batch, bucket: &str, iam_role: &str, mode: Mode) -> Statements {
+fn statements(batch: &LoadBatch, bucket: &str, iam_role: &str, mode: Mode) -> Statements {
     let (schema, manifests) = (schema(), batch.manifests(bucket));
     let star = Star::new(&schema, "mangrove", &MetadataColumns::default()).unwrap();
     let now_ms = 1_767_225_600_000;
@@ -78,7 +78,7 @@ fn a_load_locks_first_and_ends_with_the_ledger() {
 fn as_many_epochs_as_are_allowed_fit_into_the_service() {
     let shard = "s".repeat(128);
     let epochs = (0..200).map(|n| epoch(&shard, 2 * n + 1)).collect();
-    let load = statements(&Batch::new("climate", epochs), "lake", "", Mode::New);
+    let load = statements(&LoadBatch::new("climate", epochs), "lake", "", Mode::New);
     assert!(load.sql.len() <= 40 && load.sql.iter().all(|sql| sql.len() < 100_000));
 }
 
@@ -168,7 +168,7 @@ proptest! {
     ) {
         let (schema, star) = (schema(), Star::new(&schema(), "mangrove", &MetadataColumns::default()).unwrap());
         let of = |shard: &str, stream: &str, bucket: &str, error: &str| {
-            let batch = Batch::new(stream, vec![epoch(shard, 5)]);
+            let batch = LoadBatch::new(stream, vec![epoch(shard, 5)]);
             let manifests = batch.manifests(bucket);
             let load = Load {
                 star: &star, schema: &schema, batch: &batch, manifests: &manifests, bucket,

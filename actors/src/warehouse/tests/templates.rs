@@ -9,7 +9,9 @@ use sqlparser::tokenizer::{Token, Tokenizer, Whitespace};
 use super::fixture::{batch, schema};
 use crate::warehouse::describe::{Describe, InForce};
 use crate::warehouse::literal::{Sql, problems, sections, text};
-use crate::warehouse::metadata::{Attribute, Limits, MetadataColumns, Object, Part, Rows, Source, Subject};
+use crate::warehouse::metadata::{
+    LastGood, Limits, MetadataColumn, MetadataColumns, MetadataRows, Object, ObjectRows, Subject,
+};
 use crate::warehouse::sql::ALL;
 use crate::warehouse::tables::Star;
 use crate::warehouse::{Load, Mode, star};
@@ -17,7 +19,7 @@ use crate::warehouse::{Load, Mode, star};
 const NOW_MS: i64 = 1_767_225_600_000;
 
 fn declared() -> MetadataColumns {
-    let columns = |text| vec![Attribute::parse(text).unwrap()];
+    let columns = |text| vec![MetadataColumn::parse(text).unwrap()];
     MetadataColumns { sensors: columns("owner"), locations: columns("region"), text_bytes_max: 100 }
 }
 
@@ -103,12 +105,13 @@ fn transactions() -> [Vec<Sql>; 2] {
     let (bucket, iam_role, mode, now_ms) = ("lake", "", Mode::New, NOW_MS);
     let load =
         Load { star: &star, schema: &schema, batch: &batch, manifests: &manifests, bucket, iam_role, mode, now_ms };
-    let mut rows = Rows::default();
+    let mut rows = MetadataRows::default();
     for (subject, body) in [(Subject::Sensors, "sensor_id,owner\ns-1,me\n"), (Subject::Locations, "site,region\na,b\n")]
     {
         let object = Object { subject, key: "a.csv".to_owned(), body: body.into() };
-        let part = Part::read(&object, &schema, &declared, &Limits { objects_max: 2, bytes_max: 1_000, rows_max: 10 });
-        let source = Source::of(&part, &object.body);
+        let part =
+            ObjectRows::read(&object, &schema, &declared, &Limits { objects_max: 2, bytes_max: 1_000, rows_max: 10 });
+        let source = LastGood::of(&part, &object.body);
         rows.take(part, source);
     }
     let (content, before) = (rows.into_content(&schema, &declared), InForce::default());

@@ -59,7 +59,7 @@ pub struct RebuildArgs {
 
 /// What becomes of a shard's row.
 #[derive(Clone, Debug, PartialEq)]
-enum Step {
+enum RowStep {
     /// It says what the manifests say.
     Keep,
     /// There is none.
@@ -73,7 +73,7 @@ enum Step {
 }
 
 #[derive(Debug, Serialize)]
-struct Line {
+struct PlanLine {
     shard: String,
     row_epoch: Option<u64>,
     row_checkpoint: Option<String>,
@@ -93,7 +93,7 @@ struct Reply {
     stream: String,
     /// Whether it was written.
     written: bool,
-    shards: Vec<Line>,
+    shards: Vec<PlanLine>,
 }
 
 /// Everything that is looked at.
@@ -120,7 +120,7 @@ pub(super) async fn rebuild(args: &RebuildArgs) -> Result<(), CliError> {
     if args.yes {
         rebuild.write(&steps).await?;
     }
-    let shards: Vec<Line> = steps.iter().map(|(shard, (row, whole, step))| line(shard, row, whole, step)).collect();
+    let shards: Vec<PlanLine> = steps.iter().map(|(shard, (row, whole, step))| line(shard, row, whole, step)).collect();
     let refused = shards.iter().filter(|line| line.step == "refuse").count();
     let reply = Reply {
         table: rebuild.table.name().to_owned(),
@@ -139,7 +139,7 @@ pub(super) async fn rebuild(args: &RebuildArgs) -> Result<(), CliError> {
     }
 }
 
-type Steps = BTreeMap<ShardId, (Option<LeaseRow>, Option<Whole>, Step)>;
+type Steps = BTreeMap<ShardId, (Option<LeaseRow>, Option<Whole>, RowStep)>;
 
 impl Rebuild {
     async fn open(config: &Config, yes: bool) -> Result<Self, CliError> {
@@ -204,7 +204,7 @@ impl Rebuild {
                     let step = self.step(&shard, Ok(Some(whole)), listed.get(&shard)).await?;
                     steps.insert(shard, step);
                 }
-                Err(why) => drop(steps.insert(ShardId::new(&prefix), (None, None, Step::Refuse(why)))),
+                Err(why) => drop(steps.insert(ShardId::new(&prefix), (None, None, RowStep::Refuse(why)))),
             }
         }
         Ok(steps)
@@ -224,15 +224,17 @@ impl Rebuild {
         shard: &ShardId,
         found: Result<Option<Whole>, String>,
         info: Option<&ShardInfo>,
-    ) -> Result<(Option<LeaseRow>, Option<Whole>, Step), CliError> {
+    ) -> Result<(Option<LeaseRow>, Option<Whole>, RowStep), CliError> {
         let row = match self.table.get(shard).await {
             Ok(row) => row,
             Err(LeaseError::Call(error)) => if_there(Err(error))?,
-            Err(LeaseError::Row(bad)) => return Ok((None, None, Step::Refuse(format!("{bad}: delete the row first")))),
+            Err(LeaseError::Row(bad)) => {
+                return Ok((None, None, RowStep::Refuse(format!("{bad}: delete the row first"))));
+            }
             Err(error) => return Err(CliError::environment(error)),
         };
         let step = match &found {
-            Err(why) => Step::Refuse(why.clone()),
+            Err(why) => RowStep::Refuse(why.clone()),
             Ok(whole) => decide(&self.home, shard, row.as_ref(), whole.as_ref(), info),
         };
         Ok((row, found.unwrap_or_default(), step))
@@ -244,9 +246,9 @@ impl Rebuild {
         }
         for (shard, (_, _, step)) in steps {
             let written = match step {
-                Step::Keep | Step::Leave | Step::Refuse(_) => Ok(true),
-                Step::Create(row) => self.table.create_if_absent(row).await,
-                Step::Move(row, to) => {
+                RowStep::Keep | RowStep::Leave | RowStep::Refuse(_) => Ok(true),
+                RowStep::Create(row) => self.table.create_if_absent(row).await,
+                RowStep::Move(row, to) => {
                     self.table.rebuild(row.as_ref().clone(), &self.home, to.clone()).await.map(|()| true)
                 }
             };
@@ -276,26 +278,26 @@ fn decide(
     row: Option<&LeaseRow>,
     whole: Option<&Whole>,
     info: Option<&ShardInfo>,
-) -> Step {
+) -> RowStep {
     let Some(whole) = whole else {
         return match row {
-            Some(row) if row.epoch > EpochNumber(0) => Step::Refuse(format!(
+            Some(row) if row.epoch > EpochNumber(0) => RowStep::Refuse(format!(
                 "the row says that epoch {} is committed, and the bucket has no manifest of the shard at all: restore them \
                  from their versions, or name the right bucket",
                 row.epoch
             )),
             Some(row) if row.home.as_ref().is_some_and(|theirs| theirs != home) => {
                 let (checkpoint, epoch, state_key) = (row.checkpoint.clone(), row.epoch, row.state_key.clone());
-                Step::Move(Box::new(row.clone()), Advance { checkpoint, epoch, state_key, pending: None })
+                RowStep::Move(Box::new(row.clone()), Advance { checkpoint, epoch, state_key, pending: None })
             }
-            _ => Step::Leave,
+            _ => RowStep::Leave,
         };
     };
     let at = &whole.at;
     let Some(row) = row else {
         let (parents, hash_range) =
             info.map_or_else(Default::default, |info| (info.parents.clone(), info.hash_range.clone()));
-        return Step::Create(Box::new(LeaseRow {
+        return RowStep::Create(Box::new(LeaseRow {
             checkpoint: at.checkpoint.clone(),
             epoch: at.epoch,
             state_key: at.state_key.clone(),
@@ -309,20 +311,20 @@ fn decide(
     let pinned = row.pending.as_ref().map(|pending| &pending.plan) == at.pending.as_ref().map(|pending| &pending.plan);
     let claimed = at.pending.is_some() && !pinned;
     match reached && !claimed && row.home.as_ref().is_none_or(|theirs| theirs == home) {
-        true => Step::Keep,
-        false => Step::Move(Box::new(row.clone()), at.clone()),
+        true => RowStep::Keep,
+        false => RowStep::Move(Box::new(row.clone()), at.clone()),
     }
 }
 
-fn line(shard: &ShardId, row: &Option<LeaseRow>, whole: &Option<Whole>, step: &Step) -> Line {
+fn line(shard: &ShardId, row: &Option<LeaseRow>, whole: &Option<Whole>, step: &RowStep) -> PlanLine {
     let (step, why) = match step {
-        Step::Keep => ("keep", None),
-        Step::Create(_) => ("create", None),
-        Step::Move(..) => ("move", None),
-        Step::Leave => ("leave", None),
-        Step::Refuse(why) => ("refuse", Some(why.clone())),
+        RowStep::Keep => ("keep", None),
+        RowStep::Create(_) => ("create", None),
+        RowStep::Move(..) => ("move", None),
+        RowStep::Leave => ("leave", None),
+        RowStep::Refuse(why) => ("refuse", Some(why.clone())),
     };
-    Line {
+    PlanLine {
         shard: shard.short().to_owned(),
         row_epoch: row.as_ref().map(|row| row.epoch.0),
         row_checkpoint: row.as_ref().map(|row| row.checkpoint.to_string()),
@@ -393,24 +395,24 @@ mod tests {
     fn a_row_becomes_what_the_manifests_say() {
         let whole = |epoch| Whole { shard: shard(), first: EpochNumber(1), at: at(epoch) };
         let step = |row: Option<&LeaseRow>, whole: Option<&Whole>| decide(&home(), &shard(), row, whole, None);
-        assert_eq!(step(Some(&row(5)), Some(&whole(5))), Step::Keep);
-        assert_eq!(step(None, None), Step::Leave);
+        assert_eq!(step(Some(&row(5)), Some(&whole(5))), RowStep::Keep);
+        assert_eq!(step(None, None), RowStep::Leave);
         for epoch in [2, 9] {
-            assert_eq!(step(Some(&row(epoch)), Some(&whole(5))), Step::Move(Box::new(row(epoch)), at(5)));
+            assert_eq!(step(Some(&row(epoch)), Some(&whole(5))), RowStep::Move(Box::new(row(epoch)), at(5)));
         }
         // KCL has gone on behind it.
         let further = LeaseRow { checkpoint: at(7).checkpoint, ..row(5) };
-        assert_eq!(step(Some(&further), Some(&whole(5))), Step::Keep);
+        assert_eq!(step(Some(&further), Some(&whole(5))), RowStep::Keep);
         let moved = row(5).at(&Home { bucket: "old".into(), ..home() });
-        assert!(matches!(step(Some(&moved), Some(&whole(5))), Step::Move(..)));
+        assert!(matches!(step(Some(&moved), Some(&whole(5))), RowStep::Move(..)));
         let quiet = LeaseRow::fresh(shard(), vec![], Default::default());
-        assert_eq!(step(Some(&quiet.clone().at(&home())), None), Step::Leave);
+        assert_eq!(step(Some(&quiet.clone().at(&home())), None), RowStep::Leave);
         let elsewhere = quiet.at(&Home { bucket: "old".into(), ..home() });
-        assert!(matches!(step(Some(&elsewhere), None), Step::Move(_, to) if to.epoch == EpochNumber(0)));
+        assert!(matches!(step(Some(&elsewhere), None), RowStep::Move(_, to) if to.epoch == EpochNumber(0)));
         // The stream has forgotten it: its last alerts left long ago.
-        let Step::Create(made) = step(None, Some(&whole(5))) else { panic!("no row is made") };
+        let RowStep::Create(made) = step(None, Some(&whole(5))) else { panic!("no row is made") };
         let expected = (at(5).checkpoint, EpochNumber(5), EpochNumber(5), Some(home()));
         assert_eq!((made.checkpoint, made.epoch, made.alerts_through, made.home), expected);
-        assert!(matches!(step(Some(&row(5)), None), Step::Refuse(_)));
+        assert!(matches!(step(Some(&row(5)), None), RowStep::Refuse(_)));
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use actors::ports::warehouse::Page;
+use actors::ports::warehouse::ResultPage;
 use actors::warehouse::Cell;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Map, Value, json};
@@ -17,7 +17,7 @@ const TABLE_ROWS_MAX: usize = 1_000;
 
 /// How rows are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum PrintFormat {
     Table,
     Csv,
     Json,
@@ -25,7 +25,7 @@ pub(super) enum Form {
 
 /// Prints one result.
 pub(super) struct Printer {
-    form: Form,
+    form: PrintFormat,
     /// Whoever reads it obeys some characters; a file has to have them as they are.
     terminal: bool,
     table: Option<Table>,
@@ -34,42 +34,42 @@ pub(super) struct Printer {
 }
 
 impl Printer {
-    pub(super) fn new(form: Form) -> Self {
+    pub(super) fn new(form: PrintFormat) -> Self {
         Self { form, terminal: std::io::stdout().is_terminal(), table: None, n_rows: 0, began: false }
     }
 
-    pub(super) fn page(&mut self, page: &Page) -> Result<(), CliError> {
+    pub(super) fn page(&mut self, page: &ResultPage) -> Result<(), CliError> {
         write(&self.text(page))
     }
 
-    fn text(&mut self, page: &Page) -> String {
+    fn text(&mut self, page: &ResultPage) -> String {
         let mut text = String::new();
         let terminal = self.terminal;
         if !self.began {
             self.began = true;
             match self.form {
-                Form::Table => self.table = Some(header(page)),
-                Form::Csv => {
+                PrintFormat::Table => self.table = Some(header(page)),
+                PrintFormat::Csv => {
                     let names = page.columns.iter().map(|column| field(&unobeyed(&column.name, terminal)));
                     text.push_str(&line(names.collect()));
                 }
-                Form::Json => {}
+                PrintFormat::Json => {}
             }
         }
         for row in &page.rows {
             self.n_rows += 1;
             match (self.form, &mut self.table) {
-                (Form::Table, Some(table)) if self.n_rows <= TABLE_ROWS_MAX => {
+                (PrintFormat::Table, Some(table)) if self.n_rows <= TABLE_ROWS_MAX => {
                     table.add_row(row.iter().map(|cell| printable(&shown(cell))));
                 }
-                (Form::Table, _) => {}
-                (Form::Csv, _) => {
+                (PrintFormat::Table, _) => {}
+                (PrintFormat::Csv, _) => {
                     let cells = row.iter().map(|cell| {
                         if *cell == Cell::Null { String::new() } else { field(&unobeyed(&shown(cell), terminal)) }
                     });
                     text.push_str(&line(cells.collect()));
                 }
-                (Form::Json, _) => {
+                (PrintFormat::Json, _) => {
                     let named = page.columns.iter().zip(row).map(|(column, cell)| (column.name.clone(), value(cell)));
                     let row = Value::Object(named.collect::<Map<_, _>>()).to_string();
                     // The same value, whoever reads it.
@@ -91,7 +91,7 @@ impl Printer {
     }
 }
 
-fn header(page: &Page) -> Table {
+fn header(page: &ResultPage) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_BORDERS_ONLY).set_header(page.columns.iter().map(|column| printable(&column.name)));
     for (at, column) in page.columns.iter().enumerate() {
@@ -158,15 +158,16 @@ fn line(fields: Vec<String>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use actors::ports::warehouse::Column;
+    use actors::ports::warehouse::ResultColumn;
 
     use super::*;
 
     const HOSTILE: &str = "\u{1b}]0;pwned\u{7}\u{202e}gpj\u{9b}31m\r\nx";
 
-    fn printed(form: Form, terminal: bool) -> String {
-        let column = Column { name: format!("c{HOSTILE}"), type_name: "varchar".to_owned() };
-        let page = Page { columns: vec![column], rows: vec![vec![Cell::Text(HOSTILE.to_owned())]], rows_total: 1 };
+    fn printed(form: PrintFormat, terminal: bool) -> String {
+        let column = ResultColumn { name: format!("c{HOSTILE}"), type_name: "varchar".to_owned() };
+        let page =
+            ResultPage { columns: vec![column], rows: vec![vec![Cell::Text(HOSTILE.to_owned())]], rows_total: 1 };
         let mut printer = Printer { terminal, ..Printer::new(form) };
         let text = printer.text(&page);
         printer.table.map_or(text, |table| table.to_string())
@@ -174,13 +175,13 @@ mod tests {
 
     #[test]
     fn no_form_commands_a_terminal_and_files_get_values_as_they_are() {
-        for form in [Form::Table, Form::Csv, Form::Json] {
+        for form in [PrintFormat::Table, PrintFormat::Csv, PrintFormat::Json] {
             for line in printed(form, true).split(['\n', '\r']) {
                 assert!(!line.contains(is_obeyed), "{form:?}: {line:?}");
             }
         }
-        assert!(printed(Form::Csv, false).ends_with(&format!("\"{HOSTILE}\"\r\n")));
-        let row: Value = serde_json::from_str(&printed(Form::Json, false)).unwrap();
+        assert!(printed(PrintFormat::Csv, false).ends_with(&format!("\"{HOSTILE}\"\r\n")));
+        let row: Value = serde_json::from_str(&printed(PrintFormat::Json, false)).unwrap();
         assert_eq!(row[format!("c{HOSTILE}")], HOSTILE);
     }
 }

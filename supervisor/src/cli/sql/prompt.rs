@@ -9,14 +9,14 @@ use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use tokio::sync::watch;
 
-use super::print::Form;
+use super::print::PrintFormat;
 use super::{run, shorthand, split};
 use crate::exit::CliError;
 
 const HISTORY_LINES_MAX: usize = 1_000;
 
 /// Runs what is typed until Ctrl-D.
-pub(super) async fn start(warehouse: &Warehouse, form: Form) -> Result<(), CliError> {
+pub(super) async fn start(warehouse: &Warehouse, form: PrintFormat) -> Result<(), CliError> {
     let config =
         Builder::new().max_history_size(HISTORY_LINES_MAX).map_err(CliError::internal)?.auto_add_history(false);
     let mut editor: Editor<(), FileHistory> = Editor::with_config(config.build()).map_err(CliError::environment)?;
@@ -63,7 +63,7 @@ pub(super) async fn start(warehouse: &Warehouse, form: Form) -> Result<(), CliEr
 }
 
 /// Ctrl-C ends the statement and not the prompt.
-async fn interruptible(warehouse: &Warehouse, statement: &str, form: Form) -> Result<(), CliError> {
+async fn interruptible(warehouse: &Warehouse, statement: &str, form: PrintFormat) -> Result<(), CliError> {
     let (stop, mut stopped) = watch::channel(false);
     let listening = tokio::spawn(async move {
         // Without a handler Ctrl-C ends the process, as everywhere.

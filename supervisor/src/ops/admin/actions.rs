@@ -17,11 +17,11 @@ use crate::ops::reply::Refusal;
 const REASON_CHARS_MAX: usize = 200;
 
 type Order<T> = Result<Json<T>, JsonRejection>;
-type Outcome = Result<Json<Done>, Refusal>;
+type ActionOutcome = Result<Json<ActionDone>, Refusal>;
 
 /// What was done, in words.
 #[derive(Debug, Serialize)]
-pub(super) struct Done {
+pub(super) struct ActionDone {
     done: String,
 }
 
@@ -58,7 +58,7 @@ pub(super) struct MergeOrder {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct DrainOrder {
+pub(super) struct DrainRequest {
     confirm: String,
     reason: String,
 }
@@ -77,11 +77,11 @@ pub(super) async fn restart(
     State(admin): State<Arc<Admin>>,
     Extension(from): Extension<RemoteIp>,
     order: Order<RestartOrder>,
-) -> Outcome {
+) -> ActionOutcome {
     let order = read(order)?;
     let reason = reason(&order.reason)?;
     let tree = &admin.ops.tree;
-    // A shard as a whole restarts with any of its boxes.
+    // A shard as a whole restarts with any of its actors.
     let path = match tree.find(&order.path).filter(|node| node.kind == "shard") {
         Some(shard) => format!("{}/committer", shard.path),
         None => order.path.clone(),
@@ -104,7 +104,7 @@ pub(super) async fn kill(
     State(admin): State<Arc<Admin>>,
     Extension(from): Extension<RemoteIp>,
     order: Order<KillOrder>,
-) -> Outcome {
+) -> ActionOutcome {
     use crate::ops::sensors::parse_id;
 
     let order = read(order)?;
@@ -130,7 +130,7 @@ pub(super) async fn hand_over(
     State(admin): State<Arc<Admin>>,
     Extension(from): Extension<RemoteIp>,
     order: Order<ShardOrder>,
-) -> Outcome {
+) -> ActionOutcome {
     let order = read(order)?;
     let reason = reason(&order.reason)?;
     let shard = known(&admin, &order.shard)?;
@@ -144,7 +144,7 @@ pub(super) async fn split(
     State(admin): State<Arc<Admin>>,
     Extension(from): Extension<RemoteIp>,
     order: Order<SplitOrder>,
-) -> Outcome {
+) -> ActionOutcome {
     let order = read(order)?;
     let reason = reason(&order.reason)?;
     let shard = known(&admin, &order.shard)?;
@@ -158,7 +158,7 @@ pub(super) async fn merge(
     State(admin): State<Arc<Admin>>,
     Extension(from): Extension<RemoteIp>,
     order: Order<MergeOrder>,
-) -> Outcome {
+) -> ActionOutcome {
     let order = read(order)?;
     let reason = reason(&order.reason)?;
     let (shard, with) = (known(&admin, &order.shard)?, known(&admin, &order.with)?);
@@ -175,8 +175,8 @@ pub(super) async fn merge(
 pub(super) async fn drain(
     State(admin): State<Arc<Admin>>,
     Extension(from): Extension<RemoteIp>,
-    order: Order<DrainOrder>,
-) -> Outcome {
+    order: Order<DrainRequest>,
+) -> ActionOutcome {
     let order = read(order)?;
     let reason = reason(&order.reason)?;
     let worker = &admin.ops.worker_id;
@@ -211,7 +211,7 @@ fn confirmed(confirm: &str, target: &str, what: &str) -> Result<(), Refusal> {
 
 /// A shard of the stream, by its short or full id.
 fn known(admin: &Admin, name: &str) -> Result<ShardId, Refusal> {
-    let look = admin.ops.sight.look();
+    let look = admin.ops.status.status();
     let wanted = ShardId::new(name);
     let ids = look.seen.shards.iter().map(|seen| &seen.shard).chain(look.owned.iter().map(|owned| &owned.shard));
     let found = ids.into_iter().find(|id| id.short() == wanted.short()).cloned();
@@ -230,8 +230,8 @@ fn bad(error: impl Into<String>) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, error, "see /openapi.json for what every order takes")
 }
 
-fn done(from: &RemoteIp, action: &str, target: &str, reason: &str, done: String) -> Json<Done> {
+fn done(from: &RemoteIp, action: &str, target: &str, reason: &str, done: String) -> Json<ActionDone> {
     let target = target.escape_debug();
     info!(action, %target, reason, from = %from.0, "admin action");
-    Json(Done { done })
+    Json(ActionDone { done })
 }

@@ -140,7 +140,7 @@ pub mod family {
     pub const SILENCES: Family = Family::gauge(
         "mangrove_silences_waiting",
         &["shard"],
-        "silent sensors that the alerts box had no room for yet: they are reported as it has",
+        "silent sensors that the alerts actor had no room for yet: they are reported as it has",
     );
     /// Open windows.
     pub const WINDOWS: Family =
@@ -162,13 +162,13 @@ pub mod family {
         &[],
         "bytes of memory that the process may use (worker.memory_limit, or what the system says)",
     );
-    /// Boxes.
-    pub const ACTORS: Family = Family::gauge("mangrove_actors", &["kind", "state"], "boxes, by kind and state");
+    /// Actors.
+    pub const ACTORS: Family = Family::gauge("mangrove_actors", &["kind", "state"], "actors, by kind and state");
     /// Queues.
     pub const ACTOR_QUEUE: Family = Family::gauge(
         "mangrove_actor_queue",
         &["kind"],
-        "messages that wait for a box, all boxes of the kind together",
+        "messages that wait for an actor, all actors of the kind together",
     );
     /// Busy.
     pub const ACTOR_BUSY: Family = Family::gauge(

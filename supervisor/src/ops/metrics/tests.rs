@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::{env, fs};
 
-use actors::metrics::{Family, Kind};
+use actors::metrics::{Family, MetricKind};
 
 use super::Scrape;
 use super::families::everything;
@@ -34,8 +34,8 @@ fn the_page_lists_every_metric() {
 #[test]
 fn names_tell_kind_and_unit() {
     for family in everything().values() {
-        assert_eq!(family.name.ends_with("_total"), family.kind == Kind::Counter, "{}", family.name);
-        assert!(family.kind != Kind::Histogram || family.name.ends_with("_seconds"), "{}", family.name);
+        assert_eq!(family.name.ends_with("_total"), family.kind == MetricKind::Counter, "{}", family.name);
+        assert!(family.kind != MetricKind::Histogram || family.name.ends_with("_seconds"), "{}", family.name);
         assert!(family.name.starts_with("mangrove_") || family.name.starts_with("process_"), "{}", family.name);
         assert!(!family.help.contains(['\n', '|', '\\']), "{}", family.name);
     }
@@ -48,7 +48,7 @@ fn a_thousand_shards_fit_into_a_scrape() {
     let mut scrape = Scrape::new(String::new());
     let shards: Vec<String> = (0..1_000).map(|n| format!("shardId-{n:012}")).collect();
     for family in &of_shards {
-        assert!(family.kind != Kind::Histogram, "{} would have a thousand times its buckets", family.name);
+        assert!(family.kind != MetricKind::Histogram, "{} would have a thousand times its buckets", family.name);
         scrape.samples(family, shards.iter().map(|shard| ([shard.as_str()], 1_234_567.5)));
     }
     assert!(of_shards.len() > 5 && scrape.into_text().len() < 900_000);

@@ -193,7 +193,7 @@ async fn pipeline(mut socket: TcpStream, over: Arc<AtomicBool>) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_sockets_that_ask_without_a_pause_get_a_bounded_share_and_probes_their_answer() {
     const SOCKETS: usize = 60;
-    let world = World::serve(OpsConfig { picture_every: Duration::from_millis(250), ..config() }).await;
+    let world = World::serve(OpsConfig { snapshot_every: Duration::from_millis(250), ..config() }).await;
     let began = Instant::now();
     let (over, mut flood) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
     for _ in 0..SOCKETS {
@@ -208,8 +208,8 @@ async fn sixty_sockets_that_ask_without_a_pause_get_a_bounded_share_and_probes_t
     over.store(true, Ordering::Relaxed);
     let answers: usize = flood.join_all().await.into_iter().sum();
     let took = began.elapsed();
-    let pictures = world.state.memory.pictures.made();
-    assert!(u128::from(pictures) <= took.as_millis() / 250 + 1, "{pictures} pictures in {took:?}");
+    let snapshots = world.state.memory.snapshots.made();
+    assert!(u128::from(snapshots) <= took.as_millis() / 250 + 1, "{snapshots} snapshots in {took:?}");
     // 100 at once and 50 a second for each socket.
     let most = SOCKETS * (100 + took.as_millis() as usize / 20 + 1);
     assert!((SOCKETS..=most).contains(&answers), "{answers} answers in {took:?}");
@@ -217,7 +217,7 @@ async fn sixty_sockets_that_ask_without_a_pause_get_a_bounded_share_and_probes_t
 
 #[tokio::test]
 async fn two_hundred_clients_that_come_anew_keep_no_probe_out() {
-    let world = World::serve(OpsConfig { picture_every: Duration::from_millis(250), ..config() }).await;
+    let world = World::serve(OpsConfig { snapshot_every: Duration::from_millis(250), ..config() }).await;
     let address = world.address;
     let mut crowd = JoinSet::new();
     for _ in 0..200 {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use actors::loading::{Failing, LoaderLook, MetadataTrouble};
+use actors::loading::{FailingLoads, LoaderStatus, MetadataTrouble};
 use actors::node::{Node, NodeState};
 use actors::shard::UnseenPath;
 use actors::shard::{EpochLine, EpochStep, Holds};
@@ -13,23 +13,24 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::look::{NOW_MS, held, look, owned};
+use super::status::{NOW_MS, held, owned, status};
 use super::world::{LONG, World, config};
-use crate::leases::Trouble;
-use crate::ops::diagnosis::{Diagnosis, Evidence, Level, diagnosis};
+use crate::leases::LeaseFinding;
+use crate::ops::diagnosis::{Diagnosis, Level, Observed, diagnosis};
 use crate::ops::flow::stages;
 use crate::ops::page::RUNBOOKS;
 use crate::ops::sampler::Sampler;
 use crate::ops::shards::{ShardLine, ShardState, lines};
-use crate::ops::sight::{Look, OwnedLook};
-use crate::supervision::tree::Listed;
+use crate::ops::status::{OwnedStatus, WorkerStatus};
+use crate::supervision::tree::ListedNode;
 
 /// What is said of the one shard that is worked on, and of the whole.
-fn judged(look: &Look, nodes: &[&std::sync::Arc<Node>]) -> (ShardLine, Diagnosis) {
+fn judged(look: &WorkerStatus, nodes: &[&std::sync::Arc<Node>]) -> (ShardLine, Diagnosis) {
     let sampler = Sampler::default();
-    let listed: Vec<Listed> = nodes.iter().map(|node| Listed { node: (*node).clone(), intensity: None }).collect();
+    let listed: Vec<ListedNode> =
+        nodes.iter().map(|node| ListedNode { node: (*node).clone(), intensity: None }).collect();
     let shards = lines(look, &listed, &sampler, "w1");
-    let evidence = Evidence { look, listed: &listed, falls: &[], shards: &shards, sampler: &sampler };
+    let evidence = Observed { status: look, listed: &listed, failures: &[], shards: &shards, sampler: &sampler };
     let diagnosis = diagnosis(&evidence);
     for finding in &diagnosis.findings {
         assert!(RUNBOOKS.iter().any(|(name, _)| *name == finding.runbook), "{} has no runbook", finding.runbook);
@@ -37,8 +38,8 @@ fn judged(look: &Look, nodes: &[&std::sync::Arc<Node>]) -> (ShardLine, Diagnosis
     (shards.into_iter().find(|line| line.shard == "000000000003").unwrap(), diagnosis)
 }
 
-fn with(change: impl FnOnce(&mut Look)) -> Look {
-    let mut look = look();
+fn with(change: impl FnOnce(&mut WorkerStatus)) -> WorkerStatus {
+    let mut look = status();
     change(&mut look);
     look
 }
@@ -47,8 +48,8 @@ fn with(change: impl FnOnce(&mut Look)) -> Look {
 fn the_reason_shown_is_the_nearest_to_the_cause() {
     let reader = Node::new("shards/000000000003/reader", "reader");
     reader.started();
-    let cases: [(Look, ShardState, &str, Option<&str>); 7] = [
-        (look(), ShardState::Reading, "", None),
+    let cases: [(WorkerStatus, ShardState, &str, Option<&str>); 7] = [
+        (status(), ShardState::Reading, "", None),
         (with(|look| look.owned[0].lag_ms = 90_000), ShardState::Lagging, "90 s", Some("MangroveShardLagging")),
         (
             with(|look| look.owned[0].stalled = Duration::from_secs(20)),
@@ -94,39 +95,40 @@ fn the_reason_shown_is_the_nearest_to_the_cause() {
 
     reader.failed("no records\n", NOW_MS - 7_000);
     reader.set_state(NodeState::Restarting);
-    let (line, diagnosis) = judged(&look(), &[&reader]);
+    let (line, diagnosis) = judged(&status(), &[&reader]);
     assert_eq!((line.state, line.culprit.as_deref()), (ShardState::Restarting, Some("shards/000000000003/reader")));
     assert!(diagnosis.findings.iter().any(|finding| finding.view == "tree" && finding.since_ms == NOW_MS - 7_000));
 }
 
 #[test]
 fn the_worst_and_then_the_oldest_comes_first() {
-    let (_, diagnosis) = judged(&look(), &[]);
+    let (_, diagnosis) = judged(&status(), &[]);
     let whats: Vec<&str> = diagnosis.findings.iter().map(|finding| finding.what.as_str()).collect();
     assert_eq!(whats, ["Worker w3 has been silent for 60 s."], "an unowned shard of this moment is none");
     let look = with(|look| {
-        look.troubles.push((Trouble::Fenced, "no heartbeat".into()));
+        look.troubles.push((LeaseFinding::Fenced, "no heartbeat".into()));
         look.owned[0].holds.uploading = Some(held("slow down"));
     });
     let (_, diagnosis) = judged(&look, &[]);
     assert_eq!((diagnosis.level, diagnosis.findings[0].runbook), (Level::Critical, "MangroveFenced"));
     assert_eq!(diagnosis.findings.len(), 3);
     assert!(diagnosis.sentence.contains("And 2 findings more"), "{}", diagnosis.sentence);
-    let empty = Look { at_ms: NOW_MS, owned: vec![owned()], ..Look::default() };
+    let empty = WorkerStatus { at_ms: NOW_MS, owned: vec![owned()], ..WorkerStatus::default() };
     let (_, diagnosis) = judged(&empty, &[]);
     assert!(diagnosis.sentence.starts_with("All is well: 1 shard read here, 200 ms behind"), "{}", diagnosis.sentence);
 }
 
 #[test]
 fn a_warehouse_that_is_not_loaded_says_why_and_since_when() {
-    let failing = |failures| Failing { since_ms: NOW_MS - 90_000, failures, error: "the cluster is paused".into() };
-    let loader = |look: &mut Look, failures| {
-        *look = Look { at_ms: NOW_MS, loader: look.loader.take(), ..Look::default() };
+    let failing =
+        |failures| FailingLoads { since_ms: NOW_MS - 90_000, failures, error: "the cluster is paused".into() };
+    let loader = |look: &mut WorkerStatus, failures| {
+        *look = WorkerStatus { at_ms: NOW_MS, loader: look.loader.take(), ..WorkerStatus::default() };
         let loader = look.loader.as_mut().unwrap();
         (loader.waiting, loader.failing) = (12, Some(failing(failures)));
     };
-    let findings = |look: &Look| {
-        let evidence = Evidence { look, listed: &[], falls: &[], shards: &[], sampler: &Sampler::default() };
+    let findings = |look: &WorkerStatus| {
+        let evidence = Observed { status: look, listed: &[], failures: &[], shards: &[], sampler: &Sampler::default() };
         (diagnosis(&evidence).findings, stages(&evidence))
     };
     let (found, flow) = findings(&with(|look| loader(look, 2)));
@@ -139,8 +141,8 @@ fn a_warehouse_that_is_not_loaded_says_why_and_since_when() {
     assert!(findings(&with(|look| loader(look, 1))).0.is_empty(), "a single failure is tried again");
     let aside = |ago_ms| {
         with(|look| {
-            let loader = LoaderLook { put_aside_ms: Some(NOW_MS - ago_ms), ..LoaderLook::default() };
-            *look = Look { at_ms: NOW_MS, loader: Some(loader), ..Look::default() };
+            let loader = LoaderStatus { put_aside_ms: Some(NOW_MS - ago_ms), ..LoaderStatus::default() };
+            *look = WorkerStatus { at_ms: NOW_MS, loader: Some(loader), ..WorkerStatus::default() };
         })
     };
     assert_eq!(findings(&aside(60_000)).0[0].runbook, "MangroveWarehouseRefused");
@@ -149,8 +151,8 @@ fn a_warehouse_that_is_not_loaded_says_why_and_since_when() {
         with(|look| {
             let what = "The metadata object a.csv is not used: is empty; what it said before stays in force".to_owned();
             let metadata = Some(MetadataTrouble { since_ms: NOW_MS - 5_000, what });
-            let loader = Some(LoaderLook { active, metadata, ..LoaderLook::default() });
-            *look = Look { at_ms: NOW_MS, loader, ..Look::default() };
+            let loader = Some(LoaderStatus { active, metadata, ..LoaderStatus::default() });
+            *look = WorkerStatus { at_ms: NOW_MS, loader, ..WorkerStatus::default() };
         })
     };
     let (found, _) = findings(&metadata(true));
@@ -170,10 +172,11 @@ fn a_path_that_no_event_has_is_told_unless_another_shard_has_it() {
         required,
     };
     let found = |shards: Vec<Option<Vec<UnseenPath>>>| {
-        let owned = shards.into_iter().map(|unseen_paths| OwnedLook { unseen_paths, ..owned() });
-        let look = Look { at_ms: NOW_MS, owned: owned.collect(), ..Look::default() };
-        let (sampler, listed, falls) = (Sampler::default(), &[], &[]);
-        let findings = diagnosis(&Evidence { look: &look, listed, falls, shards: &[], sampler: &sampler }).findings;
+        let owned = shards.into_iter().map(|unseen_paths| OwnedStatus { unseen_paths, ..owned() });
+        let look = WorkerStatus { at_ms: NOW_MS, owned: owned.collect(), ..WorkerStatus::default() };
+        let (sampler, listed, failures) = (Sampler::default(), &[], &[]);
+        let findings =
+            diagnosis(&Observed { status: &look, listed, failures, shards: &[], sampler: &sampler }).findings;
         findings.into_iter().map(|finding| (finding.level, finding.what)).collect::<Vec<_>>()
     };
     let pm25 = "No event of the last epoch has PM25, where the event schema looks for pm25; events have pm-2-5.";
@@ -297,12 +300,14 @@ async fn the_page_is_served_under_a_policy_that_runs_nothing_else() {
 /// What the data has used up of what the configuration allows is said, with the key and the shard.
 #[test]
 fn limits_that_the_data_has_reached_are_findings() {
-    let found = |change: &dyn Fn(&mut Look)| {
+    let found = |change: &dyn Fn(&mut WorkerStatus)| {
         let look = with(|look| {
-            *look = Look { at_ms: NOW_MS, owned: vec![owned()], limits: look.limits, ..Look::default() };
+            *look =
+                WorkerStatus { at_ms: NOW_MS, owned: vec![owned()], limits: look.limits, ..WorkerStatus::default() };
             change(look);
         });
-        let evidence = Evidence { look: &look, listed: &[], falls: &[], shards: &[], sampler: &Sampler::default() };
+        let evidence =
+            Observed { status: &look, listed: &[], failures: &[], shards: &[], sampler: &Sampler::default() };
         diagnosis(&evidence).findings.into_iter().map(|finding| (finding.what, finding.runbook)).collect::<Vec<_>>()
     };
     assert_eq!(found(&|look| look.memory = Some((600 << 20, 768 << 20))), []);

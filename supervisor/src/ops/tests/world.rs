@@ -17,9 +17,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use super::look;
-use crate::ops::directory::{Found, FoundSensor, SensorCounts, SensorDirectory, Unanswered};
-use crate::ops::sight::{Look, Sight};
+use super::status;
+use crate::ops::directory::{FoundSensor, SearchFound, SensorCounts, SensorDirectory, Unanswered};
+use crate::ops::status::{StatusSource, WorkerStatus};
 use crate::ops::{Check, Memory, OpsConfig, OpsState, serve};
 use crate::supervision::tree::{Registration, Tree};
 use crate::supervision::watchdog::Pulse;
@@ -64,10 +64,10 @@ impl SensorDirectory for Sensors {
         })
     }
 
-    fn search<'a>(&'a self, prefix: &'a str, limit: usize) -> BoxFuture<'a, Found> {
+    fn search<'a>(&'a self, prefix: &'a str, limit: usize) -> BoxFuture<'a, SearchFound> {
         let ids = (0..2500).map(|n| format!("s{n:04}")).filter(move |id| id.starts_with(prefix)).take(limit);
         let found = |id: String| FoundSensor { shard: "000000000003".into(), summary: summary(&id) };
-        let found = Found { sensors: ids.map(found).collect(), unanswered: vec!["000000000007".into()] };
+        let found = SearchFound { sensors: ids.map(found).collect(), unanswered: vec!["000000000007".into()] };
         Box::pin(async move { found })
     }
 
@@ -109,9 +109,9 @@ fn view(id: &str) -> SensorView {
 /// A worker that is looked at.
 struct Shown;
 
-impl Sight for Shown {
-    fn look(&self) -> Look {
-        look::look()
+impl StatusSource for Shown {
+    fn status(&self) -> WorkerStatus {
+        status::status()
     }
 }
 
@@ -140,7 +140,7 @@ pub(super) fn config() -> OpsConfig {
         connections_max: 64,
         requests_max: 16,
         // Tests change what is shown, and ask at once.
-        picture_every: Duration::ZERO,
+        snapshot_every: Duration::ZERO,
         request_timeout: LONG,
         hosts: vec!["worker-0.mangrove".into()],
         event_listeners_max: 2,
@@ -171,7 +171,7 @@ impl World {
             readiness: Arc::new(readiness),
             sensors: sensors.clone(),
             sensor_id: IdSpec { path: FieldPath(vec!["id".into()]), bytes_max: 32, extra_characters: "/ü".into() },
-            sight: Arc::new(Shown),
+            status: Arc::new(Shown),
             effective: serde_json::json!({"ops": {"bind": {"value": "127.0.0.1:0", "source": "default"}}}),
             memory: Memory::default(),
             metrics: recorder.handle().into(),

@@ -9,13 +9,13 @@ use ractor::ActorRef;
 use tokio::task::JoinError;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Child, Report, Slot, State, Step, Then, Work, WorkKind};
+use super::{Child, ChildSlot, SupervisorState, Then, WorkDone, WorkInFlight, WorkKind, WorkReport};
 use crate::supervision::halt::{self, Leaving};
-use crate::supervision::prepared::Begin;
+use crate::supervision::prepared::NextStart;
 use crate::supervision::task::Task;
 use crate::supervision::{GivenUp, StartContext, StartError, SupervisorMsg};
 
-impl State {
+impl SupervisorState {
     /// Begins the next step, if nothing is under way and something is to be done.
     pub(in crate::supervision) fn advance(&mut self) -> Result<(), GivenUp> {
         if self.work.is_some() {
@@ -27,14 +27,15 @@ impl State {
         }
         if let Some(from) = self.recovery.as_ref().map(|recovery| recovery.from) {
             // Backwards: who holds an address stops before whom it belongs to.
-            let last_up = (from..self.children.len()).rev().find(|&i| matches!(self.children[i].slot, Slot::Up(_)));
+            let last_up =
+                (from..self.children.len()).rev().find(|&i| matches!(self.children[i].slot, ChildSlot::Up(_)));
             match last_up {
                 Some(index) => self.begin_halt(index),
                 None => return self.recover(),
             }
             return Ok(());
         }
-        match self.children.iter().position(|child| matches!(child.slot, Slot::Down)) {
+        match self.children.iter().position(|child| matches!(child.slot, ChildSlot::Down)) {
             Some(index) => self.begin_start(index),
             None => self.tell_waiters(),
         }
@@ -59,16 +60,16 @@ impl State {
                 Ok(Err(error)) => Err(StartError::Panicked(panic_text(error))),
                 Err(_) => Err(StartError::TimedOut(limit)),
             };
-            Report::Started { number, result }
+            WorkReport::Started { number, result }
         });
     }
 
-    fn begin_with(&mut self, index: usize) -> Begin {
+    fn begin_with(&mut self, index: usize) -> NextStart {
         let prepared = std::mem::take(&mut self.prepared);
         match (&self.prepare, index) {
-            (Some(prepare), 0) => Begin::First(prepare.clone()),
-            (Some(_), _) => Begin::Next(prepared),
-            (None, _) => Begin::Own(self.children[index].spec.clone()),
+            (Some(prepare), 0) => NextStart::First(prepare.clone()),
+            (Some(_), _) => NextStart::Next(prepared),
+            (None, _) => NextStart::Own(self.children[index].spec.clone()),
         }
     }
 
@@ -77,7 +78,7 @@ impl State {
         self.begin(WorkKind::Halt { index }, move |number| async move {
             let _ = leaving.halt().await;
             leaving.node.set_state(NodeState::Stopped);
-            Report::Done { number }
+            WorkReport::Done { number }
         });
     }
 
@@ -86,7 +87,7 @@ impl State {
         self.recovery = None;
         let last_first: Vec<Leaving> = (0..self.children.len()).rev().filter_map(|i| self.leave(i)).collect();
         self.begin(WorkKind::Drain, move |number| async move {
-            Report::Drained { number, late: halt::drain_in_turn(last_first, deadline).await }
+            WorkReport::Drained { number, late: halt::drain_in_turn(last_first, deadline).await }
         });
     }
 
@@ -101,7 +102,7 @@ impl State {
             Some(Then::Restart(delay)) => {
                 self.begin(WorkKind::BackOff, move |number| async move {
                     sleep(delay).await;
-                    Report::Done { number }
+                    WorkReport::Done { number }
                 });
                 Ok(())
             }
@@ -111,13 +112,13 @@ impl State {
 
     fn begin<R>(&mut self, kind: WorkKind, work: impl FnOnce(u64) -> R)
     where
-        R: Future<Output = Report> + Send + 'static,
+        R: Future<Output = WorkReport> + Send + 'static,
     {
         self.works += 1;
         let (number, myself) = (self.works, self.myself.clone());
         let work = work(number);
         let task = Task::spawn(async move { report(&myself, work.await) });
-        self.work = Some(Work { number, kind, _task: task });
+        self.work = Some(WorkInFlight { number, kind, _task: task });
     }
 
     /// Takes the work that has just reported; none if it was cancelled meanwhile.
@@ -131,11 +132,11 @@ impl State {
 
     pub(super) fn leave(&mut self, index: usize) -> Option<Leaving> {
         let child = &mut self.children[index];
-        let cell = match std::mem::replace(&mut child.slot, Slot::Down) {
-            Slot::Down => return None,
-            Slot::Up(cell) | Slot::Leaving(cell) => cell,
+        let cell = match std::mem::replace(&mut child.slot, ChildSlot::Down) {
+            ChildSlot::Down => return None,
+            ChildSlot::Up(cell) | ChildSlot::Leaving(cell) => cell,
         };
-        child.slot = Slot::Leaving(cell.clone());
+        child.slot = ChildSlot::Leaving(cell.clone());
         child.killed_for = None;
         Some(Leaving {
             cell,
@@ -149,8 +150,8 @@ impl State {
 }
 
 /// Sends a report; a supervisor that has ended needs none.
-pub(super) fn report(supervisor: &ActorRef<SupervisorMsg>, report: Report) {
-    let _ = supervisor.send_message(SupervisorMsg::Step(Step(report)));
+pub(super) fn report(supervisor: &ActorRef<SupervisorMsg>, report: WorkReport) {
+    let _ = supervisor.send_message(SupervisorMsg::Step(WorkDone(report)));
 }
 
 fn panic_text(error: JoinError) -> String {

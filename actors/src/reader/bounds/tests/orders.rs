@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::super::{Begin, Bounds, Effect, KnownKeys, Rules, Turn};
+use super::super::{Bounds, BoundsRules, KnownKeys, ReadBegin, ReadEffect, ReadTurn};
 use super::{BY_KEY, ROWS_MAX, begin, plan, record, rules};
 
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 struct World {
-    rules: Rules,
+    rules: BoundsRules,
     /// How many readings each record has, from record 1 on.
     stream: Vec<u64>,
     is_closed: bool,
@@ -86,7 +86,7 @@ fn expect(holds: bool, what: impl FnOnce() -> String) -> Walked {
 }
 
 impl World {
-    fn new(rules: Rules) -> Self {
+    fn new(rules: BoundsRules) -> Self {
         let bounds = Bounds::new(rules.clone(), begin(Position::TrimHorizon), BY_KEY);
         Self {
             rules,
@@ -113,7 +113,7 @@ impl World {
     fn die(&mut self, tries: u32) {
         self.caution = Caution::after(tries).map(|caution| Caution { lasts: caution.lasts.min(10), ..caution });
         let pinned = self.pinned.clone().map(|cut| Box::new(plan(cut, &[])));
-        let begin = Begin { pinned, caution: self.caution, ..begin(self.checkpoint.clone()) };
+        let begin = ReadBegin { pinned, caution: self.caution, ..begin(self.checkpoint.clone()) };
         self.bounds = Bounds::new(self.rules.clone(), begin, self.keys);
         (self.is_draining, self.reads_pinned) = (false, self.pinned.is_some());
         self.last = number(&self.checkpoint);
@@ -190,10 +190,10 @@ impl World {
             self.meet(effect)?;
         }
         match self.bounds.turn(has_room) {
-            Turn::Rest => return Ok(()),
-            Turn::NoRoom => self.wants = Some(CutReason::Bytes),
-            Turn::HandOn => self.hand_on(has_room)?,
-            Turn::Fetch => {
+            ReadTurn::Rest => return Ok(()),
+            ReadTurn::NoRoom => self.wants = Some(CutReason::Bytes),
+            ReadTurn::HandOn => self.hand_on(has_room)?,
+            ReadTurn::Fetch => {
                 let after = number(self.bounds.position());
                 let page = (after + 1..=self.stream.len() as u64).take(12).map(record).collect::<Vec<_>>();
                 let is_last = self.is_closed && after as usize + page.len() == self.stream.len();
@@ -238,17 +238,17 @@ impl World {
         Ok(())
     }
 
-    fn meet(&mut self, effect: Effect) -> Walked {
+    fn meet(&mut self, effect: ReadEffect) -> Walked {
         let cut = match effect {
-            Effect::Grew { ends, .. } => {
+            ReadEffect::Grew { ends, .. } => {
                 self.wants = if ends { Some(CutReason::Bytes) } else { self.wants };
                 return Ok(());
             }
-            Effect::Ask(reason) => {
+            ReadEffect::Ask(reason) => {
                 self.wants = Some(reason);
                 return Ok(());
             }
-            Effect::Cut(cut) => cut,
+            ReadEffect::Cut(cut) => cut,
         };
         expect(cut.from == self.from, || format!("{cut:?} does not begin at {}", self.from))?;
         let ends = cut.to == Position::ShardEnd;
@@ -290,7 +290,7 @@ impl World {
     }
 }
 
-fn walk(rules: Rules, steps: &[Step]) -> Walked {
+fn walk(rules: BoundsRules, steps: &[Step]) -> Walked {
     let mut world = World::new(rules);
     steps.iter().try_for_each(|step| world.step(step))?;
     world.comes_to_its_end()
@@ -310,7 +310,7 @@ fn bounds_that_lack_a_mechanism_are_noticed() {
     let mut runner = TestRunner::deterministic();
     let walks: Vec<Vec<Step>> =
         (0..200).map(|_| prop::collection::vec(step(), 60..120).new_tree(&mut runner).unwrap().current()).collect();
-    for lacking in [Rules { pins_keys: false, ..rules() }, Rules { empty_shard_ends: false, ..rules() }] {
+    for lacking in [BoundsRules { pins_keys: false, ..rules() }, BoundsRules { empty_shard_ends: false, ..rules() }] {
         let noticed = walks.iter().any(|steps| walk(lacking.clone(), steps).is_err());
         assert!(noticed, "{lacking:?}");
     }

@@ -4,7 +4,7 @@ use messages::schema::FieldSpec;
 use messages::{AlertKind, Severity};
 use serde::{Deserialize, Serialize};
 
-use crate::sensor::detectors::{Findings, Seen};
+use crate::sensor::detectors::{Findings, SeenReading};
 
 #[derive(Clone, Debug)]
 pub(in crate::sensor::detectors) struct Rule;
@@ -28,7 +28,7 @@ impl Rule {
 }
 
 impl State {
-    pub(in crate::sensor::detectors) fn observe(&mut self, _: &Rule, seen: &Seen<'_>, findings: &mut Findings) {
+    pub(in crate::sensor::detectors) fn observe(&mut self, _: &Rule, seen: &SeenReading<'_>, findings: &mut Findings) {
         let now = seen.now.value;
         let learnt = self.learnt.get_or_insert_with(|| Box::new(Learnt { highest: now, readings: 0 }));
         if now > learnt.highest {

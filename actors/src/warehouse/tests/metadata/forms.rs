@@ -1,6 +1,6 @@
 //! Forms of objects: what spreadsheets, exports and accidents make of a table. Each is read, or named and not used.
 
-use crate::warehouse::metadata::{Object, Part, Source, Sources, Subject};
+use crate::warehouse::metadata::{ContentSources, LastGood, Object, ObjectRows, Subject};
 
 use super::*;
 
@@ -110,8 +110,8 @@ fn what_spreadsheets_and_exports_write_is_read() {
 fn an_object_that_looks_cut_off_is_doubted() {
     let part = |body: &str| {
         let object: Object = object(Subject::Sensors, "a.csv", body.as_bytes());
-        let part = Part::read(&object, &schema(), &declared(), &LIMITS);
-        (Source::of(&part, &object.body), part)
+        let part = ObjectRows::read(&object, &schema(), &declared(), &LIMITS);
+        (LastGood::of(&part, &object.body), part)
     };
     let rows = |n: usize| (0..n).fold("sensor_id,owner\n".to_owned(), |all, n| format!("{all}s-{n},me\n"));
     let doubt = |before: &str, now: &str| {
@@ -141,12 +141,12 @@ fn an_object_that_looks_cut_off_is_doubted() {
 #[test]
 fn a_list_of_sources_is_read_back() {
     let found = sensors("a.csv", "sensor_id,owner\ns-1,me\n");
-    assert_eq!(Sources::parse(&found.sources.to_json()).unwrap(), found.sources);
+    assert_eq!(ContentSources::parse(&found.sources.to_json()).unwrap(), found.sources);
     let source = found.sources.find(Subject::Sensors, "a.csv").unwrap();
     assert_eq!((source.rows, source.bytes, source.ends_line), (1, 23, true));
     assert_eq!(found.sources.find(Subject::Locations, "a.csv"), None);
-    assert!(Sources::parse(br#"{"format":9,"objects":[]}"#).unwrap_err().contains("format 9"));
-    assert!(Sources::parse(b"{").is_err());
+    assert!(ContentSources::parse(br#"{"format":9,"objects":[]}"#).unwrap_err().contains("format 9"));
+    assert!(ContentSources::parse(b"{").is_err());
     let other = sensors("a.csv", "sensor_id,owner\r\ns-1,me\n");
     assert_ne!(found.digest, other.digest, "a content names what it was made of");
 }

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use actors::alerts::{AlertLine, AlertOutcome};
 use actors::keys::Keys;
-use actors::loading::LoaderLook;
-use actors::shard::{Held, Holds, OpenEpoch, SensorFall};
+use actors::loading::LoaderStatus;
+use actors::shard::{HeldUp, Holds, ReadingEpoch, SensorFailureRecord};
 use messages::{Alert, AlertKind, EpochNumber, Position, SensorId, Severity, ShardId, TraceId};
 
 use crate::leases::{LeasesSeen, ShardSeen, WorkerSeen};
-use crate::ops::sight::{EpochLimits, Look, OwnedLook};
+use crate::ops::status::{EpochLimits, OwnedStatus, WorkerStatus};
 use actors::ports::leases::Standing;
 
 pub(super) const NOW_MS: i64 = 1_700_000_000_000;
 
-pub(super) fn look() -> Look {
+pub(super) fn status() -> WorkerStatus {
     let shards = vec![
         ShardSeen { closed: true, checkpoint: Position::ShardEnd, owner: None, ..seen(0) },
         seen(3),
@@ -29,7 +29,7 @@ pub(super) fn look() -> Look {
         worker("w2", "http://127.0.0.1:1", false),
         WorkerSeen { alive: false, silent: Duration::from_secs(60), ..worker("w3", "", false) },
     ];
-    Look {
+    WorkerStatus {
         at_ms: NOW_MS,
         waits: None,
         owned: vec![owned()],
@@ -40,7 +40,7 @@ pub(super) fn look() -> Look {
         alerts: vec![alert("a1", AlertOutcome::Sent), alert("a0", AlertOutcome::Waiting)],
         alerts_raised: 2,
         alert_latency_ms: [Some(12), Some(40)],
-        loader: Some(LoaderLook { active: true, readings: 800, lag_ms: Some(1_800), ..LoaderLook::default() }),
+        loader: Some(LoaderStatus { active: true, readings: 800, lag_ms: Some(1_800), ..LoaderStatus::default() }),
         memory: Some((100 << 20, 768 << 20)),
         keys: Keys::default(),
         limits: EpochLimits {
@@ -52,9 +52,10 @@ pub(super) fn look() -> Look {
     }
 }
 
-pub(super) fn owned() -> OwnedLook {
-    let fall = SensorFall { sensor: "<img src=x>".into(), cause: "bug".into(), at_ms: NOW_MS - 500, crashes: 1 };
-    OwnedLook {
+pub(super) fn owned() -> OwnedStatus {
+    let failure =
+        SensorFailureRecord { sensor: "<img src=x>".into(), cause: "bug".into(), at_ms: NOW_MS - 500, crashes: 1 };
+    OwnedStatus {
         shard: ShardId::new("shardId-000000000003"),
         lag_ms: 200,
         read_at_ms: NOW_MS - 100,
@@ -68,16 +69,16 @@ pub(super) fn owned() -> OwnedLook {
         stalled: Duration::ZERO,
         holds: Holds::default(),
         ill: None,
-        open: OpenEpoch { since_ms: Some(NOW_MS - 2_000), bytes: 4096, rows: 40, partitions: 2 },
+        open: ReadingEpoch { since_ms: Some(NOW_MS - 2_000), bytes: 4096, rows: 40, partitions: 2 },
         epochs: Vec::new(),
         refused_ms: None,
-        falls: vec![fall],
+        failures: vec![failure],
         unseen_paths: Some(Vec::new()),
     }
 }
 
-pub(super) fn held(cause: &str) -> Held {
-    Held { cause: cause.into(), since_ms: NOW_MS - 30_000, attempts: 4, throttled: false }
+pub(super) fn held(cause: &str) -> HeldUp {
+    HeldUp { cause: cause.into(), since_ms: NOW_MS - 30_000, attempts: 4, throttled: false }
 }
 
 fn seen(n: u32) -> ShardSeen {

@@ -1,4 +1,4 @@
-//! The boxes of a worker, each as the supervisor starts it.
+//! The actors of a worker, each as the supervisor starts it.
 //!
 //! **Not here**: their order, which is start order, crash scope and drain order (`worker.rs`).
 
@@ -89,7 +89,7 @@ async fn say_goodbye(leases: ActorCell, within: Duration) {
     let _ = ActorRef::<LeasesMsg>::from(leases).call(LeasesMsg::Goodbye, Some(within)).await;
 }
 
-/// Of the time of a drain, beside one for each other box: shards commit what they have read and write the states of
+/// Of the time of a drain, beside one for each other actor: shards commit what they have read and write the states of
 /// their sensors, the others end a call or wait for receivers.
 const SHARDS_DRAIN_WEIGHT: u32 = 6;
 

@@ -11,7 +11,7 @@ use super::roster::Death;
 use super::slot::Life;
 use super::{ABANDONED, SensorsActor, SensorsError, SensorsState};
 use crate::metrics;
-use crate::shard::SensorFall;
+use crate::shard::SensorFailureRecord;
 
 /// Causes are remembered with the shard: bounded.
 const CAUSE_CHARS_MAX: usize = 200;
@@ -54,8 +54,8 @@ impl SensorsState {
         metrics::sensor_restarted();
         self.context.figures.sensor_restarted();
         let (cause, at_ms) = (error.chars().take(CAUSE_CHARS_MAX).collect(), self.context.clock.now_ms());
-        let fall = SensorFall { sensor: sensor.to_string(), cause, at_ms, crashes: *crashes };
-        self.context.figures.sensor_fell(fall);
+        let failure = SensorFailureRecord { sensor: sensor.to_string(), cause, at_ms, crashes: *crashes };
+        self.context.figures.sensor_failed(failure);
         warn!(shard = %self.context.shard, %sensor, ?row, crashes, %error, "sensor restarted");
     }
 }

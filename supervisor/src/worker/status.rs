@@ -1,4 +1,4 @@
-//! Lets the ops endpoint look at a worker: copies of figures that its boxes keep anyway.
+//! Lets the ops endpoint look at a worker: copies of figures that its actors keep anyway.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use actors::ports::clock::Clock;
 
 use super::start::Starting;
 use crate::leases::LeaseFigures;
-use crate::ops::sight::{EpochLimits, Look, OwnedLook, Sight};
+use crate::ops::status::{EpochLimits, OwnedStatus, StatusSource, WorkerStatus};
 use crate::owned::Owned;
 use crate::shard::Shard;
 
 /// Everything that keeps figures.
 #[derive(Clone, Debug)]
-pub(super) struct WorkerSight {
+pub(super) struct LiveStatus {
     pub(super) starting: Arc<Starting>,
     pub(super) owned: Owned,
     pub(super) leases: Arc<LeaseFigures>,
@@ -31,10 +31,10 @@ pub(super) struct WorkerSight {
     pub(super) memory_limit: Option<u64>,
 }
 
-impl Sight for WorkerSight {
-    fn look(&self) -> Look {
+impl StatusSource for LiveStatus {
+    fn status(&self) -> WorkerStatus {
         let at_ms = self.clock.now_ms();
-        Look {
+        WorkerStatus {
             at_ms,
             waits: self.starting.waits(),
             owned: self.owned.all().iter().map(|shard| owned(shard, at_ms)).collect(),
@@ -45,7 +45,7 @@ impl Sight for WorkerSight {
             alerts: self.recent.all(),
             alerts_raised: self.recent.raised(),
             alert_latency_ms: [0.5, 0.99].map(|share| self.alert_figures.quantile_ms(share)),
-            loader: self.loader.as_ref().map(|loader| loader.look()),
+            loader: self.loader.as_ref().map(|loader| loader.status()),
             keys: self.keys.clone(),
             limits: self.limits,
             memory: crate::memory::used().zip(self.memory_limit),
@@ -53,11 +53,11 @@ impl Sight for WorkerSight {
     }
 }
 
-fn owned(shard: &Shard, now_ms: i64) -> OwnedLook {
+fn owned(shard: &Shard, now_ms: i64) -> OwnedStatus {
     let figures = &shard.context.figures;
     let (read, committed) = figures.progress();
     let (sensors, sensors_live) = figures.sensors();
-    OwnedLook {
+    OwnedStatus {
         shard: shard.context.shard.clone(),
         lag_ms: figures.millis_behind(),
         read_at_ms: figures.read_at_ms(),
@@ -74,7 +74,7 @@ fn owned(shard: &Shard, now_ms: i64) -> OwnedLook {
         open: figures.epochs().open(),
         epochs: figures.epochs().lines(),
         refused_ms: figures.sensor_refused_ms(),
-        falls: figures.sensor_falls(),
+        failures: figures.sensor_falls(),
         unseen_paths: figures.unseen_paths(),
     }
 }

@@ -1,6 +1,6 @@
-//! Reads the sections of the boxes, with the bounds of each value.
+//! Reads the sections of the actors, with the bounds of each value.
 //!
-//! **Owns** the bounds: the least and the most that a box was built for.
+//! **Owns** the bounds: the least and the most that an actor was built for.
 //! **Not here**: relations between values (`relations`), what stands around the worker (`edge`).
 
 use std::time::Duration;
@@ -29,7 +29,7 @@ const DAY: Duration = seconds(86_400);
 /// Receivers of one kind; each gets every alert.
 const RECEIVERS_MAX: usize = 16;
 
-/// The boxes of every shard.
+/// The actors of every shard.
 pub(super) fn shard(reading: &mut Reading<'_>) -> ShardConfig {
     let skip_trimmed = on_trimmed(&mut reading.section("stream"));
     let start = start(&mut reading.section("stream"));
@@ -189,7 +189,7 @@ fn sinks(s: &mut Section<'_>, (codec, encodings): (Codec, Encodings)) -> SinksCo
     }
 }
 
-/// The box that sends alerts.
+/// The actor that sends alerts.
 pub(super) fn alerts(s: &mut Section<'_>) -> AlertsConfig {
     AlertsConfig {
         queue_max: s.count("queue_max", 1..=1_000_000),
@@ -220,7 +220,7 @@ pub(super) fn restarts(s: &mut Section<'_>) -> (SupervisorConfig, WatchdogConfig
     };
     let supervisor = SupervisorConfig {
         restart,
-        // Whoever holds an address of a failed box stands after it; other levels choose their own.
+        // Whoever holds an address of a failed actor stands after it; other levels choose their own.
         scope: Scope::RestForOne,
         start_timeout: s.duration("start_timeout", millis(100)..=HOUR),
         stop_timeout: s.duration("stop_timeout", millis(100)..=HOUR),

@@ -1,8 +1,8 @@
 //! All that the page shows of one worker, made from one look: every route shows a part of it, the stream of events what
 //! changes in it. So no two of them can disagree.
 //!
-//! **Owns** the last picture.
-//! **Promises** one picture every `picture_every`, shared by all requests of that time; each reply of it is written once.
+//! **Owns** the last snapshot.
+//! **Promises** one snapshot every `snapshot_every`, shared by all requests of that time; each reply of it is written once.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -20,25 +20,25 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::OpsState;
-use super::diagnosis::{self, Diagnosis, Evidence};
-use super::flow::{self, Stage};
+use super::diagnosis::{self, Diagnosis, Observed};
+use super::flow::{self, FlowStage};
 use super::history::{self, RestartLine};
 use super::shards::{self, ShardLine};
-use super::sight::Look;
+use super::status::WorkerStatus;
 use super::tree::{self, TreeNode, TreeReply};
 
-/// The last picture, and how many there have been.
+/// The last snapshot, and how many there have been.
 #[derive(Debug, Default)]
-pub(super) struct Pictures {
-    last: Mutex<Option<(Instant, Arc<Picture>)>>,
+pub(super) struct Snapshots {
+    last: Mutex<Option<(Instant, Arc<Snapshot>)>>,
     made: AtomicU64,
 }
 
-impl Pictures {
-    fn make(&self, state: &OpsState) -> (Instant, Arc<Picture>) {
+impl Snapshots {
+    fn make(&self, state: &OpsState) -> (Instant, Arc<Snapshot>) {
         self.made.fetch_add(1, Ordering::Relaxed);
         counter!("mangrove_ops_pictures_total").increment(1);
-        (Instant::now(), Arc::new(Picture::make(state)))
+        (Instant::now(), Arc::new(Snapshot::make(state)))
     }
 
     #[cfg(test)]
@@ -57,10 +57,10 @@ struct Replies {
 
 /// One worker.
 #[derive(Debug)]
-pub(super) struct Picture {
+pub(super) struct Snapshot {
     pub(super) at_ms: i64,
     pub(super) overview: Overview,
-    /// Boxes without what is below them.
+    /// Actors without what is below them.
     pub(super) nodes: Vec<TreeNode>,
     pub(super) shards: Vec<ShardLine>,
     pub(super) workers: Vec<WorkerLine>,
@@ -82,7 +82,7 @@ pub(super) struct Overview {
     started_ms: i64,
     #[serde(flatten)]
     diagnosis: Diagnosis,
-    flow: Vec<Stage>,
+    flow: Vec<FlowStage>,
     budget_taken: u64,
     budget_max: u64,
     sensors: u64,
@@ -107,32 +107,32 @@ pub(super) struct WorkerLine {
     pub(super) owns: usize,
 }
 
-impl Picture {
-    /// The picture of this moment, made if there is none yet.
+impl Snapshot {
+    /// The snapshot of this moment, made if there is none yet.
     pub(super) fn of(state: &OpsState) -> Arc<Self> {
-        let pictures = &state.memory.pictures;
+        let snapshots = &state.memory.snapshots;
         // Held while it is made, so that whoever comes meanwhile gets the same. It is written whole.
-        let mut last = pictures.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, picture)) = last.as_ref().filter(|(made, _)| made.elapsed() < state.config.picture_every) {
-            return picture.clone();
+        let mut last = snapshots.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, snapshot)) = last.as_ref().filter(|(made, _)| made.elapsed() < state.config.snapshot_every) {
+            return snapshot.clone();
         }
-        last.insert(pictures.make(state)).1.clone()
+        last.insert(snapshots.make(state)).1.clone()
     }
 
-    /// A new picture, also for whoever asks from now on.
+    /// A new snapshot, also for whoever asks from now on.
     pub(super) fn anew(state: &OpsState) -> Arc<Self> {
-        let pictures = &state.memory.pictures;
-        let mut last = pictures.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.insert(pictures.make(state)).1.clone()
+        let snapshots = &state.memory.snapshots;
+        let mut last = snapshots.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.insert(snapshots.make(state)).1.clone()
     }
 
     fn make(state: &OpsState) -> Self {
-        let look = state.sight.look();
+        let look = state.status.status();
         let listed = state.tree.listed();
-        let (falls, sampler) = (state.tree.falls(), &state.memory.sampler);
+        let (failures, sampler) = (state.tree.failures(), &state.memory.sampler);
         let shards = shards::lines(&look, &listed, sampler, &state.worker_id);
-        let evidence = Evidence { look: &look, listed: &listed, falls: &falls, shards: &shards, sampler };
-        let sum = |of: fn(&super::sight::OwnedLook) -> u64| look.owned.iter().map(of).sum();
+        let evidence = Observed { status: &look, listed: &listed, failures: &failures, shards: &shards, sampler };
+        let sum = |of: fn(&super::status::OwnedStatus) -> u64| look.owned.iter().map(of).sum();
         let overview = Overview {
             worker: state.worker_id.clone(),
             version: env!("CARGO_PKG_VERSION"),
@@ -147,7 +147,7 @@ impl Picture {
             alert_latency_ms: look.alert_latency_ms,
         };
         let nodes = tree::flat(&listed, sampler, look.at_ms);
-        let (workers, restarts) = (workers(&look), history::restarts(&falls, &look));
+        let (workers, restarts) = (workers(&look), history::restarts(&failures, &look));
         sampler.sweep(look.at_ms);
         Self {
             at_ms: look.at_ms,
@@ -175,7 +175,7 @@ impl Picture {
     }
 }
 
-pub(super) fn workers(look: &Look) -> Vec<WorkerLine> {
+pub(super) fn workers(look: &WorkerStatus) -> Vec<WorkerLine> {
     let owned = |id: &str| look.seen.shards.iter().filter(|shard| shard.owner.as_deref() == Some(id)).count();
     let line = |worker: &crate::leases::WorkerSeen| WorkerLine {
         worker: worker.id.clone(),
@@ -191,8 +191,8 @@ pub(super) fn workers(look: &Look) -> Vec<WorkerLine> {
 }
 
 pub(super) async fn overview(State(state): State<Arc<OpsState>>) -> Response {
-    let picture = Picture::of(&state);
-    sent(picture.replies.overview.get_or_init(|| written(&picture.overview)))
+    let snapshot = Snapshot::of(&state);
+    sent(snapshot.replies.overview.get_or_init(|| written(&snapshot.overview)))
 }
 
 fn written(reply: &impl Serialize) -> Bytes {

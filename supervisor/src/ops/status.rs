@@ -8,32 +8,32 @@ use std::time::Duration;
 
 use actors::alerts::AlertLine;
 use actors::keys::Keys;
-use actors::loading::LoaderLook;
+use actors::loading::LoaderStatus;
 use actors::shard::UnseenPath;
-use actors::shard::{EpochLine, Held, Holds, Ill, OpenEpoch, SensorFall};
+use actors::shard::{EpochLine, HeldUp, Holds, Ill, ReadingEpoch, SensorFailureRecord};
 use messages::ShardId;
 
-use crate::leases::{LeasesSeen, Trouble};
+use crate::leases::{LeaseFinding, LeasesSeen};
 
 /// Lets itself be looked at.
-pub trait Sight: Send + Sync + 'static {
+pub trait StatusSource: Send + Sync + 'static {
     /// The worker as it is now.
-    fn look(&self) -> Look;
+    fn status(&self) -> WorkerStatus;
 }
 
 /// The worker as it is now.
 #[derive(Clone, Debug, Default)]
-pub struct Look {
+pub struct WorkerStatus {
     /// When, milliseconds since 1970.
     pub at_ms: i64,
     /// What keeps the worker from beginning; none once it has begun.
-    pub waits: Option<Held>,
+    pub waits: Option<HeldUp>,
     /// The shards that this worker works on.
-    pub owned: Vec<OwnedLook>,
+    pub owned: Vec<OwnedStatus>,
     /// What it knows of the cluster.
     pub seen: Arc<LeasesSeen>,
     /// What keeps shards from being read.
-    pub troubles: Vec<(Trouble, String)>,
+    pub troubles: Vec<(LeaseFinding, String)>,
     /// Bytes in flight.
     pub budget_taken: u64,
     /// Bytes that may be in flight.
@@ -45,7 +45,7 @@ pub struct Look {
     /// From arrival to handed over: the median and the 99th percentile, in milliseconds.
     pub alert_latency_ms: [Option<u64>; 2],
     /// The loader of the warehouse; none without one.
-    pub loader: Option<LoaderLook>,
+    pub loader: Option<LoaderStatus>,
     /// What is known of the stream's keys.
     pub keys: Keys,
     /// When epochs end.
@@ -69,7 +69,7 @@ pub struct EpochLimits {
 
 /// A shard that this worker works on.
 #[derive(Clone, Debug)]
-pub struct OwnedLook {
+pub struct OwnedStatus {
     /// The shard.
     pub shard: ShardId,
     /// How far the last page ended from the tip, in milliseconds.
@@ -97,18 +97,18 @@ pub struct OwnedLook {
     /// What has failed since it last worked.
     pub ill: Option<Ill>,
     /// The epoch that is being read.
-    pub open: OpenEpoch,
+    pub open: ReadingEpoch,
     /// The last epochs, newest first.
     pub epochs: Vec<EpochLine>,
     /// When a sensor was last refused because as many are known as may be, milliseconds since 1970.
     pub refused_ms: Option<i64>,
     /// The last failures of single sensors, newest first.
-    pub falls: Vec<SensorFall>,
+    pub failures: Vec<SensorFailureRecord>,
     /// Paths of the schema that no event of the last epoch had; none before that is known.
     pub unseen_paths: Option<Vec<UnseenPath>>,
 }
 
-impl OwnedLook {
+impl OwnedStatus {
     /// How far behind the tip the shard may be: the last page's word, and all the time since then in which no page came.
     pub(super) fn behind_ms(&self, now_ms: i64) -> i64 {
         /// Pages come several times a second.
