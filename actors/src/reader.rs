@@ -318,7 +318,6 @@ impl ReaderState {
     /// Decodes what waits and hands it on, as far as the bounds allow. What a page holds shows only when it is decoded:
     /// the rest of one that holds much waits for its turn.
     async fn hand_on(&mut self) -> Result<(), ReaderError> {
-        self.look_at_keys();
         let mut has_room = true;
         while let Some(care) = self.bounds.next_batch(has_room) {
             let mut alone = None;
@@ -330,6 +329,7 @@ impl ReaderState {
                 }
                 self.take_care(care).await?;
             }
+            self.look_at_keys();
             self.hand_on_batch(alone)?;
             has_room = self.has_room();
         }
