@@ -236,7 +236,7 @@ impl<A: Clone> Roster<A> {
             };
             let Some(row) = in_hand(&actor).filter(|_| in_flight.outcome(group).is_none()) else { continue };
             let trouble = slot.trouble();
-            if std::mem::replace(&mut trouble.looked_at, Some((id, row))) == Some((id, row)) {
+            if trouble.looked_at.replace((id, row)) == Some((id, row)) {
                 let is_immortal = trouble.killed.replace(id) == Some(id);
                 hanging.push(Hanging { sensor: members.sensor.clone(), actor, is_immortal });
             }
