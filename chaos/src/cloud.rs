@@ -1,10 +1,10 @@
-//! The cloud of the simulation: Kinesis, DynamoDB, S3 and SNS behind the real SDK, in memory.
+//! The cloud of the simulation: Kinesis, DynamoDB, S3, SNS and Redshift behind the real SDK, in memory.
 //!
 //! **Owns** the state of every service, the faults that are injected, and the history that an oracle judges by.
 //! **Promises** determinism: no clock, thread or chance of its own. Times come from the caller, and chance from
 //! generators that are seeded per client, so that what one worker meets does not depend on how others interleave.
 //! **Fails** a request that it does not understand is refused, never answered as if it had worked.
-//! **Not here**: more than one stream, bucket and table; what the workers never ask for.
+//! **Not here**: more than one stream, bucket, table and warehouse; what the workers never ask for.
 
 mod bucket;
 mod config;
@@ -17,6 +17,7 @@ mod stream;
 mod table;
 mod topics;
 mod trace;
+mod warehouse;
 mod wire;
 
 #[cfg(test)]
@@ -35,6 +36,7 @@ use self::state::State;
 pub use self::stream::{ShardView, StoredRecord};
 pub use self::table::{Item, RESTORER, RowWrite};
 pub use self::trace::Counts;
+pub use self::warehouse::LoadMutant;
 
 /// What an attempt of a call may take, as in the shipped configuration.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,6 +59,8 @@ pub enum Service {
     S3,
     /// The topics of alerts.
     Sns,
+    /// The warehouse.
+    Redshift,
 }
 
 impl Service {
@@ -67,6 +71,7 @@ impl Service {
             Self::DynamoDb => "dynamodb",
             Self::S3 => "s3",
             Self::Sns => "sns",
+            Self::Redshift => "redshift",
         }
     }
 }
@@ -104,6 +109,11 @@ impl Cloud {
         self.state().cut_off(id);
     }
 
+    /// Lets go of all that is stored, also what a client that was never told of its end still holds on to.
+    pub fn clear(&self) {
+        *self.state() = State::new(0);
+    }
+
     /// Which faults are injected from now on.
     pub fn set_faults(&self, plan: Faults) {
         self.state().faults.set(plan);
@@ -122,6 +132,11 @@ impl Cloud {
     /// The matching request fails and is not applied.
     pub fn fail_once(&self, matcher: OpMatcher) {
         self.inject_once(Fault::Fail, matcher);
+    }
+
+    /// From now on every load lacks this.
+    pub fn load_without(&self, mutant: LoadMutant) {
+        self.state().warehouse.lacks(mutant);
     }
 
     /// How many injected faults still wait for their request.
@@ -165,7 +180,7 @@ impl Cloud {
 
     /// Stores a record, and gives its shard and sequence number.
     pub fn put(&self, now_ms: i64, partition_key: &str, data: Vec<u8>) -> (String, String) {
-        self.put_to_hash(now_ms, partition_key, actors::hash_key(partition_key), data)
+        self.put_to_hash(now_ms, partition_key, stream::place_of(partition_key), data)
     }
 
     /// Stores a record at a place of the hash range of its own.
@@ -258,6 +273,20 @@ impl Cloud {
     /// Who read a shard when, in order.
     pub fn reads(&self, shard: &str) -> Vec<(ClientId, i64)> {
         self.state().stream.shards.iter().find(|known| &*known.id == shard).map_or(Vec::new(), |s| s.readers.clone())
+    }
+
+    /// The epochs whose manifests lie in the bucket, and the transactions of the warehouse that have ended; none of these
+    /// while something is on its way to it.
+    pub fn loads(&self) -> (usize, Option<u64>) {
+        let state = self.state();
+        let manifests = state.bucket.objects.range("manifests/".to_owned().."manifests0".to_owned());
+        let n_epochs = manifests.filter(|(key, _)| key.ends_with(".json")).count();
+        (n_epochs, (!state.is_loading()).then_some(state.warehouse.n_ended))
+    }
+
+    /// A session of the warehouse, for whoever judges it; none if nobody has used it.
+    pub fn warehouse(&self) -> Option<duckdb::Connection> {
+        self.state().warehouse.connection()
     }
 
     /// The messages that were published, in order.

@@ -47,7 +47,9 @@ pub use self::load::{LedgerFacts, LoadError, collect, ledger};
 pub use self::replay::reference_states;
 pub use self::restart::nothing_new;
 pub use self::verdict::{Verdict, Violation};
-pub use self::warehouse::{Described, Fact, Figures, Identity, Interval, Load, Said, Tables, Window, tables};
+pub use self::warehouse::{
+    Described, Fact, Figures, Identity, Interval, Load, Said, Tables, Window, tables, tables_of,
+};
 
 use messages::EventSchema;
 

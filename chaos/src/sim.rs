@@ -66,6 +66,8 @@ pub struct Report {
     pub doubled: u64,
     /// Epochs committed.
     pub epochs: u64,
+    /// Transactions that brought them into the warehouse.
+    pub loads: u64,
     /// What was injected, by kind.
     pub faults: BTreeMap<String, u64>,
     /// Takeovers, hand-overs, losses and fences of all workers that ended in good order.
@@ -90,7 +92,16 @@ pub fn run(options: &SimOptions) -> Report {
     let mut world = World::new(options.seed, schedule, options.mutant.clone());
     world.play();
     let mut violations = world.come_to_rest();
-    let evidence = evidence::collect(&world);
+    // What nobody could do in peace is told by what keeps it from resting.
+    let before = violations.is_empty().then(|| evidence::collect(&world));
+    if before.is_some() {
+        violations.extend(world.start_for_nothing());
+    }
+    let mut evidence = evidence::collect(&world);
+    match evidence::warehouse(&world) {
+        Ok(tables) => evidence.warehouse = Some(tables),
+        Err(unread) => violations.push(unread),
+    }
     let verdict = judge(&evidence, &settings::schema());
     violations.extend(verdict.violations.clone());
     violations.extend(reads::check(&world));
@@ -98,12 +109,9 @@ pub fn run(options: &SimOptions) -> Report {
     violations.append(&mut world.refused);
     violations.extend(manifests::check(&world));
     violations.extend(evidence::unsent_alerts(&world, &evidence));
+    violations.extend(before.iter().flat_map(|before| nothing_new(before, &evidence)));
     let n_violations = violations.len() as u64;
     violations.truncate(TOLD_MAX);
-    if violations.is_empty() {
-        violations.extend(world.start_for_nothing());
-        violations.extend(nothing_new(&evidence, &evidence::collect(&world)));
-    }
     Report {
         seed: options.seed,
         trace: world.cloud.trace_hash(),
@@ -113,9 +121,10 @@ pub fn run(options: &SimOptions) -> Report {
         missing: verdict.missing,
         doubled: verdict.doubled,
         epochs: verdict.epochs,
+        loads: verdict.warehouse.map_or(0, |figures| figures.loads),
         faults: world.faults(),
         leases: world.lease_counts.clone(),
-        n_violations: n_violations.max(violations.len() as u64),
+        n_violations,
         violations,
     }
 }

@@ -1,5 +1,6 @@
 //! GOAL    Whole clusters under everything that can befall them keep every promise (RAW-ONCE, CLEAN-ONCE, COMPLETE, ORDER,
-//!         STATE, OWNER, CHECKPOINT, LINEAGE, ALERT, LIVE); a seed is a run; whoever lacks a safety mechanism is caught.
+//!         STATE, OWNER, CHECKPOINT, LINEAGE, ALERT, LIVE), and the warehouse says what the lake says (WAREHOUSE, INTERVAL,
+//!         LEDGER); a seed is a run; whoever lacks a safety mechanism is caught.
 //! METHOD  The simulation over fixed seeds, the grid of crash points, and a few mutants; `chaos sim --mutant all` has them all.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on shall say where")]
@@ -25,10 +26,11 @@ fn fifty_seeds_keep_every_promise_and_come_out_the_same_twice() {
     assert_eq!((summary.repeated, summary.not_repeatable), (5, Vec::new()));
     // What does not happen is not shown.
     let crashes = ["kill", "sleep", "drain", "kill actor", "struck"];
-    let services = ["split", "merge", "spread", "restore", "share", "LoseReply", "Delay", "Conflict"];
+    let services = ["split", "merge", "spread", "restore", "share", "LoseReply", "Delay", "Conflict", "Abort"];
     for fault in crashes.into_iter().chain(services) {
         assert!(summary.faults.get(fault).is_some_and(|n| *n > 0), "no {fault}: {:?}", summary.faults);
     }
+    assert!(summary.loads > 100, "{} loads", summary.loads);
     for event in ["takeovers", "handovers", "fences"] {
         assert!(summary.leases[event] > 0, "no {event}: {:?}", summary.leases);
     }
@@ -49,7 +51,9 @@ fn mutants_are_caught() {
     let of_epochs = ["no-prepare", "commit-before-upload", "no-claim-on-the-number"];
     let of_shards = ["child-without-states", "child-takes-windows-over", "takes-from-the-living"];
     let of_agreement = ["manifests-not-looked-at", "row-of-another-stream-believed", "samples-not-compared"];
-    for mutant in of_epochs.into_iter().chain(of_shards).chain(of_agreement) {
+    let of_loads =
+        ["load-without-guard", "ledger-after-the-load", "ledger-before-the-load", "unanswered-load-believed"];
+    for mutant in of_epochs.into_iter().chain(of_shards).chain(of_agreement).chain(of_loads) {
         let fate = hunt(&args, mutant);
         assert!(fate.caught.is_some(), "{mutant} was not noticed in {} runs", fate.runs);
     }

@@ -10,6 +10,7 @@ use actors::ports::faults::Mechanism;
 use clap::Args;
 use serde::Serialize;
 
+use crate::cloud::LoadMutant;
 use crate::sim::{Report, SimOptions, run};
 
 /// Reports of bad runs that are told in full.
@@ -72,6 +73,8 @@ pub struct Summary {
     pub doubled: u64,
     /// Epochs committed.
     pub epochs: u64,
+    /// Transactions that brought them into the warehouse.
+    pub loads: u64,
     /// What was injected, by kind.
     pub faults: BTreeMap<String, u64>,
     /// Takeovers, hand-overs, losses and fences.
@@ -148,9 +151,15 @@ pub fn summary(args: &SimArgs) -> Summary {
     summary
 }
 
+/// Workers that lack a mechanism, and loads that do.
+fn all_mutants() -> impl Iterator<Item = &'static str> {
+    let of_loads = LoadMutant::ALL.iter().map(|mutant| mutant.name());
+    Mechanism::ALL.iter().map(|mechanism| mechanism.mutant()).chain(of_loads)
+}
+
 fn mutants(args: &SimArgs, name: &str) -> Result<bool, serde_json::Error> {
     let names: Vec<&str> = match name {
-        "all" => Mechanism::ALL.iter().map(|mechanism| mechanism.mutant()).collect(),
+        "all" => all_mutants().collect(),
         name => vec![name],
     };
     let mut fates = Vec::new();
@@ -225,6 +234,7 @@ impl Summary {
         self.missing += report.missing;
         self.doubled += report.doubled;
         self.epochs += report.epochs;
+        self.loads += report.loads;
         for (kind, n) in &report.faults {
             *self.faults.entry(kind.clone()).or_default() += n;
         }
@@ -251,9 +261,9 @@ fn seeds(text: &str) -> Result<RangeInclusive<u64>, String> {
 }
 
 fn mutant(name: &str) -> Result<String, String> {
-    if name == "all" || Mechanism::of_mutant(name).is_some() {
+    if name == "all" || all_mutants().any(|known| known == name) {
         return Ok(name.to_owned());
     }
-    let names: Vec<&str> = Mechanism::ALL.iter().map(|mechanism| mechanism.mutant()).collect();
+    let names: Vec<&str> = all_mutants().collect();
     Err(format!("no such mutant; there are: all, {}", names.join(", ")))
 }

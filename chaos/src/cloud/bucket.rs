@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::reply::{Refusal, Reply, escaped};
 use super::state::Context;
+use super::warehouse::Files;
 use super::wire::{Call, Rest};
 use super::{ClientId, Service};
 
@@ -62,11 +63,12 @@ pub(super) struct Bucket {
     pub(super) name: Option<String>,
     pub(super) objects: BTreeMap<String, StoredObject>,
     pub(super) history: Vec<ObjectWrite>,
+    files: Files,
 }
 
 impl Bucket {
-    pub(super) fn new() -> Self {
-        Self { name: None, objects: BTreeMap::new(), history: Vec::new() }
+    pub(super) fn new(files: Files) -> Self {
+        Self { name: None, objects: BTreeMap::new(), history: Vec::new(), files }
     }
 
     /// A conditional PUT met another one under way.
@@ -120,6 +122,7 @@ impl Bucket {
         let (bytes, metadata) = (call.body.clone(), rest.metadata.clone());
         let object = StoredObject { bytes, metadata, created_ms: context.now_ms, client: context.client };
         let reply = Reply::text("").with("etag", etag(&object.bytes));
+        self.files.stored(&rest.bucket, &call.key, object.bytes.clone());
         self.objects.insert(call.key.clone(), object);
         Ok(reply)
     }
@@ -131,17 +134,33 @@ impl Bucket {
         let most = text("max-keys").parse().unwrap_or(KEYS_PER_PAGE_MAX).clamp(1, KEYS_PER_PAGE_MAX);
         let from = self.objects.range::<str, _>((Bound::Included(prefix.max(after)), Bound::Unbounded));
         let listed = from.take_while(|(key, _)| key.starts_with(prefix)).filter(|(key, _)| key.as_str() > after);
-        let mut page: Vec<_> = listed.take(most + 1).collect();
+        let listed = listed.map(|(key, object)| (folder(key, prefix, text("delimiter")), key, object));
+        // A page that ended with a folder was about all that lies in it.
+        let listed = listed.filter(|(folder, ..)| folder.is_none_or(|folder| folder != after));
+        let mut page: Vec<(Option<&str>, &String, &StoredObject)> = Vec::new();
+        for entry in listed {
+            let again = entry.0.is_some() && page.last().is_some_and(|last| last.0 == entry.0);
+            if !again {
+                page.push(entry);
+            }
+            if page.len() > most {
+                break;
+            }
+        }
         let more = page.len() > most;
         page.truncate(most);
         let mut xml = format!("<ListBucketResult><Name>{}</Name><KeyCount>{}</KeyCount>", rest.bucket, page.len());
-        for (key, object) in &page {
+        for (folder, key, object) in &page {
             let (key, size) = (escaped(key), object.bytes.len());
-            write!(xml, "<Contents><Key>{key}</Key><Size>{size}</Size></Contents>").expect("a String takes everything");
+            let entry = match folder {
+                Some(folder) => format!("<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", escaped(folder)),
+                None => format!("<Contents><Key>{key}</Key><Size>{size}</Size></Contents>"),
+            };
+            xml.push_str(&entry);
         }
         write!(xml, "<IsTruncated>{more}</IsTruncated>").expect("a String takes everything");
-        if let (true, Some((last, _))) = (more, page.last()) {
-            let last = escaped(last);
+        if let (true, Some((folder, key, _))) = (more, page.last()) {
+            let last = escaped(folder.unwrap_or(key));
             write!(xml, "<NextContinuationToken>{last}</NextContinuationToken>").expect("a String takes everything");
         }
         xml.push_str("</ListBucketResult>");
@@ -156,6 +175,12 @@ impl Bucket {
         let Context { now_ms: at_ms, client, .. } = context;
         self.history.push(ObjectWrite { at_ms, client, key: key.to_owned(), outcome });
     }
+}
+
+/// What a listing shows in the place of all keys that begin so.
+fn folder<'k>(key: &'k str, prefix: &str, delimiter: &str) -> Option<&'k str> {
+    let at = key.get(prefix.len()..)?.find(delimiter).filter(|_| !delimiter.is_empty())?;
+    key.get(..prefix.len() + at + delimiter.len())
 }
 
 fn etag(bytes: &[u8]) -> String {

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -31,6 +30,8 @@ pub enum Fault {
     Delay,
     /// S3 only: 409, another conditional write of the key is under way; not applied.
     Conflict,
+    /// Redshift only: submitted, and the transaction is ended from outside.
+    Abort,
     /// Kinesis only: an empty page, although there is more.
     EmptyPage,
 }
@@ -67,6 +68,10 @@ pub struct Faults {
     pub s3: ServiceFaults,
     /// Of the topics.
     pub sns: ServiceFaults,
+    /// Of the warehouse.
+    pub redshift: ServiceFaults,
+    /// Of [`Fault::Abort`], for transactions that no other fault meets.
+    pub abort: f64,
     /// Of [`Fault::Conflict`], for conditional PUTs that no other fault meets.
     pub conflict: f64,
     /// Of [`Fault::EmptyPage`], for GetRecords that no other fault meets.
@@ -102,13 +107,15 @@ impl Faults {
     /// Nothing but what every good day has: latency and some empty pages.
     pub fn calm() -> Self {
         let calm = ServiceFaults::calm();
-        Self { kinesis: calm, dynamodb: calm, s3: calm, sns: calm, conflict: 0.0, empty_page: 0.05 }
+        let (abort, conflict, empty_page) = (0.0, 0.0, 0.05);
+        Self { kinesis: calm, dynamodb: calm, s3: calm, sns: calm, redshift: calm, abort, conflict, empty_page }
     }
 
     /// Every fault of every service with this probability.
     pub fn each(p: f64) -> Self {
         let each = ServiceFaults::each(p);
-        Self { kinesis: each, dynamodb: each, s3: each, sns: each, conflict: p, empty_page: 0.05 }
+        let (kinesis, dynamodb, s3, sns, redshift) = (each, each, each, each, each);
+        Self { kinesis, dynamodb, s3, sns, redshift, abort: p, conflict: p, empty_page: 0.05 }
     }
 
     fn of(&self, service: Service) -> &ServiceFaults {
@@ -117,6 +124,7 @@ impl Faults {
             Service::DynamoDb => &self.dynamodb,
             Service::S3 => &self.s3,
             Service::Sns => &self.sns,
+            Service::Redshift => &self.redshift,
         }
     }
 }
@@ -127,6 +135,7 @@ pub struct OpMatcher {
     service: Service,
     operation: String,
     contains: String,
+    besides: Option<&'static str>,
     client: Option<ClientId>,
     left: u32,
 }
@@ -134,12 +143,18 @@ pub struct OpMatcher {
 impl OpMatcher {
     /// The first request of this operation, for example `UpdateItem`.
     pub fn new(service: Service, operation: &str) -> Self {
-        Self { service, operation: operation.to_owned(), contains: String::new(), client: None, left: 1 }
+        Self { service, operation: operation.to_owned(), contains: String::new(), besides: None, client: None, left: 1 }
     }
 
-    /// Only requests whose key or body contains this.
+    /// Only requests whose key or body contains this; of an object, its key alone.
     pub fn containing(mut self, text: &str) -> Self {
         self.contains = text.to_owned();
+        self
+    }
+
+    /// Only requests whose key does not begin so.
+    pub fn besides(mut self, prefix: &'static str) -> Self {
+        self.besides = Some(prefix);
         self
     }
 
@@ -158,12 +173,14 @@ impl OpMatcher {
 
     fn fits(&self, client: ClientId, call: &Call) -> bool {
         let named = self.service == call.service && self.operation == call.operation;
-        named && self.client.is_none_or(|only| only == client) && self.is_about(&call.key, &call.body)
+        named && self.client.is_none_or(|only| only == client) && self.is_about(call)
     }
 
-    fn is_about(&self, key: &str, body: &Bytes) -> bool {
+    fn is_about(&self, Call { service, key, body, .. }: &Call) -> bool {
         let text = self.contains.as_bytes();
-        text.is_empty() || key.contains(&self.contains) || body.windows(text.len()).any(|window| window == text)
+        let told = || *service != Service::S3 && body.windows(text.len()).any(|window| window == text);
+        let is_other = self.besides.is_some_and(|prefix| key.starts_with(prefix));
+        !is_other && (text.is_empty() || key.contains(&self.contains) || told())
     }
 }
 
@@ -191,7 +208,7 @@ impl FaultState {
     }
 
     pub(super) fn set(&mut self, plan: Faults) {
-        for service in [plan.kinesis, plan.dynamodb, plan.s3, plan.sns] {
+        for service in [plan.kinesis, plan.dynamodb, plan.s3, plan.sns, plan.redshift] {
             let sum: f64 = service.thresholds().iter().map(|(_, p)| p).sum();
             assert!(sum <= 1.0, "the probabilities of {service:?} add up to {sum}");
         }
@@ -228,6 +245,7 @@ impl FaultState {
             roll -= p;
         }
         match call.operation.as_str() {
+            "BatchExecuteStatement" if special < self.plan.abort => Some(Fault::Abort),
             "PutObject" if special < self.plan.conflict => Some(Fault::Conflict),
             "GetRecords" if special < self.plan.empty_page => Some(Fault::EmptyPage),
             _ => None,

@@ -60,6 +60,7 @@ impl Refusal {
             Service::Kinesis | Service::DynamoDb => (400, "ProvisionedThroughputExceededException"),
             Service::S3 => (503, "SlowDown"),
             Service::Sns => (400, "Throttling"),
+            Service::Redshift => (400, "ActiveStatementsExceededException"),
         };
         Self::new(status, code, "slow down")
     }
@@ -70,6 +71,7 @@ impl Refusal {
             Service::Kinesis => "InternalFailure",
             Service::DynamoDb => "InternalServerError",
             Service::S3 | Service::Sns => "InternalError",
+            Service::Redshift => "InternalServerException",
         };
         Self::new(500, code, "internal error")
     }
@@ -78,7 +80,7 @@ impl Refusal {
         let message = format!("the simulation has no such operation, or not with these parameters: {operation}");
         match service {
             Service::Kinesis => Self::new(400, "InvalidArgumentException", message),
-            Service::DynamoDb => Self::validation(message),
+            Service::DynamoDb | Service::Redshift => Self::validation(message),
             Service::S3 => Self::new(501, "NotImplemented", message),
             Service::Sns => Self::new(400, "InvalidParameter", message),
         }
@@ -87,7 +89,7 @@ impl Refusal {
     pub(super) fn reply(self, service: Service, head: bool) -> Reply {
         let Self { status, code, message, item } = self;
         let body = match service {
-            Service::Kinesis | Service::DynamoDb => {
+            Service::Kinesis | Service::DynamoDb | Service::Redshift => {
                 let mut body = json!({ "__type": code, "message": message });
                 if let Some(item) = item {
                     body["Item"] = item;

@@ -13,8 +13,14 @@ use super::stream::Stream;
 use super::table::Table;
 use super::topics::Topics;
 use super::trace::Trace;
+use super::warehouse::{Ended, Files, Warehouse};
 use super::wire::{Call, Input};
 use super::{ClientId, Service};
+
+/// How long a mutant rests between two transactions that should be one.
+const MUTANTS_REST_MS: u64 = 500;
+/// More than a load has.
+const STATEMENTS_MAX: u64 = 40;
 
 pub(super) struct State {
     pub(super) faults: FaultState,
@@ -22,6 +28,7 @@ pub(super) struct State {
     pub(super) table: Table,
     pub(super) bucket: Bucket,
     pub(super) topics: Topics,
+    pub(super) warehouse: Warehouse,
     pub(super) trace: Trace,
     cut_off: BTreeSet<ClientId>,
     /// Requests that the network holds, by when they arrive.
@@ -47,6 +54,8 @@ pub(super) struct Context {
     pub(super) client: ClientId,
     pub(super) coin: bool,
     pub(super) empty_page: bool,
+    /// After how many statements a transaction is ended from outside.
+    pub(super) aborted_after: Option<u64>,
 }
 
 /// What the client will see.
@@ -64,12 +73,14 @@ pub(super) enum Answer {
 
 impl State {
     pub(super) fn new(seed: u64) -> Self {
+        let files = Files::default();
         Self {
             faults: FaultState::new(seed),
             stream: Stream::new(seed),
             table: Table::new(),
-            bucket: Bucket::new(),
+            bucket: Bucket::new(files.clone()),
             topics: Topics::new(),
+            warehouse: Warehouse::new(seed, files),
             trace: Trace::new(),
             cut_off: BTreeSet::new(),
             delayed: BTreeMap::new(),
@@ -98,11 +109,15 @@ impl State {
             return Answer::Never;
         }
         let empty_page = fate.fault == Some(Fault::EmptyPage);
-        let context = Context { now_ms, client, coin: fate.coin, empty_page };
+        let aborted_after = (fate.fault == Some(Fault::Abort)).then_some(fate.delay_ms % STATEMENTS_MAX);
+        let context = Context { now_ms, client, coin: fate.coin, empty_page, aborted_after };
         let Some(fault) = fate.fault else { return Answer::Reply(self.apply(context, &call)) };
         self.trace.fault(fault);
+        if call.service == Service::Redshift && matches!(fault, Fault::Fail | Fault::HangBefore) {
+            self.warehouse.lost(context, &call);
+        }
         match fault {
-            Fault::EmptyPage => Answer::Reply(self.apply(context, &call)),
+            Fault::EmptyPage | Fault::Abort => Answer::Reply(self.apply(context, &call)),
             Fault::Throttle => Answer::Reply(self.refuse(context, &call, Refusal::throttled(call.service))),
             Fault::Fail if fate.coin => Answer::Reply(self.refuse(context, &call, Refusal::internal(call.service))),
             Fault::Fail => self.drop_it(context, &call, "reset", Answer::Broken),
@@ -150,20 +165,46 @@ impl State {
         slot.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Applies what the network was to deliver by now. Nobody can look at the services in between, so that it is as if
-    /// each had been applied at its own time.
+    /// Applies what the network was to deliver by now, and has the warehouse run what is due. Nobody can look at the
+    /// services in between, so that it is as if each had been applied at its own time.
     pub(super) fn settle(&mut self, now_ms: i64) {
+        while self.warehouse.due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
+            self.deliver(self.warehouse.due_ms().unwrap_or(now_ms));
+            if let Some(ended) = self.warehouse.step() {
+                self.on_ended(ended);
+            }
+        }
+        self.deliver(now_ms);
+    }
+
+    /// Applies what the network was to deliver by now.
+    fn deliver(&mut self, now_ms: i64) {
         while let Some(entry) = self.delayed.first_entry() {
             if entry.key().0 > now_ms {
                 break;
             }
             let ((due_ms, _), Delayed { client, call, coin, slot }) = entry.remove_entry();
-            let context = Context { now_ms: due_ms, client, coin, empty_page: false };
+            let context = Context { now_ms: due_ms, client, coin, empty_page: false, aborted_after: None };
             let reply = self.apply(context, &call);
             if let Some(slot) = slot.upgrade() {
                 *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(reply);
             }
         }
+    }
+
+    /// A transaction has ended. What a mutant does then, it does if it lives.
+    fn on_ended(&mut self, ended: Ended) {
+        let Ended { now_ms, id, status, then, context } = ended;
+        self.trace.feed(format_args!("{now_ms} redshift {id} {status}"));
+        if let Some(call) = then.filter(|_| !self.is_cut_off(context.client)) {
+            self.delay(Context { now_ms, ..context }, call, MUTANTS_REST_MS);
+        }
+    }
+
+    /// Whether something is on its way to the warehouse, or runs in it.
+    pub(super) fn is_loading(&self) -> bool {
+        let on_its_way = self.delayed.values().any(|delayed| delayed.call.service == Service::Redshift);
+        on_its_way || self.warehouse.due_ms().is_some()
     }
 
     /// Has the service answer, and notes it.
@@ -173,6 +214,7 @@ impl State {
             (Service::DynamoDb, Input::Json(input)) => self.table.serve(context, &call.operation, input),
             (Service::S3, Input::Rest(input)) => self.bucket.serve(context, call, input),
             (Service::Sns, Input::Form(input)) => self.topics.serve(&call.operation, input),
+            (Service::Redshift, Input::Json(_)) => Ok(self.warehouse.serve(context, call)),
             (service, _) => Err(Refusal::unknown(service, &call.operation)),
         };
         match done {

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use md5::{Digest, Md5};
 
 use super::ClientId;
 use rand::rngs::StdRng;
@@ -17,6 +18,13 @@ use rand::{Rng, SeedableRng};
 const SEQUENCE_PREFIX: &str = "49590338";
 /// Records of different shards are to share sequence numbers now and then: whoever takes one for an identity is found.
 const SEQUENCE_STEP_MAX: u128 = 4;
+
+/// Where the service puts a partition key. Its own, and not the product's: a fake that shares the hash with what it checks
+/// cannot find a wrong one.
+pub(super) fn place_of(partition_key: &str) -> u128 {
+    let digest = Md5::digest(partition_key);
+    digest.iter().fold(0, |number, byte| number << 8 | u128::from(*byte))
+}
 
 /// A shard, for the simulation.
 #[derive(Clone, Debug, PartialEq, Eq)]

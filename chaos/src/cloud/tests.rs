@@ -6,6 +6,7 @@ mod objects;
 mod same_seed;
 mod stream;
 mod topics;
+mod warehouse;
 
 use aws_config::SdkConfig;
 use tokio::time::Instant;

@@ -1,4 +1,4 @@
-//! What a request asks for, read from HTTP: JSON of Kinesis and DynamoDB, REST of S3, forms of SNS.
+//! What a request asks for, read from HTTP: JSON of Kinesis, DynamoDB and Redshift's Data API, REST of S3, forms of SNS.
 //!
 //! **Promises** a request is read as it stands or becomes an operation that every service refuses.
 //! **Not here**: what the answer is.
@@ -11,14 +11,16 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::Service;
+use super::{Service, warehouse};
 
 const KINESIS_TARGET: &str = "Kinesis_20131202.";
 const DYNAMODB_TARGET: &str = "DynamoDB_20120810.";
+const REDSHIFT_TARGET: &str = "RedshiftData.";
 /// Headers of S3 that change what a request means; of all others the outcome is the same.
 const S3_CONDITIONS: [&str; 5] = ["if-none-match", "if-match", "if-modified-since", "range", "content-encoding"];
 const META: &str = "x-amz-meta-";
-const S3_QUERY: [&str; 6] = ["x-id", "list-type", "prefix", "continuation-token", "start-after", "max-keys"];
+const S3_QUERY: [&str; 7] =
+    ["x-id", "list-type", "prefix", "delimiter", "continuation-token", "start-after", "max-keys"];
 /// An operation that nobody offers.
 pub(super) const UNKNOWN: &str = "Unknown";
 
@@ -60,15 +62,20 @@ impl Call {
     }
 
     fn read_json(target: &str, body: Bytes) -> Result<Self, BoxError> {
-        let (service, operation) = match (target.strip_prefix(KINESIS_TARGET), target.strip_prefix(DYNAMODB_TARGET)) {
-            (Some(operation), _) => (Service::Kinesis, operation),
-            (None, Some(operation)) => (Service::DynamoDb, operation),
-            (None, None) => return Err(format!("no service has the target {target:?}").into()),
+        let targets = [
+            (KINESIS_TARGET, Service::Kinesis),
+            (DYNAMODB_TARGET, Service::DynamoDb),
+            (REDSHIFT_TARGET, Service::Redshift),
+        ];
+        let found = targets.iter().find_map(|(prefix, service)| Some((*service, target.strip_prefix(prefix)?)));
+        let Some((service, operation)) = found else {
+            return Err(format!("no service has the target {target:?}").into());
         };
         let json: Value = serde_json::from_slice(&body)?;
         let text = |name: &str| json[name].as_str().map(str::to_owned);
         let key = match service {
             Service::Kinesis => text("ShardId").or_else(|| Some(text("ShardIterator")?.split('/').next()?.to_owned())),
+            Service::Redshift => warehouse::key(&json),
             _ => row_key(&json["Key"]).or_else(|| Some(json["Item"]["leaseKey"]["S"].as_str()?.to_owned())),
         };
         let input = Input::Json(json);

@@ -24,8 +24,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use messages::WindowKind;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
-pub use self::read::tables;
+pub use self::read::{tables, tables_of};
 use self::tables::VALUES;
 pub use self::tables::{Described, Fact, Identity, Interval, Load, Said, Tables, Window};
 use self::versions::Holding;
@@ -160,6 +161,11 @@ impl Check<'_, '_> {
                 let (to, readings) = (epoch.plan.cut.to.to_string(), epoch.plan.clean);
                 if (&load.to, load.readings) != (&to, readings) {
                     self.altered(LEDGER, || format!("{load:?}, but it has {readings} readings and ends at {to}"));
+                }
+                let digest =
+                    lake.evidence.objects.get(epoch.key).map(|manifest| format!("{:x}", Sha256::digest(manifest)));
+                if load.content.is_some() && load.content != digest {
+                    self.altered(LEDGER, || format!("{load:?}, but the digest of its manifest is {digest:?}"));
                 }
             }
         }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::schedule::{Event, Habit, Schedule, WORKERS};
 use super::{Report, SimOptions, run};
-use crate::cloud::{ClientId, OpMatcher, Service};
+use crate::cloud::{ClientId, OpMatcher, Service, ServiceFaults};
 
 /// What happens at a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -132,7 +132,8 @@ fn schedule(case: &Case) -> Schedule {
     };
     let write = WRITES.iter().find(|(step, ..)| case.strike == Strike::ReplyLost && *step == case.step);
     let lost_replies = write.map_or(Vec::new(), |(_, service, operation, contains)| {
-        let matcher = OpMatcher::new(*service, operation).containing(contains);
+        // A loader's row beats and is claimed too.
+        let matcher = OpMatcher::new(*service, operation).containing(contains).besides("mangrove-loader:");
         match case.when {
             When::FirstRun => vec![matcher],
             // Whoever recovers: one of the others, or the same machine again.
@@ -150,5 +151,7 @@ fn schedule(case: &Case) -> Schedule {
         storm_ms: 24_000,
         lost_replies,
         habit: Habit::Sensor,
+        loads: (ServiceFaults::calm(), 0.0),
+        load_faults: Vec::new(),
     }
 }

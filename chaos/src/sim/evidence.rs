@@ -8,8 +8,23 @@ use sha2::{Digest, Sha256};
 use super::schedule::Habit;
 use super::settings;
 use super::world::{World, violation};
-use crate::cloud::{Item, PutOutcome, RESTORER};
-use crate::oracle::{Evidence, LeaseWrite, ObjectWrite, Places, Record, Row, ShardNode, Violation};
+use crate::cloud::{Cloud, Item, PutOutcome, RESTORER};
+use crate::oracle::{Evidence, LeaseWrite, ObjectWrite, Places, Record, Row, ShardNode, Tables, Violation, tables_of};
+
+/// Epochs that stand in the ledger, however often; none without tables.
+pub(super) fn ledger(cloud: &Cloud) -> u64 {
+    let Some(connection) = cloud.warehouse() else { return 0 };
+    let sql = format!("SELECT count(DISTINCT (shard, epoch)) FROM {}.load_ledger", settings::NAMESPACE);
+    connection.query_row(&sql, [], |row| row.get(0)).unwrap_or(0)
+}
+
+/// What lies in the warehouse; a violation if it is not what anybody could read, or not there.
+pub(super) fn warehouse(world: &World) -> Result<Tables, Violation> {
+    let unread = |problem: String| violation("WAREHOUSE", problem);
+    let connection = world.cloud.warehouse().ok_or_else(|| unread("nobody has loaded anything".to_owned()))?;
+    let tables = tables_of(connection, settings::NAMESPACE, settings::STREAM, &settings::schema());
+    tables.map_err(unread)?.ok_or_else(|| unread("there are no tables".to_owned()))
+}
 
 pub(super) fn collect(world: &World) -> Evidence {
     let cloud = &world.cloud;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use actors::loading::{Loading, LoadingPorts};
 use actors::ports::chance::Chance;
 use actors::ports::clock::Clock;
 use actors::ports::faults::Faults;
@@ -14,6 +15,7 @@ use actors::ports::leases::LeaseTable;
 use actors::ports::objects::Objects;
 use actors::ports::stream::Stream;
 use actors::ports::transports::Transport;
+use actors::ports::warehouse::Warehouse;
 use actors::ports::work::Work;
 use actors::traces::Traces;
 use rand::rngs::StdRng;
@@ -85,13 +87,25 @@ impl Host {
             let elapsed_ms = move || booted.elapsed().as_millis() as i64;
             let sdk = cloud.client_with_timeout(client, Arc::new(move || now_ms + elapsed_ms()), ATTEMPT_TIMEOUT);
             let topic = Transport::Sns { topic_arn: TOPIC.to_owned(), client: aws_sdk_sns::Client::new(&sdk) };
+            let objects = Objects::new(&sdk, BUCKET).with(faults.clone());
+            let clock = Clock::from_fn(move || now_ms + skew_ms + elapsed_ms());
+            let (target, timeout) = settings::warehouse();
+            let loads = LoadingPorts {
+                objects: objects.clone(),
+                warehouse: Warehouse::new(&sdk, target, timeout).with(chance.clone()),
+                clock: clock.clone(),
+                faults: faults.clone(),
+                figures: Arc::default(),
+            };
+            let loading = Loading::new(settings::loading(), stream, Arc::new(settings::schema()), loads);
+            let loading = loading.expect("the simulation's names can be quoted");
             let ports = WorkerPorts {
                 stream: Stream::new(&sdk, stream).with(faults.clone()),
-                objects: Objects::new(&sdk, BUCKET).with(faults.clone()),
+                objects,
                 leases: LeaseTable::new(&sdk, TABLE).with(chance.clone(), faults.clone()),
-                loading: None,
+                loading: Some((loading, settings::loader())),
                 transports: Arc::new([topic]),
-                clock: Clock::from_fn(move || now_ms + skew_ms + elapsed_ms()),
+                clock,
                 chance,
                 work: Work::Inline,
                 faults,

@@ -62,7 +62,7 @@ pub(super) fn losses(world: &World) -> Vec<Violation> {
     let said = world.lease_counts.get("losses").copied().unwrap_or(0);
     let mut owners = std::collections::BTreeMap::new();
     let mut taken = 0;
-    for write in world.cloud.lease_history() {
+    for write in world.cloud.lease_history().into_iter().filter(|write| write.key.starts_with("shardId-")) {
         let owner = |row: &Option<crate::cloud::Item>| row.as_ref().is_some_and(|row| row.contains_key("leaseOwner"));
         let counter = |row: &Option<crate::cloud::Item>| row.as_ref().and_then(|row| row.get("leaseCounter").cloned());
         if counter(&write.before) == counter(&write.after) {

@@ -3,9 +3,9 @@
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use actors::ports::faults::POINTS;
+use actors::ports::faults::{LOADER_POINTS, POINTS};
 
-use crate::cloud::{ClientId, Faults, OpMatcher, Service, ServiceFaults};
+use crate::cloud::{ClientId, Fault, Faults, OpMatcher, Service, ServiceFaults};
 
 /// Workers of a run.
 pub(super) const WORKERS: usize = 3;
@@ -70,13 +70,22 @@ pub struct Schedule {
     pub lost_replies: Vec<OpMatcher>,
     /// Under which keys records are put.
     pub habit: Habit,
+    /// What the warehouse's calls meet, and how often a transaction is ended from outside.
+    pub loads: (ServiceFaults, f64),
+    /// What the first transactions that load meet, one after the other: the weather alone strikes mostly those before them.
+    pub load_faults: Vec<Fault>,
 }
+
+const LOAD_FAULTS: [Fault; 6] =
+    [Fault::Fail, Fault::LoseReply, Fault::HangBefore, Fault::HangAfter, Fault::Delay, Fault::Abort];
 
 impl Schedule {
     /// The script of a seed.
     pub fn of_seed(seed: u64) -> Self {
         let mut dice = StdRng::seed_from_u64(seed ^ 0x5c4e_d01e);
         let dice = &mut dice;
+        // By dice of its own, as the habit is.
+        let mut of_loads = StdRng::seed_from_u64(seed ^ 0x006c_6f61_6473);
         let mut events = Vec::new();
         let mut at = 2_000;
         while at < STORM_MS {
@@ -107,10 +116,12 @@ impl Schedule {
             skews_ms: std::array::from_fn(|_| skew(dice)),
             events,
             boot_gap_ms: 700,
-            plans: (0..24).map(|_| plan(dice)).collect(),
+            plans: (0..24).map(|_| format!("{};{}", plan(dice), load_plan(&mut of_loads))).collect(),
             storm_ms: STORM_MS,
             lost_replies: lost_replies(seed),
             habit,
+            loads: load_weather(&mut of_loads),
+            load_faults: (0..2).map(|_| LOAD_FAULTS[of_loads.random_range(0..LOAD_FAULTS.len())]).collect(),
         }
     }
 }
@@ -150,6 +161,32 @@ fn weather(dice: &mut StdRng) -> Faults {
         _ => faults.conflict = 0.5,
     }
     faults
+}
+
+/// What loads meet as long as the storm lasts: one thing, or a little of everything; and now and then a transaction is
+/// ended from outside.
+fn load_weather(dice: &mut StdRng) -> (ServiceFaults, f64) {
+    let calm = ServiceFaults::calm();
+    match dice.random_range(0..6) {
+        0 => (ServiceFaults::each(0.05), 0.1),
+        1 => (ServiceFaults { lose_reply: 0.3, ..calm }, 0.1),
+        // Late enough for another load to have been first.
+        2 => (ServiceFaults { delay: 0.3, delay_ms: (1_000, 20_000), ..calm }, 0.1),
+        3 => (ServiceFaults { fail: 0.3, throttle: 0.1, ..calm }, 0.1),
+        4 => (ServiceFaults { hang_after: 0.1, hang_before: 0.1, ..calm }, 0.4),
+        _ => (calm, 0.1),
+    }
+}
+
+/// What the loader does to itself.
+fn load_plan(dice: &mut StdRng) -> String {
+    let (nth, point) = (dice.random_range(1..4), LOADER_POINTS[dice.random_range(0..LOADER_POINTS.len())]);
+    match dice.random_range(0..9) {
+        0 => format!("{point}=panic@{nth}"),
+        1 | 2 => format!("{point}=abort@{nth}"),
+        3 => format!("loader.sending=hang@{nth}"),
+        _ => String::new(),
+    }
 }
 
 /// What a worker does to itself.

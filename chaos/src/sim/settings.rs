@@ -6,6 +6,9 @@ use std::time::Duration;
 use actors::aggregator::WindowsConfig;
 use actors::alerts::AlertsConfig;
 use actors::committer::CommitterConfig;
+use actors::loader::LoaderConfig;
+use actors::loading::{LoadingConfig, MetadataConfig, RefusalPatience};
+use actors::ports::warehouse::{WarehousePlace, WarehouseTarget};
 use actors::reader::ReaderConfig;
 use actors::reader::decode::DecodeLimits;
 use actors::sensor::SensorRules;
@@ -26,6 +29,7 @@ pub(super) const OTHER_STREAM: &str = "others";
 pub(super) const STREAM: &str = "events";
 pub(super) const BUCKET: &str = "lake";
 pub(super) const TABLE: &str = "leases";
+pub(super) const NAMESPACE: &str = "mangrove";
 pub(super) const EVENT_IDS_MAX: usize = 32;
 const LATENESS_S: u64 = 3_600;
 
@@ -49,6 +53,35 @@ fn decode() -> DecodeLimits {
 /// What the replay of the oracle needs to know.
 pub(super) fn limits() -> Limits {
     Limits { decode: decode(), event_ids_max: EVENT_IDS_MAX, lateness: seconds(LATENESS_S) }
+}
+
+/// Where loads go, and how much goes at once: little, so that there are many.
+pub(super) fn loading() -> LoadingConfig {
+    LoadingConfig {
+        namespace: NAMESPACE.to_owned(),
+        iam_role: String::new(),
+        epochs_max: 20,
+        bytes_max: 1 << 30,
+        patience: RefusalPatience { attempts_max: 2, alike_max: 3 },
+        metadata: MetadataConfig::none(),
+        spectrum: None,
+    }
+}
+
+/// When.
+pub(super) fn loader() -> LoaderConfig {
+    LoaderConfig {
+        load_interval: seconds(6),
+        backoff_max: seconds(2),
+        failover_after: seconds(4),
+        turn_max: seconds(15),
+    }
+}
+
+/// Which warehouse, and for how long a statement is waited for.
+pub(super) fn warehouse() -> (WarehouseTarget, Duration) {
+    let place = WarehousePlace::Workgroup("simulation".to_owned());
+    (WarehouseTarget { place, database: "dev".to_owned(), db_user: None, secret_arn: None }, seconds(15))
 }
 
 pub(super) fn worker(worker_id: &str) -> WorkerConfig {

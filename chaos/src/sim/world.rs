@@ -10,14 +10,17 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
+use super::evidence;
 use super::host::Host;
 use super::producer::Producer;
 use super::restore::{self, Backups};
 use super::schedule::{Event, Habit, Schedule, WORKERS};
 use super::settings::{BUCKET, OTHER_STREAM, STREAM};
-use crate::cloud::{ClientId, Cloud, Faults, ShardView};
+use crate::cloud::{ClientId, Cloud, Faults, LoadMutant, OpMatcher, Service, ServiceFaults, ShardView};
 use crate::oracle::Violation;
 
+/// How late a load may come.
+const LOAD_DELAY_MS: (u64, u64) = (1_000, 20_000);
 /// Fifteen seconds before a full hour, so that windows close in every run.
 const BEGINNING_MS: i64 = 1_767_225_600_000 - 15_000;
 const STEP_MS: u64 = 5;
@@ -50,6 +53,8 @@ pub(super) struct World {
     pub(super) backups: Backups,
     /// Which of them is put back, at the next upload or by this time.
     to_restore: Option<(u64, i64)>,
+    /// Epochs in the ledger, when so many transactions had ended.
+    loaded: Option<(u64, u64)>,
     /// The own faults of every boot.
     armed: Vec<actors::ports::faults::Faults>,
 }
@@ -72,7 +77,13 @@ impl World {
         }
         cloud.create_bucket(BUCKET);
         cloud.create_topic("alerts");
+        if let Some(mutant) = mutant.as_deref().and_then(LoadMutant::of_name) {
+            cloud.load_without(mutant);
+        }
+        cloud.set_faults(with_loads(Faults::calm(), &schedule));
         schedule.lost_replies.iter().for_each(|matcher| cloud.lose_reply_once(matcher.clone()));
+        let load = OpMatcher::new(Service::Redshift, "BatchExecuteStatement").containing("mangrove: load");
+        schedule.load_faults.iter().for_each(|fault| cloud.inject_once(*fault, load.clone()));
         let mut dice = StdRng::seed_from_u64(seed ^ 0x0077_0c1d);
         let producer = Producer::new(StdRng::seed_from_u64(dice.random()), BEGINNING_MS, schedule.habit);
         let boot_at_ms = |n: usize| BEGINNING_MS + schedule.boot_gap_ms * n as i64;
@@ -94,6 +105,7 @@ impl World {
             refused: Vec::new(),
             backups: Backups::default(),
             to_restore: None,
+            loaded: None,
             armed: Vec::new(),
         }
     }
@@ -137,7 +149,8 @@ impl World {
 
     /// The calm after it: faults end, workers come back, and all that was put has to be committed.
     pub(super) fn come_to_rest(&mut self) -> Vec<Violation> {
-        self.cloud.set_faults(Faults::calm());
+        self.schedule.loads = (ServiceFaults::calm(), 0.0);
+        self.cloud.set_faults(with_loads(Faults::calm(), &self.schedule));
         self.calm_at_ms = None;
         // From here on nobody injures itself.
         self.schedule.plans.clear();
@@ -193,7 +206,7 @@ impl World {
         let rests = |world: &Self| {
             world.hosts[0].host.as_ref().and_then(Host::worker).is_some_and(|worker| worker.has_caught_up(since_ms))
         };
-        while !rests(self) {
+        while !rests(self) || !self.is_loaded() {
             if self.now_ms > deadline_ms {
                 return vec![self.unrest()];
             }
@@ -206,7 +219,7 @@ impl World {
 
     /// Whether all workers are there, and everything that was put is committed. The cloud knows; a worker could miss
     /// a shard that has just been split.
-    fn is_at_rest(&self) -> bool {
+    fn is_at_rest(&mut self) -> bool {
         let rows = self.cloud.rows();
         let committed = |shard: &ShardView| {
             let row = rows.get(&shard.id);
@@ -228,7 +241,17 @@ impl World {
         let shards = self.cloud.shards();
         // A shard that nobody has cannot be given up in good order: its open windows would stay unwritten.
         let all_read = shards.iter().filter(|shard| !shard.closed).all(is_read);
-        workers.len() == WORKERS && all_read && shards.iter().all(committed)
+        workers.len() == WORKERS && all_read && shards.iter().all(committed) && self.is_loaded()
+    }
+
+    /// Whether every epoch of the bucket stands in the ledger, and nothing is on its way there. The ledger is asked when
+    /// a transaction has ended, and not at every step.
+    fn is_loaded(&mut self) -> bool {
+        let (n_epochs, Some(n_ended)) = self.cloud.loads() else { return false };
+        if self.loaded.is_none_or(|(_, asked)| asked != n_ended) {
+            self.loaded = Some((evidence::ledger(&self.cloud), n_ended));
+        }
+        self.loaded.is_some_and(|(n_loaded, _)| n_loaded == n_epochs as u64)
     }
 
     fn unrest(&self) -> Violation {
@@ -256,6 +279,7 @@ impl World {
             let settled = worker.leases().settled_at_ms();
             text.push_str(&format!("[{n} settled {settled} {shards:?} {troubles:?}] "));
         }
+        text.push_str(&format!("epochs and transactions {:?}, loaded {:?}", self.cloud.loads(), self.loaded));
         let rows = self.cloud.rows();
         for shard in self.cloud.shards() {
             let row = rows.get(&shard.id).map(|row| {
@@ -273,7 +297,7 @@ impl World {
     fn step(&mut self) {
         if self.calm_at_ms.is_some_and(|at| self.now_ms >= at) {
             self.calm_at_ms = None;
-            self.cloud.set_faults(Faults::calm());
+            self.cloud.set_faults(with_loads(Faults::calm(), &self.schedule));
         }
         let mut order: Vec<usize> = (0..WORKERS).collect();
         order.shuffle(&mut self.dice);
@@ -323,7 +347,7 @@ impl World {
     fn boot(&mut self, n: usize, stream: &'static str) {
         let client = ClientId(self.boots);
         let mut plan = self.schedule.plans.get(self.boots as usize).cloned().unwrap_or_default();
-        if let Some(mutant) = &self.mutant {
+        if let Some(mutant) = self.mutant.as_ref().filter(|name| LoadMutant::of_name(name).is_none()) {
             plan = format!("{plan};mutant={mutant}");
         }
         self.boots += 1;
@@ -445,7 +469,7 @@ impl World {
                 settled
             }
             Event::Weather(faults, for_ms) => {
-                self.cloud.set_faults(*faults);
+                self.cloud.set_faults(with_loads(*faults, &self.schedule));
                 self.calm_at_ms = Some(now_ms.saturating_add_unsigned(for_ms));
                 true
             }
@@ -468,6 +492,20 @@ impl World {
     fn open_shards(&self) -> Vec<ShardView> {
         self.cloud.shards().into_iter().filter(|shard| !shard.closed).collect()
     }
+}
+
+impl Drop for World {
+    /// Tasks of a machine that was killed may keep its clients for ever, and with them a warehouse.
+    fn drop(&mut self) {
+        self.cloud.clear();
+    }
+}
+
+/// Whatever else the weather is, loads have theirs.
+fn with_loads(faults: Faults, schedule: &Schedule) -> Faults {
+    let (redshift, abort) = schedule.loads;
+    // No run waits for its rest as long as a request of other services may be late.
+    Faults { redshift: ServiceFaults { delay_ms: LOAD_DELAY_MS, ..redshift }, abort, ..faults }
 }
 
 pub(super) fn violation(invariant: &'static str, what: String) -> Violation {

@@ -52,7 +52,8 @@ fn read(dir: &Path, schema: &EventSchema) -> Option<Tables> {
 /// What is done to tables, under which promise it is found, and how often: missing, doubled, unexpected, altered.
 type Case = (&'static str, fn(&mut Tables), &'static str, [u64; 4]);
 
-const CASES: [Case; 26] = [
+const CASES: [Case; 27] = [
+    ("an epoch is of another manifest", |t| t.ledger[0].content = Some("0".into()), "LEDGER", [0, 0, 0, 1]),
     ("a reading is gone", |t| drop(t.readings.remove(5)), "WAREHOUSE", [1, 0, 0, 0]),
     ("a reading is there twice", |t| t.readings.push(t.readings[7].clone()), "WAREHOUSE", [0, 1, 0, 0]),
     ("a reading says something else", |t| t.readings[9].content ^= 1, "WAREHOUSE", [0, 0, 0, 1]),

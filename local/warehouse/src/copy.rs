@@ -32,7 +32,7 @@ struct Target<'a> {
     limits: Vec<TextLimit>,
 }
 
-pub(crate) fn load(session: &mut Session<'_>, copy: &Copy) -> Result<Outcome, SqlError> {
+pub(crate) fn load(session: &mut Session, copy: &Copy) -> Result<Outcome, SqlError> {
     let columnar = matches!(copy.format, CopyFormat::Parquet);
     let objects = session.shared.objects.as_ref();
     let files = if copy.manifest {

@@ -33,7 +33,12 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn open(options: &WarehouseOptions) -> Result<Engine, WarehouseError> {
+    /// Opens the file of the options, or another database instead of it, with these settings of DuckDB's.
+    pub(crate) fn open(
+        options: &WarehouseOptions,
+        database: &Path,
+        settings: &[(&str, &str)],
+    ) -> Result<Engine, WarehouseError> {
         let links = options.path.with_extension("links");
         let folder = |source| WarehouseError::Folder { path: links.clone(), source };
         // Links that a killed process left behind.
@@ -46,7 +51,7 @@ impl Engine {
             path: options.path.clone(),
             detail: error.to_string().lines().next().unwrap_or_default().to_owned(),
         };
-        let connection = connect(options, &links).map_err(failed)?;
+        let connection = connect(options, (database, settings), &links).map_err(failed)?;
         let external = session::restore_external(&connection, &links)
             .map_err(|error| WarehouseError::Open { path: options.path.clone(), detail: error.to_string() })?;
         Ok(Engine {
@@ -101,14 +106,19 @@ impl Engine {
     }
 }
 
-fn connect(options: &WarehouseOptions, links: &Path) -> duckdb::Result<Connection> {
+fn connect(
+    options: &WarehouseOptions,
+    (database, settings): (&Path, &[(&str, &str)]),
+    links: &Path,
+) -> duckdb::Result<Connection> {
     let config = Config::default()
         .with("storage_compatibility_version", STORAGE_VERSION)?
         .with("autoinstall_known_extensions", "false")?
         .with("autoload_known_extensions", "false")?
         .max_memory(&format!("{}MiB", options.memory_mib))?
         .threads(options.threads as i64)?;
-    let connection = Connection::open_with_flags(&options.path, config)?;
+    let config = settings.iter().try_fold(config, |config, (name, value)| config.with(name, value))?;
+    let connection = Connection::open_with_flags(database, config)?;
     let folder = literal(&format!("{}/", links.display()));
     connection.execute_batch(&format!(
         "SET GLOBAL preserve_insertion_order = false;

@@ -7,6 +7,8 @@
 //!                                +-> locks     LOCK, in the order it was asked for
 //! ```
 //!
+//! [`Stepped`] is the same without the threads, for a simulation.
+//!
 //! **Owns** one database file, which any client of DuckDB opens once the warehouse is closed.
 //! **Promises** that a batch is one transaction, also under `kill -9`; that primary keys are not enforced, lengths of
 //! texts and NOT NULL are; that no statement reaches a file, a setting or a function of DuckDB's.
@@ -24,6 +26,7 @@ mod object;
 mod results;
 mod session;
 mod statements;
+mod stepped;
 mod wire;
 
 use std::path::PathBuf;
@@ -37,6 +40,7 @@ use crate::statements::Statements;
 
 pub use crate::error::WarehouseError;
 pub use crate::object::{Object, ObjectError, ObjectSource};
+pub use crate::stepped::{Step, Stepped};
 pub use crate::wire::Answer;
 
 /// A tree as deep as the largest statement that is read must fit, in every walk over it. Only what is used is paid for.
@@ -99,6 +103,19 @@ struct Shared {
     fails: Mutex<Vec<Fails>>,
 }
 
+impl Shared {
+    fn new(
+        options: WarehouseOptions,
+        engine: Engine,
+        objects: Arc<dyn ObjectSource>,
+        statements: Statements,
+    ) -> Arc<Shared> {
+        let locks = Arc::new(Locks::default());
+        let (paused, fails) = (AtomicBool::new(false), Mutex::default());
+        Arc::new(Shared { options, engine, objects, locks, statements, paused, fails })
+    }
+}
+
 /// An open warehouse.
 pub struct Warehouse {
     shared: Arc<Shared>,
@@ -108,11 +125,9 @@ pub struct Warehouse {
 impl Warehouse {
     /// Opens the file, or makes it, and starts the threads that run statements.
     pub fn open(options: WarehouseOptions, objects: Arc<dyn ObjectSource>) -> Result<Warehouse, WarehouseError> {
-        let engine = Engine::open(&options)?;
+        let engine = Engine::open(&options, &options.path, &[])?;
         let (running_max, statements) = (options.running_max.max(1), Statements::new(&options));
-        let locks = Arc::new(Locks::default());
-        let (paused, fails) = (AtomicBool::new(false), Mutex::default());
-        let shared = Arc::new(Shared { options, engine, objects, locks, statements, paused, fails });
+        let shared = Shared::new(options, engine, objects, statements);
         let warehouse = Warehouse { shared, threads: Mutex::new(Vec::new()) };
         for number in 0..running_max {
             let shared = Arc::clone(&warehouse.shared);

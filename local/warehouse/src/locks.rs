@@ -46,6 +46,23 @@ impl State {
         false
     }
 
+    /// Stands in line, unless it does already.
+    fn join(&mut self, session: u64, table: &TableName) -> Result<(), SqlError> {
+        if self.waits.get(&session) == Some(table) {
+            return Ok(());
+        }
+        if self.lines.get(table).into_iter().flatten().any(|other| self.waits_for(*other, session)) {
+            return Err(SqlError(format!("deadlock detected on {}", table.shown())));
+        }
+        self.lines.entry(table.clone()).or_default().push_back(session);
+        self.waits.insert(session, table.clone());
+        Ok(())
+    }
+
+    fn is_first(&self, session: u64, table: &TableName) -> bool {
+        self.lines.get(table).and_then(|line| line.front()) == Some(&session)
+    }
+
     fn leave(&mut self, session: u64, table: &TableName) {
         if let Some(line) = self.lines.get_mut(table) {
             line.retain(|other| *other != session);
@@ -90,18 +107,12 @@ impl Held {
             return Ok(());
         }
         let mut state = self.locks.state();
-        let ahead: Vec<u64> = state.lines.get(&table).into_iter().flatten().copied().collect();
-        if ahead.iter().any(|other| state.waits_for(*other, self.session)) {
-            return Err(SqlError(format!("deadlock detected on {}", table.shown())));
-        }
-        state.lines.entry(table.clone()).or_default().push_back(self.session);
-        state.waits.insert(self.session, table.clone());
-        let first = |state: &State| state.lines.get(&table).and_then(|line| line.front()) == Some(&self.session);
-        while !first(&state) && !cancelled.load(Ordering::Relaxed) {
+        state.join(self.session, &table)?;
+        while !state.is_first(self.session, &table) && !cancelled.load(Ordering::Relaxed) {
             state = self.locks.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.waits.remove(&self.session);
-        if first(&state) {
+        if state.is_first(self.session, &table) {
             drop(state);
             self.tables.push(table);
             return Ok(());
@@ -110,12 +121,28 @@ impl Held {
         self.locks.moved.notify_all();
         Err(SqlError::new("Query cancelled on user's request"))
     }
+
+    /// Stands in line for the table's lock, and does not wait; true if it is held now.
+    pub(crate) fn ask(&mut self, table: &TableName) -> Result<bool, SqlError> {
+        if self.tables.contains(table) {
+            return Ok(true);
+        }
+        let mut state = self.locks.state();
+        state.join(self.session, table)?;
+        let first = state.is_first(self.session, table);
+        if first {
+            state.waits.remove(&self.session);
+            self.tables.push(table.clone());
+        }
+        Ok(first)
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         let mut state = self.locks.state();
-        for table in &self.tables {
+        let asked = state.waits.remove(&self.session);
+        for table in self.tables.iter().chain(&asked) {
             state.leave(self.session, table);
         }
         self.locks.moved.notify_all();
@@ -146,6 +173,22 @@ mod tests {
         drop(other);
         waiter.join().unwrap().unwrap();
         assert!(locks.state().lines.is_empty());
+    }
+
+    #[test]
+    fn who_asks_without_waiting_keeps_its_place() {
+        let locks = Arc::new(Locks::default());
+        let (mut one, mut other, mut third) = (locks.session(), locks.session(), locks.session());
+        assert!(one.ask(&table("a")).unwrap() && other.ask(&table("b")).unwrap());
+        assert!(!other.ask(&table("a")).unwrap() && !third.ask(&table("a")).unwrap());
+        assert!(!other.ask(&table("a")).unwrap() && one.ask(&table("b")).is_err());
+        drop(other);
+        assert!(!third.ask(&table("a")).unwrap());
+        drop(one);
+        assert!(third.ask(&table("a")).unwrap());
+        drop(third);
+        let state = locks.state();
+        assert!(state.lines.is_empty() && state.waits.is_empty());
     }
 
     #[test]

@@ -11,10 +11,9 @@ mod define;
 mod external;
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError};
 
-use duckdb::{Connection, params};
+use duckdb::Connection;
 
 use crate::Shared;
 use crate::copy;
@@ -22,6 +21,7 @@ use crate::dialect::{self, CATALOG, Plan, TableName, quoted};
 use crate::error::SqlError;
 use crate::locks::Held;
 use crate::results::ResultSet;
+use crate::statements::Cancel;
 
 pub(crate) use external::{catalog as external_catalog, restore as restore_external};
 
@@ -50,10 +50,10 @@ pub(crate) struct StoredColumn {
 }
 
 /// A batch that runs.
-pub(crate) struct Session<'a> {
-    pub(crate) shared: &'a Shared,
+pub(crate) struct Session {
+    pub(crate) shared: Arc<Shared>,
     pub(crate) connection: Connection,
-    cancelled: &'a AtomicBool,
+    cancel: Arc<Cancel>,
     // Given back after the transaction has ended: whoever waits must see it whole.
     held: Held,
     began: bool,
@@ -61,15 +61,22 @@ pub(crate) struct Session<'a> {
     temporary: HashMap<String, Vec<TextLimit>>,
 }
 
-impl<'a> Session<'a> {
-    pub(crate) fn new(
-        shared: &'a Shared,
-        cancelled: &'a AtomicBool,
-        n_statements: usize,
-    ) -> Result<Session<'a>, SqlError> {
+impl Session {
+    pub(crate) fn new(shared: &Arc<Shared>, cancel: &Arc<Cancel>, n_statements: usize) -> Result<Session, SqlError> {
         let connection = shared.engine.session()?;
         let held = shared.locks.session();
-        Ok(Session { shared, connection, cancelled, held, began: false, n_statements, temporary: HashMap::new() })
+        let (shared, cancel) = (Arc::clone(shared), Arc::clone(cancel));
+        Ok(Session { shared, connection, cancel, held, began: false, n_statements, temporary: HashMap::new() })
+    }
+
+    /// Whether the statement can run now. One that cannot is a LOCK, and stands in line from now on.
+    pub(crate) fn is_free(&mut self, text: &str) -> bool {
+        let is_lock = text.trim_start().get(..4).is_some_and(|word| word.eq_ignore_ascii_case("lock"));
+        match is_lock.then(|| dialect::plan(text)) {
+            Some(Ok(Plan::Lock(tables))) => tables.iter().all(|table| self.held.ask(table).unwrap_or(true)),
+            // What is wrong with it is told when it runs.
+            _ => true,
+        }
     }
 
     /// Runs one statement of the batch.
@@ -108,7 +115,7 @@ impl<'a> Session<'a> {
     }
 
     /// Makes all of it visible.
-    pub(crate) fn commit(self) -> Result<(), SqlError> {
+    pub(crate) fn commit(&self) -> Result<(), SqlError> {
         if self.began {
             self.connection.execute_batch("COMMIT")?;
         }
@@ -116,7 +123,7 @@ impl<'a> Session<'a> {
     }
 
     /// Leaves nothing of it.
-    pub(crate) fn roll_back(self) {
+    pub(crate) fn roll_back(&self) {
         // What failed may have ended the transaction already.
         if self.began
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
@@ -135,7 +142,7 @@ impl<'a> Session<'a> {
 
     fn lock(&mut self, tables: Vec<TableName>) -> Result<Outcome, SqlError> {
         for table in tables {
-            self.held.take(table.clone(), self.cancelled)?;
+            self.held.take(table.clone(), self.cancel.flag())?;
             if !self.exists(&table)? {
                 return Err(SqlError(format!("relation \"{}\" does not exist", table.shown())));
             }
@@ -159,13 +166,15 @@ impl<'a> Session<'a> {
         if table.schema.is_none() && self.temporary.contains_key(&table.name) {
             return Ok(true);
         }
-        let sql = "SELECT count(*) FROM (
-                       SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = current_database()
-                       UNION ALL
-                       SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = current_database())
-                   WHERE (schema_name, table_name) = (?, ?)";
-        let row = params![table.schema_or_default(), table.name];
-        let n: i64 = self.connection.query_row(sql, row, |row| row.get(0))?;
+        let sql = format!(
+            "SELECT count(*) FROM (
+                 SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = current_database()
+                 UNION ALL
+                 SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = current_database())
+             WHERE {}",
+            is_about(table)
+        );
+        let n: i64 = self.connection.query_row(&sql, [], |row| row.get(0))?;
         Ok(n > 0)
     }
 
@@ -200,15 +209,19 @@ impl<'a> Session<'a> {
         {
             return Ok(limits.clone());
         }
-        let sql = format!(
-            "SELECT column_name, type_name, n_bytes_max FROM {CATALOG}.texts WHERE (schema_name, table_name) = (?, ?)"
-        );
+        let sql = format!("SELECT column_name, type_name, n_bytes_max FROM {CATALOG}.texts WHERE {}", is_about(table));
         let mut statement = self.connection.prepare(&sql)?;
-        let limits = statement.query_map(params![table.schema_or_default(), table.name], |row| {
+        let limits = statement.query_map([], |row| {
             Ok(TextLimit { column: row.get(0)?, type_name: row.get(1)?, n_bytes_max: row.get(2)? })
         })?;
         Ok(limits.collect::<Result<_, _>>()?)
     }
+}
+
+/// The condition on the catalog's rows. With values in it: DuckDB plans a statement with parameters twice.
+fn is_about(table: &TableName) -> String {
+    let (schema, name) = (dialect::literal(table.schema_or_default()), dialect::literal(&table.name));
+    format!("schema_name = {schema} AND table_name = {name}")
 }
 
 /// An expression that fails when the text is too long for its column.

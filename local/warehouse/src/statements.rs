@@ -10,15 +10,14 @@ mod batch;
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::SqlError;
-use crate::session::{Outcome, Session};
+use crate::session::Session;
 use crate::{Shared, WarehouseOptions};
 
-pub(crate) use batch::{Batch, Part, Request, Status};
+pub(crate) use batch::{Batch, Cancel, Part, Request, Status};
 
 /// From one interrupt of a statement to the next.
 const INSIST: Duration = Duration::from_millis(20);
@@ -33,6 +32,8 @@ pub(crate) struct Statements {
     queued_max: usize,
     statements_max: usize,
     n_bytes_max: usize,
+    /// Batches are numbered, and nobody waits: what runs is somebody else's to say.
+    stepped: bool,
 }
 
 #[derive(Default)]
@@ -43,7 +44,17 @@ struct State {
     queue: VecDeque<String>,
     tokens: HashMap<String, String>,
     n_result_bytes: usize,
+    n_submitted: u128,
     closed: bool,
+}
+
+impl State {
+    fn start_next(&mut self) -> Option<Batch> {
+        let next = self.queue.pop_front();
+        let batch = next.and_then(|id| self.batches.get_mut(&id))?;
+        batch.start();
+        Some(batch.clone())
+    }
 }
 
 /// Why nothing was submitted.
@@ -62,7 +73,13 @@ impl Statements {
             queued_max: options.queued_max.max(1),
             statements_max: options.statements_max.max(1),
             n_bytes_max: options.results_mib_max * 1024 * 1024,
+            stepped: false,
         }
+    }
+
+    /// Those of a simulation.
+    pub(crate) fn stepped(options: &WarehouseOptions) -> Statements {
+        Statements { stepped: true, ..Statements::new(options) }
     }
 
     /// Puts a batch into the queue; the one of the same token, if there is one.
@@ -78,7 +95,9 @@ impl Statements {
         if state.queue.len() >= self.queued_max {
             return Err(Refused::QueueFull);
         }
-        let batch = Batch::new(request);
+        state.n_submitted += 1;
+        let number = if self.stepped { state.n_submitted } else { rand::random() };
+        let batch = Batch::new(request, number);
         if let Some(token) = &batch.request.token {
             state.tokens.insert(token.clone(), batch.id.clone());
         }
@@ -102,7 +121,7 @@ impl Statements {
         loop {
             let batch = state.batches.get(batch_id(id))?;
             let left = until.saturating_duration_since(Instant::now());
-            if batch.status.has_ended() || left.is_zero() || state.closed {
+            if batch.status.has_ended() || left.is_zero() || state.closed || self.stepped {
                 return Some(batch.clone());
             }
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -168,13 +187,27 @@ impl Statements {
             if state.closed {
                 return None;
             }
-            let next = state.queue.pop_front();
-            if let Some(batch) = next.and_then(|id| state.batches.get_mut(&id)) {
-                batch.start();
-                return Some(batch.clone());
+            if let Some(batch) = state.start_next() {
+                return Some(batch);
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// The next batch to run, if one waits.
+    pub(crate) fn try_next(&self) -> Option<Batch> {
+        self.state().start_next()
+    }
+
+    /// Notes how a batch ended.
+    pub(crate) fn end(&self, batch: &Batch, ran: Result<(), SqlError>) -> Status {
+        let (status, error) = match ran {
+            Ok(()) => (Status::Finished, None),
+            Err(_) if batch.cancel.asked() => (Status::Aborted, None),
+            Err(error) => (Status::Failed, Some(error)),
+        };
+        self.update(&batch.id, |batch| batch.end(status, error.map(|error| error.to_string())));
+        status
     }
 
     /// Notes what happened to a batch.
@@ -214,44 +247,62 @@ fn batch_id(id: &str) -> &str {
 }
 
 /// A thread that runs batches until all ends.
-pub(crate) fn work(shared: &Shared) {
+pub(crate) fn work(shared: &Arc<Shared>) {
     while let Some(batch) = shared.statements.next() {
         // A panic in here is a bug of ours: it costs this batch, and not the warehouse.
-        let ran = catch_unwind(AssertUnwindSafe(|| run(shared, &batch)));
-        let (status, error) = match ran {
-            Ok(Ok(())) => (Status::Finished, None),
-            Ok(Err(_)) if batch.cancel.asked() => (Status::Aborted, None),
-            Ok(Err(error)) => (Status::Failed, Some(error)),
-            Err(_) => {
-                tracing::error!(id = batch.id, "a statement panicked");
-                (Status::Failed, Some(SqlError::new("Internal error of the embedded warehouse")))
-            }
-        };
-        shared.statements.update(&batch.id, |batch| batch.end(status, error.map(|error| error.to_string())));
+        let ran = catch_unwind(AssertUnwindSafe(|| run(shared, &batch))).unwrap_or_else(|_| {
+            tracing::error!(id = batch.id, "a statement panicked");
+            Err(SqlError::new("Internal error of the embedded warehouse"))
+        });
+        shared.statements.end(&batch, ran);
     }
 }
 
-fn run(shared: &Shared, batch: &Batch) -> Result<(), SqlError> {
-    let mut session = Session::new(shared, batch.cancel.flag(), batch.request.sqls.len())?;
-    batch.cancel.interrupts(session.connection.interrupt_handle());
-    for (at, sql) in batch.request.sqls.iter().enumerate() {
+fn run(shared: &Arc<Shared>, batch: &Batch) -> Result<(), SqlError> {
+    let mut running = Running::new(shared, batch)?;
+    while running.step()? {}
+    running.session.commit()
+}
+
+/// A batch that runs, statement by statement.
+pub(crate) struct Running {
+    shared: Arc<Shared>,
+    pub(crate) batch: Batch,
+    pub(crate) session: Session,
+    at: usize,
+}
+
+impl Running {
+    pub(crate) fn new(shared: &Arc<Shared>, batch: &Batch) -> Result<Running, SqlError> {
+        let session = Session::new(shared, &batch.cancel, batch.request.sqls.len())?;
+        batch.cancel.interrupts(session.connection.interrupt_handle());
+        Ok(Running { shared: Arc::clone(shared), batch: batch.clone(), session, at: 0 })
+    }
+
+    /// Whether the next statement would not have to wait for a lock.
+    pub(crate) fn is_free(&mut self) -> bool {
+        let next = self.batch.request.sqls.get(self.at);
+        self.batch.cancel.asked() || next.is_none_or(|sql| self.session.is_free(sql))
+    }
+
+    /// Runs the next statement; false if there is none. What fails is rolled back.
+    pub(crate) fn step(&mut self) -> Result<bool, SqlError> {
+        let (at, statements) = (self.at, &self.shared.statements);
+        let Some(sql) = self.batch.request.sqls.get(at) else { return Ok(false) };
         let started = Instant::now();
-        shared.statements.update(&batch.id, |batch| batch.begin_part(at));
-        let outcome = if batch.cancel.flag().load(Ordering::Relaxed) {
+        statements.update(&self.batch.id, |batch| batch.begin_part(at));
+        let outcome = if self.batch.cancel.asked() {
             Err(SqlError::new("Query cancelled on user's request"))
         } else {
-            session.run(sql)
+            self.session.run(sql)
         };
         let took = started.elapsed();
-        match outcome {
-            Ok(outcome) => shared.statements.update(&batch.id, |batch| batch.end_part(at, took, Ok(outcome))),
-            Err(error) => {
-                session.roll_back();
-                let shown: Result<Outcome, SqlError> = Err(error.clone());
-                shared.statements.update(&batch.id, |batch| batch.end_part(at, took, shown));
-                return Err(error);
-            }
+        let failed = outcome.as_ref().err().cloned();
+        if failed.is_some() {
+            self.session.roll_back();
         }
+        statements.update(&self.batch.id, |batch| batch.end_part(at, took, outcome));
+        self.at += 1;
+        failed.map_or(Ok(true), Err)
     }
-    session.commit()
 }

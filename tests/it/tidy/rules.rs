@@ -39,7 +39,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("local/warehouse", &[]),
     ("fleet", &[]),
     ("supervisor", &["messages", "actors", "local", "fleet"]),
-    ("chaos", &["messages", "actors", "supervisor", "local", "fleet"]),
+    ("chaos", &["messages", "actors", "supervisor", "local", "local/warehouse", "fleet"]),
     ("tests", &["messages", "actors", "supervisor", "local", "fleet", "chaos"]),
 ];
 

@@ -42,7 +42,7 @@ async fn an_unconditional_put_replaces_and_is_seen() {
     // What the simulation does not know is refused, not ignored.
     assert!(raw.delete_object().bucket("lake").key("k").send().await.is_err());
     assert!(raw.put_object().bucket("lake").key("k").if_match("x").send().await.is_err());
-    assert!(raw.list_objects_v2().bucket("lake").delimiter("/").send().await.is_err());
+    assert!(raw.list_objects_v2().bucket("lake").fetch_owner(true).send().await.is_err());
     assert_eq!(&world.cloud.objects()["k"].bytes[..], b"two");
 }
 
@@ -79,4 +79,18 @@ async fn a_bucket_is_provisioned_once() {
     assert_eq!(provision::bucket(&sdk, "lake").await.unwrap(), Provisioned::Created);
     assert_eq!(provision::bucket(&sdk, "lake").await.unwrap(), Provisioned::Existing);
     objects.check().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn folders_are_told_once_each() {
+    let (world, objects) = world();
+    // More than a page of folders, and more than a page of objects in one of them.
+    let key = |n: usize| if n < 60 { format!("zone/{n:03}/k") } else { format!("zone/000/{n:03}") };
+    for n in 0..120 {
+        assert_eq!(objects.put_new(&key(n), Bytes::new(), "d", 0).await.unwrap(), Put::Created);
+    }
+    assert_eq!(objects.put_new("zone/plain", Bytes::new(), "d", 0).await.unwrap(), Put::Created);
+    let folders: Vec<String> = (0..60).map(|n| format!("zone/{n:03}/")).collect();
+    assert_eq!(objects.folders("zone/").await.unwrap(), folders);
+    assert_eq!(world.cloud.counts().calls[&(Service::S3, "ListObjectsV2".to_owned())], 2);
 }

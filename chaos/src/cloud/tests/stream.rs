@@ -145,3 +145,21 @@ async fn a_stream_is_provisioned_once() {
     assert!(raw.list_streams().send().await.is_err());
     assert!(raw.get_records().shard_iterator("nonsense").send().await.is_err());
 }
+
+#[test]
+fn a_key_lies_where_its_digest_says() {
+    // The test suite of RFC 1321, appendix A.5.
+    let known = [
+        ("", 0xd41d8cd98f00b204e9800998ecf8427e),
+        ("a", 0x0cc175b9c0f1b6a831c399e269772661),
+        ("message digest", 0xf96b697d7cb7938d525a2f31aaf161d0),
+        ("abcdefghijklmnopqrstuvwxyz", 0xc3fcd3d76192e4007dfb496cca67e13b),
+    ];
+    for (key, place) in known {
+        assert_eq!(crate::cloud::stream::place_of(key), place, "{key:?}");
+    }
+    // Two halves: the key goes where its first bit says.
+    let (world, _) = world(2);
+    let shards = known.map(|(key, _)| world.cloud.put(0, key, Vec::new()).0);
+    assert_eq!(shards.map(|shard| shard.ends_with('1')), [true, false, true, true]);
+}

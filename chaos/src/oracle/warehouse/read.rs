@@ -35,6 +35,12 @@ pub fn tables(path: &Path, namespace: &str, stream: &str, schema: &EventSchema) 
     }
 }
 
+/// The same of a warehouse that is open.
+pub fn tables_of(connection: Connection, namespace: &str, stream: &str, schema: &EventSchema) -> Read<Option<Tables>> {
+    let file = File { connection, namespace: namespace.to_owned() };
+    if file.has_tables()? { file.tables(stream, schema).map(Some) } else { Ok(None) }
+}
+
 struct File {
     connection: Connection,
     namespace: String,
@@ -180,7 +186,7 @@ impl File {
     }
 
     fn ledger(&self, stream: &str) -> Read<Vec<Load>> {
-        let columns = "shard, epoch, to_position, batch, state, readings";
+        let columns = "shard, epoch, to_position, batch, state, readings, content";
         let sql = format!("SELECT {columns} FROM {} WHERE stream = ?", self.at("load_ledger"));
         self.rows(&sql, &[&stream], |row| {
             Ok(Load {
@@ -190,6 +196,7 @@ impl File {
                 batch: owned(row, 3)?,
                 state: owned(row, 4)?,
                 readings: count(row, 5)?,
+                content: owned_or_null(row, 6)?,
             })
         })
     }

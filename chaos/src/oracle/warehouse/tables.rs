@@ -136,6 +136,8 @@ pub struct Load {
     pub state: String,
     /// Readings in it.
     pub readings: u64,
+    /// SHA-256 of its manifest, in hex; none where an earlier version loaded it.
+    pub content: Option<String>,
 }
 
 /// The names of [`Window::values`].

@@ -29,7 +29,7 @@ struct Rules<'a> {
 }
 
 pub(super) fn load(
-    session: &mut Session<'_>,
+    session: &mut Session,
     target: &Target<'_>,
     files: &[File],
     format: &CopyFormat,

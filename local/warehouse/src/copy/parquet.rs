@@ -9,7 +9,7 @@ use crate::dialect::literal;
 use crate::error::SqlError;
 use crate::session::{Outcome, Session, StoredColumn, TextLimit, list, places};
 
-pub(super) fn load(session: &mut Session<'_>, target: &Target<'_>, files: &[File]) -> Result<Outcome, SqlError> {
+pub(super) fn load(session: &mut Session, target: &Target<'_>, files: &[File]) -> Result<Outcome, SqlError> {
     let links = Links::new(session.shared.engine.links(), files)?;
     let mut groups: Vec<(Vec<(String, String)>, Vec<PathBuf>)> = Vec::new();
     for (file, path) in files.iter().zip(&links.paths) {

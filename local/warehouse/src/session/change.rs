@@ -4,7 +4,7 @@ use super::{Outcome, Session, fitting, list, places};
 use crate::dialect::{Insert, Merge, Update, quoted};
 use crate::error::SqlError;
 
-impl Session<'_> {
+impl Session {
     pub(super) fn insert(&mut self, insert: &Insert) -> Result<Outcome, SqlError> {
         let Insert { table, columns, source } = insert;
         let columns = self.chosen(table, columns)?;

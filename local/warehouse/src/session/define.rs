@@ -6,7 +6,7 @@ use super::{Session, TextLimit};
 use crate::dialect::{CATALOG, Column, Comment, Commented, CreateTable, Plan, Shape, TableName, Type, literal, quoted};
 use crate::error::SqlError;
 
-impl Session<'_> {
+impl Session {
     pub(super) fn define(&mut self, plan: Plan) -> Result<(), SqlError> {
         match plan {
             Plan::CreateSchema { name, if_not_exists } => {

@@ -70,7 +70,7 @@ pub(crate) fn restore(connection: &Connection, links: &Path) -> Result<bool, Sql
     Ok(!tables.is_empty())
 }
 
-impl Session<'_> {
+impl Session {
     pub(super) fn create_external_schema(
         &mut self,
         name: &str,

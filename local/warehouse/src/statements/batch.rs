@@ -80,7 +80,8 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    pub(crate) fn new(request: Request) -> Batch {
+    /// `number` is the only one of its kind.
+    pub(crate) fn new(request: Request, number: u128) -> Batch {
         let created = now();
         let part = Part {
             status: Status::Submitted,
@@ -91,7 +92,7 @@ impl Batch {
             updated: created,
         };
         Batch {
-            id: id(),
+            id: id(number),
             parts: vec![part; request.sqls.len()],
             request,
             status: Status::Submitted,
@@ -170,7 +171,7 @@ impl Cancel {
         self.asked.load(Ordering::SeqCst)
     }
 
-    pub(super) fn flag(&self) -> &AtomicBool {
+    pub(crate) fn flag(&self) -> &AtomicBool {
         &self.asked
     }
 
@@ -191,7 +192,7 @@ fn now() -> f64 {
 }
 
 /// In the form of a UUID, like the service's.
-fn id() -> String {
-    let n = format!("{:032x}", rand::random::<u128>());
+fn id(number: u128) -> String {
+    let n = format!("{number:032x}");
     format!("{}-{}-{}-{}-{}", &n[..8], &n[8..12], &n[12..16], &n[16..20], &n[20..])
 }

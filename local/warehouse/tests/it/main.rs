@@ -10,6 +10,7 @@ mod load;
 mod queries;
 mod reopen;
 mod requests;
+mod stepped;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
