@@ -82,8 +82,7 @@ pub async fn demo(
         ReplayOptions::matches(pattern)?;
     }
     let bind = "127.0.0.1:0".parse().expect("a literal address");
-    let cloud = LocalOptions::new(bind, options.data_dir.clone());
-    let cloud = LocalCloud::start(cloud).await?;
+    let cloud = LocalCloud::start(LocalOptions::new(bind, options.data_dir.clone())).await?;
     let webhook = Webhook::start().await.map_err(|e| CliError::environment(format!("demo webhook: {e}")))?;
     let effective = configure(&cloud.endpoint_url(), &webhook.url())?;
     let sdk = aws::load(&effective.config.aws).await;
