@@ -95,6 +95,8 @@ pub struct AlertsState {
 
 /// Before the second try of a receiver; doubled with each.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// For so long a receiver may ask to be left alone; what asks for more is wrong, or hostile.
+const ASKED_MAX: Duration = Duration::from_secs(60);
 
 /// An alert that waits for its turn.
 #[derive(Debug)]
@@ -255,7 +257,7 @@ impl Delivery {
     async fn hand_to(&self, transport: &Transport, alert: &Alert, parent: Option<TraceParent>) -> Result<(), String> {
         let handing = self.facts.hands(transport, alert, parent);
         let began = Instant::now();
-        let mut backoff = Backoff::new(&self.chance, BACKOFF_MIN, self.config.backoff_max);
+        let mut backoff = Backoff::new(&self.chance, BACKOFF_MIN, self.config.backoff_max).heeding(ASKED_MAX);
         for attempt in 1u32.. {
             let Err(error) = transport.send(alert).await else {
                 handing.taken(attempt, began.elapsed());

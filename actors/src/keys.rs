@@ -131,7 +131,7 @@ impl Keys {
 
     /// Whether a sensor that says nothing on its shard says nothing.
     pub fn silence_tells(&self) -> bool {
-        self.are_heeded() && self.seen().is_none_or(|seen| seen.sensors * STRAYS < seen.of)
+        self.are_heeded() && lock(&self.0.seen).as_ref().is_none_or(|seen| seen.sensors * STRAYS < seen.of)
     }
 
     /// Sensors that were lately in two open shards.

@@ -283,7 +283,7 @@ impl LoaderState {
                 self.args.loading.failed(trouble, &error);
                 let next = self.turns.failed(trouble);
                 let failures = self.turns.failures();
-                warn!(%error, trouble = trouble.as_str(), failures, ?next, "load failed, trying again");
+                warn!(%error, trouble = trouble.as_str(), failures, pause = ?next.pause(), "load failed, trying again");
                 next
             }
         };

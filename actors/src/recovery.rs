@@ -62,7 +62,7 @@ impl Reads {
             match self.objects.get(key, OBJECT_BYTES_MAX).await {
                 Err(error) if error.may_pass() && began.elapsed() < READ_PATIENCE => {
                     warn!(%error, "read failed, trying again");
-                    tokio::time::sleep(backoff.after(&error).min(READ_PATIENCE)).await;
+                    tokio::time::sleep(backoff.after(&error).min(READ_PATIENCE.saturating_sub(began.elapsed()))).await;
                 }
                 outcome => return outcome,
             }

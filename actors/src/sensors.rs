@@ -192,10 +192,12 @@ impl Actor for SensorsActor {
         myself: ActorRef<SensorsMsg>,
         args: SensorsArgs,
     ) -> Result<SensorsState, ActorProcessingErr> {
-        let states = work::here(|| recovered(args.states, &args.rules))?;
         let rules = RosterRules::new(&self.config, &args.context.faults);
+        let roster = work::here(|| {
+            Ok::<_, ActorProcessingErr>(Roster::new(rules, recovered(args.states, &args.rules)?, args.suspects))
+        })?;
         let state = SensorsState {
-            roster: Roster::new(rules, states, args.suspects),
+            roster,
             context: args.context,
             rules: args.rules,
             began: Instant::now(),

@@ -85,6 +85,12 @@ impl Report {
     }
 }
 
+/// Nothing here is of a kind that a warehouse refuses: an epoch that was put aside was so wrongly, and hides what it holds.
+fn put_aside(verdict: &crate::oracle::Verdict) -> Option<Violation> {
+    let n = verdict.warehouse.as_ref().map_or(0, |figures| figures.put_aside);
+    (n > 0).then(|| world::violation("WAREHOUSE", format!("{n} epochs were put aside, and nothing is wrong with them")))
+}
+
 /// Runs one seed.
 pub fn run(options: &SimOptions) -> Report {
     let began = Instant::now();
@@ -94,7 +100,9 @@ pub fn run(options: &SimOptions) -> Report {
     let mut violations = world.come_to_rest();
     // What nobody could do in peace is told by what keeps it from resting.
     let before = violations.is_empty().then(|| evidence::collect(&world));
-    if before.is_some() {
+    // Before anybody comes back: it would send what those that are gone have not.
+    if let Some(before) = &before {
+        violations.extend(evidence::unsent_alerts(&world, before));
         violations.extend(world.start_for_nothing());
     }
     let mut evidence = evidence::collect(&world);
@@ -108,7 +116,10 @@ pub fn run(options: &SimOptions) -> Report {
     violations.extend(reads::losses(&world));
     violations.append(&mut world.refused);
     violations.extend(manifests::check(&world));
-    violations.extend(evidence::unsent_alerts(&world, &evidence));
+    if before.is_none() {
+        violations.extend(evidence::unsent_alerts(&world, &evidence));
+    }
+    violations.extend(put_aside(&verdict));
     violations.extend(before.iter().flat_map(|before| nothing_new(before, &evidence)));
     let n_violations = violations.len() as u64;
     violations.truncate(TOLD_MAX);

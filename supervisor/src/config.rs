@@ -235,6 +235,7 @@ impl Config {
     }
 
     /// A worker as it is shipped, for tests and simulations: they change what they mean.
+    #[doc(hidden)]
     pub fn shipped(worker_id: &str, schema: EventSchema) -> WorkerConfig {
         let named = [("stream.name", "events"), ("bucket.name", "lake"), ("schema.use", "climate")];
         let sources = named.into_iter().chain([("worker.id", worker_id)]);

@@ -33,6 +33,7 @@ impl Scene {
     fn new(shards: u32, limit: u64) -> Self {
         let (dir, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
         let world = runtime.block_on(World::new(&dir.path().join("cloud"), shards));
+        // What is held against a limit here is memory: on a busy machine a million sensors may need longer than by default.
         let config = format!(
             "stream.name = {STREAM:?}\nbucket.name = {BUCKET:?}\nschema.use = \"climate\"\nworker.id = \"worker-a\"\n\
              ops.bind = \"127.0.0.1:0\"\nworker.memory_limit = {limit}\nepoch.age_max = \"2s\"\n\

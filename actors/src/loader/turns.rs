@@ -34,6 +34,15 @@ pub(super) enum Next {
     About(Duration),
 }
 
+impl Next {
+    /// How long, at the most.
+    pub(super) fn pause(self) -> Duration {
+        match self {
+            Self::After(pause) | Self::About(pause) => pause,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Turns {
     config: LoaderConfig,

@@ -195,3 +195,22 @@ fn by_code(code: &str) -> Failure {
         _ => Failure::Transient,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_says_when_to_come_back_in_seconds_or_as_aws_does_in_milliseconds() {
+        let said = |headers: &'static [(&str, &str)]| {
+            retry_after(|name| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value))
+        };
+        assert_eq!(said(&[]), None);
+        assert_eq!(said(&[("retry-after", " 7 ")]), Some(Duration::from_secs(7)));
+        assert_eq!(said(&[("x-amz-retry-after", "250"), ("retry-after", "7")]), Some(Duration::from_millis(250)));
+        assert_eq!(said(&[("x-amz-retry-after", "soon"), ("retry-after", "7")]), Some(Duration::from_secs(7)));
+        for unread in ["", "-5", "1.5", "99999999999999999999", "Wed, 21 Oct 2099 07:28:00 GMT"] {
+            assert_eq!(retry_after(|_| Some(unread)), None, "{unread}");
+        }
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! **Owns** how many tries of one thing have failed in a row.
 //! **Promises** pauses double from the least to the most, and are spread over their second half ("equal jitter"): what
-//! failed together does not come back together. A server that says how long it wants to be left alone is, up to a minute.
+//! failed together does not come back together. A server that says how long it wants to be left alone is, and the pause
+//! comes on top; but no longer than its caller can wait, whose own time others watch.
 //! **Not here**: whether to try again ([`CallError::may_pass`]); how many retries a service is given in all
 //! (`ports/retries.rs`).
 
@@ -11,22 +12,26 @@ use std::time::Duration;
 use super::aws::CallError;
 use super::chance::Chance;
 
-/// What a server asks for beyond this is not believed: it may be wrong, or hostile.
-const ASKED_MAX: Duration = Duration::from_secs(60);
-
 /// The pauses between tries of one thing.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     chance: Chance,
     least: Duration,
     most: Duration,
+    /// What a server may ask for: more is not believed.
+    asked_max: Duration,
     failures: u32,
 }
 
 impl Backoff {
-    /// Nothing has failed yet.
+    /// Nothing has failed yet. A server may ask for as much as `most`.
     pub fn new(chance: &Chance, least: Duration, most: Duration) -> Self {
-        Self { chance: chance.clone(), least, most, failures: 0 }
+        Self { chance: chance.clone(), least, most, asked_max: most, failures: 0 }
+    }
+
+    /// The same where nobody else waits, and a server may ask for more.
+    pub fn heeding(self, asked_max: Duration) -> Self {
+        Self { asked_max, ..self }
     }
 
     /// How many tries have failed in a row.
@@ -46,20 +51,20 @@ impl Backoff {
         self.chance.spread(full)
     }
 
-    /// The pause after a call that failed: at least what the server asks for.
+    /// The pause after a call that failed: on top of what the server asks for.
     pub fn after(&mut self, error: &CallError) -> Duration {
-        self.pause().max(asked(error))
+        self.pause() + self.asked(error)
     }
 
     /// The same where the service has no retries left: it is asked as rarely as can be.
     pub fn rarely(&mut self, error: &CallError) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        self.chance.spread(self.most).max(asked(error))
+        self.chance.spread(self.most) + self.asked(error)
     }
-}
 
-fn asked(error: &CallError) -> Duration {
-    error.retry_after.unwrap_or_default().min(ASKED_MAX)
+    fn asked(&self, error: &CallError) -> Duration {
+        error.retry_after.unwrap_or_default().min(self.asked_max)
+    }
 }
 
 /// The whole pause after the n-th failure in a row, from 0.
@@ -99,10 +104,14 @@ mod tests {
     #[test]
     fn a_server_is_left_alone_for_as_long_as_it_asks_but_not_for_ever() {
         assert_eq!(about(backoff().after(&error(None))), 100);
-        assert_eq!(backoff().after(&error(Some(MS * 5_000))), MS * 5_000);
-        assert_eq!(backoff().after(&error(Some(Duration::MAX))), ASKED_MAX);
-        assert_eq!(about(backoff().after(&error(Some(MS)))), 100, "it is not asked sooner for that");
-        assert_eq!(about(backoff().rarely(&error(None))), 1_000);
+        assert_eq!(
+            about(backoff().after(&error(Some(MS * 500)))),
+            600,
+            "those that were told the same do not come as one"
+        );
+        assert_eq!(about(backoff().after(&error(Some(Duration::MAX)))), 1_100, "others watch the caller's own time");
+        assert_eq!(about(backoff().heeding(MS * 60_000).after(&error(Some(Duration::MAX)))), 60_100);
+        assert_eq!(about(backoff().rarely(&error(Some(MS * 500)))), 1_500);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! GOAL    Whatever happens in whatever order, a sensor's state holds every reading once and in order, a cut leaves with the
 //!         states of its epoch, batches leave in stream order, and the shard comes to rest (STATE, ORDER, COMPLETE).
 //! METHOD  A model of actors with mailboxes, of which fewer may live than there are sensors; random steps with batches,
-//!         cuts, retirements, deaths at a row and outside one, and reports that come late. Sensors that begin again without
+//!         cuts, retirements, deaths at a row and on request, and reports that come late. Sensors that begin again without
 //!         their state are noticed by the same walk.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -90,8 +90,8 @@ struct World {
     routed: BTreeMap<SensorId, State>,
     cuts: VecDeque<(bool, BTreeSet<SensorId>, BTreeMap<SensorId, State>)>,
     touched: BTreeSet<SensorId>,
-    /// Rows that killed their sensor, and may be missing.
-    deadly: BTreeSet<u64>,
+    /// How often rows killed their sensor: those that did it too often may be missing.
+    deadly: BTreeMap<u64, u32>,
     /// The last batch that has left.
     left: u64,
 }
@@ -160,7 +160,7 @@ impl World {
             routed: BTreeMap::new(),
             cuts: VecDeque::new(),
             touched: BTreeSet::new(),
-            deadly: BTreeSet::new(),
+            deadly: BTreeMap::new(),
             left: 0,
         }
     }
@@ -321,7 +321,7 @@ impl World {
             Some(SensorMsg::Apply { in_flight, group, poison, .. }) => {
                 let rows = in_flight.batch.group_rows(*group);
                 rows.iter().find(|row| !poison.contains(row)).map(|row| {
-                    self.deadly.insert(in_flight.batch.rows.event_time_us[*row as usize] as u64);
+                    *self.deadly.entry(in_flight.batch.rows.event_time_us[*row as usize] as u64).or_default() += 1;
                     (in_flight.number, *row)
                 })
             }
@@ -366,8 +366,8 @@ impl World {
         for sensor in expected {
             // One whose readings were all deadly has nothing to remember.
             let state = states.get(sensor).cloned().unwrap_or_default();
-            let harmless =
-                |state: &State| state.iter().filter(|at| !self.deadly.contains(at)).copied().collect::<State>();
+            let kills = |at: &u64| self.deadly.get(at).is_some_and(|deaths| *deaths >= CRASHES_MAX);
+            let harmless = |state: &State| state.iter().filter(|at| !kills(at)).copied().collect::<State>();
             let whole = &routed[sensor];
             if harmless(&state) != harmless(whole) || !state.is_sorted_by(|a, b| a < b) {
                 return Err(format!("{sensor} has {state:?} at {:?}, not {whole:?}", cut.epoch));
@@ -452,4 +452,27 @@ fn a_sensor_that_dies_again_and_again_with_no_row_in_hand_is_given_up() {
         world.actors.remove(&actor);
         world.revive(&death.sensor);
     }
+}
+
+#[test]
+fn a_sensor_that_hangs_is_told_at_the_second_look_and_gives_its_row_up_if_no_kill_ends_it() {
+    let mut world = World::new(true);
+    world.route(&BTreeSet::from([0]));
+    let (actor, after) = (world.busy()[0], Duration::from_secs(1));
+    let mut look = |at: u64| {
+        let hanging = world.roster.hanging(Duration::from_secs(at), after, |_| Some((1, 0)));
+        hanging.into_iter().map(|hanging| (hanging.actor, hanging.is_immortal)).collect::<Vec<_>>()
+    };
+    assert_eq!(look(0), [], "it has only begun");
+    assert_eq!(look(5), [], "it may wait for a processor");
+    assert_eq!(look(6), [(actor, false)]);
+    assert_eq!(look(7), [(actor, true)], "it was killed, and goes on");
+    let death = world.roster.died(actor, Some((1, 0)), "it could not be killed", true).unwrap();
+    assert_eq!(death.crashes, 1);
+    world.actors.remove(&actor);
+    world.revive(&death.sensor);
+    let SensorMsg::Apply { poison, .. } = &world.actors[&world.busy()[0]].mailbox[0] else {
+        unreachable!("there was one batch")
+    };
+    assert_eq!(poison.to_vec(), [0], "at once: the thread that it holds is not given a second time");
 }

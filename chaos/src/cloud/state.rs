@@ -152,6 +152,8 @@ impl State {
 
     fn delay(&mut self, context: Context, call: Call, delay_ms: u64) -> Answer {
         let due_ms = context.now_ms.saturating_add_unsigned(delay_ms);
+        let writes = call.service == Service::DynamoDb && ["UpdateItem", "PutItem"].contains(&call.operation.as_str());
+        self.trace.counts.late_writes += u64::from(writes);
         let slot = Slot::default();
         let Context { client, coin, .. } = context;
         self.n_delayed += 1;

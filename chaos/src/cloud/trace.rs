@@ -21,6 +21,8 @@ pub struct Counts {
     pub calls: BTreeMap<(Service, String), u64>,
     /// Faults, by kind.
     pub faults: BTreeMap<Fault, u64>,
+    /// Writes to the lease table that were late.
+    pub late_writes: u64,
 }
 
 pub(super) struct Trace {

@@ -4,7 +4,7 @@
 //! after waking up to find out.
 
 use super::world::{World, violation};
-use crate::cloud::{Fault, RESTORER};
+use crate::cloud::RESTORER;
 use crate::oracle::Violation;
 
 /// A request that was under way, and a beat of patience.
@@ -79,7 +79,7 @@ pub(super) fn losses(world: &World) -> Vec<Violation> {
 /// The same of single writes. What a client sent earlier and what arrives late is somebody else's to it.
 fn lost_writes(world: &World, taken: u64) -> Option<Violation> {
     let said = world.lease_counts.get("lost writes").copied().unwrap_or(0);
-    let late = world.cloud.counts().faults.get(&Fault::Delay).copied().unwrap_or(0);
+    let late = world.cloud.counts().late_writes;
     let text =
         || format!("{said} writes of leases were said to be lost, {taken} of others and {late} late ones came between");
     (said > taken + late).then(|| violation("OWNER", text()))

@@ -306,6 +306,8 @@ mod tests {
         Requested(u32),
         Silent(u64),
         Heard,
+        OtherStream(bool),
+        End,
         Emptied,
     }
 
@@ -325,20 +327,27 @@ mod tests {
             1 => shard.clone().prop_map(Event::GaveUp),
             1 => shard.prop_map(Event::Requested),
             1 => (0..6_u64).prop_map(Event::Silent),
-            1 => Just(Event::Heard),
+            2 => Just(Event::Heard),
+            1 => any::<bool>().prop_map(Event::OtherStream),
             1 => Just(Event::Emptied),
         ]
     }
 
     proptest! {
         /// Whatever comes in whatever order: a shard that runs is not started as if it did not, nothing starts while the
-        /// worker is fenced or by an old look, and hand-overs keep within their limit.
+        /// worker is fenced, the stream is another, or by an old look, nor once the worker is to end, and hand-overs keep
+        /// within their limit.
         #[test]
-        fn all_orders_of_events(events in proptest::collection::vec((event(), 0..3_u64), 0..60)) {
+        fn all_orders_of_events(
+            events in proptest::collection::vec((event(), 0..3_u64), 0..60),
+            last in proptest::collection::vec((event(), 0..3_u64), 0..20),
+        ) {
+            let end = std::iter::once((Event::End, 0));
             let (mut holdings, config) = (none(), config());
             let (mut now, mut changed, mut fenced) = (S, Duration::ZERO, false);
+            let (mut another, mut ending) = (false, false);
             let (mut running, mut handed) = (BTreeSet::new(), Vec::<Duration>::new());
-            for (event, passes) in events {
+            for (event, passes) in events.into_iter().chain(end).chain(last) {
                 now += S * passes as u32;
                 match event {
                     Event::Look { age, alone } => {
@@ -346,7 +355,7 @@ mod tests {
                         let all: Vec<u32> = (0..SHARDS).collect();
                         let orders = Orders { hand_over: all.iter().map(|n| id(*n)).collect(), ..take(&all) };
                         let steps = holdings.steps(orders, (seen_at, now), alone, &config);
-                        prop_assert!(steps.is_empty() || (seen_at >= changed && !fenced));
+                        prop_assert!(steps.is_empty() || (seen_at >= changed && !fenced && !another && !ending));
                         for step in steps {
                             match step {
                                 Step::Take { shard, runs, .. } => prop_assert_eq!(!running.insert(shard), runs),
@@ -379,6 +388,14 @@ mod tests {
                     Event::Heard => {
                         prop_assert_eq!(holdings.is_heard(), fenced);
                         fenced = false;
+                    }
+                    Event::OtherStream(is) => {
+                        prop_assert_eq!(holdings.stream_is_another(is), is && !another);
+                        another = is;
+                    }
+                    Event::End => {
+                        holdings.end();
+                        ending = true;
                     }
                     Event::Emptied => {
                         holdings.emptied(now);

@@ -112,7 +112,8 @@ pub(super) fn suspects(row: &LeaseRow) -> Vec<Suspect> {
 
 #[cfg(test)]
 mod tests {
-    use messages::SequenceNumber;
+    use actors::ports::leases::Pending;
+    use messages::{Cut, CutReason, EpochNumber, EpochPlan, SequenceNumber};
 
     use super::*;
 
@@ -130,6 +131,37 @@ mod tests {
 
     fn row(n: u32, checkpoint: Position) -> LeaseRow {
         LeaseRow { checkpoint, ..LeaseRow::fresh(id(n), Vec::new(), Default::default()) }
+    }
+
+    fn pending(to: &str, poisoned: Vec<(SequenceNumber, Option<u32>)>) -> Pending {
+        let to = Position::At(SequenceNumber::parse(to).unwrap());
+        let cut = Cut {
+            epoch: EpochNumber(1),
+            from: Position::TrimHorizon,
+            to: to.clone(),
+            reason: CutReason::Age,
+            full_state: true,
+            whole_aggregates: false,
+            spread: false,
+        };
+        let plan = EpochPlan {
+            format: EpochPlan::FORMAT,
+            stream: None,
+            shard: id(0),
+            cut,
+            schema: String::new(),
+            records: 2,
+            readings: 2,
+            clean: 1,
+            quarantined: 1,
+            duplicates: 0,
+            reasons: Default::default(),
+            alerts: 0,
+            poisoned,
+            previous_state: None,
+            objects: Vec::new(),
+        };
+        Pending { to, plan: Box::new(plan) }
     }
 
     fn info(n: u32) -> ShardInfo {
@@ -165,5 +197,23 @@ mod tests {
         let suspect = |n: &str| Suspect { sequence: at(n), sub_sequence: None, tries: 2 };
         let read = LeaseRow { suspects: vec![suspect("5"), suspect("20")], ..row(0, Position::At(at("10"))) };
         assert_eq!(suspects(&read), [suspect("20")]);
+        let prepared = LeaseRow { pending: Some(pending("20", vec![(at("15"), Some(3))])), ..read };
+        let poison = Suspect { sequence: at("15"), sub_sequence: Some(3), tries: u32::MAX };
+        assert_eq!(suspects(&prepared), [poison]);
+        assert!(RULES.from(prepared.clone()).pending.is_some());
+        assert!(Beginning { finishes_pinned: false, ..RULES }.from(prepared).pending.is_none());
+    }
+
+    #[test]
+    fn mutants_lack_what_they_say() {
+        let parents = [row(0, Position::ShardEnd), row(1, Position::ShardEnd)];
+        let heard = |name: &str| {
+            let faults = Faults::parse(&format!("mutant={name}")).unwrap();
+            Beginning::new(false, &faults).heard(&parents).len()
+        };
+        assert_eq!(["child-without-states", "child-with-one-parents-states", "no-prepare"].map(heard), [0, 1, 2]);
+        let hasty = Beginning { all_parents: false, ..RULES };
+        let one_ended = vec![(id(0), Some(row(0, Position::ShardEnd))), (id(1), Some(row(1, Position::TrimHorizon)))];
+        assert_eq!(hasty.ended(one_ended, &[info(1)]).map(names), Ok(vec![id(0), id(1)]));
     }
 }

@@ -42,8 +42,8 @@ pub struct ChildSpec {
     pub drain: Option<Drain>,
     /// How long it may take to stop, if that differs from its siblings. A subtree needs its children's times in sum.
     pub stop_timeout: Option<Duration>,
-    /// How much of the time of a drain is its, beside the other children that have a way to drain of their own.
-    pub drain_weight: u32,
+    /// What its own way to drain needs at the most; none for as much as can be had.
+    pub drain_need: Option<Duration>,
     /// Who remembers its failures, besides the tree.
     pub(super) told: Option<OnFailure>,
 }
@@ -64,7 +64,7 @@ impl ChildSpec {
     }
 
     fn starting(name: String, kind: &'static str, start: Start) -> Self {
-        Self { name, kind, start, drain: None, stop_timeout: None, drain_weight: 1, told: None }
+        Self { name, kind, start, drain: None, stop_timeout: None, drain_need: None, told: None }
     }
 
     /// Drains it by this function. It need not stop the actor: the supervisor does so afterwards.
@@ -77,9 +77,9 @@ impl ChildSpec {
         self
     }
 
-    /// Gives it so many times what its siblings have of the time of a drain.
-    pub fn draining_longer(mut self, weight: u32) -> Self {
-        self.drain_weight = weight;
+    /// Leaves to its siblings what it does not need of the time of a drain.
+    pub fn needing(mut self, need: Duration) -> Self {
+        self.drain_need = Some(need);
         self
     }
 

@@ -76,8 +76,8 @@ impl Leaving {
 }
 
 /// Drains children one after the other, last of the list first. What drains by merely emptying its mailbox needs little,
-/// so a small share is kept back for each; the rest goes by weight, and what a child leaves over, the others may use.
-/// Returns the paths of those that did not finish.
+/// so a small share is kept back for each. Of the rest an equal part is kept for each that has a way of its own, or what it
+/// needs if that is less; what a child leaves over, the others may use. Returns the paths of those that did not finish.
 pub(super) async fn drain_in_turn(last_first: Vec<Leaving>, deadline: Instant) -> Vec<String> {
     let mut late = Vec::new();
     for (done, child) in last_first.iter().enumerate() {
@@ -91,14 +91,17 @@ pub(super) async fn drain_in_turn(last_first: Vec<Leaving>, deadline: Instant) -
 
 /// What the first of these has of the time that is left for all.
 fn share(left: Duration, rest: &[Leaving]) -> Duration {
-    let weight = |child: &Leaving| if child.spec.drain.is_some() { child.spec.drain_weight } else { 0 };
-    let n_plain = rest.iter().filter(|child| weight(child) == 0).count() as u32;
-    let (own, all) = (rest.first().map_or(0, weight), rest.iter().map(weight).sum::<u32>());
+    let own: Vec<&Leaving> = rest.iter().filter(|child| child.spec.drain.is_some()).collect();
+    let (n_own, n_plain) = (own.len() as u32, (rest.len() - own.len()) as u32);
     let reserve = left / RESERVED_PARTS;
-    match (own, all) {
-        (_, 0) => left / n_plain.max(1),
-        (0, _) => reserve,
-        _ => left.saturating_sub(reserve * n_plain) * own / all,
+    match rest.first().is_some_and(|child| child.spec.drain.is_some()) {
+        _ if n_own == 0 => left / n_plain.max(1),
+        false => reserve,
+        true => {
+            let left = left.saturating_sub(reserve * n_plain);
+            let kept = |child: &&Leaving| child.spec.drain_need.unwrap_or(Duration::MAX).min(left / n_own);
+            left.saturating_sub(own[1..].iter().map(kept).sum())
+        }
     }
 }
 

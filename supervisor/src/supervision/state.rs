@@ -303,7 +303,9 @@ impl SupervisorState {
     ) {
         let cell = match result {
             Ok((cell, prepared)) => {
-                self.prepared = prepared;
+                // What an incarnation that is to end has left is of no use to the next.
+                self.prepared =
+                    if self.recovery.is_none() && self.drain.is_none() { prepared } else { Prepared::default() };
                 cell
             }
             Err(error) => {
@@ -387,6 +389,7 @@ impl SupervisorState {
 
     fn recover_by(&mut self, recovery: Recovery) {
         self.recovery = Some(recovery.joined(self.recovery.take()));
+        self.prepared = Prepared::default();
         self.cancel_back_off();
     }
 

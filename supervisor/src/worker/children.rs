@@ -81,7 +81,7 @@ pub(super) fn leases_box(
             Ok(leases)
         }
     };
-    ChildSpec::new("leases", "leases", start).draining_by(say_goodbye)
+    ChildSpec::new("leases", "leases", start).draining_by(say_goodbye).needing(LAST_WORD)
 }
 
 async fn say_goodbye(leases: ActorCell, within: Duration) {
@@ -89,9 +89,9 @@ async fn say_goodbye(leases: ActorCell, within: Duration) {
     let _ = ActorRef::<LeasesMsg>::from(leases).call(LeasesMsg::Goodbye, Some(within)).await;
 }
 
-/// Of the time of a drain, beside one for each other actor: shards commit what they have read and write the states of
-/// their sensors, the others end a call or wait for receivers.
-const SHARDS_DRAIN_WEIGHT: u32 = 6;
+/// What a last word to the table may need: one call, with the most that it may take as it is shipped. What the shards
+/// have read and not committed needs the rest.
+const LAST_WORD: Duration = Duration::from_secs(5);
 
 pub(super) fn shards_box(
     config: &WorkerConfig,
@@ -120,10 +120,7 @@ pub(super) fn shards_box(
             context.spawn(actor, args).await
         }
     };
-    ChildSpec::new("shards", "shards", start)
-        .draining_by(drain_shards)
-        .draining_longer(SHARDS_DRAIN_WEIGHT)
-        .stopping_within(stop_timeout)
+    ChildSpec::new("shards", "shards", start).draining_by(drain_shards).stopping_within(stop_timeout)
 }
 
 fn shard(
@@ -193,7 +190,7 @@ pub(super) fn alerts(
         async move { context.spawn(actor, args).await }
     };
     let flush = move |alerts, within: Duration| directory::flush_alerts(alerts, within.min(patience));
-    ChildSpec::new("alerts", "alerts", start).draining_by(flush)
+    ChildSpec::new("alerts", "alerts", start).draining_by(flush).needing(patience)
 }
 
 pub(super) fn loader(
@@ -213,7 +210,7 @@ pub(super) fn loader(
         let actor = LoaderActor { config: loader.clone() };
         async move { context.spawn(actor, args).await }
     };
-    ChildSpec::new("loader", "loader", start).draining_by(let_another_load)
+    ChildSpec::new("loader", "loader", start).draining_by(let_another_load).needing(LAST_WORD)
 }
 
 async fn let_another_load(loader: ActorCell, within: Duration) {

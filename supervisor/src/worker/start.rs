@@ -99,8 +99,9 @@ pub(super) async fn reach(
         let held = starting.failed(&error, now_ms);
         let waited_s = now_ms.saturating_sub(held.since_ms) / 1000;
         warn!(%error, attempts = held.attempts, waited_s, "the worker cannot begin yet, trying again");
-        let soon = if missing_since.is_some() { COMES_BACK_WITHIN / 10 } else { Duration::MAX };
-        tokio::time::sleep(backoff.pause().min(soon)).await;
+        let soon = ports.chance.spread(COMES_BACK_WITHIN / 10);
+        let pause = backoff.pause();
+        tokio::time::sleep(if missing_since.is_some() { pause.min(soon) } else { pause }).await;
     }
 }
 

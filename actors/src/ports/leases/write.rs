@@ -13,7 +13,7 @@ use crate::ports::aws::{CallError, Failure, classify};
 use crate::ports::backoff::Backoff;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
+const BACKOFF_MAX: Duration = Duration::from_millis(400);
 
 pub(super) const NONCE: &str = "mangroveNonce";
 
@@ -137,7 +137,8 @@ impl LeaseTable {
             match error.failure {
                 Failure::Condition => return Ok(self.guard.refused(self.item(key).await?.as_ref(), &nonce)),
                 Failure::Throttled | Failure::Transient if attempt < attempts_max && self.retries.take() => {
-                    tokio::time::sleep(backoff.after(&error)).await;
+                    // A heartbeat, and the commit of an epoch, wait for this.
+                    tokio::time::sleep(backoff.pause()).await;
                 }
                 _ => return Err(error),
             }

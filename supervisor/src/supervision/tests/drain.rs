@@ -39,8 +39,8 @@ async fn who_does_not_finish_in_its_share_is_named_and_the_others_still_drain() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_of_a_drain_goes_by_weight() {
-    let (told, mut shares) = tokio::sync::mpsc::channel(2);
+async fn a_drain_keeps_for_each_what_it_needs_and_no_more_than_an_equal_part() {
+    let (told, mut shares) = tokio::sync::mpsc::channel(3);
     let world = World::with(config(0), |w| {
         let drain = move |_: ActorCell, within: Duration| {
             let told = told.clone();
@@ -49,14 +49,17 @@ async fn the_time_of_a_drain_goes_by_weight() {
                 std::future::pending().await
             }
         };
-        let b = w.probe("b", None).draining_by(drain.clone()).draining_longer(3);
-        vec![w.probe("a", None).draining_by(drain), b, w.probe("c", None)]
+        let a = w.probe("a", None).draining_by(drain.clone()).needing(Duration::from_secs(4));
+        let b = w.probe("b", None).draining_by(drain.clone());
+        let c = w.probe("c", None).draining_by(drain).needing(Duration::from_secs(100));
+        vec![a, b, c]
     })
     .await;
     assert!(world.root.up().await);
-    assert_eq!(world.root.drain(Duration::from_secs(20)).await.unwrap(), ["b", "a"]);
-    let (b, a) = (shares.recv().await.unwrap().as_secs_f64(), shares.recv().await.unwrap().as_secs_f64());
-    assert!((14.9..15.1).contains(&b) && (4.9..5.1).contains(&a), "three quarters and the rest: {b} and {a} s");
+    assert_eq!(world.root.drain(Duration::from_secs(18)).await.unwrap(), ["c", "b", "a"]);
+    let mut share = async || (shares.recv().await.unwrap().as_secs_f64() * 10.0).round() / 10.0;
+    // Six seconds for b and four for a are kept while c drains; then four for a.
+    assert_eq!([share().await, share().await, share().await], [8.0, 6.0, 4.0]);
 }
 
 #[tokio::test]
