@@ -53,7 +53,8 @@ fn the_demo_keeps_its_promises() {
 /// Runs it, asks it while it runs, and holds what it reports against what lies there.
 fn run(data: &Path) -> Value {
     let folder = data.display().to_string();
-    let line = "demo --for 10s --seed 7 --sensors 1000 --rate 5000 --shards 4 --json --ops-port 0 --data-dir";
+    // Longer than an epoch, so that one is loaded on the way and the rest at the end.
+    let line = "demo --for 13s --seed 7 --sensors 1000 --rate 5000 --shards 4 --json --ops-port 0 --data-dir";
     let args: Vec<&str> = line.split(' ').chain([folder.as_str()]).collect();
     let end = {
         let _alone = turn_alone();
