@@ -31,7 +31,7 @@ use crate::shard::ShardContext;
 /// Given afresh to every incarnation.
 #[derive(Debug)]
 pub struct AggregatorArgs {
-    /// Who the shard is.
+    /// The identity of the shard.
     pub context: ShardContext,
     /// The windows of all sensors as of the checkpoint.
     pub states: Vec<StateEntry>,
@@ -43,7 +43,7 @@ pub struct AggregatorArgs {
     pub budget: Budget,
     /// Where readings and epochs go.
     pub sinks: Address<SinksMsg>,
-    /// Who ends epochs.
+    /// The committer, which ends epochs.
     pub committer: Address<CommitterMsg>,
     /// This aggregator's node.
     pub node: Arc<Node>,

@@ -196,7 +196,7 @@ impl AlertsState {
         self.queue.push_back(WaitingAlert { alert, receipt, span });
     }
 
-    /// Who has not taken everything.
+    /// Receivers that have not taken everything.
     fn left(&self) -> Vec<(String, u64)> {
         let left = self.left.iter().map(|left| left.load(Ordering::Relaxed));
         let named = self.args.transports.iter().map(Transport::name).zip(left);

@@ -52,7 +52,7 @@ pub struct CommitterConfig {
 /// Given afresh to every incarnation.
 #[derive(Debug)]
 pub struct CommitterArgs {
-    /// Who the shard is.
+    /// The identity of the shard.
     pub context: ShardContext,
     /// The lease, as taken.
     pub lease: Lease,

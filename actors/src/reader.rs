@@ -62,7 +62,7 @@ pub struct ReaderConfig {
 /// Given afresh to every incarnation.
 #[derive(Debug)]
 pub struct ReaderArgs {
-    /// Who the shard is.
+    /// The identity of the shard.
     pub context: ShardContext,
     /// The stream.
     pub stream: Stream,
@@ -84,7 +84,7 @@ pub struct ReaderArgs {
     pub crashes_max: u32,
     /// Where batches go.
     pub sensors: Address<SensorsMsg>,
-    /// Who cuts epochs.
+    /// The committer, which cuts epochs.
     pub committer: Address<CommitterMsg>,
     /// This reader's own address, for its timer.
     pub node: std::sync::Arc<crate::node::Node>,

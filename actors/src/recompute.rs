@@ -55,7 +55,7 @@ pub struct Recompute {
     pub leases: LeaseTable,
     /// The stream.
     pub stream: String,
-    /// Of its events.
+    /// The schema of its events.
     pub schema: Arc<EventSchema>,
     /// How objects are laid out.
     pub encoding: Encoding,
@@ -72,7 +72,7 @@ pub struct Wanted {
     pub from_us: i64,
     /// to before here.
     pub to_us: i64,
-    /// Of this sensor only.
+    /// The only sensor, if not all.
     pub sensor: Option<SensorId>,
     /// Whether to tell only what would be written.
     pub dry_run: bool,
@@ -89,9 +89,9 @@ pub struct Day {
     pub readings: u64,
     /// Windows of a field that were looked at.
     pub windows: u64,
-    /// Of these, windows that say something else now, and were published.
+    /// Those of them that say something else now, and were published.
     pub changed: u64,
-    /// Of these, windows that count more readings than the cleansed zone has: they were left as they are.
+    /// Those of them that count more readings than the cleansed zone has: they were left as they are.
     pub fewer: u64,
     /// Hours, and the day, that are open still: the aggregator counts them.
     pub open: u64,

@@ -41,9 +41,9 @@ pub(crate) const RETIRED: &str = "retired";
 /// Given to every sensor of a shard; read-only while running.
 #[derive(Debug)]
 pub struct SensorActor {
-    /// Who the shard is.
+    /// The identity of the shard.
     pub context: ShardContext,
-    /// Who routes to this sensor.
+    /// The router of this sensor.
     pub sensors: Address<SensorsMsg>,
     /// Where alerts go.
     pub alerts: Address<AlertsMsg>,
@@ -73,7 +73,7 @@ pub struct SensorState {
 #[derive(Debug, Default)]
 pub struct InHand {
     row: AtomicU64,
-    /// Who the actor is next, after its sensor has retired: most of what a sensor costs is its actor.
+    /// The sensor that the actor is next, after its own has retired: most of what a sensor costs is its actor.
     next: Mutex<Option<(SensorId, SensorCore)>>,
 }
 

@@ -73,7 +73,7 @@ pub struct SensorsConfig {
 /// Given afresh to every incarnation.
 #[derive(Debug)]
 pub struct SensorsArgs {
-    /// Who the shard is.
+    /// The identity of the shard.
     pub context: ShardContext,
     /// The rules of judging.
     pub rules: Arc<SensorRules>,
@@ -81,7 +81,7 @@ pub struct SensorsArgs {
     pub states: Vec<StateEntry>,
     /// Readings after the checkpoint that sensors died on before this incarnation.
     pub suspects: Vec<Suspect>,
-    /// Who remembers them.
+    /// The committer, which remembers them.
     pub committer: Address<CommitterMsg>,
     /// Where judged batches go.
     pub aggregator: Address<AggregatorMsg>,
@@ -100,7 +100,7 @@ pub struct SensorsActor {
     pub config: SensorsConfig,
 }
 
-/// What is said of a sensor that a kill does not end.
+/// The cause of death of a sensor that a kill does not end.
 const ABANDONED: &str = "it hangs and could not be killed";
 
 /// Sensors that are given something before the others of the process get their turn.

@@ -73,7 +73,7 @@ pub struct SinksConfig {
 /// Given afresh to every incarnation.
 #[derive(Debug)]
 pub struct SinksArgs {
-    /// Who the shard is.
+    /// The identity of the shard.
     pub context: ShardContext,
     /// The bucket.
     pub objects: Objects,
@@ -81,7 +81,7 @@ pub struct SinksArgs {
     pub previous_state: Option<String>,
     /// The epoch that was prepared and is to be finished, and the format of its plan.
     pub pinned: Option<(EpochNumber, u32)>,
-    /// Who prepares and commits.
+    /// The committer, which prepares and commits.
     pub committer: Address<CommitterMsg>,
     /// These sinks' node.
     pub node: Arc<Node>,

@@ -1,4 +1,4 @@
-//! What is said to the warehouse: its tables, what a load is made of, and the SQL of it.
+//! The words that the warehouse is sent: its tables, what a load is made of, and the SQL of it.
 //!
 //! **Owns** every statement that the product sends. Plain Rust: what is sent when is the loader's (`loading.rs`).
 //!

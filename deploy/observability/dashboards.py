@@ -122,7 +122,7 @@ OVERVIEW = [
     lines("Byte budget", "Share of worker.memory_budget in use. At 100 % reading waits for storing.",
           target(share(f"sum by (instance) ({of('mangrove_budget_bytes')})", f"sum by (instance) ({of('mangrove_budget_limit_bytes')})"), "{{instance}}"),
           "percentunit", max=1),
-    row("What is ill"),
+    row("Findings"),
     lines("Restarts", "Restarts a minute, by kind of actor, and of single sensors.", [
         target(f"60 * {rate('mangrove_actor_restarts_total', 'kind')}", "{{kind}}"),
         target(f"60 * {rate('mangrove_sensor_restarts_total')}", "sensor"),
@@ -176,7 +176,7 @@ SHARDS = [
     ]),
     lines("Heartbeat", "Age of the last one written. A worker fences itself at two thirds of leases.failover_after.",
           target(f"max by (instance) ({of('mangrove_heartbeat_age_seconds')})", "{{instance}}"), "s"),
-    lines("Troubles", "What keeps shards from being read, now.",
+    lines("Findings of leases", "What keeps shards from being read, now.",
           target(f"sum by (trouble) ({of('mangrove_lease_troubles')})", "{{trouble}}")),
     lines("Lease table, failed calls", "By what for and by what can be done about them.",
           target(rate("mangrove_lease_failures_total", "call, failure"), "{{call}} {{failure}}"), "cps", width=24),
@@ -272,7 +272,7 @@ RUNTIME = [
           target(rate("mangrove_actor_handle_seconds_sum", "kind"), "{{kind}}"), "short"),
     lines("Messages that wait", "By kind of actor. Bounded by the byte budget.", target(f"sum by (kind) ({of('mangrove_actor_queue')})", "{{kind}}")),
     lines("Longest handler at work", "At restarts.hang_timeout its actor is killed.", target(f"max by (kind) ({of('mangrove_actor_busy_seconds')})", "{{kind}}"), "s"),
-    lines("Actors by state", "Anything but running is a change under way, or trouble.", target(f"sum by (state) ({of('mangrove_actors')})", "{{state}}"), width=24),
+    lines("Actors by state", "Anything but running is a change under way, or a failure.", target(f"sum by (state) ({of('mangrove_actors')})", "{{state}}"), width=24),
     row("Process"),
     lines("Processor", "Cores in use.", target(f"sum by (instance) (rate({of('process_cpu_seconds_total')}[{RATE}]))", "{{instance}}")),
     lines("Memory", "Resident.", target(f"sum by (instance) ({of('process_resident_memory_bytes')})", "{{instance}}"), "bytes"),
@@ -291,7 +291,7 @@ RUNTIME = [
         target(f"sum by (instance) ({of('mangrove_ops_connections')})", "{{instance}}"),
         target(rate("mangrove_ops_connections_evicted_total"), "evicted a second"),
         target(rate("mangrove_ops_requests_refused_total"), "refused a second"),
-        target(rate("mangrove_ops_pictures_total"), "pictures a second"),
+        target(rate("mangrove_ops_pictures_total"), "snapshots a second"),
         target(rate("mangrove_admin_refused_total"), "orders refused a second"),
     ]),
     lines("Log lines left out", "A place in the code that has too much to say: see log.lines_max.",
@@ -307,7 +307,7 @@ RUNTIME = [
 ]
 
 DASHBOARDS = {
-    "overview": ("Mangrove / Overview", "Which part is ill, and since when.", OVERVIEW),
+    "overview": ("Mangrove / Overview", "Which part fails, and since when.", OVERVIEW),
     "shards": ("Mangrove / Shards", "Who reads what, and how far behind.", SHARDS),
     "sensors": ("Mangrove / Sensors and anomalies", "What sensors send, and what is wrong with it.", SENSORS),
     "sinks": ("Mangrove / Sinks and warehouse", "How readings become visible.", SINKS),

@@ -85,7 +85,7 @@ pub enum FleetError {
     LedgerMismatch {
         /// The ledger.
         path: PathBuf,
-        /// Whose row.
+        /// The sensor of the row.
         sensor: String,
         /// Which row of this sensor, from 0.
         n: u64,

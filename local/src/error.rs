@@ -47,7 +47,7 @@ pub enum LocalError {
     FolderInUse {
         /// The data folder.
         path: PathBuf,
-        /// Who holds it, as far as its lock file tells.
+        /// The process that holds it, as far as its lock file tells.
         holder: String,
     },
     /// A state file is not what this version writes.

@@ -36,7 +36,7 @@ pub enum CommitterMsg {
         receipts: Receipts,
         /// When its first record arrived, milliseconds since 1970; none if it has no records.
         first_arrival_ms: Option<i64>,
-        /// Who uploads it, once prepared.
+        /// The sinks, which upload it once prepared.
         sinks: ActorRef<SinksMsg>,
     },
     /// Every object of the epoch is stored, the manifest last.

@@ -63,7 +63,7 @@ pub struct Cut {
     pub spread: bool,
 }
 
-/// Whose state an entry holds.
+/// The kind of actor whose state an entry holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StateKind {
@@ -76,7 +76,7 @@ pub enum StateKind {
 /// State of one sensor as of the end of an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateEntry {
-    /// Whose state it is.
+    /// The kind of actor whose state it is.
     pub kind: StateKind,
     /// The sensor.
     pub sensor: SensorId,

@@ -304,12 +304,12 @@ pub struct Score {
 /// A value of any type.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Value {
-    /// Of a `float` field.
+    /// The value of a `float` field.
     Float(f64),
-    /// Of an `integer` field.
+    /// The value of an `integer` field.
     Integer(i64),
-    /// Of a `boolean` field.
+    /// The value of a `boolean` field.
     Boolean(bool),
-    /// Of a `text` field.
+    /// The value of a `text` field.
     Text(String),
 }

@@ -89,7 +89,7 @@ pub struct LeasesConfig {
     pub handovers_per_minute: usize,
     /// The longest that a shard which failed here again and again is left to others.
     pub give_up_pause_max: Duration,
-    /// Who should own what.
+    /// The rules of who should own what.
     pub rules: Rules,
     /// Where shards begin that nobody has read.
     pub start: StreamStart,

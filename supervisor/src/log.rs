@@ -136,7 +136,7 @@ impl LogLimit {
         admitted
     }
 
-    /// Of the places whose window is over, those that left something out.
+    /// The places whose window is over and that left something out.
     fn take_left_out(&self, now: Instant) -> Vec<(String, u64)> {
         let mut places = self.places();
         let over = places.values_mut().filter(|place| place.left_out > 0 && now.duration_since(place.began) >= WINDOW);

@@ -26,7 +26,7 @@ struct OwnedShards {
 pub struct Totals {
     /// Records read.
     pub read: u64,
-    /// Of these, committed.
+    /// Those of them that are committed.
     pub committed: u64,
     /// Restarts of single sensors.
     pub sensor_restarts: u64,

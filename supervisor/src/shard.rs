@@ -85,7 +85,7 @@ pub struct ShardPorts {
 /// One shard from being taken to being given up, over all its incarnations.
 #[derive(Clone, Debug)]
 pub struct Shard {
-    /// Who it is.
+    /// Its identity.
     pub context: ShardContext,
     config: ShardConfig,
     ports: ShardPorts,

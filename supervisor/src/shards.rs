@@ -39,7 +39,7 @@ pub struct ShardsArgs {
     pub owned: Owned,
     /// Where alerts go.
     pub alerts: Address<AlertsMsg>,
-    /// Who decides.
+    /// The leases, which decide.
     pub leases: Address<LeasesMsg>,
     /// This actor's node.
     pub node: Arc<Node>,

@@ -46,7 +46,7 @@ pub use self::root::{Root, RootError};
 use self::state::{SupervisorState, WorkDone};
 use self::tree::Tree;
 
-/// Who restarts with a failed child.
+/// The children that restart with a failed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// All that stand after it in the list.
@@ -60,7 +60,7 @@ pub enum Scope {
 pub struct SupervisorConfig {
     /// How many restarts, how fast.
     pub restart: RestartPolicy,
-    /// Who restarts with a failed child.
+    /// The children that restart with a failed one.
     pub scope: Scope,
     /// A child that takes longer to start has failed.
     pub start_timeout: Duration,

@@ -48,7 +48,7 @@ pub struct Tallied {
     pub rows: BTreeMap<ShardId, Vec<AggregateRow>>,
     /// Windows of a field and shard that were looked at.
     pub windows: u64,
-    /// Of these, windows whose last revision counts more readings than there are.
+    /// Those of them whose last revision counts more readings than there are.
     pub fewer: u64,
     /// Readings that fell into them.
     pub readings: u64,

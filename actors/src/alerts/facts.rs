@@ -1,4 +1,4 @@
-//! What is said of alerts on their way: one function per fact, so that figures, metrics, log, spans and what people see of
+//! The facts of alerts on their way: one function per fact, so that figures, metrics, log, spans and what people see of
 //! the last alerts cannot disagree.
 
 use std::sync::Arc;

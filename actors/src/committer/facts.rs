@@ -1,4 +1,4 @@
-//! What is said of an epoch's steps: one function per fact, so that figures, metrics, log, spans and crash points cannot
+//! The facts of an epoch's steps: one function per fact, so that figures, metrics, log, spans and crash points cannot
 //! disagree.
 
 use std::time::Duration;

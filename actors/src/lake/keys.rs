@@ -178,7 +178,7 @@ pub fn keys_under(zone: Zone, us: i64) -> String {
     format!("{}/{}/", zone.folder(), partition.path())
 }
 
-/// Who writes windows that were made anew: no shard of the stream, though it has a number for each of its writings.
+/// The writer of windows that were made anew: no shard of the stream, though it has a number for each of its writings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recomputed {
     /// In columns, and in the ledger.

@@ -29,7 +29,7 @@ const HEADER_BYTES_MAX: usize = 1 << 20;
 /// A state object as read back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StateObject {
-    /// Whose states they are, and as of when.
+    /// The shard whose states they are, and as of when.
     pub header: StateHeader,
     /// The states, ordered by kind and sensor id.
     pub entries: Vec<StateEntry>,

@@ -1,4 +1,4 @@
-//! Who loads, and when the next turn begins.
+//! The right to load, and when the next turn begins.
 //!
 //! **Owns** what this worker knows of the loader's row, its turns, and how many failed in a row.
 //! **Promises** one turn is under way at most, and none without the right to load; an owner is followed when its row has

@@ -1,4 +1,4 @@
-//! Of which shards the ledger's last epoch was found in the bucket as it was loaded.
+//! The shards whose last epoch in the ledger was found in the bucket as it was loaded.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

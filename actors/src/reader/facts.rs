@@ -1,4 +1,4 @@
-//! What is said of reading a shard: one function per fact, so that figures, metrics, log, spans and crash points cannot
+//! The facts of reading a shard: one function per fact, so that figures, metrics, log, spans and crash points cannot
 //! disagree.
 
 use messages::{Batch, BatchTrace, EpochNumber, Position, Suspect};

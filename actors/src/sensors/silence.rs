@@ -27,7 +27,7 @@ pub(super) const OFFER_MAX: usize = 1_000;
 /// Silences that one epoch stores one by one; how many more there are, one alert says.
 const STORED_MAX: usize = 10_000;
 
-/// Whose silence, and since when. Those of sensors that came more than once are first.
+/// The sensor that is silent, and since when. Those of sensors that came more than once are first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     came_once: bool,

@@ -19,7 +19,7 @@ pub(super) const TAPS_MAX: usize = 16;
 /// Readings kept of each.
 pub(super) const READINGS_MAX: usize = 300;
 const CHANGES_MAX: usize = 20;
-/// Whoever has not asked for this long has gone.
+/// A listener that has not asked for this long has gone.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// The open taps.

@@ -75,7 +75,7 @@ struct OutcomeMemory {
     works: bool,
     /// It has committed here.
     commits: bool,
-    /// Whoever works on it is to show soon that it can be committed.
+    /// Its worker is to show soon that it can be committed.
     hurries: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What is said of encoding and uploading an epoch: one function per fact, so that figures, metrics, log, spans and crash
+//! The facts of encoding and uploading an epoch: one function per fact, so that figures, metrics, log, spans and crash
 //! points cannot disagree.
 
 use messages::{EncodedEpoch, EncodedObject, EpochNumber, EpochPlan, NotStored, Zone};

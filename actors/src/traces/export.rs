@@ -29,7 +29,7 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 pub struct ExportConfig {
     /// The collector.
     pub collector: CollectorAddress,
-    /// Who sends: `service.name` and so on.
+    /// The resource that sends: `service.name` and so on.
     pub resource: Vec<(String, String)>,
     /// Spans that may wait.
     pub queue_max: usize,

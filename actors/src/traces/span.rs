@@ -16,7 +16,7 @@ pub struct Span {
     pub parent: Option<SpanId>,
     /// What it is; one of a few words.
     pub name: &'static str,
-    /// Whose work it is.
+    /// The kind of work.
     pub kind: SpanKind,
     /// When it began, microseconds since 1970.
     pub start_us: i64,
@@ -28,7 +28,7 @@ pub struct Span {
     pub error: Option<String>,
 }
 
-/// Whose work a span is, in the words of OpenTelemetry.
+/// The kind of a span, in the words of OpenTelemetry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpanKind {
     /// Our own.

@@ -230,7 +230,7 @@ fn the_share_that_is_sampled_is_the_share_that_was_asked_for() {
 }
 
 proptest! {
-    /// Whoever sees the id decides alike, and who samples more has all that the others have.
+    /// Sampling by the id is the same everywhere, and a larger ratio has all that a smaller one has.
     #[test]
     fn sampling_follows_from_the_id(id: [u8; 16], a in 0.0f64..=1.0, b in 0.0f64..=1.0) {
         let (low, high) = if a <= b { (a, b) } else { (b, a) };

@@ -41,9 +41,9 @@ pub struct MetadataColumn {
 /// The columns that only metadata has. A tracked attribute of the event schema needs no declaration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MetadataColumns {
-    /// Of sensors.
+    /// Columns of sensors.
     pub sensors: Vec<MetadataColumn>,
-    /// Of places.
+    /// Columns of places.
     pub locations: Vec<MetadataColumn>,
     /// Their longest text.
     pub text_bytes_max: usize,

@@ -128,7 +128,7 @@ pub struct Star {
     pub(super) attributes: Vec<String>,
     /// What only metadata knows.
     pub(super) declared: MetadataColumns,
-    /// Of the event schema.
+    /// The fingerprint of the event schema.
     pub(super) fingerprint: String,
 }
 

@@ -49,7 +49,7 @@ pub struct ShardNode {
 pub struct Row {
     /// The shard.
     pub key: String,
-    /// Who owns it.
+    /// The owner.
     pub owner: Option<String>,
     /// Moves with every write.
     pub counter: u64,

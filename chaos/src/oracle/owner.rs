@@ -31,9 +31,9 @@ struct Holding<'a> {
     history: Vec<Moment>,
     /// When each epoch was prepared first.
     prepared: BTreeMap<u64, i64>,
-    /// Who wrote the row with each counter: whom it is of when it is put back.
+    /// The writer of the row with each counter: the one it is of when it is put back.
     wrote: BTreeMap<u64, Option<u32>>,
-    /// Nobody has written the row since it was put back.
+    /// True while the row was not written since it was put back.
     as_put_back: bool,
 }
 

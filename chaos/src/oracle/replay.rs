@@ -32,7 +32,7 @@ pub(super) struct Judged {
     pub(super) sub: u32,
     pub(super) landed: Landed,
     pub(super) reason: Option<Reason>,
-    /// Of a cleansed row.
+    /// What is known of a cleansed row.
     pub(super) content: u64,
 }
 

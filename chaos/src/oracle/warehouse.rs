@@ -48,7 +48,7 @@ pub struct Figures {
     pub versions: u64,
     /// Rows of `sensor_hourly` and `sensor_daily`.
     pub windows: u64,
-    /// Of these, compared with what SQL computes from the readings: all but days with late ones.
+    /// Those of them that were compared with what SQL computes from the readings: all but days with late ones.
     pub recomputed: u64,
     /// Rows of `alerts`.
     pub alerts: u64,

@@ -107,7 +107,7 @@ impl Journal {
         self.lock().stalls.overdue(limit, Instant::now())
     }
 
-    /// Nobody waits any more for what is overdue.
+    /// Waiting is over for what is overdue.
     pub(super) fn forget_overdue(&self, limit: Duration) {
         self.lock().stalls.forget_overdue(limit, Instant::now());
     }

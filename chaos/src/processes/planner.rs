@@ -22,7 +22,7 @@ const WAREHOUSE: &str = "redshift";
 /// In every bag of a run with a warehouse: its loader is killed, and it misbehaves.
 pub(super) const LOADER: &str = "loader";
 const KINDS: [&str; 5] = ["throttle", "error", "lose_reply", "delay", "timeout_before"];
-/// Of every bag: windows are one kind of trouble of many.
+/// Faults of windows in every bag: they are one kind of many.
 const WINDOWS: usize = 5;
 /// A short run has to have these: place in the run and fault.
 const FORCED: [(usize, Fault); 4] =

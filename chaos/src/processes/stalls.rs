@@ -111,7 +111,7 @@ impl Stalls {
         overdue.flat_map(|stall| stall.waiting.iter().map(|shard| (stall.cause, shard.clone()))).collect()
     }
 
-    /// Nobody waits any more for what is overdue.
+    /// Waiting is over for what is overdue.
     pub(super) fn forget_overdue(&mut self, limit: Duration, now: Instant) {
         self.open.retain(|stall| now.duration_since(stall.began) <= limit);
     }

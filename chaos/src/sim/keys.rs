@@ -11,7 +11,7 @@ use super::world::{World, violation};
 use crate::cloud::Item;
 use crate::oracle::Violation;
 
-/// Of the one worker that has looked around when nothing was left to do.
+/// The findings of the one worker that has looked around when nothing was left to do.
 pub(super) fn check(world: &World) -> Vec<Violation> {
     let Some(worker) = world.hosts[0].host.as_ref().and_then(Host::worker) else { return Vec::new() };
     let (keys, mut violations) = (worker.keys(), Vec::new());

@@ -9,7 +9,7 @@ use crate::oracle::Violation;
 
 /// A request that was under way, and a beat of patience.
 const GRACE_MS: i64 = 1_000;
-/// Whose row was put back as of an earlier time finds out when it writes next: an epoch may be that old.
+/// A worker whose row was put back as of an earlier time finds out when it writes next: an epoch may be that old.
 const RESTORED_MS: i64 = 10_000;
 /// A reader that goes on asks several times a second.
 const LATE_READS: usize = 3;

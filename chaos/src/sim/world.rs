@@ -36,7 +36,7 @@ pub(super) struct World {
     pub(super) cloud: Cloud,
     pub(super) hosts: [Seat; WORKERS],
     pub(super) lease_counts: BTreeMap<String, u64>,
-    /// Of clients: which worker, and when it last woke up.
+    /// The worker of each client, and when it last woke up.
     pub(super) clients: BTreeMap<ClientId, (usize, Option<i64>)>,
     seed: u64,
     dice: StdRng,

@@ -71,7 +71,7 @@ fn demo(args: super::DemoArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Of the runtime, if their number is not configured.
+/// Fewest threads of the runtime, if their number is not configured.
 const THREADS_MIN: usize = 4;
 
 fn runtime(threads: Option<usize>) -> Result<tokio::runtime::Runtime, CliError> {

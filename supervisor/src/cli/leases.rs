@@ -27,7 +27,7 @@ use crate::inert::{inert_json, inert_lines};
 /// A little longer than the default time between two heartbeats.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1_200);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Of a sequence number its end tells more than its beginning.
+/// The end of a sequence number tells more than its beginning.
 const CHECKPOINT_CHARS: usize = 12;
 
 /// Shows who holds which shard, and which workers live.

@@ -62,7 +62,7 @@ pub struct RecomputeArgs {
     /// to before here
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub to: i64,
-    /// Of this sensor only
+    /// This sensor only
     #[arg(long, value_name = "ID")]
     pub sensor: Option<String>,
     /// Tell what would be written, and write nothing

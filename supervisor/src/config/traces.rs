@@ -20,7 +20,7 @@ const VALUE_CHARS_MAX: usize = 1_024;
 pub struct TracesSettings {
     /// What is traced.
     pub traces: TracesConfig,
-    /// Who takes it.
+    /// The collector that takes it.
     pub export: ExportConfig,
 }
 
@@ -57,7 +57,7 @@ fn with_path(endpoint: &str) -> String {
     }
 }
 
-/// Who sends: what the environment says, over what is known anyway.
+/// The resource that sends: what the environment says, over what is known anyway.
 fn resource(s: &mut Section<'_>, sources: &Sources, worker_id: &str) -> Vec<(String, String)> {
     let mut resource = vec![
         ("service.name".to_owned(), "mangrove".to_owned()),

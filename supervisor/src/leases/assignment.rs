@@ -1,4 +1,4 @@
-//! Who should own what: the same answer on every worker that sees the same table.
+//! The assignment of shards to workers: the same answer on every worker that sees the same table.
 //!
 //! **Promises**
 //! - A shard without a living owner goes to the living worker with the fewest shards; all compute the same one, so that
@@ -131,7 +131,7 @@ fn is_offered(lease: &LeaseView, situation: &Situation<'_>) -> bool {
     is_open(lease) && readable && !waits
 }
 
-/// Who should take a lease.
+/// The worker that should take a lease.
 fn claimant<'a>(
     lease: &LeaseView,
     loads: &BTreeMap<&'a str, Vec<&ShardId>>,
@@ -147,7 +147,7 @@ fn claimant<'a>(
     fit.min_by_key(|(id, load)| (unwell(id), load.len(), **id)).map(|(id, _)| *id)
 }
 
-/// Who gave a shard up waits, so that others can try; alone, it waits too, or it would spin.
+/// A worker that gave a shard up waits, so that others can try; alone, it waits too, or it would spin.
 fn may_claim(lease: &LeaseView, id: &str, situation: &Situation<'_>) -> bool {
     let gave_up = lease.given_up_by.as_deref() == Some(id);
     !gave_up || situation.observer.given_up_for(&lease.shard) >= situation.rules.give_up_pause

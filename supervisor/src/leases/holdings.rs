@@ -40,7 +40,7 @@ pub(super) enum Step {
 pub(super) struct Holdings {
     /// From the order to the end.
     running: BTreeSet<ShardId>,
-    /// Of these, what is being handed over.
+    /// Those of them that are being handed over.
     leaving: BTreeSet<ShardId>,
     handovers: VecDeque<Duration>,
     /// What was handed over on request, and when it was released.

@@ -28,7 +28,7 @@ pub(super) fn missing<'a>(listed: &'a ListedShards, rows: &LeaseRows) -> Vec<&'a
     listed.values().filter(|info| !rows.leases.contains_key(&info.shard)).collect()
 }
 
-/// Of the shards that had a row before the stream was asked, those that it has forgotten before all of them was read.
+/// The shards that had a row before the stream was asked, and that it has forgotten before all of them was read.
 pub(super) fn trimmed<'a>(listed: &ListedShards, known: &BTreeSet<ShardId>, rows: &'a LeaseRows) -> Vec<&'a LeaseView> {
     let unread = rows.leases.values().filter(|lease| lease.checkpoint != Position::ShardEnd);
     unread.filter(|lease| known.contains(&lease.shard) && !listed.contains_key(&lease.shard)).collect()

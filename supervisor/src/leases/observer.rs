@@ -1,4 +1,4 @@
-//! Who is alive, as far as one worker can tell by looking at the table again and again.
+//! The workers that are alive, as far as one worker can tell by looking at the table again and again.
 //!
 //! **Owns** when each worker's beat, and each lease's counter, was last seen to move.
 //! **Promises** only this process's own monotonic clock is used: no time is read from a row, so clocks that differ

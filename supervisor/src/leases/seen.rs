@@ -52,7 +52,7 @@ pub struct WorkerSeen {
 pub struct ShardSeen {
     /// The shard.
     pub shard: ShardId,
-    /// Who owns it.
+    /// The owner.
     pub owner: Option<String>,
     /// Whether whoever works on it may still do so.
     pub owner_alive: bool,

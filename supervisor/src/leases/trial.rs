@@ -35,7 +35,7 @@ const MANIFEST_BYTES_MAX: usize = 16 << 20;
 const REHEARSAL_MAX: Duration = Duration::from_secs(20);
 const AGAIN_MIN: Duration = Duration::from_millis(250);
 const AGAIN_MAX: Duration = Duration::from_secs(10);
-/// Nobody waits longer than this to see that a worker can commit, however long its epochs may last.
+/// The longest wait to see that a worker can commit, however long its epochs may last.
 const PROOF_MS_MAX: i64 = 10_000;
 /// A worker that is given no shard for this long is one to spare.
 const SPARE_AFTER: Duration = Duration::from_secs(5);

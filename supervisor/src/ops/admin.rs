@@ -54,7 +54,7 @@ pub trait Controls: Send + Sync + 'static {
     fn drain(&self);
 }
 
-/// Who may do what.
+/// The rights of callers.
 #[derive(Clone)]
 pub struct Admin {
     /// What to show.

@@ -51,7 +51,7 @@ struct Answer {
 /// All workers.
 #[derive(Debug, Serialize)]
 pub(super) struct ClusterReply {
-    /// Who was asked.
+    /// The worker that was asked.
     worker: String,
     at_ms: i64,
     workers: Vec<Member>,

@@ -128,7 +128,7 @@ pub(super) async fn serve(
     let _ = timeout(limits.request_timeout, async { while tasks.join_next().await.is_some() {} }).await;
 }
 
-/// Who was accepted, and where it has room.
+/// A caller that was accepted, and where it has room.
 struct Caller {
     stream: TcpStream,
     from: IpAddr,

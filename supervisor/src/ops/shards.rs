@@ -54,7 +54,7 @@ pub(super) enum ShardState {
     Elsewhere,
     /// Its parents have to be read first.
     Waiting,
-    /// Nobody has it.
+    /// No worker has it.
     Unowned,
     /// It failed here too often.
     GivenUp,
@@ -215,7 +215,7 @@ fn line(
     }
 }
 
-/// Of the epoch that is being read, and of the one before that is on its way.
+/// Bytes of the epoch that is being read, and of the one before that is on its way.
 fn in_flight_bytes(owned: &OwnedStatus) -> u64 {
     let on_its_way = owned.epochs.first().filter(|epoch| epoch.step != EpochStep::Committed);
     owned.open.bytes + on_its_way.map_or(0, |epoch| epoch.bytes)

@@ -78,13 +78,13 @@ pub struct OwnedStatus {
     pub read_at_ms: i64,
     /// Records read.
     pub read: u64,
-    /// Of these, committed.
+    /// Those of them that are committed.
     pub committed: u64,
     /// The last committed epoch.
     pub epoch: u64,
     /// Sensors that the shard knows.
     pub sensors: u64,
-    /// Of these, with an actor.
+    /// Those of them that have an actor.
     pub sensors_live: u64,
     /// Restarts of single sensors.
     pub sensor_restarts: u64,

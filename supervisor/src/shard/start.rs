@@ -55,7 +55,7 @@ impl StreamStart {
     }
 }
 
-/// Of parents without a row nothing is known: where the stream has been read, they were read or are lost, and their
+/// Nothing is known of parents without a row: where the stream has been read, they were read or are lost, and their
 /// child is read whole.
 fn latest(first: bool, parents: &[Option<i64>], begun: bool, now_ms: i64) -> Option<i64> {
     match parents {

@@ -44,7 +44,7 @@ pub struct ChildSpec {
     pub stop_timeout: Option<Duration>,
     /// What its own way to drain needs at the most; none for as much as can be had.
     pub drain_need: Option<Duration>,
-    /// Who remembers its failures, besides the tree.
+    /// The one that remembers its failures, besides the tree.
     pub(super) told: Option<OnFailure>,
 }
 
@@ -105,7 +105,7 @@ impl fmt::Debug for ChildSpec {
 /// What a start is given.
 #[derive(Clone, Debug)]
 pub struct StartContext {
-    /// Whom to link the new actor to.
+    /// The supervisor to link the new actor to.
     pub supervisor: ActorCell,
     /// The child's own node; the same for every incarnation.
     pub node: Arc<Node>,

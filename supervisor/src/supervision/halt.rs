@@ -105,7 +105,7 @@ fn share(left: Duration, rest: &[Leaving]) -> Duration {
     }
 }
 
-/// Of the time left, the part that is kept back for each child that only empties its mailbox.
+/// The part of the time left that is kept back for each child that only empties its mailbox.
 const RESERVED_PARTS: u32 = 20;
 
 /// Lets go of an actor that does not react to its kill.

@@ -28,7 +28,7 @@ use super::{
     ChildSpec, GivenUp, Scope, StartError, SupervisorArgs, SupervisorConfig, SupervisorMsg, Surroundings, chain, facts,
 };
 
-/// Who waits for all children to run; more than a few would be a mistake.
+/// Callers that wait for all children to run; more than a few would be a mistake.
 const WAITERS_MAX: usize = 16;
 
 /// The live part of a supervisor.

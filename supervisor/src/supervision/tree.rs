@@ -35,7 +35,7 @@ struct TreeEntry {
     overseer: Option<Overseer>,
 }
 
-/// Who restarts a node's actor.
+/// The supervisor that restarts a node's actor.
 #[derive(Clone, Debug)]
 pub struct Overseer {
     /// The supervisor.

@@ -55,7 +55,7 @@ struct World {
     is_released: bool,
     /// The reader was told to drain: it reads no more.
     drains: bool,
-    /// Nobody works on the shard any more.
+    /// The shard has no owner any more.
     is_gone: bool,
     machine: Protocol,
     /// Sent by actors and not delivered.

@@ -1,4 +1,4 @@
-//! Whose leases a table holds: of which stream, in which incarnation of it, with epochs in which bucket.
+//! The home of the leases in a table: of which stream, in which incarnation of it, with epochs in which bucket.
 //!
 //! **Promises** a table belongs to one home. Who comes first says so by one conditional write; a row that is another's
 //! is never taken for one's own. KCL skips the table's own row because of its entity type.
@@ -46,9 +46,9 @@ pub enum OtherHome {
     Stream {
         /// The table or row.
         what: String,
-        /// Whose it is.
+        /// The stream that it belongs to.
         theirs: String,
-        /// Whom this worker works for.
+        /// The stream that this worker reads.
         ours: String,
     },
     /// The stream was deleted and made again.
@@ -60,9 +60,9 @@ pub enum OtherHome {
     Incarnation {
         /// The table or row.
         what: String,
-        /// Whose it is.
+        /// The stream that it belongs to.
         theirs: String,
-        /// Whom this worker works for.
+        /// The stream that this worker reads.
         ours: String,
     },
     /// The epochs are in another bucket.
@@ -128,7 +128,7 @@ impl Home {
 }
 
 impl LeaseTable {
-    /// Whose leases the table holds, read consistently; none if nobody has said it yet.
+    /// The home of the leases in the table, read consistently; none if it has none yet.
     pub async fn home(&self) -> Result<Option<Home>, CallError> {
         Ok(self.item(KEY).await?.as_ref().and_then(Home::read))
     }

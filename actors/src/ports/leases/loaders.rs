@@ -16,7 +16,7 @@ const KEY_PREFIX: &str = "mangrove-loader:";
 /// A beat that fails is followed by the next one.
 const ATTEMPTS_MAX: u32 = 2;
 
-/// Who loads a warehouse.
+/// The row of the worker that loads a warehouse.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoaderRow {
     /// The worker's name.
@@ -25,7 +25,7 @@ pub struct LoaderRow {
     pub incarnation: String,
     /// Moves with every beat.
     pub beat: u64,
-    /// Nobody loads: the owner has gone in good order.
+    /// True if no worker loads: the owner has gone in good order.
     pub released: bool,
 }
 
@@ -49,7 +49,7 @@ impl LoaderRow {
 }
 
 impl LeaseTable {
-    /// Who loads this warehouse, read consistently; none if nobody ever did.
+    /// The row of the worker that loads this warehouse, read consistently; none if no worker ever did.
     pub async fn loader(&self, warehouse: &str) -> Result<Option<LoaderRow>, CallError> {
         Ok(self.item(&format!("{KEY_PREFIX}{warehouse}")).await?.as_ref().and_then(LoaderRow::read))
     }

@@ -53,7 +53,7 @@ pub struct Advance {
 pub struct LeaseRow {
     /// The shard.
     pub shard: ShardId,
-    /// Who owns it; while KCL hands it over, who will.
+    /// The owner; while KCL hands it over, the next one.
     pub owner: Option<String>,
     /// While KCL hands it over: who still works on it.
     pub checkpoint_owner: Option<String>,
@@ -132,7 +132,7 @@ impl StartWord {
 pub struct LeaseView {
     /// The shard.
     pub shard: ShardId,
-    /// Who owns it; while KCL hands it over, who will.
+    /// The owner; while KCL hands it over, the next one.
     pub owner: Option<String>,
     /// While KCL hands it over: who still works on it.
     pub checkpoint_owner: Option<String>,

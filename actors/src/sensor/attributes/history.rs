@@ -21,7 +21,7 @@ use super::ReadAttributes;
 /// How many stretches are kept.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::sensor) struct Kept {
-    /// Of those that say nothing new, fewer than this.
+    /// Most rows that say nothing new are fewer than this.
     alike: usize,
     /// In any case.
     all: usize,

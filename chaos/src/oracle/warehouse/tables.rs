@@ -45,7 +45,7 @@ pub struct Identity {
 /// A row of `sensor_readings`.
 #[derive(Clone, Debug)]
 pub struct Fact {
-    /// Of the reading.
+    /// The identity of the reading.
     pub identity: Identity,
     /// `sensor_version`: the lake has another one, which held at the arrival.
     pub version: i64,
@@ -56,9 +56,9 @@ pub struct Fact {
 /// A row of `sensor_versions`.
 #[derive(Clone, Debug)]
 pub struct Said {
-    /// Of the reading that brought it.
+    /// The identity of the reading that brought it.
     pub identity: Identity,
-    /// Whose.
+    /// The sensor.
     pub sensor: String,
     /// Its number.
     pub version: i64,
@@ -71,7 +71,7 @@ pub struct Said {
 /// A row of `sensor_metadata`.
 #[derive(Clone, Debug)]
 pub struct Described {
-    /// Whose.
+    /// The sensor.
     pub sensor: String,
     /// Its number.
     pub version: i64,
@@ -82,11 +82,11 @@ pub struct Described {
 /// A row of `dim_sensors`.
 #[derive(Clone, Debug)]
 pub struct Interval {
-    /// Of the reading that brought it; of none, if metadata did.
+    /// The identity of the reading that brought it; no identity if metadata did.
     pub identity: Identity,
     /// Whether metadata brought it.
     pub described: bool,
-    /// Whose.
+    /// The sensor.
     pub sensor: String,
     /// Its number.
     pub version: i64,
@@ -105,9 +105,9 @@ pub struct Interval {
 pub struct Window {
     /// Hourly or daily.
     pub kind: WindowKind,
-    /// Whose.
+    /// The sensor.
     pub sensor: String,
-    /// Of what.
+    /// The field.
     pub field: String,
     /// Where it begins, microseconds since 1970.
     pub start_us: i64,

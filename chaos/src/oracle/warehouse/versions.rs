@@ -30,7 +30,7 @@ pub(super) struct Holding<'a> {
 }
 
 impl<'a> Holding<'a> {
-    /// Of the versions that are not put aside.
+    /// The versions that are not put aside.
     pub(super) fn new(lake: &'a Lake<'_>, tables: &Tables, aside: &BTreeSet<(u32, u64)>) -> Self {
         let rows = &lake.rows;
         let mut versions: BTreeMap<u32, Vec<(i64, u8, i64)>> = BTreeMap::new();

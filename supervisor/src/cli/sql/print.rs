@@ -26,7 +26,7 @@ pub(super) enum PrintFormat {
 /// Prints one result.
 pub(super) struct Printer {
     form: PrintFormat,
-    /// Whoever reads it obeys some characters; a file has to have them as they are.
+    /// A terminal obeys some characters; a file has to have them as they are.
     terminal: bool,
     table: Option<Table>,
     n_rows: usize,

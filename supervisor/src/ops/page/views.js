@@ -32,7 +32,7 @@ function heading(text) {
 export function overviewView() {
   const overview = store.one("overview");
   return [
-    overview.findings.length ? [heading("What is ill"), findings(overview.findings)] : null,
+    overview.findings.length ? [heading("Findings"), findings(overview.findings)] : null,
     heading("From stream to lake"),
     flow(overview.flow),
     heading("This worker"),
@@ -203,13 +203,13 @@ function shardTable(lines, chosen) {
 }
 
 function shardCard(line) {
-  const ill = line.holds && line.runbook;
+  const wrong = line.holds && line.runbook;
   const grave = ["stuck", "unowned", "given_up", "trimmed", "refused"].includes(line.state);
-  return h("section", { class: `card ${ill ? (grave ? "critical" : "warning") : ""}`, "data-key": `card ${line.shard}` },
+  return h("section", { class: `card ${wrong ? (grave ? "critical" : "warning") : ""}`, "data-key": `card ${line.shard}` },
     h("h3", {}, "Shard ", h("span", { class: "mono" }, line.shard), " ", state(line.state)),
     h("p", { class: "why", id: "why" }, line.holds ? `What holds it: ${line.holds}.` : "Nothing holds it up."),
     line.since_ms ? h("p", { class: "soft" }, `Since ${clock(line.since_ms, store.now())}, for ${span(store.now() - line.since_ms)}.`) : null,
-    ill ? h("div", { class: "bar" }, line.culprit ? h("a", { href: to("tree", line.culprit), id: "culprit" }, `Look at its ${line.culprit.split("/").pop()}`) : null, runbook(line.runbook)) : null,
+    wrong ? h("div", { class: "bar" }, line.culprit ? h("a", { href: to("tree", line.culprit), id: "culprit" }, `Look at its ${line.culprit.split("/").pop()}`) : null, runbook(line.runbook)) : null,
     h("dl", { class: "facts" },
       [["Lag", span(line.lag_ms)], ["Read", line.read_at_ms ? `${span(store.now() - line.read_at_ms)} ago` : "–"], ["Records/s", rate(line.rate)],
         ["In flight", `${number(line.in_flight)} records`], ["Committed", line.committed_ms ? `${span(store.now() - line.committed_ms)} ago` : "–"], ["Owner", line.owner ?? "nobody"]]

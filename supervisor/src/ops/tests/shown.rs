@@ -24,7 +24,7 @@ use crate::ops::shards::{ShardLine, ShardState, lines};
 use crate::ops::status::{OwnedStatus, WorkerStatus};
 use crate::supervision::tree::ListedNode;
 
-/// What is said of the one shard that is worked on, and of the whole.
+/// The judgement of the one shard that is worked on, and of the whole.
 fn judged(look: &WorkerStatus, nodes: &[&std::sync::Arc<Node>]) -> (ShardLine, Diagnosis) {
     let sampler = Sampler::default();
     let listed: Vec<ListedNode> =
