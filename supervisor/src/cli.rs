@@ -9,6 +9,7 @@
 
 mod ask;
 mod config;
+mod cost;
 mod ddl;
 #[cfg(feature = "local")]
 mod demo;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 pub use self::config::{ConfigArgs, config};
+pub use self::cost::{CostArgs, cost};
 pub use self::ddl::{DdlArgs, DialectChoice, ddl};
 #[cfg(feature = "local")]
 pub use self::demo::DemoArgs;
@@ -100,6 +102,8 @@ pub enum Command {
     Ddl(DdlArgs),
     /// Shows what the warehouse has, or loads by hand
     Load(LoadArgs),
+    /// Prints what a month on AWS costs, and what drives it
+    Cost(CostArgs),
     /// Makes hourly and daily windows anew
     Windows(WindowsArgs),
 }

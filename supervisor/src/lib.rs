@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod cost;
 #[cfg(feature = "local")]
 pub mod demo;
 pub mod exit;

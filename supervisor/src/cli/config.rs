@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::config::{Config, DEFAULTS, Sources};
+use crate::cost::{self, Prices};
 use crate::exit::CliError;
 
 /// Shows the effective configuration with the source of every value, or checks a file.
@@ -13,7 +14,7 @@ use crate::exit::CliError;
 Examples:
   mangrove config --config mangrove.toml            every value, and where it comes from
   mangrove config --config mangrove.toml --json     the same for scripts
-  mangrove config --check mangrove.toml             all problems at once; exit code 0 or 2
+  mangrove config --check mangrove.toml             all problems at once, and what costs more than it need; exit code 0 or 2
   mangrove config --defaults > mangrove.toml        a commented file to start from")]
 pub struct ConfigArgs {
     /// The configuration file; without it, defaults and environment only
@@ -34,7 +35,10 @@ pub struct ConfigArgs {
 pub fn config(args: &ConfigArgs) -> Result<(), CliError> {
     let shown = match &args.check {
         Some(file) => {
-            Config::load(&Sources::of_process(Some(file.clone())))?;
+            let effective = Config::load(&Sources::of_process(Some(file.clone())))?;
+            for hint in cost::hints(&effective.config, &Prices::shipped()) {
+                eprintln!("hint: {hint}");
+            }
             format!("{}: ok\n", file.display())
         }
         None if args.defaults => DEFAULTS.to_owned(),

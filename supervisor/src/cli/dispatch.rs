@@ -5,7 +5,7 @@
 //! **Fails** with a [`CliError`], which knows the exit code.
 //! **Not here**: the process's allocator and its exit (`main.rs`).
 
-use super::{Command, WindowsArgs, WindowsCommand, config, ddl, fleet, health, leases, load, stop_signal, tree};
+use super::{Command, WindowsArgs, WindowsCommand, config, cost, ddl, fleet, health, leases, load, stop_signal, tree};
 use crate::exit::CliError;
 use crate::log;
 use crate::run::run;
@@ -26,6 +26,7 @@ pub fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Local(args) => runtime(None)?.block_on(super::local(&args)),
         Command::Fleet(args) => runtime(None)?.block_on(fleet(&args)),
         Command::Config(args) => config(&args),
+        Command::Cost(args) => cost(&args),
         Command::Health(args) => runtime(None)?.block_on(health(&args)),
         Command::Tree(args) => runtime(None)?.block_on(tree(&args)),
         Command::Sql(args) => runtime(None)?.block_on(super::sql(&args)),

@@ -42,8 +42,9 @@ pub(super) const ROOMS: [(&str, &[(&str, &[&str])]); 3] = [
     (
         "supervisor",
         &[
-            ("cli", &["config", "demo", "exit", "inert", "log", "ops", "run", "tree_view"]),
+            ("cli", &["config", "cost", "demo", "exit", "inert", "log", "ops", "run", "tree_view"]),
             ("config", &["leases", "memory", "ops", "shard", "supervision", "worker"]),
+            ("cost", &["config"]),
             ("demo", &["config", "exit", "lake", "run"]),
             ("exit", &["config", "inert"]),
             ("leases", &["owned", "protocol", "shard"]),
