@@ -367,6 +367,10 @@ def configures(root):
         problems.append("another configuration does not make another pod")
     if pod(values) != pod(merged(values, {"replicas": 7})):
         problems.append("another number of workers restarts all of them")
+    role = {"identity": "irsa", "roleArn": "arn:aws:iam::123456789012:role/mangrove"}
+    sessions = [e for e in pod(merged(values, {"aws": role}))["spec"]["containers"][0]["env"] if e["name"] == "AWS_ROLE_SESSION_NAME"]
+    if [session["value"] for session in sessions] != ["$(MANGROVE_WORKER__ID)"]:
+        problems.append("a session of IRSA has no name that stays")
     return problems
 
 

@@ -74,10 +74,18 @@ def policy_is_narrow(root):
                 # Some actions know no resource; a condition has to narrow them then.
                 if (resource == "*" and "Condition" not in statement) or resource.endswith(":::${Bucket}/*"):
                     problems.append(f"{label}: {resource} is everything")
+                # China and GovCloud are partitions of their own.
+                if resource.startswith("arn:") and not resource.startswith("arn:${Partition}:"):
+                    problems.append(f"{label}: {resource} holds in one partition only")
             if statement["Effect"] != "Allow":
                 problems.append(f"{label}: what is not allowed is refused already")
             if "s3:PutObject" in actions:
                 allowed |= {resource.split("/", 1)[1].removesuffix("/*") for resource in resources}
+    # Each way for the loader to become a database user has its policy, which the page about permissions names.
+    page = (root / "docs/deploying.md").read_text()
+    for name in ["warehouse", "warehouse-cluster", "warehouse-cluster-user", "warehouse-cluster-secret", "copy"]:
+        if not (root / f"deploy/iam/{name}.json").exists() or f"deploy/iam/{name}.json" not in page:
+            problems.append(f"policy: {name}.json is missing, or not named in docs/deploying.md")
     zones = set(re.findall(r'=> "([a-z/]+)",', zone_folders(root)))
     for zone in sorted(zones):
         if not any(zone == folder or zone.startswith(folder + "/") for folder in allowed):

@@ -41,7 +41,9 @@ CHECKS = [
     (files.policy_is_narrow, [
         ("deploy/iam/worker.json", '"s3:PutObject", ', '"s3:PutObject", "s3:DeleteObject", '),
         ("deploy/iam/worker.json", '"sns:Publish"', '"sns:*"'),
-        ("deploy/iam/worker.json", '        "arn:aws:s3:::${Bucket}/duplicates/*",\n', ""),
+        ("deploy/iam/worker.json", '        "arn:${Partition}:s3:::${Bucket}/duplicates/*",\n', ""),
+        ("deploy/iam/copy.json", "arn:${Partition}:kms", "arn:aws:kms"),
+        ("docs/deploying.md", "deploy/iam/warehouse-cluster-user.json", "deploy/iam/warehouse.json"),
     ]),
     (files.dependencies_are_allowed, [
         ("deny.toml", '  "MIT",\n', ""),
@@ -103,6 +105,7 @@ CHECKS = [
     (chart.configures, [
         (TEMPLATES + "_helpers.tpl", '"allow_remote" true', '"allow_all" true'),
         (TEMPLATES + "deployment.yaml", '{{- include "mangrove.toml" . | nindent 10 }}', '{{- "x = 1" | nindent 10 }}'),
+        (TEMPLATES + "deployment.yaml", "AWS_ROLE_SESSION_NAME", "AWS_SESSION_NAME"),
         (TEMPLATES + "deployment.yaml", "        mangrove.toml: |", '        replicas: "{{ .Values.replicas }}"\n        mangrove.toml: |'),
     ]),
     (chart.each_revision_is_whole, [
