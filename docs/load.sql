@@ -17,19 +17,21 @@ LOCK "mangrove"."load_ledger";
 -- One row if the load is new, none if the ledger knows one of its epochs. Every write is joined with it: a load that is
 -- repeated, or comes late, changes nothing.
 CREATE TEMP TABLE "load_guard" AS
-SELECT 1 AS "ok"
+SELECT "x"."ok"
+FROM (SELECT 1 AS "ok") "x"
 WHERE NOT EXISTS (SELECT 1 FROM "mangrove"."load_ledger" WHERE "stream" = 'climate' AND (
     ("shard" = 'shardId-000000000000' AND "epoch" BETWEEN 7 AND 8)
     OR ("shard" = 'shardId-000000000001' AND "epoch" BETWEEN 3 AND 3)
 ));
 
 -- 3.
--- A temporary table with exactly the columns of the files: COPY takes columns by place.
+-- Spread as the tables that it is joined with: the rows of a sensor meet where they lie.
 CREATE TEMP TABLE "stg_dimensions" (
     "sensor_id" VARCHAR(128), "version" INTEGER, "valid_from" TIMESTAMP, "firmware" VARCHAR(256),
     "site" VARCHAR(256), "latitude" DOUBLE PRECISION, "longitude" DOUBLE PRECISION, "changed" VARCHAR(33),
     "shard" VARCHAR(128), "sequence" VARCHAR(129), "sub_sequence" INTEGER, "arrival_time" TIMESTAMP
-);
+)
+DISTSTYLE KEY DISTKEY ("sensor_id");
 
 -- 4.
 -- The files of a manifest. It lies in the bucket and never changes.
@@ -50,7 +52,8 @@ SELECT
 FROM "stg_dimensions" "s"
 CROSS JOIN "load_guard" "g"
 LEFT JOIN "mangrove"."sensor_versions" "k"
-ON "k"."shard" = "s"."shard"
+ON "k"."sensor_id" = "s"."sensor_id"
+AND "k"."shard" = "s"."shard"
 AND "k"."sequence" = "s"."sequence"
 AND "k"."sub_sequence" = "s"."sub_sequence"
 AND "k"."version" = "s"."version"
@@ -234,7 +237,8 @@ FROM (
         NVL("i"."valid_to", TIMESTAMP '9999-12-31 00:00:00') AS "until"
     FROM "load_intervals" "i"
     LEFT JOIN "stg_dimensions" "s"
-    ON "i"."shard" = "s"."shard"
+    ON "i"."sensor_id" = "s"."sensor_id"
+    AND "i"."shard" = "s"."shard"
     AND "i"."sequence" = "s"."sequence"
     AND "i"."sub_sequence" = "s"."sub_sequence"
     AND "i"."version" = "s"."version"
@@ -248,7 +252,8 @@ AND "sensor_readings"."event_time" >= (
     SELECT MIN(CASE WHEN "i"."ordinal" = 1 THEN TIMESTAMP '0001-01-01 00:00:00' ELSE "i"."valid_from" END)
     FROM "load_intervals" "i"
     LEFT JOIN "stg_dimensions" "s"
-    ON "i"."shard" = "s"."shard"
+    ON "i"."sensor_id" = "s"."sensor_id"
+    AND "i"."shard" = "s"."shard"
     AND "i"."sequence" = "s"."sequence"
     AND "i"."sub_sequence" = "s"."sub_sequence"
     AND "i"."version" = "s"."version"
@@ -306,7 +311,7 @@ AND NVL("l"."region", '') = NVL("p"."region", '') AND NVL2("l"."region", 1, 0) =
 WHERE "l"."first_seen" IS NULL;
 
 -- 15.
--- A temporary table with exactly the columns of the files: COPY takes columns by place.
+-- Spread as the tables that it is joined with: the rows of a sensor meet where they lie.
 CREATE TEMP TABLE "stg_readings" (
     "sensor_id" VARCHAR(128), "event_time" TIMESTAMP, "temperature" DOUBLE PRECISION,
     "humidity" DOUBLE PRECISION, "battery" DOUBLE PRECISION, "firmware" VARCHAR(256), "site" VARCHAR(256),
@@ -314,7 +319,8 @@ CREATE TEMP TABLE "stg_readings" (
     "device_sequence" BIGINT, "shard" VARCHAR(128), "sequence" VARCHAR(129), "sub_sequence" INTEGER,
     "arrival_time" TIMESTAMP, "anomaly_score" REAL, "anomalies" INTEGER, "sensor_version" INTEGER,
     "late" BOOLEAN
-);
+)
+DISTSTYLE KEY DISTKEY ("sensor_id");
 
 -- 16.
 -- The files of a manifest. It lies in the bucket and never changes.
@@ -351,13 +357,14 @@ AND "s"."event_time" >= "v"."since"
 AND "s"."event_time" < "v"."until";
 
 -- 18.
--- A temporary table with exactly the columns of the files: COPY takes columns by place.
+-- Spread as the tables that it is joined with: the rows of a sensor meet where they lie.
 CREATE TEMP TABLE "stg_hourly" (
     "sensor_id" VARCHAR(128), "field" VARCHAR(64), "window_start" TIMESTAMP, "revision" INTEGER, "count" BIGINT,
     "sum" DOUBLE PRECISION, "min" DOUBLE PRECISION, "max" DOUBLE PRECISION, "mean" DOUBLE PRECISION,
     "stddev" DOUBLE PRECISION, "first" DOUBLE PRECISION, "last" DOUBLE PRECISION, "shard" VARCHAR(128),
     "epoch" BIGINT, "first_time" TIMESTAMP, "last_time" TIMESTAMP
-);
+)
+DISTSTYLE KEY DISTKEY ("sensor_id");
 
 -- 19.
 -- The files of a manifest. It lies in the bucket and never changes.
@@ -497,13 +504,14 @@ CROSS JOIN "load_guard" "g"
 GROUP BY "p"."sensor_id", "p"."field", "p"."window_start";
 
 -- 24.
--- A temporary table with exactly the columns of the files: COPY takes columns by place.
+-- Spread as the tables that it is joined with: the rows of a sensor meet where they lie.
 CREATE TEMP TABLE "stg_daily" (
     "sensor_id" VARCHAR(128), "field" VARCHAR(64), "window_start" TIMESTAMP, "revision" INTEGER, "count" BIGINT,
     "sum" DOUBLE PRECISION, "min" DOUBLE PRECISION, "max" DOUBLE PRECISION, "mean" DOUBLE PRECISION,
     "stddev" DOUBLE PRECISION, "first" DOUBLE PRECISION, "last" DOUBLE PRECISION, "shard" VARCHAR(128),
     "epoch" BIGINT, "first_time" TIMESTAMP, "last_time" TIMESTAMP
-);
+)
+DISTSTYLE KEY DISTKEY ("sensor_id");
 
 -- 25.
 -- The files of a manifest. It lies in the bucket and never changes.
@@ -643,12 +651,13 @@ CROSS JOIN "load_guard" "g"
 GROUP BY "p"."sensor_id", "p"."field", "p"."window_start";
 
 -- 30.
--- A temporary table with exactly the columns of the files: COPY takes columns by place.
+-- Spread as the tables that it is joined with: the rows of a sensor meet where they lie.
 CREATE TEMP TABLE "stg_alerts" (
     "id" VARCHAR(64), "kind" VARCHAR(16), "severity" VARCHAR(16), "sensor_id" VARCHAR(1024), "field" VARCHAR(64),
     "value" DOUBLE PRECISION, "message" VARCHAR(1024), "event_time_us" BIGINT, "arrival_ms" BIGINT,
     "shard" VARCHAR(128), "sequence" VARCHAR(129)
-);
+)
+DISTSTYLE KEY DISTKEY ("sensor_id");
 
 -- 31.
 -- The files of a manifest. It lies in the bucket and never changes.
@@ -664,8 +673,18 @@ INSERT INTO "mangrove"."alerts" (
 )
 SELECT
     "s"."id", "s"."kind", "s"."severity", "s"."sensor_id", "s"."field", "s"."value", "s"."message",
-    DATEADD(microsecond, "s"."event_time_us", TIMESTAMP '1970-01-01 00:00:00'),
-    DATEADD(millisecond, "s"."arrival_ms", TIMESTAMP '1970-01-01 00:00:00'), "s"."shard", "s"."sequence"
+    DATEADD(
+            microsecond, CAST("s"."event_time_us" % 1000000 AS INTEGER),
+            DATEADD(
+                second, CAST("s"."event_time_us" / 1000000 % 86400 AS INTEGER),
+                DATEADD(day, CAST("s"."event_time_us" / 86400000000 AS INTEGER), TIMESTAMP '1970-01-01 00:00:00')
+            )
+        ),
+    DATEADD(
+            millisecond, CAST("s"."arrival_ms" % 86400000 AS INTEGER),
+            DATEADD(day, CAST("s"."arrival_ms" / 86400000 AS INTEGER), TIMESTAMP '1970-01-01 00:00:00')
+        ),
+    "s"."shard", "s"."sequence"
 FROM "stg_alerts" "s", "load_guard" "g";
 
 -- 33.
@@ -721,16 +740,18 @@ LOCK "mangrove"."load_ledger";
 -- 2.
 -- One row if the content is new, none if it, or a newer one, is in force. Every write is joined with it.
 CREATE TEMP TABLE "load_guard" AS
-SELECT 1 AS "ok"
+SELECT "x"."ok"
+FROM (SELECT 1 AS "ok") "x"
 WHERE NOT EXISTS (SELECT 1 FROM "mangrove"."metadata_versions" WHERE "number" >= 1);
 
 -- 3.
--- A temporary table with exactly the columns of the files: COPY takes columns by place.
+-- Spread as the tables that it is joined with: the rows of a sensor meet where they lie.
 CREATE TEMP TABLE "stg_sensor_metadata" (
     "sensor_id" VARCHAR(1024), "version" INTEGER, "valid_from_us" BIGINT, "firmware" VARCHAR(256),
     "site" VARCHAR(256), "latitude" DOUBLE PRECISION, "longitude" DOUBLE PRECISION, "changed" VARCHAR(39),
     "owner" VARCHAR(100)
-);
+)
+DISTSTYLE KEY DISTKEY ("sensor_id");
 
 -- 4.
 -- The files of a manifest. It lies in the bucket and never changes.
@@ -744,7 +765,16 @@ FORMAT AS JSON 'auto' MANIFEST;
 CREATE TEMP TABLE "load_metadata" AS
 SELECT
     "sensor_id", "version",
-    NVL(DATEADD(microsecond, "valid_from_us", TIMESTAMP '1970-01-01 00:00:00'), TIMESTAMP '0001-01-01 00:00:00') AS "valid_from",
+    NVL(
+            DATEADD(
+                microsecond, CAST("valid_from_us" % 1000000 AS INTEGER),
+                DATEADD(
+                    second, CAST("valid_from_us" / 1000000 % 86400 AS INTEGER),
+                    DATEADD(day, CAST("valid_from_us" / 86400000000 AS INTEGER), TIMESTAMP '1970-01-01 00:00:00')
+                )
+            ),
+            TIMESTAMP '0001-01-01 00:00:00'
+        ) AS "valid_from",
     "firmware", "site", "latitude", "longitude", "changed", "owner"
 FROM "stg_sensor_metadata";
 
@@ -983,7 +1013,7 @@ FORMAT AS JSON 'auto' MANIFEST;
 
 -- 16.
 -- All rows give way to the staged ones.
-DELETE FROM "mangrove"."location_metadata" USING "load_guard" "g" WHERE "g"."ok" = 1;
+DELETE FROM "mangrove"."location_metadata" WHERE (SELECT COUNT(*) FROM "load_guard") = 1;
 
 -- 17.
 -- The staged rows.
@@ -1052,7 +1082,7 @@ CREATE TEMP TABLE "stg_metadata_refused" (
 
 -- 23.
 -- All rows give way to the staged ones.
-DELETE FROM "mangrove"."metadata_refused" USING "load_guard" "g" WHERE "g"."ok" = 1;
+DELETE FROM "mangrove"."metadata_refused" WHERE (SELECT COUNT(*) FROM "load_guard") = 1;
 
 -- 24.
 -- The staged rows.

@@ -189,10 +189,16 @@ impl Loading {
     /// Brings the tables up to the event schema. Returns what it took: nothing, if they are as they should be.
     pub async fn ensure_tables(&self) -> Result<Vec<String>, LoadError> {
         let warehouse = &self.ports.warehouse;
-        warehouse.execute(&self.star.create_namespace()?, "mangrove: schema").await?;
+        if warehouse.query(&self.star.has_namespace()?, "mangrove: schema", 1).await?.is_empty() {
+            warehouse.execute(&self.star.create_namespace()?, "mangrove: schema").await?;
+        }
         let changes = self.missing().await?;
         for statement in &changes {
-            warehouse.execute(statement, "mangrove: tables").await?;
+            // Rows that are copied between tables are copied once: a load by hand may begin at the same moment.
+            match statement.starts_with("INSERT ") {
+                true => drop(warehouse.batch(&[self.star.lock()?, statement.clone()], "mangrove: tables").await?),
+                false => drop(warehouse.execute(statement, "mangrove: tables").await?),
+            }
         }
         for statement in changes.iter().filter(|statement| !statement.starts_with("COMMENT")) {
             warehouse.execute(&diff::record(&self.star, statement)?, "mangrove: schema version").await?;

@@ -75,8 +75,10 @@ impl Loading {
     pub(super) async fn ensure_external(&self) -> Result<(), LoadError> {
         let Some(spectrum) = &self.spectrum else { return Ok(()) };
         let (table, warehouse) = (&spectrum.table, &self.ports.warehouse);
-        let namespace = table.create_namespace(&self.config.iam_role)?;
-        warehouse.execute(&namespace, "mangrove: external schema").await.map_err(LoadError::External)?;
+        if warehouse.query(&table.has_namespace()?, "mangrove: external schema", 1).await?.is_empty() {
+            let namespace = table.create_namespace(&self.config.iam_role)?;
+            warehouse.execute(&namespace, "mangrove: external schema").await.map_err(LoadError::External)?;
+        }
         let create = table.create()?;
         let there = warehouse.query(&table.exists_query()?, "mangrove: external table", 1).await?;
         let made = warehouse.query(&table.made_query(&self.star)?, "mangrove: external table", MADE_MAX).await?;

@@ -12,9 +12,13 @@ use messages::{EventSchema, Zone};
 use super::literal::{self, Sql, Unquotable};
 use super::service::Cell;
 use super::sql::external as sql;
+use super::sql::tables::HasNamespace;
 use super::star;
 use super::tables::{TableColumn, qualified};
 use crate::lake::columns;
+
+/// As much of a statement as is asked for: a row of a result holds 64 KB at most.
+const MADE_CHARS_MAX: usize = 60_000;
 
 /// What one statement registers at most.
 pub const PARTITIONS_MAX: usize = 100;
@@ -62,6 +66,11 @@ impl External {
         Ok(Self { namespace: namespace.to_owned(), database: database.to_owned(), columns, parts, location })
     }
 
+    /// Asks whether the schema is there: one row, or none.
+    pub fn has_namespace(&self) -> Result<String, Unquotable> {
+        Ok(HasNamespace { namespace: literal::text(&self.namespace)? }.sql().sent())
+    }
+
     /// Makes the schema, unless it is there.
     pub fn create_namespace(&self, iam_role: &str) -> Result<String, Unquotable> {
         let (namespace, database) = (literal::identifier(&self.namespace)?, literal::plain_text(&self.database)?);
@@ -100,7 +109,8 @@ impl External {
     pub fn is_made(&self, rows: &[Vec<Cell>], statement: &str) -> Result<bool, Unquotable> {
         let begin = format!("CREATE EXTERNAL TABLE {} ", self.at()?);
         let mut made = rows.iter().filter_map(|row| row.first()?.as_str()).filter(|made| made.starts_with(&begin));
-        Ok(made.next_back() == Some(statement))
+        let beginning = |text: &str| text.chars().take(MADE_CHARS_MAX).collect::<String>();
+        Ok(made.next_back() == Some(beginning(statement).as_str()))
     }
 
     /// Registers folders of the bucket, each a key up to its last slash; as many statements as it takes. None, if a

@@ -38,6 +38,7 @@ templates! {
         Lock { schema }
         Fresh {}
         Stage { stage, columns }
+        StageBySensor { stage, columns }
         StageColumn { name, kind }
         Copy { stage, from, role, format }
         Parquet {}
@@ -125,6 +126,7 @@ templates! {
         Counts { schema, stream }
     }
     tables {
+        HasNamespace { namespace }
         CreateNamespace { schema }
         Columns { namespace }
         Record { schema, fingerprint, statement }

@@ -173,6 +173,16 @@ impl Star {
         &self.declared
     }
 
+    /// The statement that makes transactions of the loader run one after the other.
+    pub fn lock(&self) -> Result<String, Unquotable> {
+        Ok(sql::transaction::Lock { schema: self.schema()? }.sql().sent())
+    }
+
+    /// Asks whether the warehouse's schema is there: one row, or none.
+    pub fn has_namespace(&self) -> Result<String, Unquotable> {
+        Ok(sql::tables::HasNamespace { namespace: literal::text(&self.namespace)? }.sql().sent())
+    }
+
     /// The statement that makes the warehouse's schema unless it is there.
     pub fn create_namespace(&self) -> Result<String, Unquotable> {
         Ok(sql::tables::CreateNamespace { schema: self.schema()? }.sql().sent())

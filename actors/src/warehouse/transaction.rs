@@ -5,8 +5,9 @@
 
 use super::literal::{self, Sql, Unquotable};
 use super::service::{BATCH_STATEMENTS_MAX, STATEMENT_BYTES_MAX};
-use super::sql::transaction::{Copy, Stage, StageColumn};
+use super::sql::transaction::{Copy, Stage, StageBySensor, StageColumn};
 use super::tables::TableColumn;
+use crate::lake::columns as zone;
 
 /// A load cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,11 +35,13 @@ pub(super) struct CopySource<'a> {
 
 /// A temporary table with these columns.
 pub(super) fn stage(stage: &Sql, columns: &[TableColumn]) -> Result<Sql, Unquotable> {
+    let by_sensor = columns.iter().any(|column| column.name == zone::SENSOR_ID);
     let column = |column: &TableColumn| {
         Ok(StageColumn { name: literal::identifier(&column.name)?, kind: literal::kind(column.kind) }.sql())
     };
     let columns = columns.iter().map(column).collect::<Result<_, Unquotable>>()?;
-    Ok(Stage { stage: stage.clone(), columns: Sql::list(columns) }.sql())
+    let (stage, columns) = (stage.clone(), Sql::list(columns));
+    Ok(if by_sensor { StageBySensor { stage, columns }.sql() } else { Stage { stage, columns }.sql() })
 }
 
 /// The files of a manifest in it.

@@ -12,7 +12,8 @@ LIMIT 1
 -- name: Guard
 -- One row if the content is new, none if it, or a newer one, is in force. Every write is joined with it.
 CREATE TEMP TABLE "load_guard" AS
-SELECT 1 AS "ok"
+SELECT "x"."ok"
+FROM (SELECT 1 AS "ok") "x"
 WHERE NOT EXISTS (SELECT 1 FROM {schema}."metadata_versions" WHERE "number" >= {number})
 
 -- name: Rows
@@ -23,7 +24,16 @@ SELECT
 FROM "stg_sensor_metadata"
 
 -- name: ValidFrom
-NVL(DATEADD(microsecond, "valid_from_us", TIMESTAMP '1970-01-01 00:00:00'), TIMESTAMP '0001-01-01 00:00:00') AS {name}
+NVL(
+        DATEADD(
+            microsecond, CAST("valid_from_us" % 1000000 AS INTEGER),
+            DATEADD(
+                second, CAST("valid_from_us" / 1000000 % 86400 AS INTEGER),
+                DATEADD(day, CAST("valid_from_us" / 86400000000 AS INTEGER), TIMESTAMP '1970-01-01 00:00:00')
+            )
+        ),
+        TIMESTAMP '0001-01-01 00:00:00'
+    ) AS {name}
 
 -- name: Touched
 -- The sensors of which it says anything else than the content before.
@@ -59,7 +69,7 @@ CROSS JOIN "load_guard" "g"
 
 -- name: Clear
 -- All rows give way to the staged ones.
-DELETE FROM {table} USING "load_guard" "g" WHERE "g"."ok" = 1
+DELETE FROM {table} WHERE (SELECT COUNT(*) FROM "load_guard") = 1
 
 -- name: Fill
 -- The staged rows.

@@ -27,8 +27,8 @@ DROP TABLE IF EXISTS {table}
 SELECT tablename FROM svv_external_tables WHERE schemaname = {namespace} AND tablename = {table}
 
 -- name: Made
--- Answers by which statements external tables were made, the last one last.
-SELECT "statement"
+-- Answers by which statements external tables were made, the last one last. A row of a result holds 64 KB at most.
+SELECT SUBSTRING("statement", 1, 60000) AS "statement"
 FROM {schema}."schema_versions"
 WHERE "statement" LIKE 'CREATE EXTERNAL TABLE %'
 ORDER BY "applied_at"

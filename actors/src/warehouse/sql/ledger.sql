@@ -50,3 +50,4 @@ SELECT (SELECT COUNT(*) FROM {schema}."sensor_readings") AS "sensor_readings",
     (
         SELECT COUNT(DISTINCT "batch") FROM {schema}."load_ledger" WHERE "stream" = {stream} AND "state" = 'loaded'
     ) AS "batches"
+FROM (SELECT 1 AS "one") "x"

@@ -5,13 +5,15 @@
 -- One row if the load is new, none if the ledger knows one of its epochs. Every write is joined with it: a load that is
 -- repeated, or comes late, changes nothing.
 CREATE TEMP TABLE "load_guard" AS
-SELECT 1 AS "ok"
+SELECT "x"."ok"
+FROM (SELECT 1 AS "ok") "x"
 WHERE NOT EXISTS (SELECT 1 FROM {schema}."load_ledger" WHERE {known})
 
 -- name: GuardAgain
 -- The guard of a second try: the ledger may know the epochs as refused.
 CREATE TEMP TABLE "load_guard" AS
-SELECT 1 AS "ok"
+SELECT "x"."ok"
+FROM (SELECT 1 AS "ok") "x"
 WHERE NOT EXISTS (SELECT 1 FROM {schema}."load_ledger" WHERE {known} AND "state" = 'loaded')
 
 -- name: Known
@@ -25,7 +27,7 @@ WHERE NOT EXISTS (SELECT 1 FROM {schema}."load_ledger" WHERE {known} AND "state"
 
 -- name: ForgetRefused
 -- What the first try has left gives way to the second.
-DELETE FROM {table} USING "load_guard" WHERE {known}
+DELETE FROM {table} WHERE {known} AND (SELECT COUNT(*) FROM "load_guard") = 1
 
 -- name: Readings
 -- A reading carries the version of its sensor that holds at its event time, and not that of its arrival: the result must
@@ -62,10 +64,20 @@ SELECT
 FROM "stg_alerts" "s", "load_guard" "g"
 
 -- name: EventTime
-DATEADD(microsecond, "s"."event_time_us", TIMESTAMP '1970-01-01 00:00:00')
+-- By days, seconds and microseconds: DATEADD takes an INTEGER. Before 1970 all three are negative.
+DATEADD(
+        microsecond, CAST("s"."event_time_us" % 1000000 AS INTEGER),
+        DATEADD(
+            second, CAST("s"."event_time_us" / 1000000 % 86400 AS INTEGER),
+            DATEADD(day, CAST("s"."event_time_us" / 86400000000 AS INTEGER), TIMESTAMP '1970-01-01 00:00:00')
+        )
+    )
 
 -- name: ArrivalTime
-DATEADD(millisecond, "s"."arrival_ms", TIMESTAMP '1970-01-01 00:00:00')
+DATEADD(
+        millisecond, CAST("s"."arrival_ms" % 86400000 AS INTEGER),
+        DATEADD(day, CAST("s"."arrival_ms" / 86400000 AS INTEGER), TIMESTAMP '1970-01-01 00:00:00')
+    )
 
 -- name: Epochs
 -- The epochs of this load, and what is in them.

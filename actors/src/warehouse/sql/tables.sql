@@ -1,5 +1,9 @@
 -- How tables are brought up to the event schema. What makes one is written column by column, in tables.rs.
 
+-- name: HasNamespace
+-- Answers whether the schema is there: making one needs a right that somebody who finds one made does not have.
+SELECT schema_name FROM svv_all_schemas WHERE schema_name = {namespace}
+
 -- name: CreateNamespace
 CREATE SCHEMA IF NOT EXISTS {schema}
 

@@ -15,6 +15,13 @@ CREATE TEMP TABLE {stage} (
     {columns}
 )
 
+-- name: StageBySensor
+-- Spread as the tables that it is joined with: the rows of a sensor meet where they lie.
+CREATE TEMP TABLE {stage} (
+    {columns}
+)
+DISTSTYLE KEY DISTKEY ("sensor_id")
+
 -- name: StageColumn
 {name} {kind}
 

@@ -345,7 +345,10 @@ fn dateadd(field: &str, amount: &Expr, to: &Expr) -> Result<Expr, SqlError> {
         "to_seconds" => "DOUBLE",
         _ => "BIGINT",
     };
-    Ok(raw(&format!("(CAST({to} AS TIMESTAMP) + {of}(CAST(({amount}) * {times} AS {whole})))")))
+    // "interval: An integer": four bytes.
+    Ok(raw(&format!(
+        "(CAST({to} AS TIMESTAMP) + {of}(CAST(CAST(CAST({amount} AS INTEGER) AS BIGINT) * {times} AS {whole})))"
+    )))
 }
 
 /// The text of a literal; rewritten ones are placeholders that hold it quoted.

@@ -18,7 +18,7 @@ const HIDDEN_SCHEMAS: [&str; 6] = ["main", "temp", "system", "pg_catalog", "info
 const HIDDEN_PREFIXES: [&str; 3] = ["duckdb_", "pragma_", "sqlite_"];
 
 /// The relations of Redshift's catalog that are here, as the views of [`CATALOG`].
-const VIEWS: [(&str, &str, &str); 11] = [
+const VIEWS: [(&str, &str, &str); 12] = [
     ("information_schema", "columns", "columns"),
     ("information_schema", "tables", "tables"),
     ("information_schema", "schemata", "schemata"),
@@ -26,6 +26,7 @@ const VIEWS: [(&str, &str, &str); 11] = [
     ("pg_catalog", "svv_columns", "columns"),
     ("pg_catalog", "svv_tables", "tables"),
     ("pg_catalog", "pg_table_def", "pg_table_def"),
+    ("pg_catalog", "svv_all_schemas", "svv_all_schemas"),
     ("pg_catalog", "svv_external_schemas", "svv_external_schemas"),
     ("pg_catalog", "svv_external_tables", "svv_external_tables"),
     ("pg_catalog", "svv_external_columns", "svv_external_columns"),

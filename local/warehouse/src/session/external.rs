@@ -35,6 +35,11 @@ pub(crate) fn catalog() -> String {
              id VARCHAR NOT NULL, folder VARCHAR NOT NULL, part_values VARCHAR NOT NULL, location VARCHAR NOT NULL);
          CREATE OR REPLACE VIEW {CATALOG}.svv_external_schemas AS
              SELECT schema_name AS schemaname, database_name AS databasename FROM {CATALOG}.external_schemas;
+         CREATE OR REPLACE VIEW {CATALOG}.svv_all_schemas AS
+             SELECT 'warehouse' AS database_name, schema_name, 'local' AS schema_type FROM {CATALOG}.schemata
+             WHERE schema_name NOT IN (SELECT schema_name FROM {CATALOG}.external_schemas)
+             UNION ALL
+             SELECT 'warehouse', schema_name, 'external' FROM {CATALOG}.external_schemas;
          CREATE OR REPLACE VIEW {CATALOG}.svv_external_tables AS
              SELECT schema_name AS schemaname, table_name AS tablename, \"location\" FROM {CATALOG}.external_tables;
          CREATE OR REPLACE VIEW {CATALOG}.svv_external_columns AS
