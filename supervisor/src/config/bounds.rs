@@ -162,7 +162,8 @@ fn committer(s: &mut Section<'_>) -> CommitterConfig {
     CommitterConfig {
         age_max: s.duration("age_max", millis(50)..=HOUR),
         bytes_max: s.bytes("bytes_max", 64 * KIB..=GIB),
-        partitions_max: s.count("partitions_max", 1..=10_000),
+        // More would make a plan that no lease row can hold.
+        partitions_max: s.count("partitions_max", 1..=5_000),
         rows_max: s.count("rows_max", 1_000..=100_000_000),
         full_state_every: s.count("full_state_every", 1..=10_000),
     }

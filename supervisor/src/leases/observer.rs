@@ -27,29 +27,50 @@ pub(super) struct Observer {
     me: String,
     patience: Patience,
     workers: BTreeMap<String, Seen<WorkerRow>>,
-    counters: BTreeMap<ShardId, Seen<u64>>,
-    given_up: BTreeMap<ShardId, Seen<String>>,
+    counters: BTreeMap<ShardId, Seen<()>>,
+    given_up: BTreeMap<ShardId, (String, Duration)>,
     now: Duration,
 }
 
 #[derive(Debug)]
 struct Seen<T> {
     value: T,
+    /// A number that only grows, but for a table that is put back.
+    number: u64,
+    /// A smaller number that was seen once since.
+    behind: Option<u64>,
     since: Duration,
     moved: bool,
     gone: bool,
 }
 
 impl<T> Seen<T> {
-    fn first(value: T, since: Duration) -> Self {
-        Self { value, since, moved: false, gone: false }
+    fn first(value: T, number: u64, since: Duration) -> Self {
+        Self { value, number, behind: None, since, moved: false, gone: false }
     }
 
-    fn update(&mut self, value: T, moved: bool, now: Duration) {
+    /// Takes in another look; answers whether it shows a move. Looks are eventually consistent: one at a replica that
+    /// lags shows an earlier number, which is no sign of life, and neither is the later one that follows. A table that
+    /// was put back shows the earlier number again, or goes on from there.
+    fn update(&mut self, value: T, number: u64, now: Duration) -> bool {
+        self.gone = false;
+        let moved = match self.behind.take() {
+            Some(behind) if number < self.number && number >= behind => number > behind,
+            _ if number < self.number => {
+                self.behind = Some(number);
+                return false;
+            }
+            _ => number > self.number,
+        };
+        (self.value, self.number) = (value, number);
         if moved {
-            (self.since, self.moved) = (now, true);
+            self.moves(now);
         }
-        (self.value, self.gone) = (value, false);
+        moved
+    }
+
+    fn moves(&mut self, now: Duration) {
+        (self.since, self.moved) = (now, true);
     }
 }
 
@@ -72,10 +93,16 @@ impl Observer {
         let now = answered;
         self.now = asked;
         for (id, row) in &rows.workers {
-            let beat = |row: &WorkerRow| (row.incarnation.clone(), row.beat);
             match self.workers.get_mut(id) {
-                Some(seen) => seen.update(row.clone(), beat(&seen.value) != beat(row), now),
-                None => drop(self.workers.insert(id.clone(), Seen::first(row.clone(), now))),
+                Some(seen) if seen.value.incarnation == row.incarnation => {
+                    drop(seen.update(row.clone(), row.beat, now))
+                }
+                // Another process of that name.
+                Some(seen) => {
+                    *seen = Seen::first(row.clone(), row.beat, now);
+                    seen.moves(now);
+                }
+                None => drop(self.workers.insert(id.clone(), Seen::first(row.clone(), row.beat, now))),
             }
         }
         for (id, seen) in &mut self.workers {
@@ -85,22 +112,20 @@ impl Observer {
         let forget_after = self.patience.foreign * 2;
         self.workers.retain(|_, seen| !seen.gone || now.saturating_sub(seen.since) < forget_after);
         for (shard, lease) in &rows.leases {
-            let (counter, seen) = (lease.counter, self.counters.get_mut(shard));
-            let moved = seen.as_ref().is_none_or(|seen| seen.value != counter);
-            match seen {
-                Some(seen) => seen.update(counter, moved, now),
-                None => drop(self.counters.insert(shard.clone(), Seen::first(counter, now))),
-            }
+            let moved = match self.counters.get_mut(shard) {
+                Some(seen) => seen.update((), lease.counter, now),
+                None => self.counters.insert(shard.clone(), Seen::first((), lease.counter, now)).is_none(),
+            };
             // A look is no snapshot: it may have a row that a worker has just written beside its beat of long ago.
             let owner = lease.owner.as_ref().and_then(|owner| self.workers.get_mut(owner));
             if let Some(owner) = owner.filter(|owner| moved && now.saturating_sub(owner.since) >= self.patience.worker)
             {
                 owner.since = now;
             }
-            match (&lease.given_up_by, self.given_up.get_mut(shard)) {
+            match (&lease.given_up_by, self.given_up.get(shard)) {
                 (None, _) => drop(self.given_up.remove(shard)),
-                (Some(by), Some(seen)) => seen.update(by.clone(), seen.value != *by, now),
-                (Some(by), None) => drop(self.given_up.insert(shard.clone(), Seen::first(by.clone(), now))),
+                (Some(by), Some((seen, _))) if seen == by => {}
+                (Some(by), _) => drop(self.given_up.insert(shard.clone(), (by.clone(), now))),
             }
         }
         self.counters.retain(|shard, _| rows.leases.contains_key(shard));
@@ -163,7 +188,7 @@ impl Observer {
 
     /// For how long a lease has been marked as given up.
     pub(super) fn given_up_for(&self, shard: &ShardId) -> Duration {
-        self.given_up.get(shard).map_or(Duration::MAX, |seen| self.age(seen.since))
+        self.given_up.get(shard).map_or(Duration::MAX, |(_, since)| self.age(*since))
     }
 
     /// Workers that have been silent for so long that their rows only cost money.

@@ -151,6 +151,41 @@ fn a_slow_look_does_not_make_the_living_dead() {
 }
 
 #[test]
+fn a_look_at_a_replica_that_lags_is_no_sign_of_life() {
+    let mut world = World::new(vec![lease(0, Some("b"))], &["a", "b"]);
+    let beat = world.rows.workers["b"].beat;
+    world.beating = vec!["a"];
+    for second in 0..4 {
+        world.rows.workers.get_mut("b").unwrap().beat = beat - second % 2;
+        world.rows.leases.get_mut(&id(0)).unwrap().counter = 1 - second % 2;
+        world.pass(1);
+    }
+    assert_eq!(world.takes(), [id(0)]);
+}
+
+#[test]
+fn a_table_that_was_put_back_is_believed_when_it_shows_the_same_twice_or_goes_on() {
+    let mut world = World::new(vec![lease(0, Some("kcl")), lease(1, Some("b"))], &["a", "b"]);
+    let counts = |world: &mut World, counter: u64| {
+        world.rows.leases.get_mut(&id(0)).unwrap().counter = counter;
+        world.pass(1);
+    };
+    counts(&mut world, 900);
+    world.pass(19);
+    // Back by some minutes; its owner goes on from there at once.
+    counts(&mut world, 300);
+    counts(&mut world, 301);
+    world.pass(5);
+    assert_eq!(world.takes(), [], "it moves");
+    world.beating = vec!["a"];
+    world.rows.workers.get_mut("b").unwrap().beat = 1;
+    world.pass(2);
+    world.rows.workers.get_mut("b").unwrap().beat = 2;
+    world.pass(2);
+    assert_eq!(world.takes(), [], "b goes on from where its row was put back to");
+}
+
+#[test]
 fn whoever_writes_a_lease_lives_however_old_its_beat_looks() {
     let mut world = World::new(vec![lease(0, None), lease(1, Some("b"))], &["a", "b"]);
     world.beating = vec!["a"];

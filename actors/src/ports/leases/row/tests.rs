@@ -4,8 +4,9 @@
 use aws_sdk_dynamodb::primitives::Blob;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use messages::StreamId;
+use messages::{PlannedObject, StreamId, Zone};
 use serde_json::{Map, Value as Json};
+use sha2::Digest as _;
 
 use super::*;
 
@@ -47,6 +48,29 @@ fn a_plan_of_a_newer_format_is_refused_by_its_number() {
     item.insert("pendingCheckpointState".to_owned(), AttributeValue::B(Blob::new(newer)));
     let refused = LeaseRow::read(item).unwrap_err().to_string();
     assert!(refused.contains("newer version (format 3); finish it with that version"), "{refused}");
+}
+
+/// `epoch.partitions_max` may be 5,000: as many cleansed files, and the other zones' over as many days and more.
+#[test]
+fn the_largest_plan_that_may_be_configured_fits_into_a_row() {
+    let plan: EpochPlan = serde_json::from_str(PLAN).unwrap();
+    let object = |n: usize, zone: Zone, folder: &str| PlannedObject {
+        key: format!(
+            "{folder}/year={}/month={:02}/day={:02}/hour={:02}/a-stream-with-a-name-000000000042-00{n:06}-0.parquet",
+            2020 + n / 8_064,
+            n / 672 % 12 + 1,
+            n / 24 % 28 + 1,
+            n % 24
+        ),
+        zone,
+        rows: n as u64 * 7919 % 250_000,
+        digest: crate::lake::digest::hex(&sha2::Sha256::digest(n.to_le_bytes())),
+    };
+    let cleansed = (0..5_000).map(|n| object(n, Zone::Cleansed, "cleansed"));
+    let windows = (0..500).map(|n| object(n * 24, Zone::AggregatesHourly, "aggregates/hourly"));
+    let objects = cleansed.chain(windows).collect();
+    let packed = encode_plan(&EpochPlan { objects, ..plan }).unwrap();
+    assert!(packed.len() < PLAN_BYTES_MAX, "{} bytes", packed.len());
 }
 
 fn expected(plan: &EpochPlan) -> LeaseRow {
