@@ -24,11 +24,12 @@ use messages::{EpochNumber, EpochPlan, ShardId};
 use sha2::{Digest as _, Sha256};
 use tracing::warn;
 
-pub use self::error::{AgreementError, Disagreement};
+pub use self::error::{AgreementError, BadPlan, Disagreement};
 pub use self::rebuild::{Whole, newest};
 pub use self::rule::is_home;
 use self::rule::{Agreement, Evidence};
 use crate::lake::{behind, epoch_of_claim, epoch_of_manifest, manifests_of};
+use crate::ports::aws::CallError;
 use crate::ports::faults::Faults;
 use crate::ports::leases::{Advance, Home, LeaseRow, Pending};
 use crate::ports::objects::Put;
@@ -57,7 +58,7 @@ pub(crate) struct FoundPlan {
     pub(crate) epoch: EpochNumber,
     pub(crate) bytes: Bytes,
     /// What it says, or what is wrong with it.
-    pub(crate) plan: Result<EpochPlan, String>,
+    pub(crate) plan: Result<EpochPlan, BadPlan>,
 }
 
 /// Holds a row against the bucket. `stream` is the stream's name, of which keys are made.
@@ -87,10 +88,7 @@ async fn put_again(reads: &Reads, key: &str, claim: &FoundPlan) -> Result<(), Ag
     let objects = claim.plan.as_ref().map_or(0, |plan| plan.objects.len() as u64);
     match reads.objects().put_new(key, claim.bytes.clone(), &digest, objects).await? {
         Put::Created | Put::Same => Ok(()),
-        Put::Different => {
-            let problem = "it says something else than its claim".to_owned();
-            Err(Disagreement::Damaged { key: key.to_owned(), problem }.into())
-        }
+        Put::Different => Err(Disagreement::Damaged { key: key.to_owned(), problem: BadPlan::OtherThanClaim }.into()),
     }
 }
 
@@ -156,7 +154,7 @@ impl ListedKeys {
             read.own.push(match reads.get(key).await {
                 Ok(bytes) => FoundPlan::new(key.clone(), &row.shard, bytes),
                 // A store answers so for an object that it finds damaged. Its claim says what it said.
-                Err(error) if self.claim(row.epoch).is_some() => FoundPlan::unread(key, row.epoch, error.to_string()),
+                Err(error) if self.claim(row.epoch).is_some() => FoundPlan::unread(key, row.epoch, error),
                 Err(error) => return Err(error.into()),
             });
         }
@@ -186,22 +184,22 @@ async fn found(reads: &Reads, shard: &ShardId, keys: &[String]) -> Result<Vec<Fo
 impl FoundPlan {
     pub(crate) fn new(key: String, shard: &ShardId, bytes: Bytes) -> Self {
         let epoch = epoch_of_manifest(&key).or_else(|| epoch_of_claim(&key)).unwrap_or(EpochNumber(0));
-        let plan = serde_json::from_slice::<EpochPlan>(&bytes).map_err(|error| error.to_string());
+        let plan = serde_json::from_slice::<EpochPlan>(&bytes).map_err(|error| BadPlan::Malformed(error.to_string()));
         let plan = plan.and_then(|plan| match () {
-            () if plan.format > EpochPlan::FORMAT => Err(format!("it is of a newer version (format {})", plan.format)),
-            () if plan.cut.epoch != epoch => Err(format!("it says that it is of epoch {}", plan.cut.epoch)),
-            () if plan.shard != *shard => Err(format!("it says that it is of {}", plan.shard)),
+            () if plan.format > EpochPlan::FORMAT => Err(BadPlan::Newer(plan.format)),
+            () if plan.cut.epoch != epoch => Err(BadPlan::OtherEpoch(plan.cut.epoch)),
+            () if plan.shard != *shard => Err(BadPlan::OtherShard(plan.shard)),
             () => Ok(plan),
         });
         Self { key, epoch, bytes, plan }
     }
 
-    fn unread(key: &str, epoch: EpochNumber, problem: String) -> Self {
-        Self { key: key.to_owned(), epoch, bytes: Bytes::new(), plan: Err(problem) }
+    fn unread(key: &str, epoch: EpochNumber, error: CallError) -> Self {
+        Self { key: key.to_owned(), epoch, bytes: Bytes::new(), plan: Err(error.into()) }
     }
 
     pub(crate) fn plan(&self) -> Result<&EpochPlan, Disagreement> {
-        let damaged = |problem: &String| Disagreement::Damaged { key: self.key.clone(), problem: problem.clone() };
+        let damaged = |problem: &BadPlan| Disagreement::Damaged { key: self.key.clone(), problem: problem.clone() };
         self.plan.as_ref().map_err(damaged)
     }
 }

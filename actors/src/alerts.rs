@@ -30,7 +30,7 @@ use self::facts::Facts;
 pub use self::recent::{AlertLine, AlertOutcome, RECENT_MAX, RecentAlerts};
 use crate::metrics::AlertFigures;
 use crate::node::{Address, Node};
-use crate::ports::aws::Failure;
+use crate::ports::aws::{CallError, Failure};
 use crate::ports::backoff::Backoff;
 use crate::ports::chance::Chance;
 use crate::ports::clock::Clock;
@@ -250,11 +250,16 @@ impl Delivery {
         });
         let refused = join_all(handed).await;
         let error = refused.into_iter().find_map(Result::err);
-        self.facts.done(alert, span, error.as_deref());
+        self.facts.done(alert, span, error.as_ref());
     }
 
     /// Fails with the last word of a receiver that did not take the alert in time.
-    async fn hand_to(&self, transport: &Transport, alert: &Alert, parent: Option<TraceParent>) -> Result<(), String> {
+    async fn hand_to(
+        &self,
+        transport: &Transport,
+        alert: &Alert,
+        parent: Option<TraceParent>,
+    ) -> Result<(), CallError> {
         let handing = self.facts.hands(transport, alert, parent);
         let began = Instant::now();
         let mut backoff = Backoff::new(&self.chance, BACKOFF_MIN, self.config.backoff_max).heeding(ASKED_MAX);
@@ -267,7 +272,7 @@ impl Delivery {
             let left = self.config.retry_for.saturating_sub(began.elapsed());
             if error.failure == Failure::Refused || left.is_zero() {
                 handing.given_up(attempt, &error);
-                return Err(error.to_string());
+                return Err(error);
             }
             handing.retries(&error);
             tokio::time::sleep(backoff.after(&error).min(left)).await;

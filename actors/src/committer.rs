@@ -32,7 +32,7 @@ use self::protocol::{Begin, Effect, EpochRules, Event, Protocol};
 use crate::node::{Address, Node};
 use crate::ports::leases::{Lease, LeaseError};
 use crate::shard::ShardContext;
-use crate::verdict::BrokenPromise;
+use crate::verdict::FailureVerdict;
 
 /// Fixed for the life of the process.
 #[derive(Clone, Debug)]
@@ -105,6 +105,16 @@ pub enum CommitError {
     SinksGone,
 }
 
+impl CommitError {
+    fn verdict(&self) -> FailureVerdict {
+        match self {
+            Self::Lease(error) => error.verdict(),
+            Self::Protocol(error) => error.verdict(),
+            Self::SinksGone => FailureVerdict::Restart,
+        }
+    }
+}
+
 impl Actor for CommitterActor {
     type Msg = CommitterMsg;
     type State = CommitterState;
@@ -149,15 +159,10 @@ impl Actor for CommitterActor {
         let node = state.myself.node().clone();
         let _handling = node.handling();
         let handled = state.act(message).await;
-        let Err(error) = handled else { return Ok(()) };
-        state.facts.failed(&error);
-        match error {
-            // Where the configuration differs, a worker that still has the other one can finish the epoch.
-            CommitError::Protocol(ProtocolError::Diverged { ref pinned, ref now, .. }) if pinned == now => {
-                Err(BrokenPromise::new(&error).into())
-            }
-            _ => Err(error.into()),
-        }
+        handled.map_err(|error| {
+            state.facts.failed(&error);
+            error.verdict().on(error)
+        })
     }
 }
 

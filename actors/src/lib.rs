@@ -12,7 +12,7 @@ pub mod loader;
 pub mod loading;
 pub mod metrics;
 pub mod node;
-mod panics;
+pub mod panics;
 pub mod ports;
 pub mod reader;
 pub mod recompute;

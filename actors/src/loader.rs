@@ -13,6 +13,7 @@
 
 mod turns;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,10 +27,9 @@ use self::turns::{Beat, Next, Turns};
 use crate::loading::{LoadError, Loading, MetadataWatch, Turn};
 use crate::metrics;
 use crate::node::{Address, Node};
-use crate::panics::panic_text;
+use crate::panics::Panicked;
 use crate::ports::chance::Chance;
 use crate::ports::leases::{LeaseError, LeaseTable, LoaderLease};
-use crate::ports::warehouse::WarehouseFailure;
 use crate::warehouse::pace::Pace;
 
 /// Standing still is looked for this often in the time after which it counts.
@@ -80,11 +80,17 @@ pub enum LoaderMsg {
 #[derive(Debug)]
 pub struct Ended {
     pace: Pace,
-    /// None after a panic: then it looks again.
     watch: MetadataWatch,
-    result: Result<Turn, String>,
-    /// None for a panic.
-    trouble: Option<WarehouseFailure>,
+    result: Result<Turn, TurnError>,
+}
+
+/// Why a turn did not go through.
+#[derive(Debug, thiserror::Error)]
+enum TurnError {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
 }
 
 /// The behaviour; read-only while running.
@@ -119,8 +125,8 @@ pub enum LoaderError {
     #[error("a load has not ended within {0:?}")]
     Hangs(Duration),
     /// A turn panicked.
-    #[error("a load panicked: {0}")]
-    Panicked(String),
+    #[error("a load {0}")]
+    Panicked(#[from] Panicked),
 }
 
 impl Actor for LoaderActor {
@@ -255,16 +261,11 @@ impl LoaderState {
                     loading.ensure_tables().await?;
                 }
                 loading.refresh(&mut watch).await;
-                loading.turn(&mut pace).await
+                Ok::<_, TurnError>(loading.turn(&mut pace).await?)
             };
-            let result: Result<Result<Turn, LoadError>, String> =
-                std::panic::AssertUnwindSafe(turn).catch_unwind().await.map_err(|panic| panic_text(panic.as_ref()));
-            let ended = match result {
-                Ok(Ok(turn)) => Ended { pace, watch, result: Ok(turn), trouble: None },
-                Ok(Err(error)) => Ended { pace, watch, trouble: Some(error.trouble()), result: Err(error.to_string()) },
-                Err(panic) => Ended { pace, watch: MetadataWatch::default(), trouble: None, result: Err(panic) },
-            };
-            let _ = myself.send(LoaderMsg::TurnEnded(number, ended));
+            let result = AssertUnwindSafe(turn).catch_unwind().await;
+            let result = result.unwrap_or_else(|panic| Err(Panicked::with(panic.as_ref()).into()));
+            let _ = myself.send(LoaderMsg::TurnEnded(number, Ended { pace, watch, result }));
         });
     }
 
@@ -278,9 +279,10 @@ impl LoaderState {
                 }
                 self.turns.went(&turn, began, self.began.elapsed())
             }
-            Err(error) => {
-                let Some(trouble) = ended.trouble else { return Err(LoaderError::Panicked(error)) };
-                self.args.loading.failed(trouble, &error);
+            Err(TurnError::Panicked(panicked)) => return Err(panicked.into()),
+            Err(TurnError::Load(error)) => {
+                let trouble = error.trouble();
+                self.args.loading.failed(&error);
                 let next = self.turns.failed(trouble);
                 let failures = self.turns.failures();
                 warn!(%error, trouble = trouble.as_str(), failures, pause = ?next.pause(), "load failed, trying again");

@@ -40,7 +40,7 @@ use crate::ports::backoff::doubled;
 use crate::ports::clock::Clock;
 use crate::ports::faults::Faults;
 use crate::ports::objects::{Objects, Put};
-use crate::ports::warehouse::{Warehouse, WarehouseFailure};
+use crate::ports::warehouse::Warehouse;
 use crate::warehouse::batch::{CopyManifest, Feed, LoadBatch};
 use crate::warehouse::external::{SpectrumMode, Taken};
 use crate::warehouse::ledger::{self, RefusedEpoch, RowCounts, ShardStatus, Tips};
@@ -168,8 +168,8 @@ impl Loading {
     }
 
     /// A turn failed.
-    pub(crate) fn failed(&self, trouble: WarehouseFailure, error: &str) {
-        self.ports.figures.failed(trouble, error, self.ports.clock.now_ms());
+    pub(crate) fn failed(&self, error: &LoadError) {
+        self.ports.figures.failed(error.trouble(), &error.to_string(), self.ports.clock.now_ms());
     }
 
     /// Where loads go.

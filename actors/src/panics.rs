@@ -2,8 +2,15 @@
 
 use std::any::Any;
 
-/// The panic's text, for an error of our own.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("panicked: {}", text.unwrap_or("without a text"))
+/// Code of our own panicked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("panicked: {0}")]
+pub struct Panicked(pub(crate) String);
+
+impl Panicked {
+    /// With the panic's own text.
+    pub(crate) fn with(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Self(text.unwrap_or("without a text").to_owned())
+    }
 }

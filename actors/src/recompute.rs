@@ -140,8 +140,8 @@ pub enum RecomputeError {
         day: String,
     },
     /// A task of this process failed.
-    #[error("{0}")]
-    Internal(String),
+    #[error(transparent)]
+    Internal(#[from] tokio::task::JoinError),
 }
 
 /// One pass over a day.
@@ -292,7 +292,7 @@ impl Recompute {
         let parts: Vec<(ShardId, Cut, Vec<AggregateRow>)> =
             rows.into_iter().map(|(shard, rows)| (shard.clone(), cut(&shard, &rows), rows)).collect();
         let encoded = tokio::task::spawn_blocking(move || encode_windows(&context, &whole, &parts)).await;
-        let encoded = encoded.map_err(|error| RecomputeError::Internal(error.to_string()))??;
+        let encoded = encoded??;
         for object in &encoded.objects {
             let planned = &object.planned;
             if self.objects.put_new(&planned.key, object.bytes.clone(), &planned.digest, planned.rows).await?

@@ -5,7 +5,7 @@
 //! **Not here**: the lease itself (`ports/leases.rs`), replaying a prepared epoch (the reader and the committer).
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use crate::ports::chance::Chance;
 use crate::ports::leases::LeaseRow;
 use crate::ports::objects::Objects;
 use crate::ports::work;
+use crate::verdict::FailureVerdict;
 
 /// State objects between two full ones; far above any sensible `epoch.full_state_every`.
 const CHAIN_MAX: usize = 100_000;
@@ -138,8 +139,20 @@ pub enum RecoveryError {
         /// Which one.
         key: String,
         /// What is wrong with it.
-        problem: String,
+        problem: io::Error,
     },
+}
+
+impl RecoveryError {
+    /// What is to be done about it.
+    pub fn verdict(&self) -> FailureVerdict {
+        match self {
+            Self::Call(error) => error.verdict(),
+            Self::State { .. } | Self::OtherFields { .. } | Self::Endless(_) | Self::Damaged { .. } => {
+                FailureVerdict::Restart
+            }
+        }
+    }
 }
 
 /// Reads the states as of the epoch that this state object belongs to.
@@ -190,13 +203,13 @@ pub async fn unsent_alerts(reads: &Reads, row: &LeaseRow) -> Result<Unsent, Reco
     let (mut n_alerts, mut state_key, mut epoch) = (0, row.state_key.clone(), row.epoch);
     while epoch > row.alerts_through && by_epoch.len() < ALERT_EPOCHS_MAX && n_alerts < ALERTS_MAX {
         let Some(key) = state_key.as_deref().map(manifest_of_state) else { break };
-        let damaged = |problem: String| RecoveryError::Damaged { key: key.clone(), problem };
+        let damaged = |key: &str, problem| RecoveryError::Damaged { key: key.to_owned(), problem };
         let json = reads.get(&key).await?;
-        let plan: EpochPlan = serde_json::from_slice(&json).map_err(|e| damaged(e.to_string()))?;
+        let plan: EpochPlan = serde_json::from_slice(&json).map_err(|e| damaged(&key, e.into()))?;
         let mut alerts = Vec::new();
         for object in plan.objects.iter().filter(|object| object.zone == Zone::Alerts) {
             let lines = reads.get(&object.key).await?;
-            alerts.extend(read_alerts(&lines).map_err(|e| damaged(format!("{}: {e}", object.key)))?);
+            alerts.extend(read_alerts(&lines).map_err(|e| damaged(&object.key, e))?);
         }
         n_alerts += alerts.len();
         by_epoch.push(alerts);
@@ -207,11 +220,11 @@ pub async fn unsent_alerts(reads: &Reads, row: &LeaseRow) -> Result<Unsent, Reco
     Ok(Unsent { alerts: by_epoch.into_iter().rev().flatten().collect(), cut_off })
 }
 
-fn read_alerts(packed: &[u8]) -> Result<Vec<Alert>, String> {
+fn read_alerts(packed: &[u8]) -> io::Result<Vec<Alert>> {
     let mut text = String::new();
     let mut lines = flate2::read::MultiGzDecoder::new(packed).take(ALERT_OBJECT_BYTES_MAX);
-    lines.read_to_string(&mut text).map_err(|e| e.to_string())?;
-    text.lines().map(|line| serde_json::from_str(line).map_err(|e| e.to_string())).collect()
+    lines.read_to_string(&mut text)?;
+    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
 #[cfg(test)]

@@ -36,7 +36,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use messages::{
-    Assessed, CommitterMsg, EncodedEpoch, EncodedObject, EpochContent, EpochNumber, NotStored, Receipts, SinksMsg,
+    Assessed, Cause, CommitterMsg, EncodedEpoch, EncodedObject, EpochContent, EpochNumber, NotStored, Receipts,
+    SinksMsg,
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
@@ -45,14 +46,14 @@ pub use self::error::EncodeError;
 use self::facts::{Encodes, Facts};
 pub use self::job::{Codec, Encoding, Encodings, EpochContext};
 use self::uploads::{UploadStep, Uploads};
-use crate::node::{Address, Node};
-use crate::panics::panic_text;
+use crate::node::{Address, Gone, Node};
+use crate::panics::Panicked;
 use crate::ports::aws::Failure;
 use crate::ports::backoff::Backoff;
 use crate::ports::chance::Chance;
 use crate::ports::objects::{Objects, Put};
 use crate::shard::ShardContext;
-use crate::verdict::BrokenPromise;
+use crate::verdict::FailureVerdict;
 
 /// Before the second try of an upload; doubled with each.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -116,8 +117,8 @@ pub struct SinksState {
 #[derive(Debug, thiserror::Error)]
 pub enum SinksError {
     /// The readings could not be encoded.
-    #[error("encode the epoch: {0}")]
-    Encode(String),
+    #[error("encode the epoch")]
+    Encode(#[source] Cause),
     /// An object could not be stored.
     #[error("upload epoch {epoch}: {cause}")]
     Upload {
@@ -129,6 +130,18 @@ pub enum SinksError {
     /// The committer asked for an epoch that is not sealed.
     #[error("epoch {0} is not sealed")]
     NotSealed(EpochNumber),
+    /// The committer has ended; the shard restarts as a whole.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+}
+
+impl SinksError {
+    fn verdict(&self) -> FailureVerdict {
+        match self {
+            Self::Upload { cause: NotStored::Different { .. }, .. } => FailureVerdict::Final,
+            Self::Encode(_) | Self::Upload { .. } | Self::NotSealed(_) | Self::Gone(_) => FailureVerdict::Restart,
+        }
+    }
 }
 
 impl Actor for SinksActor {
@@ -161,18 +174,22 @@ impl Actor for SinksActor {
         let node = state.myself.node().clone();
         let _handling = node.handling();
         while state.tasks.try_join_next().is_some() {}
-        match message {
-            SinksMsg::Store(assessed) => state.open.push(assessed),
-            SinksMsg::Seal(content) => state.on_seal(content, &self.config),
-            SinksMsg::Encoded(encoded, receipts) => state.on_encoded(encoded, receipts)?,
-            SinksMsg::Upload(epoch) => state.on_upload(epoch, &self.config)?,
-            SinksMsg::UploadEnded(epoch, result) => state.on_upload_ended(epoch, result)?,
-        }
-        Ok(())
+        state.act(message, &self.config).map_err(|error| error.verdict().on(error))
     }
 }
 
 impl SinksState {
+    fn act(&mut self, message: SinksMsg, config: &SinksConfig) -> Result<(), SinksError> {
+        match message {
+            SinksMsg::Store(assessed) => self.open.push(assessed),
+            SinksMsg::Seal(content) => self.on_seal(content, config),
+            SinksMsg::Encoded(encoded, receipts) => self.on_encoded(encoded, receipts)?,
+            SinksMsg::Upload(epoch) => self.on_upload(epoch, config)?,
+            SinksMsg::UploadEnded(epoch, result) => self.on_upload_ended(epoch, result)?,
+        }
+        Ok(())
+    }
+
     /// Encoding is work for a processor, not for the runtime's own threads.
     fn on_seal(&mut self, content: EpochContent, config: &SinksConfig) {
         let batches = std::mem::take(&mut self.open);
@@ -192,9 +209,8 @@ impl SinksState {
         self.tasks.spawn(async move {
             let receipts = content.receipts.clone();
             let encoded = match work.run(move || encode_epoch(&context, &batches, &content)).await {
-                Ok(Ok(encoded)) => Ok(Box::new(encoded)),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(panic) => Err(panic),
+                Ok(encoded) => encoded.map(Box::new).map_err(Cause::from),
+                Err(panic) => Err(panic.into()),
             };
             encodes.end(&encoded);
             // If the actor has ended, its successor encodes the epoch again.
@@ -202,11 +218,7 @@ impl SinksState {
         });
     }
 
-    fn on_encoded(
-        &mut self,
-        encoded: Result<Box<EncodedEpoch>, String>,
-        receipts: Receipts,
-    ) -> Result<(), ActorProcessingErr> {
+    fn on_encoded(&mut self, encoded: Result<Box<EncodedEpoch>, Cause>, receipts: Receipts) -> Result<(), SinksError> {
         let encoded = encoded.map_err(SinksError::Encode)?;
         facts::sealed(&self.context);
         let plan = Box::new(encoded.plan.clone());
@@ -216,7 +228,7 @@ impl SinksState {
         Ok(self.committer.send(CommitterMsg::Planned { plan, receipts, first_arrival_ms, sinks })?)
     }
 
-    fn on_upload(&mut self, epoch: EpochNumber, config: &SinksConfig) -> Result<(), ActorProcessingErr> {
+    fn on_upload(&mut self, epoch: EpochNumber, config: &SinksConfig) -> Result<(), SinksError> {
         // The committer's message came past the address, so the depth shown does not know of it.
         let sealed = self.sealed.clone().filter(|sealed| sealed.plan.cut.epoch == epoch);
         let sealed = sealed.ok_or(SinksError::NotSealed(epoch))?;
@@ -227,19 +239,15 @@ impl SinksState {
         self.tasks.spawn(async move {
             // A panic would end this task alone, and the committer would wait for ever: it has to end the actor.
             let result = AssertUnwindSafe(upload.epoch(&sealed, uploads)).catch_unwind().await;
-            let result = result.unwrap_or_else(|panic| Err(NotStored::Failed(panic_text(panic.as_ref()))));
+            let result = result.unwrap_or_else(|panic| Err(NotStored::Failed(Panicked::with(panic.as_ref()).into())));
             upload.facts.end(&result);
             let _ = myself.send(SinksMsg::UploadEnded(epoch, result));
         });
         Ok(())
     }
 
-    fn on_upload_ended(&mut self, epoch: EpochNumber, result: Result<(), NotStored>) -> Result<(), ActorProcessingErr> {
-        if let Err(cause) = self.uploads.outcome(result) {
-            let is_broken = matches!(cause, NotStored::Different { .. });
-            let error = SinksError::Upload { epoch, cause };
-            return Err(if is_broken { BrokenPromise::new(&error).into() } else { error.into() });
-        }
+    fn on_upload_ended(&mut self, epoch: EpochNumber, result: Result<(), NotStored>) -> Result<(), SinksError> {
+        self.uploads.outcome(result).map_err(|cause| SinksError::Upload { epoch, cause })?;
         if let Some(sealed) = self.sealed.take() {
             self.previous_state = sealed.plan.state_key().map(str::to_owned);
         }
@@ -278,7 +286,7 @@ impl Upload {
 
     async fn claim(&self, claim: &EncodedObject) -> Result<(), NotStored> {
         // What a number was claimed for instead, the shard finds when it starts and holds its row against the bucket.
-        self.put(claim).await.map_err(|error| NotStored::Failed(error.to_string()))?;
+        self.put(claim).await.map_err(|error| NotStored::Failed(error.into()))?;
         self.facts.claimed();
         Ok(())
     }
@@ -307,7 +315,7 @@ impl Upload {
                 }
                 Err(error) if error.failure == Failure::Refused || attempt >= self.config.attempts_max => {
                     self.facts.failed(&error);
-                    return Err(NotStored::Failed(error.to_string()));
+                    return Err(NotStored::Failed(error.into()));
                 }
                 Err(error) => {
                     self.facts.retries(planned.zone, attempt, &error);

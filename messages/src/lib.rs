@@ -41,7 +41,7 @@ pub use self::reader::ReaderMsg;
 pub use self::schema::EventSchema;
 pub use self::sensor::{SensorChange, SensorMsg, SensorReading, SensorRecent, SensorView};
 pub use self::sensors::{SensorPage, SensorSummary, SensorsMsg};
-pub use self::sinks::{NotStored, SinksMsg};
+pub use self::sinks::{Cause, NotStored, SinksMsg};
 pub use self::suspect::{Caution, Suspect};
 pub use self::trace::{BatchTrace, SpanId, TraceId, TraceParent};
 pub use self::verdict::{Anomalies, Assessment, GroupOutcome, Reason, Verdict};

@@ -28,6 +28,7 @@ use actors::sensor::SensorRules;
 use actors::sensors::{LiveSensors, SensorsActor, SensorsArgs, SensorsConfig};
 use actors::shard::{Failing, Hold, ShardContext};
 use actors::sinks::{SinksActor, SinksArgs, SinksConfig};
+use actors::verdict::FailureVerdict;
 use messages::{
     AlertsMsg, Caution, EpochNumber, EpochPlan, ReaderMsg, Receipts, SensorsMsg, ShardId, StateEntry, Suspect,
 };
@@ -138,15 +139,14 @@ enum ShardError {
 }
 
 impl ShardError {
-    /// Whether trying again may help.
-    fn may_pass(&self) -> bool {
-        let call = match self {
-            Self::Lease(LeaseError::Call(call)) | Self::Recovery(RecoveryError::Call(call)) => call,
-            Self::NotYet(_) | Self::OwnLateWrite(_) => return true,
-            Self::Lease(_) | Self::Recovery(_) | Self::Disagrees(_) | Self::Gone(_) => return false,
-            Self::NoRow(_) | Self::ReleasedAlready(_) => return false,
-        };
-        call.may_pass()
+    fn verdict(&self) -> FailureVerdict {
+        match self {
+            Self::Lease(error) => error.verdict(),
+            Self::Recovery(error) => error.verdict(),
+            Self::NotYet(_) | Self::OwnLateWrite(_) => FailureVerdict::Retry,
+            Self::Disagrees(_) => FailureVerdict::Final,
+            Self::Gone(_) | Self::NoRow(_) | Self::ReleasedAlready(_) => FailureVerdict::Restart,
+        }
     }
 }
 
@@ -233,7 +233,8 @@ impl Shard {
             _ => {
                 let now_ms = self.context.clock.now_ms();
                 let outcome = self.context.figures.outcome();
-                outcome.failed(Failing::Starting, &error.to_string(), !error.may_pass(), now_ms);
+                let lasting = error.verdict() != FailureVerdict::Retry;
+                outcome.failed(Failing::Starting, &error.to_string(), lasting, now_ms);
                 return Err(StartError::failed(error));
             }
         }
@@ -285,7 +286,7 @@ impl Shard {
         let mut backoff = Backoff::new(&self.context.chance, RECOVERY_BACKOFF_MIN, RECOVERY_BACKOFF_MAX);
         loop {
             match self.recover().await {
-                Err(error) if error.may_pass() && began.elapsed() < RECOVERY_PATIENCE => {
+                Err(error) if error.verdict() == FailureVerdict::Retry && began.elapsed() < RECOVERY_PATIENCE => {
                     warn!(shard = %self.context.shard, %error, "recovery failed, trying again");
                     self.context.figures.held_at_start(&error.to_string(), false, self.context.clock.now_ms());
                     tokio::time::sleep(backoff.pause()).await;

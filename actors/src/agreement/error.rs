@@ -19,6 +19,40 @@ pub enum AgreementError {
     Disagrees(#[from] Disagreement),
 }
 
+/// What is wrong with a manifest or a claim.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadPlan {
+    /// The bucket does not give it out.
+    #[error(transparent)]
+    Unread(#[from] CallError),
+    /// It is no plan, in the parser's words.
+    #[error("{0}")]
+    Malformed(String),
+    /// It has a format that this version does not know.
+    #[error("it is of a newer version (format {0})")]
+    Newer(u32),
+    /// It is not of the epoch that it is named after.
+    #[error("it says that it is of epoch {0}")]
+    OtherEpoch(EpochNumber),
+    /// It is not of the shard that it lies under.
+    #[error("it says that it is of {0}")]
+    OtherShard(ShardId),
+    /// It is of a shard whose manifests lie under another prefix.
+    #[error("it says that it is of {0}, which lies elsewhere")]
+    Elsewhere(ShardId),
+    /// A manifest does not say what its claim says.
+    #[error("it says something else than its claim")]
+    OtherThanClaim,
+    /// A claim does not go on where the epoch before it ends.
+    #[error("it claims an epoch from {from}, and the one before ends at {end}")]
+    NotNext {
+        /// Where it begins.
+        from: Position,
+        /// Where the one before ends.
+        end: Position,
+    },
+}
+
 /// In what they disagree.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Disagreement {
@@ -93,7 +127,7 @@ pub enum Disagreement {
         /// Which one.
         key: String,
         /// What is wrong with it.
-        problem: String,
+        problem: BadPlan,
     },
     /// The row was set back.
     #[error(

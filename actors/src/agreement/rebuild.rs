@@ -5,7 +5,7 @@
 
 use messages::{EpochNumber, EpochPlan, ShardId};
 
-use super::error::{AgreementError, Disagreement};
+use super::error::{AgreementError, BadPlan, Disagreement};
 use super::{FoundPlan, pending};
 use crate::lake::{epoch_of_claim, epoch_of_manifest, manifests_of};
 use crate::ports::leases::{Advance, Home};
@@ -27,10 +27,11 @@ pub async fn newest(reads: &Reads, home: &Home, stream: &str, prefix: &str) -> R
     let keys = reads.objects().list(prefix).await?;
     let Some((first, last)) = unbroken(&keys)? else { return Ok(None) };
     let bytes = reads.get(last).await?;
-    let bad = |problem: String| Disagreement::Damaged { key: last.to_owned(), problem };
-    let shard = serde_json::from_slice::<EpochPlan>(&bytes).map_err(|error| bad(error.to_string()))?.shard;
+    let bad = |problem| Disagreement::Damaged { key: last.to_owned(), problem };
+    let shard =
+        serde_json::from_slice::<EpochPlan>(&bytes).map_err(|error| bad(BadPlan::Malformed(error.to_string())))?.shard;
     if manifests_of(stream, &shard) != prefix {
-        return Err(bad(format!("it says that it is of {shard}, which lies elsewhere")).into());
+        return Err(bad(BadPlan::Elsewhere(shard)).into());
     }
     let found = FoundPlan::new(last.to_owned(), &shard, bytes);
     let plan = found.plan()?;
@@ -46,14 +47,8 @@ pub async fn newest(reads: &Reads, home: &Home, stream: &str, prefix: &str) -> R
     if let Some(claim) = &claim {
         let next = claim.plan()?;
         if next.cut.from != at.checkpoint {
-            return Err(Disagreement::Damaged {
-                key: claim.key.clone(),
-                problem: format!(
-                    "it claims an epoch from {}, and the one before ends at {}",
-                    next.cut.from, at.checkpoint
-                ),
-            }
-            .into());
+            let problem = BadPlan::NotNext { from: next.cut.from.clone(), end: at.checkpoint };
+            return Err(Disagreement::Damaged { key: claim.key.clone(), problem }.into());
         }
         at.pending = Some(pending(next));
     }

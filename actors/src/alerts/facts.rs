@@ -65,8 +65,8 @@ impl Facts {
     }
 
     /// Every receiver has taken an alert, or one has not, for this reason.
-    pub(super) fn done(&self, alert: &Alert, span: OpenSpan, error: Option<&str>) {
-        self.recent.done(&alert.id, error, self.clock.now_ms());
+    pub(super) fn done(&self, alert: &Alert, span: OpenSpan, error: Option<&CallError>) {
+        self.recent.done(&alert.id, error.map(CallError::to_string).as_deref(), self.clock.now_ms());
         match error {
             None => span.end(),
             // Not a receiver's own words: it may answer with what it was sent.

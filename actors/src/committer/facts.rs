@@ -15,6 +15,7 @@ use crate::metrics;
 use crate::ports::leases::LeaseError;
 use crate::shard::{Failing, ShardContext};
 use crate::traces::SpanKind;
+use crate::verdict::FailureVerdict;
 
 /// The epoch between its plan and its commit.
 #[derive(Debug)]
@@ -151,8 +152,7 @@ impl Facts {
         let lasting = match error {
             // Nor is it one that the actor beside it was ended first.
             CommitError::Lease(LeaseError::Lost(_)) | CommitError::SinksGone => return,
-            CommitError::Lease(LeaseError::Call(call)) => !call.may_pass(),
-            _ => true,
+            _ => error.verdict() != FailureVerdict::Retry,
         };
         if let CommitError::Protocol(ProtocolError::Diverged { epoch, what, .. }) = error {
             let trace_id = self.context.traces.id(*epoch).map(display);

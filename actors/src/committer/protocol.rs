@@ -21,6 +21,7 @@ use messages::{CutReason, EpochNumber, EpochPlan, Position, Receipts};
 
 use super::CommitterConfig;
 use crate::ports::faults::{Faults, Mechanism};
+use crate::verdict::FailureVerdict;
 
 /// When epochs end, and which steps they take.
 #[derive(Clone, Debug)]
@@ -154,6 +155,16 @@ pub enum ProtocolError {
     /// An actor reported something that does not fit the protocol.
     #[error("out of order: {0}")]
     OutOfOrder(&'static str),
+}
+
+impl ProtocolError {
+    pub(super) fn verdict(&self) -> FailureVerdict {
+        match self {
+            // Where the configuration differs, a worker that still has the other one can finish the epoch.
+            Self::Diverged { pinned, now, .. } if pinned == now => FailureVerdict::Final,
+            Self::Diverged { .. } | Self::OutOfOrder(_) => FailureVerdict::Restart,
+        }
+    }
 }
 
 /// The epoch that is being read.

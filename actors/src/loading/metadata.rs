@@ -22,7 +22,7 @@ use tracing::{info, warn};
 
 use super::{LoadError, Loading};
 use crate::metrics;
-use crate::panics::panic_text;
+use crate::panics::Panicked;
 use crate::ports::aws::Failure;
 use crate::ports::backoff::doubled;
 use crate::ports::objects::{Put, Tagged};
@@ -262,7 +262,7 @@ impl Loading {
             // A reader's bug must not end the loader: it costs this object.
             let read = AssertUnwindSafe(|| ObjectRows::read(&object, schema, columns, &limits));
             let part = std::panic::catch_unwind(read).unwrap_or_else(|panic| {
-                ObjectRows::failed(&object, format!("cannot be read: {}", panic_text(panic.as_ref())))
+                ObjectRows::failed(&object, format!("cannot be read: {}", Panicked::with(panic.as_ref())))
             });
             (object, part)
         })

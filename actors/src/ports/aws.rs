@@ -9,6 +9,8 @@ use aws_sdk_kinesis::config::Credentials;
 use aws_sdk_kinesis::config::http::HttpResponse;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 
+use crate::verdict::FailureVerdict;
+
 /// Where the services are.
 #[derive(Clone, Debug)]
 pub struct AwsSettings {
@@ -71,7 +73,7 @@ pub enum WriteOutcome {
 }
 
 /// A call failed.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{action}: {message}")]
 pub struct CallError {
     /// What was tried, with the resource's name.
@@ -92,9 +94,17 @@ impl CallError {
         Self { action: action.into(), failure, code: None, message: message.into(), retry_after: None }
     }
 
+    /// What is to be done about it.
+    pub fn verdict(&self) -> FailureVerdict {
+        match self.failure {
+            Failure::Throttled | Failure::Transient => FailureVerdict::Retry,
+            Failure::NotFound | Failure::Condition | Failure::Refused => FailureVerdict::Restart,
+        }
+    }
+
     /// Whether the same call may succeed a moment later.
     pub fn may_pass(&self) -> bool {
-        matches!(self.failure, Failure::Throttled | Failure::Transient)
+        self.verdict() == FailureVerdict::Retry
     }
 
     /// Whether the same call may succeed once somebody has put something right elsewhere: a permission, a key, a clock,

@@ -34,6 +34,7 @@ use super::chance::Chance;
 use super::faults::Faults;
 use super::retries::RetryBudget;
 use crate::keys::Sample;
+use crate::verdict::FailureVerdict;
 
 /// Records that one shard remembers to have died on.
 const SUSPECTS_MAX: usize = 64;
@@ -96,6 +97,17 @@ pub enum LeaseError {
     /// The row is not a lease that can be understood.
     #[error(transparent)]
     Row(#[from] BadRow),
+}
+
+impl LeaseError {
+    /// What is to be done about it.
+    pub fn verdict(&self) -> FailureVerdict {
+        match self {
+            Self::Call(error) => error.verdict(),
+            Self::Lost(_) | Self::RowGone(_) | Self::NotLoading(_) | Self::Row(_) => FailureVerdict::Restart,
+            Self::NameInUse(_) | Self::NameDisputed(_) => FailureVerdict::Restart,
+        }
+    }
 }
 
 /// A lease that this worker holds. Every write moves the counter.

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use crate::panics::panic_text;
+use crate::panics::Panicked;
 
 /// Where work for a processor is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,11 +16,11 @@ pub enum Work {
 }
 
 impl Work {
-    /// Runs it. A panic is an error, with its text.
-    pub async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
-        let work = move || catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panic_text(panic.as_ref()));
+    /// Runs it. A panic is an error, with its text; so is a pool that is shutting down.
+    pub async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
+        let work = move || catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Panicked::with(panic.as_ref()));
         match self {
-            Self::Pool => tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?,
+            Self::Pool => tokio::task::spawn_blocking(work).await.map_err(|error| Panicked(error.to_string()))?,
             Self::Inline => work(),
         }
     }
@@ -43,7 +43,7 @@ mod tests {
     async fn a_panic_is_an_error_with_its_text() {
         for work in [Work::Pool, Work::Inline] {
             assert_eq!(work.run(|| 7).await, Ok(7));
-            assert_eq!(work.run(|| panic!("no {}", "way")).await, Err::<(), _>("panicked: no way".to_owned()));
+            assert_eq!(work.run(|| panic!("no {}", "way")).await, Err::<(), _>(Panicked("no way".to_owned())));
         }
     }
 }

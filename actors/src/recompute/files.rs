@@ -87,8 +87,7 @@ impl Recompute {
     ) -> Result<T, RecomputeError> {
         let body = self.objects.get(&file.key, OBJECT_BYTES_MAX).await?;
         let done = tokio::task::spawn_blocking(move || read(body)).await;
-        let done = done.map_err(|error| RecomputeError::Internal(error.to_string()))?;
-        done.map_err(|problem| RecomputeError::Lake { key: file.key.clone(), problem })
+        done?.map_err(|problem| RecomputeError::Lake { key: file.key.clone(), problem })
     }
 }
 

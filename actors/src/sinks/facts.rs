@@ -1,7 +1,7 @@
 //! The facts of encoding and uploading an epoch: one function per fact, so that figures, metrics, log, spans and crash
 //! points cannot disagree.
 
-use messages::{EncodedEpoch, EncodedObject, EpochNumber, EpochPlan, NotStored, Zone};
+use messages::{Cause, EncodedEpoch, EncodedObject, EpochNumber, EpochPlan, NotStored, Zone};
 use tokio::time::Instant;
 use tracing::field::display;
 use tracing::{error, warn};
@@ -26,7 +26,7 @@ impl Encodes {
     }
 
     /// It has ended so.
-    pub(super) fn end(self, encoded: &Result<Box<EncodedEpoch>, String>) {
+    pub(super) fn end(self, encoded: &Result<Box<EncodedEpoch>, Cause>) {
         metrics::epoch_encoded(self.began.elapsed());
         self.span.end_with(encoded);
     }

@@ -365,11 +365,22 @@ impl<'a> RowAttributes<'a> {
         let to = Position::parse(&to).map_err(|e| self.bad("mangrovePending", e))?;
         match self.item.get(attribute) {
             Some(AttributeValue::B(blob)) => {
-                let plan = decode_plan(blob.as_ref()).map_err(|e| self.bad(attribute, e))?;
-                Ok(Some(Pending { to, plan: Box::new(plan) }))
+                let plan = Box::new(self.plan(attribute, blob.as_ref())?);
+                Ok(Some(Pending { to, plan }))
             }
             _ => Err(self.bad(attribute, "is missing or not binary")),
         }
+    }
+
+    fn plan(&self, attribute: &'static str, packed: &[u8]) -> Result<EpochPlan, BadRow> {
+        // Bounded: a row could have been written by anybody.
+        let json = zstd::bulk::decompress(packed, 64 * PLAN_BYTES_MAX).map_err(|e| self.bad(attribute, e))?;
+        let plan: EpochPlan = serde_json::from_slice(&json).map_err(|e| self.bad(attribute, e))?;
+        if plan.format > EpochPlan::FORMAT {
+            let newer = format!("was written by a newer version (format {}); finish it with that version", plan.format);
+            return Err(self.bad(attribute, newer));
+        }
+        Ok(plan)
     }
 }
 
@@ -406,14 +417,4 @@ pub(super) fn encode_suspects(suspects: &[Suspect]) -> Result<String, BadRow> {
     let bad =
         |e: serde_json::Error| BadRow { key: String::new(), attribute: "mangroveSuspects", problem: e.to_string() };
     serde_json::to_string(suspects).map_err(bad)
-}
-
-fn decode_plan(packed: &[u8]) -> Result<EpochPlan, String> {
-    // Bounded: a row could have been written by anybody.
-    let json = zstd::bulk::decompress(packed, 64 * PLAN_BYTES_MAX).map_err(|e| e.to_string())?;
-    let plan: EpochPlan = serde_json::from_slice(&json).map_err(|e| e.to_string())?;
-    if plan.format > EpochPlan::FORMAT {
-        return Err(format!("was written by a newer version (format {}); finish it with that version", plan.format));
-    }
-    Ok(plan)
 }

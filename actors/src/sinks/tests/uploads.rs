@@ -30,9 +30,9 @@ fn the_claim_goes_first_and_the_manifest_last() {
 
 #[test]
 fn an_upload_that_failed_stops_the_epoch() {
-    let failed = || Err(NotStored::Failed("no answer".to_owned()));
-    assert_eq!(UPLOADS.outcome(failed()), failed());
-    assert_eq!(Uploads { failures_count: false, ..UPLOADS }.outcome(failed()), Ok(()));
+    let failed = || Err(NotStored::Failed("no answer".into()));
+    assert!(UPLOADS.outcome(failed()).is_err());
+    assert!(Uploads { failures_count: false, ..UPLOADS }.outcome(failed()).is_ok());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actors::node::{Address, Node, NodeState};
 use actors::ports::clock::Clock;
-use actors::verdict::BrokenPromise;
+use actors::verdict::FailureVerdict;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -67,7 +67,7 @@ impl Actor for Probe {
         match message {
             ProbeMsg::Fail(why) => return Err(why.into()),
             ProbeMsg::BreakPromise(why) => {
-                return Err(BrokenPromise::new(&std::io::Error::other(why)).into());
+                return Err(FailureVerdict::Final.on(std::io::Error::other(why)));
             }
             ProbeMsg::Panic => panic!("probe panics"),
             ProbeMsg::StopYourself => myself.stop(Some("bored".into())),
