@@ -123,7 +123,7 @@ impl AggregatorState {
         let states: Vec<_> = sensors.into_iter().chain(windows.states).collect();
         self.context.traces.collected(cut.epoch, states.len());
         let (aggregates, watermark_us) = (windows.aggregates, windows.watermark_us);
-        self.context.figures.came_closer();
+        self.context.progress.came_closer();
         let content = EpochContent { cut, states, aggregates, watermark_us, silences, receipts, turn };
         Ok(self.sinks.send(SinksMsg::Seal(content))?)
     }

@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use messages::{Caution, CommitterMsg, EpochNumber, ReaderMsg, Receipts, SinksMsg, Suspect};
+use messages::{Caution, CommitterMsg, EpochNumber, Position, ReaderMsg, Receipts, Sample, SinksMsg, Suspect};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -49,6 +49,22 @@ pub struct CommitterConfig {
     pub full_state_every: u64,
 }
 
+/// How a shard was given up in good order: all that was read of it is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// Others read on.
+    HandedOver,
+    /// It was closed, and nothing of it is left.
+    Finished,
+}
+
+impl Release {
+    /// By where the checkpoint stands.
+    pub fn at(checkpoint: &Position) -> Self {
+        if *checkpoint == Position::ShardEnd { Self::Finished } else { Self::HandedOver }
+    }
+}
+
 /// Given afresh to every incarnation.
 #[derive(Debug)]
 pub struct CommitterArgs {
@@ -63,7 +79,7 @@ pub struct CommitterArgs {
     /// Sends them, as long as this committer runs.
     pub resending: JoinSet<()>,
     /// Told when the shard has been given up in good order.
-    pub released: Arc<watch::Sender<bool>>,
+    pub released: Arc<watch::Sender<Option<Release>>>,
     /// This committer's node.
     pub node: Arc<Node>,
 }
@@ -78,13 +94,14 @@ pub struct CommitterActor {
 /// The live part; lost in a crash, rebuilt by `pre_start`.
 #[derive(Debug)]
 pub struct CommitterState {
-    context: ShardContext,
     lease: Lease,
     protocol: Protocol,
     facts: Facts,
+    /// The sensors of the epoch that was cut last, sampled.
+    sample: Option<Sample>,
     began: Instant,
     tick: Duration,
-    released: Arc<watch::Sender<bool>>,
+    released: Arc<watch::Sender<Option<Release>>>,
     _resending: JoinSet<()>,
     myself: Address<CommitterMsg>,
     reader: Option<ActorRef<ReaderMsg>>,
@@ -135,8 +152,8 @@ impl Actor for CommitterActor {
         };
         let state = CommitterState {
             protocol: Protocol::new(EpochRules::new(&self.config, &args.context.faults), begin),
-            facts: Facts::new(args.context.clone()),
-            context: args.context,
+            facts: Facts::new(args.context),
+            sample: None,
             lease: args.lease,
             began: Instant::now(),
             tick: (self.config.age_max / 10).clamp(Duration::from_millis(10), Duration::from_secs(1)),
@@ -182,6 +199,10 @@ impl CommitterState {
                 self.facts.was_cut(self.protocol.next_epoch());
                 Event::WasCut
             }
+            CommitterMsg::Sampled(sample) => {
+                self.sample = Some(sample);
+                return Ok(());
+            }
             CommitterMsg::Windows { unwritten } => Event::Windows { unwritten },
             CommitterMsg::Planned { plan, receipts, first_arrival_ms, sinks } => {
                 self.facts.planned(first_arrival_ms);
@@ -193,7 +214,11 @@ impl CommitterState {
                 Event::Uploaded(epoch)
             }
             CommitterMsg::Suspect(suspect, reply) => return self.on_suspect(suspect, reply).await,
-            CommitterMsg::Tick => self.on_tick(),
+            CommitterMsg::Hurry => Event::Hurried,
+            CommitterMsg::Tick => {
+                self.myself.send_after(self.tick, CommitterMsg::Tick);
+                Event::Tick
+            }
         };
         self.follow(event).await
     }
@@ -239,7 +264,7 @@ impl CommitterState {
                 Ok(None)
             }
             Effect::Commit(permit) => {
-                let (plan, sample) = (permit.plan(), self.facts.sample());
+                let (plan, sample) = (permit.plan(), self.sample.take());
                 let write = self.lease.commit(plan, permit.alerts_through(), sample);
                 self.facts.committing(plan.cut.epoch, write).await?;
                 self.facts.committed(plan);
@@ -248,7 +273,7 @@ impl CommitterState {
             Effect::Release { alerts_through } => {
                 self.lease.release(alerts_through).await?;
                 self.facts.released(&self.lease.row.checkpoint);
-                self.released.send_replace(true);
+                self.released.send_replace(Some(Release::at(&self.lease.row.checkpoint)));
                 Ok(None)
             }
         }
@@ -261,13 +286,5 @@ impl CommitterState {
             let _ = reply.send(());
         }
         Ok(())
-    }
-
-    fn on_tick(&self) -> Event {
-        self.myself.send_after(self.tick, CommitterMsg::Tick);
-        match self.context.figures.outcome().takes_hurry() {
-            true => Event::Hurried,
-            false => Event::Tick,
-        }
     }
 }

@@ -5,19 +5,16 @@
 //! **Not here**: asking the service (`ports/stream.rs`), looking at other shards (the leases), saying it (the ops
 //! endpoint). What is judged does not depend on it, but for aggregates: and that is pinned with each epoch.
 
-mod sample;
-
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use messages::ShardId;
-
-pub use self::sample::{Sample, Shared, shared};
+use messages::sample::{Shared, WINDOW_MS};
 
 /// One sensor of so many in two shards is a stray; more, and a sensor's silence on one shard tells nothing of it.
 const STRAYS: usize = 8;
 /// What was seen of a sensor in two shards is believed for this long: two samples.
-const SEEN_MS: i64 = 2 * sample::WINDOW_MS;
+const SEEN_MS: i64 = 2 * WINDOW_MS;
 
 /// What the configuration says of a sensor's place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -14,6 +14,7 @@ mod bounds;
 pub mod decode;
 mod facts;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use messages::{
@@ -21,6 +22,7 @@ use messages::{
 };
 use ractor::rpc::CallResult;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use self::bounds::PinnedEndMissing;
@@ -28,7 +30,7 @@ use self::bounds::{Bounds, BoundsRules, Care, KnownKeys, ReadBegin, ReadEffect, 
 use self::decode::{DecodeLimits, Decoder};
 use self::facts::Facts;
 use crate::budget::{Budget, Solitude};
-use crate::node::{Address, Gone};
+use crate::node::{Address, Gone, Node};
 use crate::ports::aws::CallError;
 use crate::ports::backoff::Backoff;
 use crate::ports::stream::{Stream, is_expired_iterator};
@@ -82,12 +84,14 @@ pub struct ReaderArgs {
     pub suspects: Vec<Suspect>,
     /// A record that was tried this often is not tried again.
     pub crashes_max: u32,
+    /// Told before it is drained, as its mailbox waits for the call under way: that one is given up.
+    pub leaving: Arc<Notify>,
     /// Where batches go.
     pub sensors: Address<SensorsMsg>,
     /// The committer, which cuts epochs.
     pub committer: Address<CommitterMsg>,
     /// This reader's own address, for its timer.
-    pub node: std::sync::Arc<crate::node::Node>,
+    pub node: Arc<Node>,
 }
 
 /// The behaviour; read-only while running.
@@ -108,6 +112,7 @@ pub struct ReaderState {
     decoder: Decoder,
     /// Whether aggregates are always taken whole.
     always_whole: bool,
+    leaving: Arc<Notify>,
     sensors: Address<SensorsMsg>,
     committer: Address<CommitterMsg>,
     myself: Address<ReaderMsg>,
@@ -155,6 +160,7 @@ impl Actor for ReaderActor {
             always_whole: self.config.whole_aggregates,
             stream: args.stream,
             budget: args.budget,
+            leaving: args.leaving,
             sensors: args.sensors,
             committer: args.committer,
             myself: Address::new(myself, args.node),
@@ -266,7 +272,7 @@ impl ReaderState {
         tokio::select! {
             biased;
             answer = call => Some(answer),
-            () = self.context.leaving.notified() => None,
+            () = self.leaving.notified() => None,
         }
     }
 

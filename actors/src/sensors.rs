@@ -227,7 +227,7 @@ impl Actor for SensorsActor {
             SensorsMsg::BatchDone(_) => state.forward()?,
             SensorsMsg::State { sensor, snapshot: Some(number), bytes, last_arrival_ms, .. } => {
                 if state.roster.reported(&sensor, number, (bytes, last_arrival_ms)) {
-                    state.context.figures.came_closer();
+                    state.context.progress.came_closer();
                 }
                 state.forward()?;
             }
@@ -406,7 +406,7 @@ impl SensorsState {
                 let _ = hand.actor.send_message(SensorMsg::Snapshot(number));
             }
         }
-        self.context.figures.sampled(self.roster.sample.clone());
+        self.committer.send(CommitterMsg::Sampled(self.roster.sample.clone()))?;
         self.roster.end_cut(cutting);
         self.forward()
     }

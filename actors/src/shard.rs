@@ -1,25 +1,26 @@
-//! What the actors of one shard share: who they are, and a few figures that travel against the stream of messages.
+//! What the actors of one shard share: who they are, how far they are, and figures for people.
+//!
+//! **Promises** nothing is decided by figures: the leases decide by [`Outcome`] and [`ShardProgress`].
 
 mod epochs;
 mod holds;
 mod outcome;
 mod paths;
+mod progress;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use messages::{EventSchema, HashRange, ShardId, StreamId};
-use tokio::sync::Notify;
-use tokio::time::Instant;
 
 pub use self::epochs::{EPOCHS_MAX, EpochLine, EpochLog, EpochStep, ReadingEpoch};
 use self::holds::{FAILURES_MAX, HoldsNow, is_throttled};
 pub use self::holds::{HeldUp, Hold, Holds, SensorFailureRecord};
 pub use self::outcome::{Failing, HEALS_WITHIN_MS, Ill, Outcome};
 pub use self::paths::UnseenPath;
-use crate::keys::{Keys, Sample};
+pub use self::progress::ShardProgress;
+use crate::keys::Keys;
 use crate::ports::aws::CallError;
 use crate::ports::chance::Chance;
 use crate::ports::clock::Clock;
@@ -55,16 +56,60 @@ pub struct ShardContext {
     pub figures: Arc<ShardFigures>,
     /// The traces of its epochs.
     pub traces: ShardTraces,
-    /// Told before the reader is drained: it gives up a call that is under way.
-    pub leaving: Arc<Notify>,
+    /// How far the shard is.
+    pub progress: Arc<ShardProgress>,
+    /// Whether what is read of it gets stored.
+    pub outcome: Arc<Outcome>,
 }
 
-/// Figures of one shard, written by its actors, read by each other, the ops endpoint and the progress display.
+impl ShardContext {
+    /// The reader got a page (perhaps an empty one) that ended this far from the tip. True for the first one of an
+    /// incarnation.
+    pub(crate) fn read(&self, records: u64, millis_behind: i64, now_ms: i64) -> bool {
+        let rests = self.progress.paged(records, millis_behind, now_ms);
+        self.outcome.paged(records, rests, now_ms);
+        self.figures.read(records, millis_behind, now_ms)
+    }
+
+    /// The stream said that nothing more will come.
+    pub(crate) fn closed(&self) {
+        self.progress.closed();
+        self.figures.set_closed();
+    }
+
+    /// An epoch was committed.
+    pub(crate) fn committed(&self, epoch: u64, records: u64, now_ms: i64) {
+        self.figures.committed(epoch, records);
+        self.outcome.committed(self.progress.committed(records), now_ms);
+    }
+
+    /// The shard starts again from its checkpoint: what was read and not committed is read again.
+    pub fn rewound(&self) {
+        self.progress.rewound();
+        self.outcome.rewound();
+        self.figures.rewound();
+    }
+
+    /// A call that the shard needs has failed, and is tried again.
+    pub(crate) fn held(&self, hold: Hold, error: &CallError) {
+        let (cause, now_ms) = (error.to_string(), self.clock.now_ms());
+        self.figures.holds.failed(hold, &cause, is_throttled(error), now_ms);
+        self.outcome.failed(hold.into(), &cause, !error.may_pass(), now_ms);
+    }
+
+    /// The shard cannot start yet, for this reason, which may pass.
+    pub fn held_at_start(&self, cause: &str) {
+        let now_ms = self.clock.now_ms();
+        self.figures.holds.failed(Hold::Starting, cause, false, now_ms);
+        self.outcome.failed(Failing::Starting, cause, false, now_ms);
+    }
+}
+
+/// Figures of one shard, written by its actors, read by the ops endpoint and the progress display.
 #[derive(Debug)]
 pub struct ShardFigures {
     millis_behind: AtomicI64,
     read_at_ms: AtomicI64,
-    at_tip_ms: AtomicI64,
     records_read: AtomicU64,
     records_committed: AtomicU64,
     sensors: AtomicU64,
@@ -77,12 +122,9 @@ pub struct ShardFigures {
     epoch: AtomicU64,
     closed: AtomicBool,
     ended: AtomicBool,
-    progress: Mutex<Progress>,
     epochs: EpochLog,
     holds: HoldsNow,
     failures: Ring<SensorFailureRecord>,
-    sample: Mutex<Option<Sample>>,
-    outcome: Arc<Outcome>,
     paths: Mutex<PathsSeen>,
 }
 
@@ -100,7 +142,6 @@ impl Default for ShardFigures {
         Self {
             millis_behind: AtomicI64::default(),
             read_at_ms: AtomicI64::default(),
-            at_tip_ms: AtomicI64::default(),
             records_read: AtomicU64::default(),
             records_committed: AtomicU64::default(),
             windows: AtomicU64::default(),
@@ -113,43 +154,15 @@ impl Default for ShardFigures {
             epoch: AtomicU64::default(),
             closed: AtomicBool::default(),
             ended: AtomicBool::default(),
-            progress: Mutex::default(),
             epochs: EpochLog::default(),
             holds: HoldsNow::default(),
             failures: Ring::new(FAILURES_MAX),
-            sample: Mutex::default(),
-            outcome: Arc::default(),
             paths: Mutex::default(),
         }
     }
 }
 
-/// When something last moved, by the runtime's own clock.
-#[derive(Debug)]
-struct Progress {
-    /// The reader asked the stream, with whatever success. None while it has no reason to.
-    polled: Option<Instant>,
-    /// The bucket answered, or an epoch went one step further. None while no epoch is on its way.
-    wrote: Option<Instant>,
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self { polled: Some(Instant::now()), wrote: None }
-    }
-}
-
 impl ShardFigures {
-    /// Figures of a shard that this worker may have worked on before.
-    pub fn remembering(outcome: Arc<Outcome>) -> Self {
-        Self { outcome, ..Self::default() }
-    }
-
-    /// Whether what is read gets stored.
-    pub fn outcome(&self) -> &Outcome {
-        &self.outcome
-    }
-
     /// The reader got a page (perhaps an empty one) that ended this far from the tip. True for the first one of an
     /// incarnation.
     pub fn read(&self, records: u64, millis_behind: i64, now_ms: i64) -> bool {
@@ -157,59 +170,7 @@ impl ShardFigures {
         self.millis_behind.store(millis_behind, Ordering::Relaxed);
         self.holds.passed(Hold::Reading);
         self.holds.budget(None);
-        let at_tip = records == 0 && millis_behind == 0;
-        if at_tip {
-            self.at_tip_ms.store(now_ms, Ordering::Release);
-        }
-        let (read, committed) = self.progress();
-        self.outcome.paged(records, at_tip && read == committed, now_ms);
         self.read_at_ms.swap(now_ms, Ordering::AcqRel) == 0
-    }
-
-    /// The reader has asked the stream once more, with whatever success.
-    pub fn polled(&self) {
-        self.moved().polled = Some(Instant::now());
-    }
-
-    /// The reader has no more to ask for.
-    pub fn stopped_reading(&self) {
-        self.moved().polled = None;
-    }
-
-    /// The bucket has answered, with whatever success, or an epoch went a step further.
-    pub fn wrote(&self) {
-        self.moved().wrote = Some(Instant::now());
-    }
-
-    /// What an epoch that was cut still waits for has become less. A long epoch moves; one that hangs does not, whatever
-    /// else is judged meanwhile.
-    pub fn came_closer(&self) {
-        if let Some(wrote) = &mut self.moved().wrote {
-            *wrote = Instant::now();
-        }
-    }
-
-    /// No epoch is on its way.
-    pub fn stopped_writing(&self) {
-        self.moved().wrote = None;
-    }
-
-    /// For how long nothing has moved that should: a service that fails moves, an actor that hangs does not.
-    pub fn stalled_for(&self) -> Duration {
-        let moved = self.moved();
-        let since = [moved.polled, moved.wrote].into_iter().flatten().min();
-        since.map_or(Duration::ZERO, |since| since.elapsed())
-    }
-
-    // A panic while the lock was held leaves whole values behind.
-    fn moved(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// When a page last said that there is nothing more, milliseconds since 1970; 0 before that. It must be an empty
-    /// one: how far behind a full page is, not every implementation of the service tells.
-    pub fn at_tip_ms(&self) -> i64 {
-        self.at_tip_ms.load(Ordering::Acquire)
     }
 
     /// How far the last page ended from the tip of the shard, in milliseconds.
@@ -222,12 +183,9 @@ impl ShardFigures {
         self.read_at_ms.load(Ordering::Acquire)
     }
 
-    /// An epoch was committed.
-    pub fn committed(&self, epoch: u64, records: u64, now_ms: i64) {
+    fn committed(&self, epoch: u64, records: u64) {
         self.epoch.store(epoch, Ordering::Relaxed);
         self.records_committed.fetch_add(records, Ordering::Release);
-        let (read, committed) = self.progress();
-        self.outcome.committed(read == committed, now_ms);
     }
 
     /// Records read and records committed by this worker: equal when nothing is under way.
@@ -235,15 +193,11 @@ impl ShardFigures {
         (self.records_read.load(Ordering::Acquire), self.records_committed.load(Ordering::Acquire))
     }
 
-    /// The shard starts again from its checkpoint: what was read and not committed is read again.
-    pub fn rewound(&self) {
-        self.at_tip_ms.store(0, Ordering::Release);
+    fn rewound(&self) {
         self.records_read.store(self.records_committed.load(Ordering::Acquire), Ordering::Release);
         self.read_at_ms.store(0, Ordering::Release);
-        *self.moved() = Progress::default();
         self.epochs.rewound();
         self.holds.clear();
-        self.outcome.rewound();
     }
 
     /// The shard's last epochs.
@@ -254,18 +208,6 @@ impl ShardFigures {
     /// What keeps the shard from going on right now.
     pub fn holds(&self) -> Holds {
         self.holds.get()
-    }
-
-    /// A call that the shard needs has failed, and is tried again.
-    pub fn held(&self, hold: Hold, error: &CallError, now_ms: i64) {
-        self.holds.failed(hold, &error.to_string(), is_throttled(error), now_ms);
-        self.outcome.failed(hold.into(), &error.to_string(), !error.may_pass(), now_ms);
-    }
-
-    /// The shard cannot start, for this reason. `lasting`: another try will not help.
-    pub fn held_at_start(&self, cause: &str, lasting: bool, now_ms: i64) {
-        self.holds.failed(Hold::Starting, cause, false, now_ms);
-        self.outcome.failed(Failing::Starting, cause, lasting, now_ms);
     }
 
     /// The manifest of the last epoch cannot be read, or can be again.
@@ -291,16 +233,6 @@ impl ShardFigures {
     /// The last failures of single sensors, newest first.
     pub fn sensor_falls(&self) -> Vec<SensorFailureRecord> {
         self.failures.all()
-    }
-
-    /// The sensors that the shard has seen lately, sampled: told to other shards with the next commit.
-    pub fn sampled(&self, sample: Sample) {
-        *self.sample.lock().unwrap_or_else(PoisonError::into_inner) = Some(sample);
-    }
-
-    /// The last sample of the shard's sensors.
-    pub fn sample(&self) -> Option<Sample> {
-        self.sample.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// These paths of the schema were in no event of the last epoch. Gives those that nobody has been told of yet.

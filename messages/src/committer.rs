@@ -3,7 +3,7 @@
 use ractor::{ActorRef, RpcReplyPort};
 
 use crate::epoch::Receipts;
-use crate::{CutReason, EpochNumber, EpochPlan, ReaderMsg, SinksMsg, Suspect};
+use crate::{CutReason, EpochNumber, EpochPlan, ReaderMsg, Sample, SinksMsg, Suspect};
 
 /// The protocol of one shard's committer.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub enum CommitterMsg {
     CutNow(CutReason),
     /// The reader has ended an epoch: progress that follows belongs to the next one.
     WasCut,
+    /// A sample of the shard's sensors as of a cut: shown to other shards with the commit of that epoch.
+    Sampled(Sample),
     /// Whether windows have changed that no epoch has written: as the aggregator begins, and at each cut.
     Windows {
         /// Whether any has.
@@ -43,6 +45,8 @@ pub enum CommitterMsg {
     Uploaded(EpochNumber),
     /// Something died, or may die, on a record: remember it beyond this process. Answers when that is done.
     Suspect(Suspect, Option<RpcReplyPort<()>>),
+    /// The open epoch is to end as soon as it has a record: others wait for its commit.
+    Hurry,
     /// From the committer's own timer: is the epoch old enough?
     Tick,
 }

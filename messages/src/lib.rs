@@ -10,6 +10,7 @@ mod closest;
 mod epoch;
 mod hash_range;
 mod ids;
+pub mod sample;
 pub mod schema;
 mod suspect;
 mod trace;
@@ -38,6 +39,7 @@ pub use self::epoch::{
 pub use self::hash_range::{HashRange, InvalidHashRange, parse_hash_key};
 pub use self::ids::{EpochNumber, InvalidSequence, Position, SensorId, SequenceNumber, ShardId};
 pub use self::reader::ReaderMsg;
+pub use self::sample::Sample;
 pub use self::schema::EventSchema;
 pub use self::sensor::{SensorChange, SensorMsg, SensorReading, SensorRecent, SensorView};
 pub use self::sensors::{SensorPage, SensorSummary, SensorsMsg};

@@ -150,6 +150,8 @@ pub struct LeasesState {
     /// Rows of shards that the last listing did not have: they need no other one.
     unlisted: BTreeSet<ShardId>,
     rows: LeaseRows,
+    /// Readable shards without a living owner, as of the last look that counted.
+    unowned: usize,
     holdings: Holdings,
     /// How far this process has come.
     trial: Trial,
@@ -195,6 +197,7 @@ impl Actor for LeasesActor {
             listed: None,
             unlisted: BTreeSet::new(),
             rows: LeaseRows::default(),
+            unowned: 0,
             holdings,
             trial: Trial::new(now),
             skip_trimmed: self.config.rules.skip_trimmed,
@@ -245,7 +248,7 @@ impl LeasesState {
     fn on_attach(&mut self, shards: ActorRef<ShardsMsg>) {
         self.shards = Some(shards);
         self.holdings.emptied(self.began.elapsed());
-        self.args.figures.unsettled();
+        self.args.owned.settle(0);
     }
 
     fn on_tick(&mut self, config: &LeasesConfig) {
@@ -350,8 +353,10 @@ impl LeasesState {
         });
         let all_listed = self.listed_at >= self.finished_at;
         self.args.figures.saw_unowned(orders.unowned);
+        self.unowned = orders.unowned;
         let settled = orders.unowned == 0 && all_listed && lineage::missing(listed, &self.rows).is_empty();
-        self.args.figures.settled(settled, self.args.clock.now_ms() - began.elapsed().as_millis() as i64);
+        let began_ms = self.args.clock.now_ms() - began.elapsed().as_millis() as i64;
+        self.args.owned.settle(if settled { began_ms } else { 0 });
         let alone = self.observer.candidates().count() < 2;
         for step in self.holdings.steps(orders, (seen_at, self.began.elapsed()), alone, config) {
             match step {
@@ -384,7 +389,7 @@ impl LeasesState {
     fn watch_progress(&mut self, config: &LeasesConfig) {
         let Some(shards) = &self.shards else { return };
         for shard in self.args.owned.all() {
-            let stalled = shard.context.figures.stalled_for();
+            let stalled = shard.context.progress.stalled_for();
             if self.holdings.hangs(stalled, config) {
                 let cause = format!("nothing moved for {stalled:.1?}");
                 let _ = shards.send_message(ShardsMsg::GiveUp(shard.context.shard.clone(), cause));

@@ -17,6 +17,7 @@ struct OwnedShards {
     shards: BTreeMap<ShardId, Shard>,
     past: Totals,
     unreleased: Vec<String>,
+    settled_at_ms: i64,
     /// The last word on each shard, kept while it is in this worker's hands, over all its starts.
     outcomes: BTreeMap<ShardId, Arc<Outcome>>,
 }
@@ -59,6 +60,25 @@ impl Owned {
         totals
     }
 
+    /// Whether every shard has a living owner, and these are at their tips with all of it committed, for all that was put
+    /// into the stream before then.
+    pub fn has_caught_up(&self, since_ms: i64) -> bool {
+        let inner = self.lock();
+        let caught_up = |shard: &Shard| shard.context.progress.has_caught_up(since_ms);
+        inner.settled_at_ms > since_ms && inner.shards.values().all(caught_up)
+    }
+
+    /// When a look last showed that every readable shard has a living owner, milliseconds since 1970; 0 if the last
+    /// one did not.
+    pub fn settled_at_ms(&self) -> i64 {
+        self.lock().settled_at_ms
+    }
+
+    /// A look that began then shows that every readable shard has a living owner; 0 if it does not.
+    pub(super) fn settle(&self, at_ms: i64) {
+        self.lock().settled_at_ms = at_ms;
+    }
+
     /// Paths of shards that could not be handed over in time.
     pub fn unreleased(&self) -> Vec<String> {
         self.lock().unreleased.clone()
@@ -88,6 +108,8 @@ impl Owned {
 
     pub(super) fn remove(&self, id: &ShardId) {
         let mut inner = self.lock();
+        // Its children may have no owner yet, and others may not know that it is theirs.
+        inner.settled_at_ms = 0;
         if let Some(shard) = inner.shards.remove(id) {
             inner.past.add(&shard);
         }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use actors::aggregator::{AggregatorActor, AggregatorArgs, WindowsConfig};
 use actors::agreement::{AgreementError, Disagreement, agree};
 use actors::budget::Budget;
-use actors::committer::{CommitterActor, CommitterArgs, CommitterConfig};
+use actors::committer::{CommitterActor, CommitterArgs, CommitterConfig, Release};
 use actors::node::{Address, Gone};
 use actors::ports::backoff::Backoff;
 use actors::ports::leases::{Advance, Home, Lease, LeaseError, LeaseRow, LeaseTable};
@@ -30,10 +30,11 @@ use actors::shard::{Failing, Hold, ShardContext};
 use actors::sinks::{SinksActor, SinksArgs, SinksConfig};
 use actors::verdict::FailureVerdict;
 use messages::{
-    AlertsMsg, Caution, EpochNumber, EpochPlan, ReaderMsg, Receipts, SensorsMsg, ShardId, StateEntry, Suspect,
+    AlertsMsg, Caution, CommitterMsg, EpochNumber, EpochPlan, ReaderMsg, Receipts, SensorsMsg, ShardId, StateEntry,
+    Suspect,
 };
 use ractor::{ActorCell, ActorRef};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -92,7 +93,9 @@ pub struct Shard {
     ports: ShardPorts,
     /// The counter of the row when it was decided to take the shard.
     permit: u64,
-    released: Arc<watch::Sender<bool>>,
+    released: Arc<watch::Sender<Option<Release>>>,
+    leaving: Arc<Notify>,
+    committer: Arc<watch::Sender<Option<Address<CommitterMsg>>>>,
     held: Arc<AtomicBool>,
     lost: Arc<AtomicBool>,
     refusal: Arc<OnceLock<String>>,
@@ -135,7 +138,7 @@ enum ShardError {
     #[error("a late write of this worker's own moved the lease row of {0}")]
     OwnLateWrite(ShardId),
     #[error("{0} is released already; only the answer to that was lost")]
-    ReleasedAlready(ShardId),
+    ReleasedAlready(ShardId, Release),
 }
 
 impl ShardError {
@@ -145,7 +148,7 @@ impl ShardError {
             Self::Recovery(error) => error.verdict(),
             Self::NotYet(_) | Self::OwnLateWrite(_) => FailureVerdict::Retry,
             Self::Disagrees(_) => FailureVerdict::Final,
-            Self::Gone(_) | Self::NoRow(_) | Self::ReleasedAlready(_) => FailureVerdict::Restart,
+            Self::Gone(_) | Self::NoRow(_) | Self::ReleasedAlready(..) => FailureVerdict::Restart,
         }
     }
 }
@@ -153,9 +156,9 @@ impl ShardError {
 impl Shard {
     /// A shard that has not started yet. `permit` is the counter of its row when it was decided to take it.
     pub fn new(context: ShardContext, config: ShardConfig, ports: ShardPorts, permit: u64) -> Self {
-        let (released, sensors) = (Arc::new(watch::channel(false).0), Arc::new(watch::channel(None).0));
+        let (released, leaving, committer, sensors) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
         let (held, lost, refusal) = (Arc::default(), Arc::default(), Arc::default());
-        Self { context, config, ports, permit, released, held, lost, refusal, sensors }
+        Self { context, config, ports, permit, released, leaving, committer, held, lost, refusal, sensors }
     }
 
     /// The address of the shard's sensors, while they run.
@@ -163,13 +166,21 @@ impl Shard {
         self.sensors.borrow().clone()
     }
 
-    /// Whether this worker has given the shard up in good order: all that it read is committed.
-    pub fn is_released(&self) -> bool {
+    /// Others wait for a commit of this shard: its open epoch is to end as soon as it has a record. A shard that does not
+    /// run yet is to be asked again.
+    pub fn hurry(&self) {
+        if let Some(committer) = &*self.committer.borrow() {
+            let _ = committer.send(CommitterMsg::Hurry);
+        }
+    }
+
+    /// How this worker has given the shard up in good order, if it has.
+    pub fn release(&self) -> Option<Release> {
         *self.released.borrow()
     }
 
-    /// Turns true when this worker has given the shard up in good order.
-    pub fn released(&self) -> watch::Receiver<bool> {
+    /// Set when this worker has given the shard up in good order.
+    pub fn released(&self) -> watch::Receiver<Option<Release>> {
         self.released.subscribe()
     }
 
@@ -208,7 +219,7 @@ impl Shard {
         let shard = self.clone();
         let told = {
             let context = self.context.clone();
-            move |cause: &str| context.figures.outcome().fell(cause, context.clock.now_ms())
+            move |cause: &str| context.outcome.fell(cause, context.clock.now_ms())
         };
         let spec = ChildSpec::prepared(name, name).telling(told);
         match name {
@@ -219,7 +230,7 @@ impl Shard {
 
     /// Takes the lease and reads the states, or says what keeps the shard from running.
     async fn begin(&self) -> Result<ShardRecovery, StartError> {
-        self.context.figures.rewound();
+        self.context.rewound();
         self.context.traces.rewound();
         let error = match self.recover_patiently().await {
             Ok(recovery) => return Ok(recovery),
@@ -229,12 +240,11 @@ impl Shard {
             // The first is as good as the last: a shard that is refused ends here, and is looked at again afresh.
             ShardError::Disagrees(disagreement) => drop(self.refusal.set(disagreement.to_string())),
             ShardError::Lease(LeaseError::Lost(_) | LeaseError::RowGone(_)) => self.lost.store(true, Ordering::Release),
-            ShardError::ReleasedAlready(_) => drop(self.released.send_replace(true)),
+            ShardError::ReleasedAlready(_, release) => drop(self.released.send_replace(Some(*release))),
             _ => {
                 let now_ms = self.context.clock.now_ms();
-                let outcome = self.context.figures.outcome();
                 let lasting = error.verdict() != FailureVerdict::Retry;
-                outcome.failed(Failing::Starting, &error.to_string(), lasting, now_ms);
+                self.context.outcome.failed(Failing::Starting, &error.to_string(), lasting, now_ms);
                 return Err(StartError::failed(error));
             }
         }
@@ -277,7 +287,10 @@ impl Shard {
             released: self.released,
             node: context.node.clone(),
         };
-        context.spawn(CommitterActor { config: self.config.committer }, args).await
+        let cell = context.spawn(CommitterActor { config: self.config.committer }, args).await?;
+        let address = Address::new(ActorRef::from(cell.clone()), context.node.clone());
+        self.committer.send_replace(Some(address));
+        Ok(cell)
     }
 
     /// A service that is away for a moment must not use up the restarts that are meant for failing actors.
@@ -288,7 +301,7 @@ impl Shard {
             match self.recover().await {
                 Err(error) if error.verdict() == FailureVerdict::Retry && began.elapsed() < RECOVERY_PATIENCE => {
                     warn!(shard = %self.context.shard, %error, "recovery failed, trying again");
-                    self.context.figures.held_at_start(&error.to_string(), false, self.context.clock.now_ms());
+                    self.context.held_at_start(&error.to_string());
                     tokio::time::sleep(backoff.pause()).await;
                 }
                 outcome => {
@@ -305,7 +318,7 @@ impl Shard {
         let row = self.ports.leases.get(shard).await?.ok_or_else(|| ShardError::NoRow(shard.clone()))?;
         // OWNER: what is not ours yet is taken as it was seen when that was decided, or not at all.
         if row.owner.is_none() && self.was_held() {
-            return Err(ShardError::ReleasedAlready(shard.clone()));
+            return Err(ShardError::ReleasedAlready(shard.clone(), Release::at(&row.checkpoint)));
         }
         let ours = row.owner.as_deref() == Some(&*self.ports.worker_id);
         if !ours && row.counter != self.permit {
@@ -469,6 +482,7 @@ impl Shard {
             start_at_ms: row.start_at_ms,
             pinned,
             suspects,
+            leaving: self.leaving,
             crashes_max: self.config.sensors.crashes_max,
             sensors: context.address("sensors")?,
             committer: context.address("committer")?,
@@ -482,9 +496,9 @@ impl Shard {
         let mut released = self.released();
         let told = ActorRef::<ReaderMsg>::from(reader.clone()).send_message(ReaderMsg::Drain).is_ok();
         // Only now: who gives up a call that hangs must find the order next.
-        self.context.leaving.notify_one();
+        self.leaving.notify_one();
         if told {
-            let released = async { drop(released.wait_for(|released| *released).await) };
+            let released = async { drop(released.wait_for(Option::is_some).await) };
             // Out of time is no loss: what is not committed is read again by the next owner.
             let _ = tokio::time::timeout(within, async {
                 tokio::select! {

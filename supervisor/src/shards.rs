@@ -16,6 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actors::committer::Release;
 use actors::node::{Address, Node, NodeState};
 use actors::ports::stream::ShardInfo;
 use futures_util::future::join_all;
@@ -170,7 +171,7 @@ impl ShardsActor {
         let mut released = shard.released();
         let released_id = id.clone();
         state.tasks.spawn(async move {
-            if released.wait_for(|released| *released).await.is_ok() {
+            if released.wait_for(Option::is_some).await.is_ok() {
                 // If the actor has ended, nothing of the shard runs either.
                 let _ = myself.send_message(ShardsMsg::Released(released_id));
             }
@@ -231,8 +232,8 @@ impl ShardsState {
         let Some(running) = self.running.remove(&shard) else { return Ok(()) };
         self.args.owned.remove(&shard);
         let ending = match running.told {
-            _ if running.shard.is_released() && running.shard.context.figures.has_ended() => Ending::Finished,
-            _ if running.shard.is_released() => Ending::Released,
+            _ if running.shard.release() == Some(Release::Finished) => Ending::Finished,
+            _ if running.shard.release() == Some(Release::HandedOver) => Ending::Released,
             _ if running.shard.refusal().is_some() && running.told.is_none() => {
                 Ending::Refused(running.shard.refusal().unwrap_or_default().to_owned())
             }

@@ -352,14 +352,13 @@ impl Worker {
     /// Whether all that was put into the stream before then is read and committed, as far as this worker can tell:
     /// every shard has a living owner, and its own are at their tips.
     pub fn has_caught_up(&self, since_ms: i64) -> bool {
-        let at_tip = |shard: &Shard| {
-            let figures = &shard.context.figures;
-            let (read, committed) = figures.progress();
-            // One that is closed is about to end; its children come next.
-            !figures.is_closed() && figures.at_tip_ms() > since_ms && read == committed
-        };
-        // In this order: a shard that ends in between takes the settlement with it.
-        self.owned.all().iter().all(at_tip) && self.leases.settled_at_ms() > since_ms
+        self.owned.has_caught_up(since_ms)
+    }
+
+    /// When a look last showed that every readable shard has a living owner, milliseconds since 1970; 0 if the last one did
+    /// not.
+    pub fn settled_at_ms(&self) -> i64 {
+        self.owned.settled_at_ms()
     }
 
     /// The furthest that any shard is behind the tip, in milliseconds.

@@ -10,7 +10,6 @@ use tracing::{debug, error, info};
 
 use super::CommitError;
 use super::protocol::ProtocolError;
-use crate::keys::Sample;
 use crate::metrics;
 use crate::ports::leases::LeaseError;
 use crate::shard::{Failing, ShardContext};
@@ -46,7 +45,7 @@ impl Facts {
     /// The reader was asked to end the epoch.
     pub(super) fn cut(&self, epoch: EpochNumber, reason: CutReason) {
         debug!(shard = %self.context.shard, %epoch, ?reason, "epoch cut");
-        self.context.figures.wrote();
+        self.context.progress.wrote();
         self.context.figures.epochs().cut(epoch.0, reason, self.context.clock.now_ms());
     }
 
@@ -87,7 +86,7 @@ impl Facts {
     /// The plan is pinned on the lease row.
     pub(super) fn is_prepared(&mut self, plan: &EpochPlan) {
         self.context.faults.hit("committer.prepared", self.context.shard.short());
-        self.context.figures.wrote();
+        self.context.progress.wrote();
         let epochs = self.context.figures.epochs();
         epochs.prepared(plan, self.context.clock.now_ms());
         // One that was pinned by an earlier incarnation has its line only now.
@@ -119,18 +118,12 @@ impl Facts {
     pub(super) fn committed(&mut self, plan: &EpochPlan) {
         let (context, now_ms) = (&self.context, self.context.clock.now_ms());
         context.traces.committed(plan);
-        context.figures.stopped_writing();
         context.faults.hit("committer.committed", context.shard.short());
-        context.figures.committed(plan.cut.epoch.0, plan.records, now_ms);
+        context.committed(plan.cut.epoch.0, plan.records, now_ms);
         context.figures.epochs().committed(plan.cut.epoch.0, now_ms);
         let Some(UnderWay { prepared_at, first_arrival_ms }) = self.under_way.take() else { return };
         let latency = first_arrival_ms.and_then(|at_ms| u64::try_from(now_ms - at_ms).ok()).map(Duration::from_millis);
         metrics::epoch_committed(&context.shard, plan, prepared_at.elapsed(), latency);
-    }
-
-    /// The sensors that the shard has seen lately.
-    pub(super) fn sample(&self) -> Option<Sample> {
-        self.context.figures.sample()
     }
 
     /// The shard was closed and all of it is committed.
@@ -159,6 +152,6 @@ impl Facts {
             error!(shard = %self.context.shard, %epoch, what, trace_id, "a prepared epoch came out differently");
         }
         let now_ms = self.context.clock.now_ms();
-        self.context.figures.outcome().failed(Failing::Storing, &error.to_string(), lasting, now_ms);
+        self.context.outcome.failed(Failing::Storing, &error.to_string(), lasting, now_ms);
     }
 }

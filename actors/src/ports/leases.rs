@@ -20,7 +20,7 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ReturnConsumedCapacity,
     ScalarAttributeType, TableStatus,
 };
-use messages::{EpochNumber, EpochPlan, Position, ShardId, Suspect};
+use messages::{EpochNumber, EpochPlan, Position, Sample, ShardId, Suspect};
 
 use self::guard::Guard;
 pub use self::home::{Home, OtherHome, row_of};
@@ -33,7 +33,6 @@ use super::aws::{CallError, Failure, classify};
 use super::chance::Chance;
 use super::faults::Faults;
 use super::retries::RetryBudget;
-use crate::keys::Sample;
 use crate::verdict::FailureVerdict;
 
 /// Records that one shard remembers to have died on.

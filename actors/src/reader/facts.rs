@@ -33,7 +33,7 @@ pub(super) struct Facts {
 impl Facts {
     /// An incarnation begins; a shard that has ended is kept for its last alerts only.
     pub(super) fn new(context: ShardContext, has_ended: bool) -> Self {
-        context.figures.rewound();
+        context.rewound();
         let facts = Self { context, paths: PathWatch::default(), page: None };
         if has_ended {
             facts.stopped();
@@ -43,7 +43,7 @@ impl Facts {
 
     /// There is no more to read.
     pub(super) fn stopped(&self) {
-        self.context.figures.stopped_reading();
+        self.context.progress.stopped_reading();
     }
 
     /// Nothing is read, as the budget is used up.
@@ -54,7 +54,7 @@ impl Facts {
 
     /// The stream was asked, or is not to be asked yet, with whatever success.
     pub(super) fn polled(&self) {
-        self.context.figures.polled();
+        self.context.progress.polled();
     }
 
     /// A page is about to be asked for.
@@ -75,9 +75,9 @@ impl Facts {
         self.page = context.traces.page(asked.at_us, page.records.len());
         context.faults.reach("reader.page", context.shard.short()).await;
         if page.next.is_none() {
-            context.figures.set_closed();
+            context.closed();
         }
-        if context.figures.read(page.records.len() as u64, page.millis_behind, asked.at_ms) {
+        if context.read(page.records.len() as u64, page.millis_behind, asked.at_ms) {
             info!(shard = %context.shard, %after, "shard is read");
         }
         Ok(page)
@@ -86,7 +86,7 @@ impl Facts {
     /// The stream did not give what was asked for.
     pub(super) fn failed(&self, error: &CallError) {
         metrics::reader_failed(error.failure);
-        self.context.figures.held(Hold::Reading, error, self.context.clock.now_ms());
+        self.context.held(Hold::Reading, error);
     }
 
     /// It is asked again.

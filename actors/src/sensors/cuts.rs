@@ -6,11 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use messages::{Cut, HashRange, SensorId, StateEntry};
+use messages::{Cut, HashRange, Sample, SensorId, StateEntry};
 
 use super::roster::Roster;
 use super::slot::Life;
-use crate::keys::Sample;
 
 /// A cut whose sensors are being asked, one after the other.
 #[derive(Debug)]

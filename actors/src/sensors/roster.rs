@@ -14,14 +14,13 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use messages::{Batch, InFlight, SensorId, SensorMsg, SequenceNumber, StateEntry, Suspect};
+use messages::{Batch, InFlight, Sample, SensorId, SensorMsg, SequenceNumber, StateEntry, Suspect};
 
 use super::SensorsConfig;
 use super::idle::Idle;
 use super::journal::Journal;
 use super::silence::Silence;
 use super::slot::{Life, Slot};
-use crate::keys::Sample;
 use crate::ports::faults::{Faults, Mechanism};
 
 /// The limits.

@@ -75,8 +75,6 @@ struct OutcomeMemory {
     works: bool,
     /// It has committed here.
     commits: bool,
-    /// Its worker is to show soon that it can be committed.
-    hurries: bool,
 }
 
 impl Outcome {
@@ -94,16 +92,6 @@ impl Outcome {
     /// Whether an epoch of the shard was committed here since the process began.
     pub fn has_committed(&self) -> bool {
         self.lock().commits
-    }
-
-    /// The open epoch is to end as soon as it has a record: others wait for its commit.
-    pub fn hurry(&self) {
-        self.lock().hurries = true;
-    }
-
-    /// Whether that was asked for, once.
-    pub(crate) fn takes_hurry(&self) -> bool {
-        std::mem::take(&mut self.lock().hurries)
     }
 
     /// Since when records wait for a commit: from the first that was read after the last commit, or from that.

@@ -34,7 +34,7 @@ impl Encodes {
 
 /// An epoch is encoded, and kept until it may be uploaded.
 pub(super) fn sealed(context: &ShardContext) {
-    context.figures.came_closer();
+    context.progress.came_closer();
     context.faults.hit("sinks.sealed", context.shard.short());
 }
 
@@ -74,7 +74,7 @@ impl Facts {
 
     /// The bucket has answered, with whatever success.
     pub(super) fn answered(&self) {
-        self.context.figures.wrote();
+        self.context.progress.wrote();
     }
 
     /// An object is stored, now or before.
@@ -90,12 +90,12 @@ impl Facts {
     pub(super) fn differs(&self, different: &NotStored, key: &str) {
         error!(shard = %self.context.shard, key, "an object says something else than planned");
         let now_ms = self.context.clock.now_ms();
-        self.context.figures.outcome().failed(Failing::Storing, &different.to_string(), true, now_ms);
+        self.context.outcome.failed(Failing::Storing, &different.to_string(), true, now_ms);
     }
 
     /// An object cannot be stored.
     pub(super) fn failed(&self, error: &CallError) {
-        self.context.figures.held(Hold::Uploading, error, self.context.clock.now_ms());
+        self.context.held(Hold::Uploading, error);
     }
 
     /// It is tried again.

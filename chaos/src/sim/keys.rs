@@ -1,9 +1,9 @@
 //! KEYS: a worker knows whether the stream heeds keys, and whether sensors come in two open shards at once.
 
-use actors::keys::{Sample, shared};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use messages::ShardId;
+use messages::sample::shared;
+use messages::{Sample, ShardId};
 
 use super::host::Host;
 use super::schedule::Habit;

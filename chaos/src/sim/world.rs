@@ -270,13 +270,12 @@ impl World {
                 .shards()
                 .iter()
                 .map(|shard| {
-                    let figures = &shard.context.figures;
-                    let (read, committed) = figures.progress();
-                    format!("{} {read}/{committed} tip {}", shard.context.shard.short(), figures.at_tip_ms())
+                    let (read, committed) = shard.context.figures.progress();
+                    format!("{} {read}/{committed} {:?}", shard.context.shard.short(), shard.context.progress)
                 })
                 .collect();
             let troubles = worker.leases().troubles();
-            let settled = worker.leases().settled_at_ms();
+            let settled = worker.settled_at_ms();
             text.push_str(&format!("[{n} settled {settled} {shards:?} {troubles:?}] "));
         }
         text.push_str(&format!("epochs and transactions {:?}, loaded {:?}", self.cloud.loads(), self.loaded));

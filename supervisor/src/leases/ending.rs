@@ -35,7 +35,7 @@ impl LeasesState {
     pub(super) fn on_ended(&mut self, shard: &ShardId, ending: Ending, config: &LeasesConfig) {
         let ending = self.judged(ending);
         let declined = self.holdings.ended(shard, &ending, self.began.elapsed(), config);
-        self.args.figures.unsettled();
+        self.args.owned.settle(0);
         match ending {
             Ending::Finished => {
                 info!(%shard, "shard finished");

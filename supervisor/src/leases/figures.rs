@@ -1,7 +1,7 @@
 //! What the leases tell others: readiness, the demo, tests, metrics.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -84,7 +84,6 @@ const SAY_AGAIN_MAX: Duration = Duration::from_secs(60);
 /// Figures of one worker's leases. Troubles are bounded by the number of shards.
 #[derive(Debug, Default)]
 pub struct LeaseFigures {
-    settled_at_ms: AtomicI64,
     unowned: AtomicU64,
     beaten_at: Mutex<Option<Instant>>,
     takeovers: AtomicU64,
@@ -97,12 +96,6 @@ pub struct LeaseFigures {
 }
 
 impl LeaseFigures {
-    /// When a look last showed that every readable shard has a living owner, milliseconds since 1970; 0 if the last
-    /// one did not.
-    pub fn settled_at_ms(&self) -> i64 {
-        self.settled_at_ms.load(Ordering::Acquire)
-    }
-
     /// Shards taken from dead workers, handed over in good order, lost to others; fences.
     pub fn counts(&self) -> [(&'static str, u64); 4] {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -180,14 +173,6 @@ impl LeaseFigures {
     pub(super) fn leaves(&self) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         *seen = Arc::new(LeasesSeen { leaving: true, ..seen.as_ref().clone() });
-    }
-
-    pub(super) fn settled(&self, settled: bool, asked_ms: i64) {
-        self.settled_at_ms.store(if settled { asked_ms } else { 0 }, Ordering::Release);
-    }
-
-    pub(super) fn unsettled(&self) {
-        self.settled_at_ms.store(0, Ordering::Release);
     }
 
     pub(super) fn took_over(&self) {

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use actors::keys::shared;
 use actors::ports::aws::CallError;
 use actors::ports::leases::LeaseError;
 use actors::ports::stream::{Description, Distribution};
 use messages::ShardId;
+use messages::sample::shared;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 

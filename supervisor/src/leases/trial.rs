@@ -139,7 +139,7 @@ impl LeasesState {
         let standing = self.trial.standing(self.observer.any_proven(), now);
         let owned = self.args.owned.all();
         let now_ms = self.args.clock.now_ms();
-        let none_works = !owned.is_empty() && owned.iter().all(|s| s.context.figures.outcome().ill(now_ms).is_some());
+        let none_works = !owned.is_empty() && owned.iter().all(|s| s.context.outcome.ill(now_ms).is_some());
         if standing == Standing::Proven && none_works { Standing::Unwell } else { standing }
     }
 
@@ -170,7 +170,7 @@ impl LeasesState {
         if !self.trial.proven {
             let rehearsed = self.trial.rehearsed_at.is_some();
             let outcome = |shard: &crate::shard::Shard| {
-                let outcome = shard.context.figures.outcome();
+                let outcome = &shard.context.outcome;
                 outcome.has_committed() || (rehearsed && outcome.works())
             };
             if let Some(shard) = owned.iter().find(|shard| outcome(shard)) {
@@ -192,12 +192,12 @@ impl LeasesState {
     /// On trial: the shard shows soon whether it works. One that does not is given back at once if others can read it.
     fn try_hard(&self, now: Instant) {
         let (now_ms, others) = (self.args.clock.now_ms(), self.observer.any_proven());
-        let wanted = self.observer.anybody_else() && (others || self.args.figures.unowned() > 0);
+        let wanted = self.observer.anybody_else() && (others || self.unowned > 0);
         for shard in self.args.owned.all() {
-            let outcome = shard.context.figures.outcome();
+            let outcome = &shard.context.outcome;
             let long = outcome.waits_since_ms().is_some_and(|since_ms| now_ms - since_ms > PROOF_MS_MAX);
             if (wanted || long) && self.trial.standing(others, now) == Standing::OnTrial {
-                outcome.hurry();
+                shard.hurry();
             }
             let (Some(shards), Some(ill)) = (&self.shards, outcome.ill(now_ms)) else { continue };
             if others && ill.lasting {

@@ -47,8 +47,8 @@ pub(super) fn findings(keys: &Keys, since_unknown_ms: impl FnOnce() -> i64) -> V
 
 #[cfg(test)]
 mod tests {
-    use actors::keys::Shared;
     use messages::ShardId;
+    use messages::sample::Shared;
 
     use super::*;
 

@@ -15,7 +15,7 @@ use actors::ports::leases::{Heartbeat, Home};
 use actors::ports::stream::ShardInfo;
 use actors::sensor::SensorRules;
 use actors::sensors::LiveSensors;
-use actors::shard::{ShardContext, ShardFigures};
+use actors::shard::ShardContext;
 use messages::HashRange;
 use ractor::{ActorCell, ActorRef};
 use tracing::warn;
@@ -131,7 +131,6 @@ fn shard(
     rules: &Arc<SensorRules>,
 ) -> Shard {
     let context = ShardContext {
-        leaving: Arc::default(),
         shard: info.shard.clone(),
         hash_range: hash_range(&info),
         stream: ports.stream.name().into(),
@@ -142,7 +141,9 @@ fn shard(
         chance: ports.chance.clone(),
         work: ports.work,
         faults: ports.faults.clone(),
-        figures: Arc::new(ShardFigures::remembering(owned.outcome(&info.shard))),
+        figures: Arc::default(),
+        progress: Arc::default(),
+        outcome: owned.outcome(&info.shard),
         traces: ports.traces.of_shard(ports.stream.name(), info.shard.as_str()),
     };
     let ports = ShardPorts {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actors::keys::{Expected, Keys};
 use actors::metrics::Family;
 use actors::node::NodeState;
-use actors::shard::ShardFigures;
+use actors::shard::{ShardContext, ShardFigures};
 
 use super::Worker;
 use super::readiness::SILENCE_MS_MAX;
@@ -78,24 +78,26 @@ fn boxes(scrape: &mut Scrape, tree: &Tree) {
 
 fn shards(scrape: &mut Scrape, owned: &[Shard], now_ms: i64) {
     scrape.value(&SHARDS_OWNED, owned.len() as f64);
-    let named: Vec<(String, &ShardFigures)> =
-        owned.iter().map(|shard| (shard.context.shard.to_string(), &*shard.context.figures)).collect();
-    let mut gauge = |family: &Family, value: &dyn Fn(&ShardFigures) -> Option<f64>| {
-        scrape.samples(family, named.iter().filter_map(|(name, figures)| Some(([name.as_str()], value(figures)?))));
+    let named: Vec<(String, &ShardContext)> =
+        owned.iter().map(|shard| (shard.context.shard.to_string(), &shard.context)).collect();
+    let mut gauge = |family: &Family, value: &dyn Fn(&ShardContext) -> Option<f64>| {
+        scrape.samples(family, named.iter().filter_map(|(name, shard)| Some(([name.as_str()], value(shard)?))));
     };
-    gauge(&SHARD_LAG_MS, &|figures| lag_ms(figures, now_ms).map(|lag_ms| lag_ms as f64));
-    gauge(&SHARD_READING, &|figures| Some(f64::from(u8::from(is_read(figures, now_ms)))));
-    gauge(&SHARD_STALLED, &|figures| Some(figures.stalled_for().as_secs_f64()));
-    gauge(&SHARD_UNCOMMITTED, &|figures| {
-        let (read, committed) = figures.progress();
+    gauge(&SHARD_LAG_MS, &|shard| lag_ms(&shard.figures, now_ms).map(|lag_ms| lag_ms as f64));
+    gauge(&SHARD_READING, &|shard| Some(f64::from(u8::from(is_read(&shard.figures, now_ms)))));
+    gauge(&SHARD_STALLED, &|shard| Some(shard.progress.stalled_for().as_secs_f64()));
+    gauge(&SHARD_UNCOMMITTED, &|shard| {
+        let (read, committed) = shard.figures.progress();
         Some(read.saturating_sub(committed) as f64)
     });
-    gauge(&READER_BEHIND, &|figures| (figures.read_at_ms() > 0).then(|| figures.millis_behind() as f64 / 1000.0));
-    gauge(&SENSORS_KNOWN, &|figures| Some(figures.sensors().0 as f64));
-    gauge(&SENSORS_LIVE, &|figures| Some(figures.sensors().1 as f64));
-    gauge(&SILENCES, &|figures| Some(figures.silences() as f64));
-    gauge(&WINDOWS, &|figures| Some(figures.windows() as f64));
-    gauge(&PATHS_UNSEEN, &|figures| figures.unseen_paths().map(|paths| paths.len() as f64));
+    gauge(&READER_BEHIND, &|shard| {
+        (shard.figures.read_at_ms() > 0).then(|| shard.figures.millis_behind() as f64 / 1000.0)
+    });
+    gauge(&SENSORS_KNOWN, &|shard| Some(shard.figures.sensors().0 as f64));
+    gauge(&SENSORS_LIVE, &|shard| Some(shard.figures.sensors().1 as f64));
+    gauge(&SILENCES, &|shard| Some(shard.figures.silences() as f64));
+    gauge(&WINDOWS, &|shard| Some(shard.figures.windows() as f64));
+    gauge(&PATHS_UNSEEN, &|shard| shard.figures.unseen_paths().map(|paths| paths.len() as f64));
 }
 
 /// What the last page said, and the time since: a reader that stands still falls behind. None before the first page.

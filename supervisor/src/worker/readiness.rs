@@ -88,8 +88,8 @@ impl ReadinessSources {
     }
 
     fn of_shard(&self, shard: &Shard, now_ms: i64) -> [Check; 3] {
-        let (short, figures) = (shard.context.shard.short(), &shard.context.figures);
-        let (ill, waits) = (figures.outcome().ill(now_ms), figures.outcome().waits_since_ms());
+        let (short, outcome) = (shard.context.shard.short(), &shard.context.outcome);
+        let (ill, waits) = (outcome.ill(now_ms), outcome.waits_since_ms());
         let (unstored, broken) = match ill {
             Some(ill) if ill.failing == Failing::Storing => (Some(ill), None),
             ill => (None, ill),

@@ -6,11 +6,10 @@ mod tests;
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use messages::{EpochNumber, EpochPlan, Position, SequenceNumber, ShardId, Suspect};
+use messages::{EpochNumber, EpochPlan, Position, Sample, SequenceNumber, ShardId, Suspect};
 
 use super::home::Home;
 use super::write::NONCE;
-use crate::keys::Sample;
 
 /// DynamoDB refuses items above 400 KB; the rest of the row needs little.
 const PLAN_BYTES_MAX: usize = 380 * 1024;

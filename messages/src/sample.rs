@@ -8,10 +8,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use messages::{SensorId, ShardId};
+use crate::{SensorId, ShardId};
 
 /// For so long a sample is collected before the next begins.
-pub(super) const WINDOW_MS: i64 = 600_000;
+pub const WINDOW_MS: i64 = 600_000;
 /// Places for any sensors.
 const ANY_MAX: usize = 48;
 /// Places for those that roam.
