@@ -62,7 +62,7 @@ pub use self::observer::Patience;
 pub use self::seen::{LeasesSeen, ShardSeen, WorkerSeen};
 use self::trial::Trial;
 use crate::owned::Owned;
-use crate::protocol::{LeasesMsg, ShardsMsg};
+use crate::protocol::{LeasesMsg, ShardFailure, ShardsMsg};
 use crate::shard::StreamStart;
 
 /// How often what is due is looked for.
@@ -391,8 +391,8 @@ impl LeasesState {
         for shard in self.args.owned.all() {
             let stalled = shard.context.progress.stalled_for();
             if self.holdings.hangs(stalled, config) {
-                let cause = format!("nothing moved for {stalled:.1?}");
-                let _ = shards.send_message(ShardsMsg::GiveUp(shard.context.shard.clone(), cause));
+                let hangs = ShardFailure::Hangs(stalled);
+                let _ = shards.send_message(ShardsMsg::GiveUp(shard.context.shard.clone(), hangs));
             }
         }
     }

@@ -6,12 +6,18 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use actors::agreement::Disagreement;
 use actors::ports::aws::CallError;
 use actors::ports::leases::{Heartbeat, LeaseError, LeaseRows};
 use actors::ports::stream::{Description, ShardInfo};
+use actors::shard::Ill;
+use actors::verdict::FailureVerdict;
 use messages::ShardId;
 use ractor::{ActorRef, RpcReplyPort};
 use tokio::time::Instant;
+
+use crate::supervision::GivenUp;
+use crate::supervision::tree::TreeFull;
 
 /// The protocol of the leases.
 #[derive(Debug)]
@@ -33,7 +39,7 @@ pub enum LeasesMsg {
     /// From the actor's own task: the row of a shard that failed here was given back, or not.
     GaveUp(ShardId, Result<(), LeaseError>),
     /// An operator wants another worker to have this shard. Answers why not.
-    HandOver(ShardId, RpcReplyPort<Result<(), String>>),
+    HandOver(ShardId, RpcReplyPort<Result<(), NotHandedOver>>),
     /// Take no more, and say so to the others.
     Leave,
     /// Say goodbye. Answers when the others know, or cannot be told.
@@ -52,8 +58,8 @@ pub enum ShardsMsg {
     },
     /// Commit what was read of a shard, and release it.
     HandOver(ShardId),
-    /// End a shard that does not move.
-    GiveUp(ShardId, String),
+    /// End a shard that does not move, or is not stored.
+    GiveUp(ShardId, ShardFailure),
     /// End all shards at once.
     StopAll,
     /// From the actor's own task: a shard was released.
@@ -68,7 +74,7 @@ pub enum ShardsMsg {
 }
 
 /// How a shard ended here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Ending {
     /// All of it is committed, and it will have no more.
     Finished,
@@ -79,11 +85,60 @@ pub enum Ending {
     /// Another worker has it.
     Lost,
     /// It failed too often, or did not move.
-    Failed(String),
+    Failed(ShardFailure),
     /// Its lease row, the bucket and the stream disagree: it was not taken, and nothing was changed.
-    Refused(String),
+    Refused(Disagreement),
     /// What was promised of it and what came out differ: no other worker would fare better.
-    Broken(String),
+    Broken(GivenUp),
+}
+
+impl From<GivenUp> for Ending {
+    fn from(given_up: GivenUp) -> Self {
+        match given_up.verdict {
+            FailureVerdict::Final => Self::Broken(given_up),
+            FailureVerdict::Retry | FailureVerdict::Restart => Self::Failed(given_up.into()),
+        }
+    }
+}
+
+/// Why a shard is given up here; another worker may fare better.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShardFailure {
+    /// Its actors failed too often.
+    #[error(transparent)]
+    GivenUp(#[from] GivenUp),
+    /// A promise is broken, says a worker that has shown nothing yet.
+    #[error("{}", .0.cause)]
+    Broken(GivenUp),
+    /// It does not move.
+    #[error("nothing moved for {0:.1?}")]
+    Hangs(Duration),
+    /// What is read of it is not stored.
+    #[error("{}", .0.cause)]
+    Ill(Ill),
+    /// Its supervisor has ended otherwise, in the words of the runtime.
+    #[error("{0}")]
+    Ended(String),
+    /// There is no place for its actors.
+    #[error(transparent)]
+    TreeFull(#[from] TreeFull),
+}
+
+/// Why a shard is not handed over, for whoever has asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotHandedOver {
+    /// It is not this worker's.
+    #[error("this worker does not work on shard {}", .0.short())]
+    NotHere(ShardId),
+    /// Nobody else is there.
+    #[error("no other worker lives that could take it: start one first, or drain this one")]
+    Alone,
+    /// That has begun already.
+    #[error("shard {} is being handed over already", .0.short())]
+    UnderWay(ShardId),
+    /// Who decides, or who works, does not run at the moment.
+    #[error("the {0} are restarting: try again")]
+    Restarting(&'static str),
 }
 
 /// What a listing found.

@@ -98,8 +98,21 @@ pub struct Shard {
     committer: Arc<watch::Sender<Option<Address<CommitterMsg>>>>,
     held: Arc<AtomicBool>,
     lost: Arc<AtomicBool>,
-    refusal: Arc<OnceLock<String>>,
+    refusal: Arc<OnceLock<Disagreement>>,
     sensors: Arc<watch::Sender<Option<Address<SensorsMsg>>>>,
+}
+
+/// What a shard has found of itself by its end.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ShardFate {
+    /// How this worker has given it up in good order, if it has.
+    pub release: Option<Release>,
+    /// In what its lease row and the bucket disagree, if that keeps it from being read.
+    pub refusal: Option<Disagreement>,
+    /// Whether another worker was found to have it.
+    pub lost: bool,
+    /// Whether this worker has had the lease at all.
+    pub held: bool,
 }
 
 /// What one incarnation of the actors goes on from: the lease, and what the bucket holds as of its checkpoint.
@@ -174,11 +187,6 @@ impl Shard {
         }
     }
 
-    /// How this worker has given the shard up in good order, if it has.
-    pub fn release(&self) -> Option<Release> {
-        *self.released.borrow()
-    }
-
     /// Set when this worker has given the shard up in good order.
     pub fn released(&self) -> watch::Receiver<Option<Release>> {
         self.released.subscribe()
@@ -189,14 +197,14 @@ impl Shard {
         self.held.load(Ordering::Acquire)
     }
 
-    /// Whether another worker was found to have the shard.
-    pub fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Acquire)
-    }
-
-    /// In what its lease row and the bucket disagree, if that keeps it from being read.
-    pub fn refusal(&self) -> Option<&str> {
-        self.refusal.get().map(String::as_str)
+    /// What the shard has found of itself.
+    pub fn fate(&self) -> ShardFate {
+        ShardFate {
+            release: *self.released.borrow(),
+            refusal: self.refusal.get().cloned(),
+            lost: self.lost.load(Ordering::Acquire),
+            held: self.was_held(),
+        }
     }
 
     /// A supervisor of the actors at this path. Each incarnation of them starts with what has been read afresh.
@@ -238,7 +246,7 @@ impl Shard {
         };
         match &error {
             // The first is as good as the last: a shard that is refused ends here, and is looked at again afresh.
-            ShardError::Disagrees(disagreement) => drop(self.refusal.set(disagreement.to_string())),
+            ShardError::Disagrees(disagreement) => drop(self.refusal.set(disagreement.clone())),
             ShardError::Lease(LeaseError::Lost(_) | LeaseError::RowGone(_)) => self.lost.store(true, Ordering::Release),
             ShardError::ReleasedAlready(_, release) => drop(self.released.send_replace(Some(*release))),
             _ => {

@@ -9,14 +9,16 @@
 //!
 //! **Fails** by stopping, and its shards with it; the leases take them again.
 //!
-//! **Not here**: which shards to run (`leases.rs`), what a shard consists of (`shard.rs`).
+//! **Not here**: which shards to run (`leases.rs`), what a shard consists of (`shard.rs`), how one has ended
+//! (`shards/running.rs`).
+
+mod running;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::committer::Release;
 use actors::node::{Address, Node, NodeState};
 use actors::ports::stream::ShardInfo;
 use futures_util::future::join_all;
@@ -26,8 +28,9 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPo
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 
+use self::running::{Admission, RunningShards};
 use crate::owned::Owned;
-use crate::protocol::{Ending, LeasesMsg, ShardsMsg};
+use crate::protocol::{Ending, LeasesMsg, ShardFailure, ShardsMsg};
 use crate::shard::Shard;
 use crate::supervision::tree::Registration;
 use crate::supervision::{GivenUp, Supervisor, SupervisorConfig, SupervisorMsg, Surroundings};
@@ -68,8 +71,9 @@ pub struct ShardsActor {
 pub struct ShardsState {
     args: ShardsArgs,
     myself: ActorRef<ShardsMsg>,
+    told: RunningShards,
     running: BTreeMap<ShardId, RunningShard>,
-    draining: Option<RpcReplyPort<()>>,
+    drained: Option<RpcReplyPort<()>>,
     /// What this actor started and must not outlive it.
     tasks: JoinSet<()>,
 }
@@ -80,8 +84,6 @@ struct RunningShard {
     shard: Shard,
     supervisor: ActorRef<SupervisorMsg>,
     node: Arc<Node>,
-    /// Set when it was told to end; what it is told first counts.
-    told: Option<Ending>,
     _listed: Registration,
 }
 
@@ -97,7 +99,8 @@ impl Actor for ShardsActor {
     ) -> Result<ShardsState, ActorProcessingErr> {
         args.owned.clear();
         args.leases.send(LeasesMsg::Attach(myself.clone()))?;
-        Ok(ShardsState { args, myself, running: BTreeMap::new(), draining: None, tasks: JoinSet::new() })
+        let (told, running, drained, tasks) = Default::default();
+        Ok(ShardsState { args, myself, told, running, drained, tasks })
     }
 
     async fn handle(
@@ -112,7 +115,7 @@ impl Actor for ShardsActor {
         match message {
             ShardsMsg::Start { info, counter } => self.on_start(state, info, counter).await?,
             ShardsMsg::HandOver(shard) => state.on_hand_over(&shard, self.handover_timeout),
-            ShardsMsg::GiveUp(shard, cause) => state.end(&shard, Ending::Failed(cause)),
+            ShardsMsg::GiveUp(shard, failure) => state.end(&shard, Ending::Failed(failure)),
             ShardsMsg::StopAll => state.on_stop_all(),
             ShardsMsg::Released(shard) => state.on_released(&shard),
             ShardsMsg::Drain { within, reply } => state.on_drain(within, reply)?,
@@ -128,16 +131,15 @@ impl Actor for ShardsActor {
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorFailed(cell, error) => {
-                let broken = error.downcast_ref::<GivenUp>().filter(|given_up| given_up.is_final);
-                let ending = match broken {
-                    Some(given_up) => Ending::Broken(given_up.cause.clone()),
-                    None => Ending::Failed(error.to_string()),
+                let ending = match error.downcast::<GivenUp>() {
+                    Ok(given_up) => Ending::from(*given_up),
+                    Err(error) => Ending::Failed(ShardFailure::Ended(error.to_string())),
                 };
                 state.on_ended(cell.get_id(), ending)
             }
             SupervisionEvent::ActorTerminated(cell, _, reason) => {
                 let cause = reason.unwrap_or_else(|| "it ended unexpectedly".to_owned());
-                state.on_ended(cell.get_id(), Ending::Failed(cause))
+                state.on_ended(cell.get_id(), Ending::Failed(ShardFailure::Ended(cause)))
             }
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => Ok(()),
         }
@@ -147,12 +149,11 @@ impl Actor for ShardsActor {
 impl ShardsActor {
     async fn on_start(&self, state: &mut ShardsState, info: ShardInfo, counter: u64) -> Result<(), ActorProcessingErr> {
         let id = info.shard.clone();
-        if state.draining.is_some() || state.running.contains_key(&id) {
-            // The leases believe it runs; here it does not, or not for long.
-            return match state.running.contains_key(&id) {
-                true => Ok(()),
-                false => Ok(state.args.leases.send(LeasesMsg::Ended(id, Ending::Stopped))?),
-            };
+        match state.told.admits(&id) {
+            Admission::Begins => {}
+            Admission::Runs => return Ok(()),
+            // The leases believe that it runs.
+            Admission::Refused => return Ok(state.args.leases.send(LeasesMsg::Ended(id, Ending::Stopped))?),
         }
         let shard = (state.args.make)(info, counter);
         let path = format!("{}/{}", state.args.node.path, id.short());
@@ -160,7 +161,7 @@ impl ShardsActor {
         let listed = match self.surroundings.tree.register(node.clone(), None) {
             Ok(listed) => listed,
             Err(full) => {
-                let ending = Ending::Failed(full.to_string());
+                let ending = Ending::Failed(full.into());
                 return Ok(state.args.leases.send(LeasesMsg::Ended(id, ending))?);
             }
         };
@@ -177,15 +178,20 @@ impl ShardsActor {
             }
         });
         state.args.owned.insert(shard.clone(), &node.path);
-        state.running.insert(id, RunningShard { shard, supervisor, node, told: None, _listed: listed });
+        state.told.begun(id.clone());
+        state.running.insert(id, RunningShard { shard, supervisor, node, _listed: listed });
         Ok(())
     }
 }
 
 impl ShardsState {
+    /// Tells a shard to end so; none if it does not run, or was told before.
+    fn tell(&mut self, shard: &ShardId, ending: Ending) -> Option<&RunningShard> {
+        self.told.tell(shard, ending).then(|| self.running.get(shard)).flatten()
+    }
+
     fn on_hand_over(&mut self, shard: &ShardId, within: Duration) {
-        let Some(running) = self.running.get_mut(shard).filter(|running| running.told.is_none()) else { return };
-        running.told = Some(Ending::Released);
+        let Some(running) = self.tell(shard, Ending::Released) else { return };
         running.node.set_state(NodeState::Draining);
         let supervisor = running.supervisor.clone();
         self.tasks.spawn(async move { drain(supervisor, within).await });
@@ -193,9 +199,7 @@ impl ShardsState {
 
     /// Ends a shard at once. What is not committed is read again by whoever has it next.
     fn end(&mut self, shard: &ShardId, ending: Ending) {
-        let Some(running) = self.running.get_mut(shard) else { return };
-        if running.told.is_none() || ending == Ending::Stopped {
-            running.told = Some(ending);
+        if let Some(running) = self.tell(shard, ending) {
             running.supervisor.kill();
         }
     }
@@ -206,60 +210,44 @@ impl ShardsState {
         }
     }
 
+    /// One that is drained was told so, and ends by itself.
     fn on_released(&mut self, shard: &ShardId) {
-        // One that is drained ends by itself.
-        let Some(running) = self.running.get_mut(shard).filter(|running| running.told.is_none()) else { return };
-        running.told = Some(Ending::Released);
-        let _ = running.supervisor.send_message(SupervisorMsg::Stop);
+        if let Some(running) = self.tell(shard, Ending::Released) {
+            let _ = running.supervisor.send_message(SupervisorMsg::Stop);
+        }
     }
 
     fn on_drain(&mut self, within: Duration, reply: RpcReplyPort<()>) -> Result<(), ActorProcessingErr> {
         self.args.leases.send(LeasesMsg::Leave)?;
-        self.draining = Some(reply);
+        self.drained = Some(reply);
+        self.told.drain();
         let shards: Vec<_> = self.running.values().map(|running| running.supervisor.clone()).collect();
-        for running in self.running.values_mut() {
-            running.told.get_or_insert(Ending::Released);
-            running.node.set_state(NodeState::Draining);
-        }
+        self.running.values().for_each(|running| running.node.set_state(NodeState::Draining));
         self.tasks.spawn(async move { drop(join_all(shards.into_iter().map(|shard| drain(shard, within))).await) });
-        self.answer_when_empty();
+        self.answer_when_drained();
         Ok(())
     }
 
     fn on_ended(&mut self, id: ActorId, otherwise: Ending) -> Result<(), ActorProcessingErr> {
-        let found = self.running.iter().find(|(_, running)| running.supervisor.get_id() == id);
-        let Some(shard) = found.map(|(shard, _)| shard.clone()) else { return Ok(()) };
-        let Some(running) = self.running.remove(&shard) else { return Ok(()) };
+        let found = self.running.extract_if(.., |_, running| running.supervisor.get_id() == id).next();
+        let Some((shard, RunningShard { shard: work, node, .. })) = found else { return Ok(()) };
         self.args.owned.remove(&shard);
-        let ending = match running.told {
-            _ if running.shard.release() == Some(Release::Finished) => Ending::Finished,
-            _ if running.shard.release() == Some(Release::HandedOver) => Ending::Released,
-            _ if running.shard.refusal().is_some() && running.told.is_none() => {
-                Ending::Refused(running.shard.refusal().unwrap_or_default().to_owned())
-            }
-            _ if running.shard.is_lost() && running.shard.was_held() => Ending::Lost,
-            // Another worker was faster.
-            _ if running.shard.is_lost() => Ending::Stopped,
-            Some(Ending::Released) => {
-                warn!(%shard, "not handed over in time: whoever takes it reads on from its checkpoint");
-                self.args.owned.note_unreleased(running.node.path.clone());
-                Ending::Stopped
-            }
-            Some(ending) => ending,
-            None => otherwise,
-        };
-        if let Ending::Failed(cause) = &ending {
-            error!(%shard, cause, "shard failed");
+        let Some((ending, is_late)) = self.told.ended(&shard, work.fate(), otherwise) else { return Ok(()) };
+        if is_late {
+            warn!(%shard, "not handed over in time: whoever takes it reads on from its checkpoint");
+            self.args.owned.note_unreleased(node.path.clone());
+        }
+        if let Ending::Failed(failure) = &ending {
+            error!(%shard, cause = %failure, "shard failed");
         }
         self.args.leases.send(LeasesMsg::Ended(shard, ending))?;
-        self.answer_when_empty();
+        self.answer_when_drained();
         Ok(())
     }
 
-    fn answer_when_empty(&mut self) {
-        // Taken, so that a start that comes late is refused by the end of this actor.
-        if self.running.is_empty()
-            && let Some(reply) = self.draining.take()
+    fn answer_when_drained(&mut self) {
+        if self.told.are_drained()
+            && let Some(reply) = self.drained.take()
         {
             // Whoever asked may have lost patience.
             let _ = reply.send(());

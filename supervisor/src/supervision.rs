@@ -138,8 +138,8 @@ pub struct GivenUp {
     pub restarts_max: u32,
     /// The window.
     pub within: Duration,
-    /// It was given up at once, because it would fail again, here and elsewhere.
-    pub is_final: bool,
+    /// Final if it was given up at once, because it would fail again, here and elsewhere.
+    pub verdict: FailureVerdict,
 }
 
 /// The protocol of a supervisor.

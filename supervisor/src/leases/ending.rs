@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::{GIVING_UP_MAX, LeaseFinding, LeasesConfig, LeasesState, log_failure, out_of_time};
-use crate::protocol::{Ending, LeasesMsg};
+use crate::protocol::{Ending, LeasesMsg, ShardFailure};
 
 impl LeasesState {
     /// What became of a shard here is remembered while it is in this worker's hands, or nobody else has taken it; that
@@ -54,11 +54,10 @@ impl LeasesState {
                 self.args.figures.lost();
                 warn!(%shard, "the lease was lost: another worker has the shard");
             }
-            Ending::Refused(cause) | Ending::Broken(cause) => {
-                error!(%shard, cause, "what was promised of the shard and what is there disagree: it is not read");
-                self.args.figures.refused(shard, cause);
-            }
-            Ending::Failed(cause) => {
+            Ending::Refused(disagreement) => self.refuse(shard, disagreement.to_string()),
+            Ending::Broken(given_up) => self.refuse(shard, given_up.cause),
+            Ending::Failed(failure) => {
+                let cause = failure.to_string();
                 error!(%shard, cause, "shard given up");
                 self.args.owned.outcome(shard).failed(Failing::Running, &cause, true, self.args.clock.now_ms());
                 self.args.figures.gave_up(shard, cause.clone());
@@ -77,11 +76,16 @@ impl LeasesState {
         self.look_again();
     }
 
+    fn refuse(&self, shard: &ShardId, cause: String) {
+        error!(%shard, cause, "what was promised of the shard and what is there disagree: it is not read");
+        self.args.figures.refused(shard, cause);
+    }
+
     /// A worker that has committed nothing yet is no judge of a promise: others look at the shard too, and it goes on with
     /// another one.
     fn judged(&self, ending: Ending) -> Ending {
         match ending {
-            Ending::Broken(cause) if !self.trial.is_proven() => Ending::Failed(cause),
+            Ending::Broken(given_up) if !self.trial.is_proven() => Ending::Failed(ShardFailure::Broken(given_up)),
             other => other,
         }
     }

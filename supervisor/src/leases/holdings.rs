@@ -19,7 +19,7 @@ use messages::ShardId;
 
 use super::LeasesConfig;
 use super::assignment::Orders;
-use crate::protocol::Ending;
+use crate::protocol::{Ending, NotHandedOver};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Until every look at the table shows that this worker does not want a shard that it has handed over on request.
@@ -150,15 +150,15 @@ impl Holdings {
     }
 
     /// An operator wants it handed over. `alone`: no other worker lives that could take it.
-    pub(super) fn requested(&mut self, shard: &ShardId, alone: bool) -> Result<(), String> {
+    pub(super) fn requested(&mut self, shard: &ShardId, alone: bool) -> Result<(), NotHandedOver> {
         if !self.running.contains(shard) {
-            return Err(format!("this worker does not work on shard {}", shard.short()));
+            return Err(NotHandedOver::NotHere(shard.clone()));
         }
         if alone {
-            return Err("no other worker lives that could take it: start one first, or drain this one".to_owned());
+            return Err(NotHandedOver::Alone);
         }
         if !self.leaving.insert(shard.clone()) {
-            return Err(format!("shard {} is being handed over already", shard.short()));
+            return Err(NotHandedOver::UnderWay(shard.clone()));
         }
         self.declined.insert(shard.clone(), None);
         Ok(())
@@ -209,11 +209,13 @@ pub(super) fn backoff(failures: u32, config: &LeasesConfig) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use messages::EventSchema;
+    use actors::agreement::Disagreement;
+    use messages::{EpochNumber, EventSchema};
     use proptest::prelude::*;
 
     use super::*;
     use crate::config::Config;
+    use crate::protocol::ShardFailure;
 
     const S: Duration = Duration::from_secs(1);
     const SHARDS: u32 = 4;
@@ -250,7 +252,7 @@ mod tests {
 
     #[test]
     fn what_failed_here_is_left_to_others_twice_as_long_each_time_unless_there_are_none() {
-        let (mut holdings, config, failed) = (none(), config(), Ending::Failed("no luck".into()));
+        let (mut holdings, config, failed) = (none(), config(), Ending::Failed(ShardFailure::Hangs(S)));
         let pause = config.rules.give_up_pause;
         let mut at = S;
         for times in [1, 2, 4] {
@@ -288,11 +290,11 @@ mod tests {
     #[test]
     fn a_hand_over_on_request_needs_another_worker_and_is_left_to_it() {
         let (mut holdings, config) = (none(), config());
-        assert!(holdings.requested(&id(0), false).unwrap_err().contains("does not work on"));
+        assert_eq!(holdings.requested(&id(0), false), Err(NotHandedOver::NotHere(id(0))));
         holdings.steps(take(&[0]), (S, S), false, &config);
-        assert!(holdings.requested(&id(0), true).unwrap_err().contains("start one first"));
+        assert_eq!(holdings.requested(&id(0), true), Err(NotHandedOver::Alone));
         holdings.requested(&id(0), false).unwrap();
-        assert!(holdings.requested(&id(0), false).unwrap_err().contains("already"));
+        assert_eq!(holdings.requested(&id(0), false), Err(NotHandedOver::UnderWay(id(0))));
         assert!(holdings.ended(&id(0), &Ending::Released, S * 2, &config));
         assert_eq!(holdings.steps(take(&[0]), (S * 3, S * 3), false, &config), []);
         assert_eq!(holdings.steps(take(&[0]), (S * 5, S * 5), false, &config), takes(0));
@@ -318,8 +320,12 @@ mod tests {
             Just(Ending::Released),
             Just(Ending::Stopped),
             Just(Ending::Lost),
-            Just(Ending::Failed(String::new())),
-            Just(Ending::Refused(String::new())),
+            Just(Ending::Failed(ShardFailure::Hangs(S))),
+            Just(Ending::Refused(Disagreement::Gap {
+                row: EpochNumber(1),
+                missing: EpochNumber(2),
+                newest: EpochNumber(3),
+            })),
         ];
         prop_oneof![
             4 => (0..4_u64, any::<bool>()).prop_map(|(age, alone)| Event::Look { age, alone }),

@@ -6,12 +6,12 @@
 use messages::{Position, ShardId};
 
 use super::{LeaseFinding, LeasesState, log_failure};
-use crate::protocol::ShardsMsg;
+use crate::protocol::{NotHandedOver, ShardsMsg};
 
 impl LeasesState {
     /// Begins to hand a shard over, or says why not.
-    pub(super) fn on_hand_over(&mut self, shard: ShardId) -> Result<(), String> {
-        let Some(shards) = &self.shards else { return Err("the shards are just restarting: try again".to_owned()) };
+    pub(super) fn on_hand_over(&mut self, shard: ShardId) -> Result<(), NotHandedOver> {
+        let Some(shards) = &self.shards else { return Err(NotHandedOver::Restarting("shards")) };
         self.holdings.requested(&shard, self.observer.candidates().count() < 2)?;
         let _ = shards.send_message(ShardsMsg::HandOver(shard));
         Ok(())

@@ -27,7 +27,7 @@ use tracing::{info, warn};
 
 use super::holdings::backoff;
 use super::{LeasesConfig, LeasesState, out_of_time};
-use crate::protocol::{LeasesMsg, ShardsMsg};
+use crate::protocol::{LeasesMsg, ShardFailure, ShardsMsg};
 
 /// Rows whose states are looked for. One that is damaged must not speak for all.
 const ROWS_MAX: usize = 4;
@@ -87,7 +87,7 @@ impl Trial {
         begins
     }
 
-    fn rehearsed(&mut self, result: Result<(), String>, now: Instant) {
+    fn rehearsed(&mut self, result: Result<(), LeaseError>, now: Instant) {
         self.rehearsing = false;
         match result {
             Ok(()) => {
@@ -96,9 +96,9 @@ impl Trial {
                 }
                 self.rehearsed_at = Some(now);
             }
-            Err(why) => {
-                warn!(why, "this worker takes no shard yet");
-                self.why = Some(why);
+            Err(error) => {
+                warn!(why = %error, "this worker takes no shard yet");
+                self.why = Some(error.to_string());
                 self.again_at = now + self.again_after;
                 self.again_after = (self.again_after * 2).min(AGAIN_MAX);
             }
@@ -158,7 +158,7 @@ impl LeasesState {
     }
 
     pub(super) fn on_rehearsed(&mut self, result: Result<(), LeaseError>) {
-        self.trial.rehearsed(result.map_err(|error| error.to_string()), Instant::now());
+        self.trial.rehearsed(result, Instant::now());
         self.watch_trial();
         self.look_again();
     }
@@ -202,7 +202,7 @@ impl LeasesState {
             let (Some(shards), Some(ill)) = (&self.shards, outcome.ill(now_ms)) else { continue };
             if others && ill.lasting {
                 // One that has ended needs no end.
-                let _ = shards.send_message(ShardsMsg::GiveUp(shard.context.shard.clone(), ill.cause));
+                let _ = shards.send_message(ShardsMsg::GiveUp(shard.context.shard.clone(), ShardFailure::Ill(ill)));
             }
         }
     }
@@ -284,7 +284,7 @@ mod tests {
         let mut trial = Trial::new(now);
         assert_eq!(trial.standing(true, now), Standing::Unfit);
         assert!(trial.begins_rehearsal(now) && !trial.begins_rehearsal(now));
-        trial.rehearsed(Err("no bucket".into()), now);
+        trial.rehearsed(Err(CallError::new("list", Failure::Refused, "no bucket").into()), now);
         assert_eq!((trial.standing(false, now), trial.lacks(None, now)), (Standing::Unfit, Some("no bucket".into())));
         assert!(!trial.begins_rehearsal(now));
         let later = now + AGAIN_MIN;

@@ -350,7 +350,7 @@ impl SupervisorState {
         }
         if fate == Fate::Yield {
             self.report(index).yields(&cause);
-            return self.recover_by(self.give_up_on(index, cause, false));
+            return self.recover_by(self.give_up_on(index, cause, fate));
         }
         if let Some(told) = &self.children[index].spec.told {
             told(&cause);
@@ -370,7 +370,7 @@ impl SupervisorState {
                 Recovery { from, then: Then::Restart(delay) }
             }
             Decision::GiveUp => {
-                let recovery = self.give_up_on(index, cause, fate == Fate::GiveUp);
+                let recovery = self.give_up_on(index, cause, fate);
                 if let Then::GiveUp(error) = &recovery.then {
                     self.report(index).given_up(error, attempt);
                 }
@@ -380,10 +380,11 @@ impl SupervisorState {
         self.recover_by(recovery);
     }
 
-    fn give_up_on(&self, index: usize, cause: String, is_final: bool) -> Recovery {
+    fn give_up_on(&self, index: usize, cause: String, fate: Fate) -> Recovery {
+        let verdict = if fate == Fate::GiveUp { FailureVerdict::Final } else { FailureVerdict::Restart };
         let policy = self.budget.policy();
         let (restarts_max, within) = (policy.restarts_max, policy.within);
-        let error = GivenUp { child: self.children[index].node.path.clone(), cause, restarts_max, within, is_final };
+        let error = GivenUp { child: self.children[index].node.path.clone(), cause, restarts_max, within, verdict };
         Recovery { from: 0, then: Then::GiveUp(error) }
     }
 

@@ -54,7 +54,7 @@ pub struct ListedNode {
 }
 
 /// The list is as long as it may get: somebody registers what is not an actor.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the supervision tree is full: {nodes_max} nodes")]
 pub struct TreeFull {
     /// The limit.

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::ops::admin::Controls;
-use crate::protocol::LeasesMsg;
+use crate::protocol::{LeasesMsg, NotHandedOver};
 
 /// The leases answer between two looks at the table.
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
@@ -55,10 +55,10 @@ impl WorkerControls {
 impl Controls for WorkerControls {
     fn hand_over(&self, shard: ShardId) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
-            let restarting = || "the leases are restarting: try again".to_owned();
+            let restarting = || NotHandedOver::Restarting("leases").to_string();
             let leases = self.leases.get().ok_or_else(restarting)?;
             match leases.call(|reply| LeasesMsg::HandOver(shard, reply), Some(ASK_TIMEOUT)).await {
-                Ok(CallResult::Success(answer)) => answer,
+                Ok(CallResult::Success(answer)) => answer.map_err(|refusal| refusal.to_string()),
                 Ok(CallResult::Timeout | CallResult::SenderError) | Err(_) => Err(restarting()),
             }
         })

@@ -51,6 +51,7 @@ pub(super) const ROOMS: [(&str, &[(&str, &[&str])]); 3] = [
             ("log", &["config", "exit", "inert"]),
             ("ops", &["leases", "memory", "supervision"]),
             ("owned", &["shard"]),
+            ("protocol", &["supervision"]),
             ("run", &["config", "exit", "ops", "worker"]),
             ("shard", &["supervision"]),
             ("shards", &["owned", "protocol", "shard", "supervision"]),

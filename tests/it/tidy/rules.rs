@@ -8,7 +8,7 @@ pub(super) const LINES_MAX: usize = 600;
 
 /// Where the logic of actors is plain Rust; the shell is the file of the same name beside the folder, and the `facts.rs` in
 /// it, which says what happens.
-const CORES: [&str; 20] = [
+const CORES: [&str; 21] = [
     "actors/src/sensor/",
     "actors/src/aggregator/",
     "actors/src/sinks/",
@@ -29,6 +29,7 @@ const CORES: [&str; 20] = [
     "supervisor/src/leases/lineage.rs",
     "supervisor/src/leases/observer.rs",
     "supervisor/src/shard/beginning.rs",
+    "supervisor/src/shards/",
 ];
 
 /// What each member may depend on among the members. A new member makes somebody decide.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actors::node::NodeState;
+use actors::verdict::FailureVerdict;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::time::timeout;
 
@@ -92,7 +93,7 @@ async fn a_broken_promise_is_given_up_at_once() {
     let RootError::GivenUp(given_up) = timeout(LONG, world.root.ended()).await.unwrap().unwrap_err() else {
         panic!("it was not given up")
     };
-    assert_eq!((given_up.cause.as_str(), given_up.is_final), ("two things differ", true));
+    assert_eq!((given_up.cause.as_str(), given_up.verdict), ("two things differ", FailureVerdict::Final));
     assert_eq!((b.restarts(), b.state()), (0, NodeState::GivenUp));
 }
 
