@@ -40,7 +40,7 @@ use actors::node::{Address, Node};
 use actors::ports::aws::CallError;
 use actors::ports::clock::Clock;
 use actors::ports::faults::Faults;
-use actors::ports::leases::{Heartbeat, Home, LeaseError, LeaseRows, LeaseTable};
+use actors::ports::leases::{Heartbeat, Home, LeaseError, LeaseRows, LeaseTable, LeaseView};
 use actors::ports::objects::Objects;
 use actors::ports::stream::{ShardInfo, Stream};
 use messages::{Position, ShardId};
@@ -323,6 +323,7 @@ impl LeasesState {
         self.list_again_for_new_rows();
         self.compare_samples(config);
         self.watch_progress(config);
+        self.end_strays(config);
         self.assign(began, config);
     }
 
@@ -394,6 +395,21 @@ impl LeasesState {
                 let hangs = ShardFailure::Hangs(stalled);
                 let _ = shards.send_message(ShardsMsg::GiveUp(shard.context.shard.clone(), hangs));
             }
+        }
+    }
+
+    /// OWNER: what another worker has is not worked on here, also if nothing comes that would have to be written.
+    fn end_strays(&mut self, config: &LeasesConfig) {
+        let me = Some(&*self.args.worker_id);
+        let theirs = |row: &&LeaseView| {
+            row.owner.is_some() && ![row.owner.as_deref(), row.checkpoint_owner.as_deref()].contains(&me)
+        };
+        let rows = self.rows.leases.values().filter(theirs).filter(|row| self.observer.owner_is_alive(row));
+        let strays = self.holdings.strays(rows.map(|row| &row.shard).collect(), self.began.elapsed(), config);
+        let Some(shards) = &self.shards else { return };
+        for shard in strays {
+            warn!(%shard, "another worker has the shard: it is ended here");
+            let _ = shards.send_message(ShardsMsg::Lost(shard));
         }
     }
 

@@ -60,6 +60,8 @@ pub enum ShardsMsg {
     HandOver(ShardId),
     /// End a shard that does not move, or is not stored.
     GiveUp(ShardId, ShardFailure),
+    /// End a shard that another worker has.
+    Lost(ShardId),
     /// End all shards at once.
     StopAll,
     /// From the actor's own task: a shard was released.

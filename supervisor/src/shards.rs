@@ -116,6 +116,7 @@ impl Actor for ShardsActor {
             ShardsMsg::Start { info, counter } => self.on_start(state, info, counter).await?,
             ShardsMsg::HandOver(shard) => state.on_hand_over(&shard, self.handover_timeout),
             ShardsMsg::GiveUp(shard, failure) => state.end(&shard, Ending::Failed(failure)),
+            ShardsMsg::Lost(shard) => state.end(&shard, Ending::Lost),
             ShardsMsg::StopAll => state.on_stop_all(),
             ShardsMsg::Released(shard) => state.on_released(&shard),
             ShardsMsg::Drain { within, reply } => state.on_drain(within, reply)?,

@@ -42,6 +42,8 @@ pub(super) struct Holdings {
     running: BTreeSet<ShardId>,
     /// Those of them that are being handed over.
     leaving: BTreeSet<ShardId>,
+    /// Those of them whose rows say that another worker has them, and since when.
+    elsewhere: BTreeMap<ShardId, Duration>,
     handovers: VecDeque<Duration>,
     /// What was handed over on request, and when it was released.
     declined: BTreeMap<ShardId, Option<Duration>>,
@@ -141,6 +143,18 @@ impl Holdings {
             }
         }
         steps
+    }
+
+    /// Shards that run here while, look after look, another worker that lives has their rows, as where a table was put
+    /// back under a shard without records: its committer has nothing to write, and so does not find out. `others`: the
+    /// shards that living others have, by this look.
+    pub(super) fn strays(&mut self, others: BTreeSet<&ShardId>, now: Duration, config: &LeasesConfig) -> Vec<ShardId> {
+        let of_others = self.running.iter().filter(|shard| others.contains(shard)).cloned();
+        let seen: BTreeMap<_, _> =
+            of_others.map(|shard| (shard.clone(), *self.elsewhere.get(&shard).unwrap_or(&now))).collect();
+        self.elsewhere = seen;
+        let long = self.elsewhere.iter().filter(|(_, since)| now.saturating_sub(**since) >= config.patience.worker);
+        long.map(|(shard, _)| shard.clone()).collect()
     }
 
     fn forget(&mut self, now: Duration, config: &LeasesConfig) {
@@ -277,6 +291,17 @@ mod tests {
         assert_eq!(holdings.steps(take(&[0]), (S, S), true, &config), []);
         assert!(holdings.is_heard() && !holdings.is_heard());
         assert_eq!(holdings.steps(take(&[0]), (S, S), true, &config), takes(0));
+    }
+
+    #[test]
+    fn what_another_has_for_long_is_not_worked_on_here() {
+        let (mut holdings, config) = (none(), config());
+        holdings.steps(take(&[0, 1]), (S, S), false, &config);
+        let (first, third) = (id(0), id(2));
+        assert_eq!(holdings.strays([&first, &third].into(), S * 2, &config), []);
+        assert_eq!(holdings.strays([].into(), S * 4, &config), [], "it was a look at the past");
+        assert_eq!(holdings.strays([&first].into(), S * 5, &config), []);
+        assert_eq!(holdings.strays([&first].into(), S * 5 + config.patience.worker, &config), [id(0)]);
     }
 
     #[test]

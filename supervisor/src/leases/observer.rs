@@ -95,7 +95,7 @@ impl Observer {
         for (id, row) in &rows.workers {
             match self.workers.get_mut(id) {
                 Some(seen) if seen.value.incarnation == row.incarnation => {
-                    drop(seen.update(row.clone(), row.beat, now))
+                    seen.update(row.clone(), row.beat, now);
                 }
                 // Another process of that name.
                 Some(seen) => {
