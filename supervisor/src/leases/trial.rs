@@ -285,7 +285,8 @@ mod tests {
         assert_eq!(trial.standing(true, now), Standing::Unfit);
         assert!(trial.begins_rehearsal(now) && !trial.begins_rehearsal(now));
         trial.rehearsed(Err(CallError::new("list", Failure::Refused, "no bucket").into()), now);
-        assert_eq!((trial.standing(false, now), trial.lacks(None, now)), (Standing::Unfit, Some("no bucket".into())));
+        let lacks = Some("list: no bucket".to_owned());
+        assert_eq!((trial.standing(false, now), trial.lacks(None, now)), (Standing::Unfit, lacks));
         assert!(!trial.begins_rehearsal(now));
         let later = now + AGAIN_MIN;
         assert!(trial.begins_rehearsal(later));
