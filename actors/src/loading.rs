@@ -47,7 +47,7 @@ use crate::warehouse::ledger::{self, RefusedEpoch, RowCounts, ShardStatus, Tips}
 use crate::warehouse::pace::Pace;
 pub use crate::warehouse::pace::RefusalPatience;
 use crate::warehouse::tables::Star;
-use crate::warehouse::{AGES_MAX, Load, Mode, Unquotable, age_ms, diff};
+use crate::warehouse::{AGES_MAX, Load, Mode, Unquotable, age_ms, diff, transaction};
 
 /// The shortest pause after a failure, and before an epoch that was refused is tried again.
 pub(crate) const PAUSE_MIN: Duration = Duration::from_millis(250);
@@ -196,7 +196,9 @@ impl Loading {
         for statement in &changes {
             // Rows that are copied between tables are copied once: a load by hand may begin at the same moment.
             match statement.starts_with("INSERT ") {
-                true => drop(warehouse.batch(&[self.star.lock()?, statement.clone()], "mangrove: tables").await?),
+                true => drop(
+                    warehouse.batch(&[transaction::lock(&self.star)?, statement.clone()], "mangrove: tables").await?,
+                ),
                 false => drop(warehouse.execute(statement, "mangrove: tables").await?),
             }
         }

@@ -26,7 +26,7 @@ mod star;
 pub mod tables;
 #[cfg(test)]
 mod tests;
-mod transaction;
+pub(crate) mod transaction;
 mod versions;
 pub mod views;
 mod windows;

@@ -173,11 +173,6 @@ impl Star {
         &self.declared
     }
 
-    /// The statement that makes transactions of the loader run one after the other.
-    pub fn lock(&self) -> Result<String, Unquotable> {
-        Ok(sql::transaction::Lock { schema: self.schema()? }.sql().sent())
-    }
-
     /// Asks whether the warehouse's schema is there: one row, or none.
     pub fn has_namespace(&self) -> Result<String, Unquotable> {
         Ok(sql::tables::HasNamespace { namespace: literal::text(&self.namespace)? }.sql().sent())

@@ -5,7 +5,8 @@
 
 use super::literal::{self, Sql, Unquotable};
 use super::service::{BATCH_STATEMENTS_MAX, STATEMENT_BYTES_MAX};
-use super::sql::transaction::{Copy, Stage, StageBySensor, StageColumn};
+use super::sql::transaction::{Copy, Lock, Stage, StageBySensor, StageColumn};
+use super::star::Star;
 use super::tables::TableColumn;
 use crate::lake::columns as zone;
 
@@ -31,6 +32,11 @@ pub(super) struct CopySource<'a> {
     pub(super) key: &'a str,
     pub(super) iam_role: &'a str,
     pub(super) format: Sql,
+}
+
+/// The statement that makes transactions of the loader run one after the other.
+pub(crate) fn lock(star: &Star) -> Result<String, Unquotable> {
+    Ok(Lock { schema: star.schema()? }.sql().sent())
 }
 
 /// A temporary table with these columns.
