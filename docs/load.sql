@@ -64,7 +64,7 @@ WHERE "k"."shard" IS NULL;
 -- each for itself, the versions as one would have counted them: what a shard says that another has said already is no
 -- version, what it says only because it has not heard the last of it is not said, and numbers follow the order. Such a
 -- sensor has several versions of one number ("same_number"). Versions of all other sensors are as they came.
-CREATE TEMP TABLE "load_said" AS
+CREATE TEMP TABLE "load_reported" AS
 SELECT
     "sensor_id",
     CASE
@@ -204,7 +204,7 @@ SELECT
     "arrival_time" AS "arrival_time", "ordinal" AS "ordinal", "source" AS "source",
     LAST_VALUE("owner") IGNORE NULLS OVER (PARTITION BY "sensor_id" ORDER BY "ordinal" ROWS UNBOUNDED PRECEDING) AS "owner", "same_number"
 FROM (
-    SELECT *, CASE WHEN "source" = 'event' THEN ',' || "changed" || ',' ELSE '' END AS "anew" FROM "load_said"
+    SELECT *, CASE WHEN "source" = 'event' THEN ',' || "changed" || ',' ELSE '' END AS "anew" FROM "load_reported"
 ) "a";
 
 -- 8.
@@ -816,7 +816,7 @@ CROSS JOIN "load_guard" "g";
 -- each for itself, the versions as one would have counted them: what a shard says that another has said already is no
 -- version, what it says only because it has not heard the last of it is not said, and numbers follow the order. Such a
 -- sensor has several versions of one number ("same_number"). Versions of all other sensors are as they came.
-CREATE TEMP TABLE "load_said" AS
+CREATE TEMP TABLE "load_reported" AS
 SELECT
     "sensor_id",
     CASE
@@ -956,7 +956,7 @@ SELECT
     "arrival_time" AS "arrival_time", "ordinal" AS "ordinal", "source" AS "source",
     LAST_VALUE("owner") IGNORE NULLS OVER (PARTITION BY "sensor_id" ORDER BY "ordinal" ROWS UNBOUNDED PRECEDING) AS "owner", "same_number"
 FROM (
-    SELECT *, CASE WHEN "source" = 'event' THEN ',' || "changed" || ',' ELSE '' END AS "anew" FROM "load_said"
+    SELECT *, CASE WHEN "source" = 'event' THEN ',' || "changed" || ',' ELSE '' END AS "anew" FROM "load_reported"
 ) "a";
 
 -- 11.

@@ -1,6 +1,6 @@
 //! Loads committed epochs into the warehouse; one worker of the cluster does, the others stand by.
 //!
-//! **Owns** the right to load, by a row of the lease table, and the pace of loading.
+//! **Owns** the right to load, by a row of the lease table, and the policy of loading.
 //!
 //! **Promises** one load is under way at most; what waits stays in the lake (BOUNDED); an owner that stands still for
 //! `failover_after`, by the clock of whoever watches, is followed by another (LIVE). That two may load at once for a
@@ -30,7 +30,7 @@ use crate::node::{Address, Node};
 use crate::panics::Panicked;
 use crate::ports::chance::Chance;
 use crate::ports::leases::{LeaseError, LeaseTable, LoaderLease};
-use crate::warehouse::pace::Pace;
+use crate::warehouse::load_policy::LoadPolicy;
 
 /// Standing still is looked for this often in the time after which it counts.
 const BEATS: u32 = 4;
@@ -79,7 +79,7 @@ pub enum LoaderMsg {
 /// How a turn ended.
 #[derive(Debug)]
 pub struct Ended {
-    pace: Pace,
+    policy: LoadPolicy,
     watch: MetadataWatch,
     result: Result<Turn, TurnError>,
 }
@@ -111,7 +111,7 @@ pub struct LoaderState {
     turns: Turns,
     /// The row, while this worker has the right to load.
     lease: Option<LoaderLease>,
-    pace: Pace,
+    policy: LoadPolicy,
     /// What was last seen of the metadata.
     watch: MetadataWatch,
     /// What this actor started and must not outlive it.
@@ -146,7 +146,7 @@ impl Actor for LoaderActor {
         Ok(LoaderState {
             config: self.config.clone(),
             name: args.loading.name(),
-            pace: args.loading.pace(),
+            policy: args.loading.policy(),
             args,
             myself,
             began: Instant::now(),
@@ -254,24 +254,24 @@ impl LoaderState {
     fn on_turn(&mut self) {
         let Some(number) = self.turns.begins(self.began.elapsed()) else { return };
         let (loading, fits, myself) = (self.args.loading.clone(), self.turns.fit(), self.myself.clone());
-        let (mut pace, mut watch) = (self.pace.clone(), self.watch.clone());
+        let (mut policy, mut watch) = (self.policy.clone(), self.watch.clone());
         self.tasks.spawn(async move {
             let turn = async {
                 if !fits {
                     loading.ensure_tables().await?;
                 }
                 loading.refresh(&mut watch).await;
-                Ok::<_, TurnError>(loading.turn(&mut pace).await?)
+                Ok::<_, TurnError>(loading.turn(&mut policy).await?)
             };
             let result = AssertUnwindSafe(turn).catch_unwind().await;
             let result = result.unwrap_or_else(|panic| Err(Panicked::with(panic.as_ref()).into()));
-            let _ = myself.send(LoaderMsg::TurnEnded(number, Ended { pace, watch, result }));
+            let _ = myself.send(LoaderMsg::TurnEnded(number, Ended { policy, watch, result }));
         });
     }
 
     fn on_turn_ended(&mut self, number: u64, ended: Ended) -> Result<(), LoaderError> {
         let Some(began) = self.turns.ended(number) else { return Ok(()) };
-        (self.pace, self.watch) = (ended.pace, ended.watch);
+        (self.policy, self.watch) = (ended.policy, ended.watch);
         let next = match ended.result {
             Ok(turn) => {
                 if !matches!(turn, Turn::Refused { .. }) {
@@ -281,11 +281,11 @@ impl LoaderState {
             }
             Err(TurnError::Panicked(panicked)) => return Err(panicked.into()),
             Err(TurnError::Load(error)) => {
-                let trouble = error.trouble();
+                let failure = error.failure();
                 self.args.loading.failed(&error);
-                let next = self.turns.failed(trouble);
+                let next = self.turns.failed(failure);
                 let failures = self.turns.failures();
-                warn!(%error, trouble = trouble.as_str(), failures, pause = ?next.pause(), "load failed, trying again");
+                warn!(%error, failure = failure.as_str(), failures, pause = ?next.pause(), "load failed, trying again");
                 next
             }
         };

@@ -31,7 +31,7 @@ use tracing::info;
 pub use self::backfill::Backfilled;
 pub(crate) use self::backfill::origin_of;
 pub use self::error::LoadError;
-pub use self::figures::{FailingLoads, LoaderFigures, LoaderStatus, MetadataTrouble, Stopped};
+pub use self::figures::{FailingLoads, LoaderFigures, LoaderStatus, MetadataFailure, Stopped};
 pub use self::metadata::{MetadataConfig, MetadataWatch};
 use self::proven::Proven;
 use self::spectrum::Spectrum;
@@ -44,9 +44,9 @@ use crate::ports::warehouse::Warehouse;
 use crate::warehouse::batch::{CopyManifest, Feed, LoadBatch};
 use crate::warehouse::external::{SpectrumMode, Taken};
 use crate::warehouse::ledger::{self, RefusedEpoch, RowCounts, ShardStatus, Tips};
-use crate::warehouse::pace::Pace;
-pub use crate::warehouse::pace::RefusalPatience;
-use crate::warehouse::tables::Star;
+use crate::warehouse::load_policy::LoadPolicy;
+pub use crate::warehouse::load_policy::RefusalPatience;
+use crate::warehouse::tables::StarSchema;
 use crate::warehouse::{AGES_MAX, Load, Mode, Unquotable, age_ms, diff, transaction};
 
 /// The shortest pause after a failure, and before an epoch that was refused is tried again.
@@ -100,7 +100,7 @@ pub struct Loading {
     config: LoadingConfig,
     stream: String,
     schema: Arc<EventSchema>,
-    star: Arc<Star>,
+    star: Arc<StarSchema>,
     spectrum: Option<Arc<Spectrum>>,
     proven: Proven,
     ports: LoadingPorts,
@@ -149,7 +149,7 @@ impl Loading {
         schema: Arc<EventSchema>,
         ports: LoadingPorts,
     ) -> Result<Self, Unmakeable> {
-        let star = Arc::new(Star::new(&schema, &config.namespace, &config.metadata.columns)?);
+        let star = Arc::new(StarSchema::new(&schema, &config.namespace, &config.metadata.columns)?);
         let spectrum = match &config.spectrum {
             Some(spectrum) => Some(Arc::new(Spectrum::new(spectrum, &schema, ports.objects.bucket())?)),
             None => None,
@@ -157,9 +157,9 @@ impl Loading {
         Ok(Self { config, stream: stream.to_owned(), schema, star, spectrum, proven: Proven::default(), ports })
     }
 
-    /// A pace to begin with.
-    pub fn pace(&self) -> Pace {
-        Pace::new(self.config.epochs_max, self.config.patience)
+    /// A policy to begin with.
+    pub fn policy(&self) -> LoadPolicy {
+        LoadPolicy::new(self.config.epochs_max, self.config.patience)
     }
 
     /// What loads are counted in.
@@ -169,7 +169,7 @@ impl Loading {
 
     /// A turn failed.
     pub(crate) fn failed(&self, error: &LoadError) {
-        self.ports.figures.failed(error.trouble(), &error.to_string(), self.ports.clock.now_ms());
+        self.ports.figures.failed(error.failure(), &error.to_string(), self.ports.clock.now_ms());
     }
 
     /// Where loads go.
@@ -223,39 +223,39 @@ impl Loading {
     }
 
     /// Loads the next batch, if anything waits.
-    pub async fn turn(&self, pace: &mut Pace) -> Result<Turn, LoadError> {
+    pub async fn turn(&self, policy: &mut LoadPolicy) -> Result<Turn, LoadError> {
         // A warehouse that bills while it answers is not asked while the lake has nothing new; and what waits is told
         // while it does not answer.
         let now_ms = self.ports.clock.now_ms();
-        if let Some(tips) = pace.tips(now_ms) {
+        if let Some(tips) = policy.tips(now_ms) {
             let backlog = self.backlog(tips, 1).await?;
             self.ports.figures.waits(backlog.waiting());
             if backlog.waiting() == 0 {
                 self.ports.figures.stopped(&backlog.stops, now_ms);
-                self.look_back(pace).await;
+                self.look_back(policy).await;
                 return Ok(Turn::Idle);
             }
         }
         let tips = self.tips().await?;
-        let next = self.batch_after(&tips, pace.epochs()).await?;
-        pace.asked(tips, now_ms);
+        let next = self.batch_after(&tips, policy.epochs()).await?;
+        policy.asked(tips, now_ms);
         let Some((batch, left)) = next else {
-            self.look_back(pace).await;
+            self.look_back(policy).await;
             return Ok(Turn::Idle);
         };
         self.ports.faults.reach("loader.listed", "").await;
         match self.load(&batch, Mode::New).await {
             Ok(loaded) => {
-                pace.loaded();
+                policy.loaded();
                 if loaded.fresh {
-                    pace.reached(&batch);
+                    policy.reached(&batch);
                     self.proven.reached(&batch);
                     self.ports.figures.waits(left);
                 }
-                self.look_back(pace).await;
+                self.look_back(policy).await;
                 Ok(Turn::Loaded { more: left > 0 })
             }
-            Err(error) => self.not_loaded(&batch, pace, error).await,
+            Err(error) => self.not_loaded(&batch, policy, error).await,
         }
     }
 
@@ -372,13 +372,13 @@ impl Loading {
         self.load(&LoadBatch::new(&self.stream, epochs), Mode::Again).await
     }
 
-    /// Loads until nothing waits; fails at the first trouble but a refusal.
+    /// Loads until nothing waits; fails at the first failure but a refusal.
     pub async fn load_all(&self, patience: Duration) -> Result<(), LoadError> {
         let deadline = Instant::now() + patience;
-        let mut pace = self.pace();
+        let mut policy = self.policy();
         self.refresh(&mut MetadataWatch::default()).await;
         loop {
-            match self.turn(&mut pace).await? {
+            match self.turn(&mut policy).await? {
                 Turn::Idle => return Ok(()),
                 Turn::Loaded { .. } => {}
                 Turn::Refused { tries } => tokio::time::sleep(pause_after(tries, PAUSE_MAX)).await,

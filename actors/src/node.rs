@@ -65,7 +65,7 @@ pub struct LastError {
 pub struct Node {
     /// Path in the tree, for example `shards/000000000003/committer`.
     pub path: String,
-    /// The actor's name in the picture, for example `committer`.
+    /// The actor's name in the map, for example `committer`.
     pub kind: &'static str,
     state: AtomicU8,
     queued: AtomicI64,

@@ -17,7 +17,7 @@ use messages::{EventSchema, HashRange, ShardId, StreamId};
 pub use self::epochs::{EPOCHS_MAX, EpochLine, EpochLog, EpochStep, ReadingEpoch};
 use self::holds::{FAILURES_MAX, HoldsNow, is_throttled};
 pub use self::holds::{HeldUp, Hold, Holds, SensorFailureRecord};
-pub use self::outcome::{Failing, HEALS_WITHIN_MS, Ill, Outcome};
+pub use self::outcome::{Failing, FailureStreak, HEALS_WITHIN_MS, Outcome};
 pub use self::paths::UnseenPath;
 pub use self::progress::ShardProgress;
 use crate::keys::Keys;

@@ -48,7 +48,7 @@ pub use self::replay::reference_states;
 pub use self::restart::nothing_new;
 pub use self::verdict::{Verdict, Violation};
 pub use self::warehouse::{
-    Described, Fact, Figures, Identity, Interval, Load, Said, Tables, Window, tables, tables_of,
+    Described, Fact, Figures, Identity, Interval, Load, Reported, Tables, Window, tables, tables_of,
 };
 
 use messages::EventSchema;

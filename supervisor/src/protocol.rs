@@ -10,7 +10,7 @@ use actors::agreement::Disagreement;
 use actors::ports::aws::CallError;
 use actors::ports::leases::{Heartbeat, LeaseError, LeaseRows};
 use actors::ports::stream::{Description, ShardInfo};
-use actors::shard::Ill;
+use actors::shard::FailureStreak;
 use actors::verdict::FailureVerdict;
 use messages::ShardId;
 use ractor::{ActorRef, RpcReplyPort};
@@ -117,7 +117,7 @@ pub enum ShardFailure {
     Hangs(Duration),
     /// What is read of it is not stored.
     #[error("{}", .0.cause)]
-    Ill(Ill),
+    FailureStreak(FailureStreak),
     /// Its supervisor has ended otherwise, in the words of the runtime.
     #[error("{0}")]
     Ended(String),

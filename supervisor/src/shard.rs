@@ -123,7 +123,7 @@ struct ShardRecovery {
 }
 
 /// The actors of a shard, downstream first. To add an actor, add its name here, and its start to [`Shard::starts`].
-const BOXES: [&str; 5] = ["committer", "sinks", "aggregator", "sensors", "reader"];
+const ACTORS: [&str; 5] = ["committer", "sinks", "aggregator", "sensors", "reader"];
 
 /// Epochs whose alerts are being sent again.
 type Unsettled = VecDeque<(EpochNumber, Receipts)>;
@@ -220,7 +220,7 @@ impl Shard {
             let (shard, alerts) = (shard.clone(), alerts.clone());
             async move { Ok(shard.starts(shard.begin().await?, &alerts).into_iter().collect()) }
         };
-        SupervisorArgs::new(path, BOXES.map(|name| self.child(name)).into(), config, surroundings).prepared_by(prepare)
+        SupervisorArgs::new(path, ACTORS.map(|name| self.child(name)).into(), config, surroundings).prepared_by(prepare)
     }
 
     fn child(&self, name: &'static str) -> ChildSpec {
@@ -259,8 +259,8 @@ impl Shard {
         Err(StartError::yields(error))
     }
 
-    /// How the actors of this incarnation start, in the order of [`BOXES`].
-    fn starts(&self, recovery: ShardRecovery, alerts: &Address<AlertsMsg>) -> [StartOnce; BOXES.len()] {
+    /// How the actors of this incarnation start, in the order of [`ACTORS`].
+    fn starts(&self, recovery: ShardRecovery, alerts: &Address<AlertsMsg>) -> [StartOnce; ACTORS.len()] {
         let ShardRecovery { lease, states } = recovery;
         let (row, shard) = (lease.row.clone(), || self.clone());
         let plan = row.pending.as_ref().map(|pending| pending.plan.clone());

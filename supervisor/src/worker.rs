@@ -240,8 +240,14 @@ impl Worker {
         let surroundings = Surroundings { tree: self.tree.clone(), clock, jitter: Arc::new(move || chance.unit()) };
         let mut children = vec![
             children::alerts(config, ports, &self.alert_figures, &self.status.recent),
-            children::leases_box(config, ports, (&self.owned, &self.leases, &place), &self.controls.leases, heartbeat),
-            children::shards_box(config, ports, (&self.owned, &self.budget, &place), surroundings.clone()),
+            children::leases_child(
+                config,
+                ports,
+                (&self.owned, &self.leases, &place),
+                &self.controls.leases,
+                heartbeat,
+            ),
+            children::shards_child(config, ports, (&self.owned, &self.budget, &place), surroundings.clone()),
         ];
         // Last, although downstream of all: it takes what lies in the lake, nobody sends to it, and its failure must
         // restart nobody.

@@ -53,7 +53,7 @@ async fn epoch(world: &World) -> u64 {
 /// What the worker says of a shard that it does not read.
 async fn refusal(worker: &Worker) -> String {
     let why = || {
-        worker.leases().troubles().into_iter().find_map(|(trouble, why)| match trouble {
+        worker.leases().findings().into_iter().find_map(|(finding, why)| match finding {
             LeaseFinding::Disagrees(_) => Some(why),
             _ => None,
         })
@@ -106,7 +106,7 @@ async fn a_table_restored_as_of_some_epochs_ago_goes_on_from_the_newest() {
     world.restore_leases(&backup).await;
     feed(&world, &worker, &mut put, 40).await;
     feed(&world, &worker, &mut put, 40).await;
-    assert_eq!(worker.leases().troubles(), []);
+    assert_eq!(worker.leases().findings(), []);
     finish(worker).await;
     assert_whole(&world.lake(), &put);
     assert_device_order(&world.lake());
@@ -136,7 +136,7 @@ async fn a_table_restored_under_a_loader_brings_the_warehouse_nothing_twice() {
     world.restore_leases(&backup).await;
     feed(&world, &worker, &mut put, 40).await;
     feed(&world, &worker, &mut put, 40).await;
-    assert_eq!(worker.leases().troubles(), []);
+    assert_eq!(worker.leases().findings(), []);
     until_loaded(&loading).await;
     finish(worker).await;
     // The windows that a drain closes come last.
@@ -213,8 +213,8 @@ async fn an_object_that_says_something_else_stops_its_shard_and_goes_to_nobody_e
     assert!(why.contains(&key) && why.contains("exists with other content"), "{why}");
     let row = world.lease_row(SHARD).await;
     assert_eq!((&row["leaseOwner"], epoch(&world).await), (&owner, next - 1));
-    let elsewhere: Vec<_> = others.leases().troubles().into_iter().map(|(trouble, _)| trouble).collect();
-    assert!(elsewhere.iter().all(|trouble| *trouble == LeaseFinding::Unproven), "{elsewhere:?}");
+    let elsewhere: Vec<_> = others.leases().findings().into_iter().map(|(finding, _)| finding).collect();
+    assert!(elsewhere.iter().all(|finding| *finding == LeaseFinding::Unproven), "{elsewhere:?}");
     let restarts = mine.restarts();
     assert_eq!(restarts, 0, "it was tried again");
     let _ = worker.drain(Duration::from_secs(10)).await;
@@ -257,10 +257,10 @@ async fn a_table_is_of_one_stream_and_one_bucket() {
         (Ok(worker), Err(error)) | (Err(error), Ok(worker)) => (worker, error.to_string()),
         (mine, theirs) => panic!("{mine:?} {theirs:?}"),
     };
-    let ill = |trouble: &LeaseFinding| {
-        matches!(trouble, LeaseFinding::Disagrees(_) | LeaseFinding::OtherStream | LeaseFinding::Orphan(_))
+    let is_refused = |finding: &LeaseFinding| {
+        matches!(finding, LeaseFinding::Disagrees(_) | LeaseFinding::OtherStream | LeaseFinding::Orphan(_))
     };
-    assert!(!started.leases().troubles().iter().any(|(trouble, _)| ill(trouble)));
+    assert!(!started.leases().findings().iter().any(|(finding, _)| is_refused(finding)));
     assert!(error.contains("stream/events") && error.contains("stream/others"), "{error}");
     let _ = started.drain(Duration::from_secs(10)).await;
 
@@ -290,7 +290,7 @@ async fn a_stream_that_was_made_again_is_another_stream() {
     let keys = world.lake().keys();
     world.make_stream_again(1).await;
     world.put(&put).await;
-    let other = || worker.leases().troubles().iter().any(|(trouble, _)| *trouble == LeaseFinding::OtherStream);
+    let other = || worker.leases().findings().iter().any(|(finding, _)| *finding == LeaseFinding::OtherStream);
     until("the worker sees it", other).await;
     until("it has ended its shards", || worker.shards().is_empty()).await;
     assert_eq!(world.lake().keys(), keys);
@@ -341,7 +341,7 @@ async fn damage_in_the_bucket_is_named_and_kept() {
         assert_eq!(epoch(&world).await, before, "nothing is written beside it");
         // Put back, the shard goes on by itself.
         overwrite(&world, before + 1, &good).await;
-        until("the shard is read", || worker.leases().troubles().is_empty()).await;
+        until("the shard is read", || worker.leases().findings().is_empty()).await;
         feed(&world, &worker, &mut put, 10).await;
         finish(worker).await;
     }

@@ -24,12 +24,12 @@ fn with(faults: &str) -> Setup {
 /// One actor failed, all actors of its shard were restarted once, and nobody else.
 fn assert_one_restart(worker: &Worker, faults: &str) {
     let nodes = worker.tree().nodes();
-    let boxes = format!("shards/{FIRST}/");
+    let actors = format!("shards/{FIRST}/");
     for node in &nodes {
-        let expected = u64::from(node.path.starts_with(&boxes));
+        let expected = u64::from(node.path.starts_with(&actors));
         assert_eq!(node.restarts(), expected, "restarts of {} under {faults}", node.path);
     }
-    assert_eq!(nodes.iter().filter(|node| node.path.starts_with(&boxes)).count(), 5, "actors of the shard");
+    assert_eq!(nodes.iter().filter(|node| node.path.starts_with(&actors)).count(), 5, "actors of the shard");
     // An actor that finds its neighbour dead ends with it; that is no failure of its own.
     let errors: Vec<_> =
         nodes.iter().filter_map(|node| Some((node.path.clone(), node.last_error()?.message))).collect();

@@ -152,7 +152,7 @@ async fn metadata_that_is_too_much_stays_out_and_loading_goes_on() {
         keys.iter().for_each(|key| place.put(key, &body));
         loading.refresh(&mut MetadataWatch::default()).await;
         assert_eq!(loading.metadata_in_force().await.unwrap(), before, "{name}");
-        assert_eq!(loading.turn(&mut loading.pace()).await.unwrap(), Turn::Idle);
+        assert_eq!(loading.turn(&mut loading.policy()).await.unwrap(), Turn::Idle);
         keys.iter().for_each(|key| fs::remove_file(place.path(key)).unwrap());
     }
 }

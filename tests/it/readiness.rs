@@ -105,14 +105,14 @@ async fn a_shard_that_was_given_up_and_works_again_makes_the_worker_ready_again(
     let (bucket, hidden) = (dir.path().join("s3").join("mangrove"), dir.path().join("hidden"));
     hide_states(&bucket, &hidden, false);
     assert!(worker.tree().kill("shards/000000000000/reader", "the test killed it"));
-    until("it is given up", || worker.leases().troubles().iter().any(|(trouble, _)| trouble.kind() == "given_up"))
+    until("it is given up", || worker.leases().findings().iter().any(|(finding, _)| finding.kind() == "given_up"))
         .await;
     let works = |check: &Check| check.name == "shard 000000000000 works here";
     until("it says so", || failing(&worker).iter().any(works)).await;
     hide_states(&bucket, &hidden, true);
     world.put(&records(100, 100)).await;
     until_ready(&worker).await;
-    until("nothing is said of it any more", || worker.leases().troubles().is_empty()).await;
+    until("nothing is said of it any more", || worker.leases().findings().is_empty()).await;
     caught_up(&worker).await;
     finish(worker).await;
     assert_whole(&world.lake(), &records(0, 200));

@@ -139,9 +139,9 @@ async fn a_table_that_is_gone_blames_no_epoch() {
     let analyst = world.analyst();
     analyst.run("DROP TABLE lake.sensor_readings").await;
     let fresh = self::loading(&world, &setup().schema, SpectrumMode::Beside);
-    let mut pace = fresh.pace();
-    let error = fresh.turn(&mut pace).await.unwrap_err();
-    assert_eq!(error.trouble(), WarehouseFailure::Denied, "{error}");
+    let mut policy = fresh.policy();
+    let error = fresh.turn(&mut policy).await.unwrap_err();
+    assert_eq!(error.failure(), WarehouseFailure::Denied, "{error}");
     assert!(error.to_string().contains("the external table"), "{error}");
     assert_eq!(analyst.count("SELECT COUNT(*) FROM mangrove.load_ledger").await, 0);
     load_all(&fresh).await;

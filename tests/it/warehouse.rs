@@ -87,11 +87,11 @@ async fn the_warehouse_says_what_the_lake_says() {
 
     // Nothing is left to do, which the warehouse is asked once: it may bill for every answer.
     let calls = json!({"service": "redshift", "kind": "delay", "delay_ms": 0});
-    let (faults, mut pace) = (world.faults(), loading.pace());
+    let (faults, mut policy) = (world.faults(), loading.policy());
     faults.set(0, &[calls]).await;
-    assert_eq!(loading.turn(&mut pace).await.unwrap(), Turn::Idle);
+    assert_eq!(loading.turn(&mut policy).await.unwrap(), Turn::Idle);
     let asked = faults.hits().await;
-    assert_eq!(loading.turn(&mut pace).await.unwrap(), Turn::Idle);
+    assert_eq!(loading.turn(&mut policy).await.unwrap(), Turn::Idle);
     assert!(asked[0] > 0);
     assert_eq!(faults.end().await, asked);
     assert_eq!(loading.missing().await.unwrap(), Vec::<String>::new());
@@ -111,7 +111,7 @@ async fn a_load_that_dies_at_any_step_leaves_no_trace() {
             // One epoch at a time, so that there is a second load to die in.
             while let Some((batch, _)) = dying.next_batch(1).await.unwrap() {
                 // The points before a batch is made.
-                dying.turn(&mut dying.pace()).await.unwrap();
+                dying.turn(&mut dying.policy()).await.unwrap();
                 dying.load(&batch, Mode::New).await.unwrap();
             }
         });
@@ -363,7 +363,7 @@ async fn a_key_that_is_too_narrow_is_refused_with_the_statements_that_make_the_t
     assert!(analyst.refused(altered).await.contains("unexpected dependency for column"));
 
     let error = loading.ensure_tables().await.unwrap_err();
-    assert_eq!(error.trouble(), WarehouseFailure::Denied);
+    assert_eq!(error.failure(), WarehouseFailure::Denied);
     let told = error.to_string();
     let (_, steps) = told.split_once("give its grants again: ").unwrap();
     let (steps, _) = steps.split_once(". Or load").unwrap();

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::mangrove;
 
-const BOXES: [&str; 5] = ["committer", "sinks", "aggregator", "sensors", "reader"];
+const ACTORS: [&str; 5] = ["committer", "sinks", "aggregator", "sensors", "reader"];
 const SHARDS: usize = 4;
 const ALERT_P99_MS: u64 = 300;
 
@@ -99,7 +99,7 @@ fn watched(process: &mut Process, ops: &str) {
     assert_documented(&get(ops, "/metrics").1);
 
     let tree = mangrove(&["tree", "--ops", ops]).run().ok().stdout;
-    for name in BOXES {
+    for name in ACTORS {
         let lines = tree.lines().filter(|line| line.contains(name) && line.contains("running"));
         assert_eq!(lines.count(), SHARDS, "{name} in\n{tree}");
     }
@@ -118,9 +118,9 @@ fn is_whole(tree: &Value) -> bool {
     let shards = children(tree).into_iter().find(|node| node["name"] == "shards");
     let shards = shards.map(|shards| children(&shards)).unwrap_or_default();
     let runs = |shard: &Value| {
-        let boxes = children(shard);
-        let names: BTreeSet<_> = boxes.iter().map(|child| child["name"].as_str().unwrap().to_owned()).collect();
-        names == BTreeSet::from(BOXES.map(str::to_owned)) && boxes.iter().all(|child| child["state"] == "running")
+        let actors = children(shard);
+        let names: BTreeSet<_> = actors.iter().map(|child| child["name"].as_str().unwrap().to_owned()).collect();
+        names == BTreeSet::from(ACTORS.map(str::to_owned)) && actors.iter().all(|child| child["state"] == "running")
     };
     shards.len() == SHARDS && shards.iter().all(runs)
 }

@@ -147,9 +147,9 @@ impl Turns {
     }
 
     /// What follows on one that failed.
-    pub(super) fn failed(&mut self, trouble: WarehouseFailure) -> Next {
+    pub(super) fn failed(&mut self, failure: WarehouseFailure) -> Next {
         // Somebody may have changed the tables.
-        self.fits &= trouble != WarehouseFailure::Denied;
+        self.fits &= failure != WarehouseFailure::Denied;
         let pause = pause_after(self.failures, self.config.backoff_max);
         self.failures = self.failures.saturating_add(1);
         Next::About(pause)

@@ -124,23 +124,23 @@ impl LoadError {
     }
 
     /// What can be said after it. The only place that decides.
-    pub fn trouble(&self) -> WarehouseFailure {
+    pub fn failure(&self) -> WarehouseFailure {
         match self {
-            Self::Warehouse(error) => error.trouble,
+            Self::Warehouse(error) => error.failure,
             // No epoch is at fault: none is put aside for it.
             Self::External(error)
-                if matches!(error.trouble, WarehouseFailure::Refused | WarehouseFailure::TooLarge) =>
+                if matches!(error.failure, WarehouseFailure::Refused | WarehouseFailure::TooLarge) =>
             {
                 WarehouseFailure::Denied
             }
-            Self::External(error) => error.trouble,
+            Self::External(error) => error.failure,
             Self::Call(error) => match error.failure {
                 Failure::Throttled | Failure::Transient => WarehouseFailure::Unavailable,
                 Failure::NotFound | Failure::Condition | Failure::Refused => WarehouseFailure::Denied,
             },
             // Fewer epochs make shorter statements.
             Self::Statements(_) => WarehouseFailure::TooLarge,
-            Self::Waits { error, .. } => error.trouble(),
+            Self::Waits { error, .. } => error.failure(),
             Self::NotNext { .. } | Self::Lake { .. } | Self::Gap { .. } | Self::Twice { .. } => {
                 WarehouseFailure::Denied
             }

@@ -37,12 +37,12 @@ struct Last {
     lag_ms: Option<u64>,
     put_aside: Option<(i64, String)>,
     failing: Option<FailingLoads>,
-    metadata: Option<MetadataTrouble>,
+    metadata: Option<MetadataFailure>,
 }
 
 /// Metadata is not as its objects say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MetadataTrouble {
+pub struct MetadataFailure {
     /// Since when, milliseconds since 1970.
     pub since_ms: i64,
     /// What is the matter, in words.
@@ -91,7 +91,7 @@ pub struct LoaderStatus {
     /// Shards that are not loaded any further, whatever becomes of the others.
     pub stopped: Vec<Stopped>,
     /// None while all objects of the metadata can be read.
-    pub metadata: Option<MetadataTrouble>,
+    pub metadata: Option<MetadataFailure>,
 }
 
 impl LoaderFigures {
@@ -156,8 +156,8 @@ impl LoaderFigures {
     }
 
     /// A load failed, or could not begin.
-    pub(crate) fn failed(&self, trouble: WarehouseFailure, error: &str, now_ms: i64) {
-        metrics::warehouse_failed(trouble);
+    pub(crate) fn failed(&self, failure: WarehouseFailure, error: &str, now_ms: i64) {
+        metrics::warehouse_failed(failure);
         let error = error.chars().take(ERROR_CHARS_MAX).collect();
         self.note(|last| {
             let (since_ms, before) = last.failing.as_ref().map_or((now_ms, 0), |was| (was.since_ms, was.failures));
@@ -207,7 +207,7 @@ impl LoaderFigures {
         let what = what.map(|what| what.chars().take(ERROR_CHARS_MAX).collect());
         self.note(|last| {
             let since_ms = last.metadata.as_ref().map_or(now_ms, |was| was.since_ms);
-            last.metadata = what.map(|what| MetadataTrouble { since_ms, what });
+            last.metadata = what.map(|what| MetadataFailure { since_ms, what });
         });
     }
 

@@ -154,7 +154,7 @@ impl Loading {
             match self.put_in_force(&content, &bodies, &before).await {
                 Err(error)
                     if matches!(
-                        error.trouble(),
+                        error.failure(),
                         WarehouseFailure::Refused | WarehouseFailure::TooLarge | WarehouseFailure::Unknown
                     ) =>
                 {

@@ -3,7 +3,7 @@
 //! **Promises** an epoch is put aside only for what the warehouse says of its data, or for a file that is not there;
 //! everything else is waited for. What was put aside is tried once more, by itself, when loads succeed, and when a loader
 //! begins.
-//! **Not here**: the counting (`warehouse/pace.rs`).
+//! **Not here**: the counting (`warehouse/load_policy.rs`).
 
 use tracing::{error, info, warn};
 
@@ -13,7 +13,7 @@ use crate::warehouse::Mode;
 use crate::warehouse::backlog::prefix_of;
 use crate::warehouse::batch::LoadBatch;
 use crate::warehouse::ledger::RefusedEpoch;
-use crate::warehouse::pace::{Pace, RefusalStep};
+use crate::warehouse::load_policy::{LoadPolicy, RefusalStep};
 use messages::{EpochNumber, ShardId};
 
 /// What stands in `load_refused` for an epoch that a person has put aside. Only a person takes it back.
@@ -24,18 +24,18 @@ impl Loading {
     pub(super) async fn not_loaded(
         &self,
         batch: &LoadBatch,
-        pace: &mut Pace,
+        policy: &mut LoadPolicy,
         error: LoadError,
     ) -> Result<Turn, LoadError> {
         let lost = batch.lost().is_some() && error.ran();
         let several = batch.epochs.len() > 1;
-        match error.trouble() {
-            WarehouseFailure::Refused => self.refused(batch, pace, &error, lost).await,
-            _ if lost => self.refused(batch, pace, &error, lost).await,
-            WarehouseFailure::TooLarge if several => self.refused(batch, pace, &error, lost).await,
+        match error.failure() {
+            WarehouseFailure::Refused => self.refused(batch, policy, &error, lost).await,
+            _ if lost => self.refused(batch, policy, &error, lost).await,
+            WarehouseFailure::TooLarge if several => self.refused(batch, policy, &error, lost).await,
             _ => {
                 if error.ran() {
-                    pace.smaller(batch);
+                    policy.smaller(batch);
                 }
                 Err(match batch.epochs.as_slice() {
                     [epoch] if error.ran() => {
@@ -50,13 +50,13 @@ impl Loading {
     async fn refused(
         &self,
         batch: &LoadBatch,
-        pace: &mut Pace,
+        policy: &mut LoadPolicy,
         error: &LoadError,
         proven: bool,
     ) -> Result<Turn, LoadError> {
         self.ports.figures.refused();
         let words = error.to_string();
-        let tries = match pace.refused(batch, &words, proven) {
+        let tries = match policy.refused(batch, &words, proven) {
             RefusalStep::Smaller => {
                 warn!(epochs = batch.epochs.len(), %error, "batch refused, trying fewer epochs");
                 0
@@ -72,7 +72,7 @@ impl Loading {
                     shard = %epoch.shard, epoch = %epoch.epoch, attempts, %error,
                     "epoch put aside: see load_refused, and load it with mangrove load --retry"
                 );
-                pace.goes_on();
+                policy.goes_on();
                 0
             }
             RefusalStep::Wait(epochs) => return Err(LoadError::SameWords { epochs, error: words }),
@@ -105,29 +105,29 @@ impl Loading {
     }
 
     /// Takes a step in looking at what was put aside. It never fails a turn: what waits goes on.
-    pub(super) async fn look_back(&self, pace: &mut Pace) {
-        if !pace.looks_back() {
+    pub(super) async fn look_back(&self, policy: &mut LoadPolicy) {
+        if !policy.looks_back() {
             return;
         }
-        if let Err(error) = self.take_back(pace).await {
-            pace.looked_in_vain();
+        if let Err(error) = self.take_back(policy).await {
+            policy.looked_in_vain();
             warn!(%error, "what was put aside cannot be looked at, trying again");
         }
     }
 
     /// One epoch first: if it is refused as before, so will be those that were put aside with the same words.
-    async fn take_back(&self, pace: &mut Pace) -> Result<(), LoadError> {
+    async fn take_back(&self, policy: &mut LoadPolicy) -> Result<(), LoadError> {
         let mut refusals = self.refusals().await?;
         refusals.retain(|epoch| epoch.error != BY_HAND);
-        let suspects = pace.suspects(&refusals);
+        let suspects = policy.suspects(&refusals);
         let Some((first, rest)) = suspects.split_first() else { return Ok(()) };
         match self.again(&[first]).await {
             Ok(epochs) => info!(epochs, was = first.error, "loaded after all"),
             Err(error)
-                if matches!(error.trouble(), WarehouseFailure::Refused | WarehouseFailure::TooLarge) || error.ran() =>
+                if matches!(error.failure(), WarehouseFailure::Refused | WarehouseFailure::TooLarge) || error.ran() =>
             {
                 info!(epochs = suspects.len(), %error, "still refused");
-                pace.holds_still(first);
+                policy.holds_still(first);
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -135,7 +135,7 @@ impl Loading {
         if let Err(error) = self.again(rest).await {
             // Each of them stays where it is, or is found by the next look.
             warn!(epochs = rest.len(), %error, "not all that was put aside could be loaded");
-            pace.looked_in_vain();
+            policy.looked_in_vain();
         }
         Ok(())
     }

@@ -61,8 +61,8 @@ pub(super) const FAMILIES: [Family; 18] = [
 
 /// The loader is there from now on.
 pub fn warehouse_begins() {
-    for trouble in WarehouseFailure::ALL {
-        counter!("mangrove_warehouse_failures_total", "trouble" => trouble.as_str()).increment(0);
+    for failure in WarehouseFailure::ALL {
+        counter!("mangrove_warehouse_failures_total", "trouble" => failure.as_str()).increment(0);
     }
     warehouse_metadata_refused(0);
     warehouse_metadata_unreadable(0);
@@ -99,8 +99,8 @@ pub fn warehouse_taken_back(epochs: u64) {
 }
 
 /// A turn failed.
-pub fn warehouse_failed(trouble: WarehouseFailure) {
-    counter!("mangrove_warehouse_failures_total", "trouble" => trouble.as_str()).increment(1);
+pub fn warehouse_failed(failure: WarehouseFailure) {
+    counter!("mangrove_warehouse_failures_total", "trouble" => failure.as_str()).increment(1);
 }
 
 /// Metadata was put in force, without these rows.

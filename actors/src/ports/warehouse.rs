@@ -4,8 +4,8 @@
 //! wait has an end; a result is read page by page, never as a whole.
 //! **Not here**: SQL (`crate::warehouse`), and what to do about a failure.
 
+mod failure;
 mod result;
-mod trouble;
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use aws_sdk_redshiftdata::operation::describe_statement::DescribeStatementOutput
 use aws_sdk_redshiftdata::types::StatusString;
 use tokio::time::Instant;
 
+pub use self::failure::{WarehouseError, WarehouseFailure};
 pub use self::result::{Pages, ResultColumn, ResultPage};
-pub use self::trouble::{WarehouseError, WarehouseFailure};
 use super::aws::{Failure, classify};
 use super::chance::Chance;
 use crate::warehouse::Cell;

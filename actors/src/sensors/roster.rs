@@ -201,8 +201,8 @@ impl<A: Clone> Roster<A> {
         }
         slot.life = Life::Passive;
         // An abandoned actor keeps a thread: its row gets no second chance.
-        let hopeless = abandoned && slot.trouble().killed == Some(id);
-        let mut crashes = match slot.trouble().excused.take() == Some(id) {
+        let hopeless = abandoned && slot.failures().killed == Some(id);
+        let mut crashes = match slot.failures().excused.take() == Some(id) {
             true => slot.ended(error),
             false => slot.crashed(row, error),
         };
@@ -234,9 +234,9 @@ impl<A: Clone> Roster<A> {
                 Life::Retiring { .. } | Life::Passive => continue,
             };
             let Some(row) = in_hand(&actor).filter(|_| in_flight.outcome(group).is_none()) else { continue };
-            let trouble = slot.trouble();
-            if trouble.looked_at.replace((id, row)) == Some((id, row)) {
-                let is_immortal = trouble.killed.replace(id) == Some(id);
+            let failures = slot.failures();
+            if failures.looked_at.replace((id, row)) == Some((id, row)) {
+                let is_immortal = failures.killed.replace(id) == Some(id);
                 hanging.push(Hanging { sensor: members.sensor.clone(), actor, is_immortal });
             }
         }

@@ -44,7 +44,7 @@ pub(super) struct Slot<A> {
     pub(super) watched_by_cut: bool,
     pub(super) watched_by_touch: bool,
     /// What went wrong with it. Hardly any sensor has this, and there are many.
-    trouble: Option<Box<SensorFailure>>,
+    failures: Option<Box<SensorFailure>>,
 }
 
 /// What went wrong with a sensor.
@@ -100,7 +100,7 @@ impl<A: Clone> Slot<A> {
             came_again: last_arrival_ms.is_some(),
             watched_by_cut: false,
             watched_by_touch: false,
-            trouble: None,
+            failures: None,
         }
     }
 
@@ -111,12 +111,12 @@ impl<A: Clone> Slot<A> {
 
     /// Restarts of its actor.
     pub(super) fn restarts(&self) -> u32 {
-        self.trouble.as_ref().map_or(0, |trouble| trouble.restarts)
+        self.failures.as_ref().map_or(0, |failures| failures.restarts)
     }
 
     /// Where to note what goes wrong with it.
-    pub(super) fn trouble(&mut self) -> &mut SensorFailure {
-        self.trouble.get_or_insert_default()
+    pub(super) fn failures(&mut self) -> &mut SensorFailure {
+        self.failures.get_or_insert_default()
     }
 
     /// Whether its keys are not those of one place in this range: it may be on other shards too.
@@ -148,25 +148,25 @@ impl<A: Clone> Slot<A> {
             self.routed = Vec::new();
         }
         // Whatever it died of, it has got past it.
-        if let Some(trouble) = &mut self.trouble {
-            trouble.crash = None;
+        if let Some(failures) = &mut self.failures {
+            failures.crash = None;
         }
     }
 
     /// Notes a death that says nothing about the sensor's readings: it counts as none.
     pub(super) fn ended(&mut self, error: &str) -> u32 {
-        let trouble = self.trouble();
-        trouble.restarts += 1;
-        trouble.last_error = Some(error.chars().take(ERROR_CHARS_MAX).collect());
+        let failures = self.failures();
+        failures.restarts += 1;
+        failures.last_error = Some(error.chars().take(ERROR_CHARS_MAX).collect());
         0
     }
 
     /// Counts a death; answers how often the sensor died on this very row.
     pub(super) fn crashed(&mut self, row: Option<(u64, u32)>, error: &str) -> u32 {
         let _ = self.ended(error);
-        let trouble = self.trouble();
-        let before = trouble.crash.filter(|(at, _)| *at == row).map_or(0, |(_, n)| n);
-        trouble.crash = Some((row, before + 1));
+        let failures = self.failures();
+        let before = failures.crash.filter(|(at, _)| *at == row).map_or(0, |(_, n)| n);
+        failures.crash = Some((row, before + 1));
         before + 1
     }
 
@@ -189,7 +189,7 @@ impl<A: Clone> Slot<A> {
     pub(super) fn excuse(&mut self) -> Option<A> {
         let (Life::Live { id, actor } | Life::Retiring { id, actor, .. }) = &self.life else { return None };
         let (id, actor) = (*id, actor.clone());
-        self.trouble().excused = Some(id);
+        self.failures().excused = Some(id);
         Some(actor)
     }
 
@@ -207,7 +207,7 @@ impl<A: Clone> Slot<A> {
             state,
             restarts: self.restarts(),
             queue: u32::from(self.last_routed >= forwarded && self.last_routed > 0),
-            last_error: self.trouble.as_ref().and_then(|trouble| trouble.last_error.clone()),
+            last_error: self.failures.as_ref().and_then(|failures| failures.last_error.clone()),
         }
     }
 }

@@ -30,7 +30,7 @@ pub enum Failing {
 
 /// What is wrong with a shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Ill {
+pub struct FailureStreak {
     /// What does not work.
     pub failing: Failing,
     /// What happened last.
@@ -43,7 +43,7 @@ pub struct Ill {
     pub lasting: bool,
 }
 
-impl Ill {
+impl FailureStreak {
     fn counts(&self, now_ms: i64) -> bool {
         // An actor that fails once comes back, and shows by its next epoch that it works.
         self.lasting || (self.failing != Failing::Running && now_ms.saturating_sub(self.since_ms) >= HEALS_WITHIN_MS)
@@ -66,7 +66,7 @@ pub struct Outcome(Mutex<OutcomeMemory>);
 
 #[derive(Debug, Default)]
 struct OutcomeMemory {
-    ill: Option<Ill>,
+    failure: Option<FailureStreak>,
     /// An actor of this incarnation has failed. Others fall with it: it is one failure.
     fell: bool,
     /// Since when records wait to be committed, or the last of them were.
@@ -79,14 +79,14 @@ struct OutcomeMemory {
 
 impl Outcome {
     /// What is wrong; none while all is well, or may become so by itself.
-    pub fn ill(&self, now_ms: i64) -> Option<Ill> {
-        self.lock().ill.clone().filter(|ill| ill.counts(now_ms))
+    pub fn failure(&self, now_ms: i64) -> Option<FailureStreak> {
+        self.lock().failure.clone().filter(|failure| failure.counts(now_ms))
     }
 
     /// Whether the shard has worked here since the process began, and nothing is wrong with it.
     pub fn works(&self) -> bool {
         let memory = self.lock();
-        memory.works && memory.ill.is_none()
+        memory.works && memory.failure.is_none()
     }
 
     /// Whether an epoch of the shard was committed here since the process began.
@@ -102,18 +102,18 @@ impl Outcome {
     /// A call has failed. `lasting`: the same call will fail again.
     pub fn failed(&self, failing: Failing, cause: &str, lasting: bool, now_ms: i64) {
         let memory = &mut *self.lock();
-        let ill = memory.ill.get_or_insert_with(|| Ill {
+        let failure = memory.failure.get_or_insert_with(|| FailureStreak {
             failing,
             cause: String::new(),
             since_ms: now_ms,
             failures: 0,
             lasting: false,
         });
-        ill.failures = ill.failures.saturating_add(1);
+        failure.failures = failure.failures.saturating_add(1);
         // Once it has counted it is remembered, whatever fails next.
-        ill.lasting = lasting || ill.counts(now_ms);
-        if failing >= ill.failing {
-            (ill.failing, ill.cause) = (failing, cause.chars().take(CAUSE_CHARS_MAX).collect());
+        failure.lasting = lasting || failure.counts(now_ms);
+        if failing >= failure.failing {
+            (failure.failing, failure.cause) = (failing, cause.chars().take(CAUSE_CHARS_MAX).collect());
         }
     }
 
@@ -124,7 +124,7 @@ impl Outcome {
             if std::mem::replace(&mut memory.fell, true) {
                 return;
             }
-            memory.ill.is_some()
+            memory.failure.is_some()
         };
         self.failed(Failing::Running, cause, again, now_ms);
     }
@@ -140,17 +140,17 @@ impl Outcome {
         if records > 0 {
             memory.waits_since_ms.get_or_insert(now_ms);
         }
-        let passes = |ill: &Ill| match ill.failing {
+        let passes = |failure: &FailureStreak| match failure.failing {
             Failing::Storing => false,
             Failing::Running => rests,
-            Failing::Starting | Failing::Reading => rests || !ill.lasting,
+            Failing::Starting | Failing::Reading => rests || !failure.lasting,
         };
-        if memory.ill.as_ref().is_some_and(passes) {
-            memory.ill = None;
+        if memory.failure.as_ref().is_some_and(passes) {
+            memory.failure = None;
         }
         if rests {
             memory.waits_since_ms = None;
-            memory.works |= memory.ill.is_none();
+            memory.works |= memory.failure.is_none();
         }
     }
 
@@ -179,9 +179,9 @@ mod tests {
     fn what_heals_soon_is_no_illness() {
         let outcome = Outcome::default();
         outcome.failed(Failing::Storing, "slow down", false, 1_000);
-        assert_eq!(outcome.ill(1_000 + HEALS_WITHIN_MS - 1), None);
+        assert_eq!(outcome.failure(1_000 + HEALS_WITHIN_MS - 1), None);
         outcome.committed(true, 2_000);
-        assert_eq!(outcome.ill(60_000), None);
+        assert_eq!(outcome.failure(60_000), None);
         assert!(outcome.works());
     }
 
@@ -189,28 +189,31 @@ mod tests {
     fn what_has_counted_counts_until_a_commit_over_all_restarts() {
         let outcome = Outcome::default();
         outcome.failed(Failing::Storing, "internal error", false, 1_000);
-        assert!(outcome.ill(1_000 + HEALS_WITHIN_MS).is_some());
+        assert!(outcome.failure(1_000 + HEALS_WITHIN_MS).is_some());
         outcome.fell("upload epoch 3: internal error", 9_000);
         outcome.rewound();
         // The records are read again, and the stream is quiet.
         outcome.paged(0, true, 10_000);
         outcome.failed(Failing::Reading, "throttled", false, 11_000);
-        let ill = outcome.ill(11_000).unwrap();
-        assert_eq!((ill.failing, ill.cause.as_str(), ill.since_ms), (Failing::Storing, "internal error", 1_000));
+        let failure = outcome.failure(11_000).unwrap();
+        assert_eq!(
+            (failure.failing, failure.cause.as_str(), failure.since_ms),
+            (Failing::Storing, "internal error", 1_000)
+        );
         assert!(!outcome.works());
         outcome.committed(true, 12_000);
-        assert_eq!(outcome.ill(12_000), None);
+        assert_eq!(outcome.failure(12_000), None);
     }
 
     #[test]
     fn what_will_not_pass_counts_at_once_and_rest_ends_it_where_nothing_waits() {
         let outcome = Outcome::default();
         outcome.failed(Failing::Reading, "access denied", true, 1_000);
-        assert!(outcome.ill(1_000).is_some());
+        assert!(outcome.failure(1_000).is_some());
         outcome.paged(5, false, 2_000);
-        assert!(outcome.ill(2_000).is_some(), "what was read has to be committed first");
+        assert!(outcome.failure(2_000).is_some(), "what was read has to be committed first");
         outcome.paged(0, true, 3_000);
-        assert_eq!(outcome.ill(3_000), None);
+        assert_eq!(outcome.failure(3_000), None);
         assert!(outcome.works());
     }
 
@@ -219,11 +222,11 @@ mod tests {
         let outcome = Outcome::default();
         outcome.fell("a panic", 1_000);
         outcome.fell("its neighbour is gone", 1_001);
-        assert_eq!(outcome.ill(60_000), None);
+        assert_eq!(outcome.failure(60_000), None);
         outcome.rewound();
         outcome.fell("a panic", 2_000);
-        let ill = outcome.ill(2_000).unwrap();
-        assert_eq!((ill.failing, ill.since_ms), (Failing::Running, 1_000));
+        let failure = outcome.failure(2_000).unwrap();
+        assert_eq!((failure.failing, failure.since_ms), (Failing::Running, 1_000));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::metadata::{Content, ContentSources};
 use super::service::Cell;
 use super::sql::describe as sql;
 use super::sql::transaction::{Fresh, Json, Lock};
-use super::star::{self, Star};
+use super::star::{self, StarSchema};
 use super::tables::{Kind, TableColumn, names, names_of};
 use super::transaction::{CopySource, checked, copy, stage};
 use super::versions;
@@ -62,7 +62,7 @@ pub struct ContentObject {
 #[derive(Clone, Copy, Debug)]
 pub struct Describe<'a> {
     /// The tables.
-    pub star: &'a Star,
+    pub star: &'a StarSchema,
     /// The stream.
     pub stream: &'a str,
     /// The content.
@@ -76,7 +76,7 @@ pub struct Describe<'a> {
 }
 
 /// Asks for [`InForce`].
-pub fn in_force_query(star: &Star) -> Result<String, Unquotable> {
+pub fn in_force_query(star: &StarSchema) -> Result<String, Unquotable> {
     Ok(sql::InForce { schema: star.schema()? }.sql().sent())
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::literal::{self, Unquotable};
 use super::service::Cell;
 use super::sql::tables as sql;
-use super::star::{self, Star};
+use super::star::{self, StarSchema};
 use super::tables::{Kind, Table, TableColumn, qualified};
 
 /// A column as the warehouse has it.
@@ -42,7 +42,7 @@ pub enum DiffError {
 }
 
 /// Asks for the columns of every table in the warehouse's schema.
-pub fn columns_query(star: &Star) -> Result<String, Unquotable> {
+pub fn columns_query(star: &StarSchema) -> Result<String, Unquotable> {
     Ok(sql::Columns { namespace: literal::text(&star.namespace)? }.sql().sent())
 }
 
@@ -67,7 +67,7 @@ pub fn found(rows: &[Vec<Cell>]) -> ActualTables {
 
 /// The statements that bring the tables up to the star, in order. Each stands for itself: Redshift widens no column
 /// inside a transaction.
-pub fn changes(star: &Star, found: &ActualTables) -> Result<Vec<String>, DiffError> {
+pub fn changes(star: &StarSchema, found: &ActualTables) -> Result<Vec<String>, DiffError> {
     let (mut statements, mut problems) = (Vec::new(), Vec::new());
     for table in &star.tables {
         match found.0.get(table.name) {
@@ -93,13 +93,13 @@ pub fn changes(star: &Star, found: &ActualTables) -> Result<Vec<String>, DiffErr
 }
 
 /// The statement that remembers a change.
-pub fn record(star: &Star, statement: &str) -> Result<String, Unquotable> {
+pub fn record(star: &StarSchema, statement: &str) -> Result<String, Unquotable> {
     let (fingerprint, statement) = (literal::text(&star.fingerprint)?, literal::text(statement)?);
     Ok(sql::Record { schema: star.schema()?, fingerprint, statement }.sql().sent())
 }
 
 fn table_changes(
-    star: &Star,
+    star: &StarSchema,
     table: &Table,
     found: &BTreeMap<String, FoundColumn>,
     statements: &mut Vec<String>,
@@ -147,7 +147,7 @@ fn table_changes(
 
 /// A table from before keys were as wide as they can be: it has to be made anew, by forms that Redshift documents.
 fn narrow_key(
-    star: &Star,
+    star: &StarSchema,
     table: &Table,
     column: &TableColumn,
     found: &BTreeMap<String, FoundColumn>,
@@ -171,7 +171,7 @@ fn narrow_key(
 /// A warehouse from before the table that another is made of has its rows in that other one alone. They are copied
 /// before the column is added by which the latter is known to be new, and so again until that is there.
 fn kept(
-    star: &Star,
+    star: &StarSchema,
     (table, source): (&str, &str),
     found: &BTreeMap<String, FoundColumn>,
 ) -> Result<String, Unquotable> {

@@ -101,7 +101,7 @@ impl External {
     }
 
     /// Asks for the statements by which external tables were made, the last one last.
-    pub fn made_query(&self, star: &star::Star) -> Result<String, Unquotable> {
+    pub fn made_query(&self, star: &star::StarSchema) -> Result<String, Unquotable> {
         Ok(sql::Made { schema: star.schema()? }.sql().sent())
     }
 

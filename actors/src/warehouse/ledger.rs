@@ -10,7 +10,7 @@ use messages::{EpochNumber, Position, ShardId};
 use super::literal::{self, Unquotable};
 use super::service::Cell;
 use super::sql::ledger as sql;
-use super::star::Star;
+use super::star::StarSchema;
 
 /// How far a shard is loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Unreadable {
 }
 
 /// Asks for [`Tips`].
-pub fn tips_query(star: &Star, stream: &str) -> Result<String, Unquotable> {
+pub fn tips_query(star: &StarSchema, stream: &str) -> Result<String, Unquotable> {
     Ok(sql::Tips { schema: star.schema()?, stream: literal::text(stream)? }.sql().sent())
 }
 
@@ -110,7 +110,7 @@ pub fn tips(rows: &[Vec<Cell>]) -> Result<Tips, Unreadable> {
 }
 
 /// Asks for [`ShardStatus`] of every shard.
-pub fn status_query(star: &Star, stream: &str) -> Result<String, Unquotable> {
+pub fn status_query(star: &StarSchema, stream: &str) -> Result<String, Unquotable> {
     Ok(sql::Status { schema: star.schema()?, stream: literal::text(stream)? }.sql().sent())
 }
 
@@ -133,7 +133,7 @@ pub fn status(rows: &[Vec<Cell>]) -> Result<Vec<ShardStatus>, Unreadable> {
 
 /// Asks for the epochs of a shard, in an interval of numbers, that are loaded.
 pub fn loaded_query(
-    star: &Star,
+    star: &StarSchema,
     stream: &str,
     shard: &ShardId,
     between: (EpochNumber, EpochNumber),
@@ -149,7 +149,7 @@ pub fn loaded(rows: &[Vec<Cell>]) -> Result<Vec<EpochNumber>, Unreadable> {
 }
 
 /// Asks for the first refused epochs, at most `n_max`.
-pub fn refused_query(star: &Star, stream: &str, n_max: usize) -> Result<String, Unquotable> {
+pub fn refused_query(star: &StarSchema, stream: &str, n_max: usize) -> Result<String, Unquotable> {
     let (schema, stream, n_max) = (star.schema()?, literal::text(stream)?, literal::number(n_max as u64));
     Ok(sql::Refused { schema, stream, n_max }.sql().sent())
 }
@@ -165,7 +165,7 @@ pub fn refused(rows: &[Vec<Cell>]) -> Result<Vec<RefusedEpoch>, Unreadable> {
 }
 
 /// Asks for [`RowCounts`], and for the transactions that have brought the stream's epochs.
-pub fn counts_query(star: &Star, stream: &str) -> Result<String, Unquotable> {
+pub fn counts_query(star: &StarSchema, stream: &str) -> Result<String, Unquotable> {
     Ok(sql::Counts { schema: star.schema()?, stream: literal::text(stream)? }.sql().sent())
 }
 

@@ -12,7 +12,7 @@ use super::batch::{CopyManifest, Feed, LoadBatch};
 use super::literal::{self, Sql, Unquotable};
 use super::sql::load as sql;
 use super::sql::transaction::{Fresh, GzippedJson, Lock, Parquet};
-use super::star::{self, Star};
+use super::star::{self, StarSchema};
 use super::tables::{Kind, TableColumn, names, qualified};
 use super::transaction::{CopySource, TooMuch, checked, copy, stage};
 use super::versions;
@@ -32,7 +32,7 @@ pub enum Mode {
 #[derive(Clone, Copy, Debug)]
 pub struct Load<'a> {
     /// The tables.
-    pub star: &'a Star,
+    pub star: &'a StarSchema,
     /// The layout of the zones.
     pub schema: &'a messages::EventSchema,
     /// The epochs.

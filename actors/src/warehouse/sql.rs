@@ -70,8 +70,8 @@ templates! {
         Source { source }
         NumberAsSequence {}
         NoValue { kind }
-        SaidAsCounted { columns, every }
-        Said { kept, known, heard, told, every, news }
+        ReportedAsCounted { columns, every }
+        Reported { kept, known, heard, told, every, news }
         Told { mark, name }
         Heard { name, now }
         KnownBefore { now, was }

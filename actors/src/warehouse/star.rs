@@ -117,7 +117,7 @@ pub fn taken(schema: &EventSchema) -> Option<&str> {
 
 /// Every table of the warehouse.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Star {
+pub struct StarSchema {
     /// The warehouse's schema that holds them.
     pub namespace: String,
     /// The tables, in the order in which they are made.
@@ -132,7 +132,7 @@ pub struct Star {
     pub(super) fingerprint: String,
 }
 
-impl Star {
+impl StarSchema {
     /// The tables for this event schema, and for what metadata says beyond it.
     pub fn new(schema: &EventSchema, namespace: &str, declared: &MetadataColumns) -> Result<Self, Unquotable> {
         qualified(namespace, READINGS)?;

@@ -7,7 +7,7 @@
 
 pub(super) use super::literal::qualified;
 use super::literal::{self, Sql, Unquotable};
-pub use super::star::Star;
+pub use super::star::StarSchema;
 
 /// A column's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 use super::literal::{self, Sql, Unquotable};
 use super::service::{BATCH_STATEMENTS_MAX, STATEMENT_BYTES_MAX};
 use super::sql::transaction::{Copy, Lock, Stage, StageBySensor, StageColumn};
-use super::star::Star;
+use super::star::StarSchema;
 use super::tables::TableColumn;
 use crate::lake::columns as zone;
 
@@ -35,7 +35,7 @@ pub(super) struct CopySource<'a> {
 }
 
 /// The statement that makes transactions of the loader run one after the other.
-pub(crate) fn lock(star: &Star) -> Result<String, Unquotable> {
+pub(crate) fn lock(star: &StarSchema) -> Result<String, Unquotable> {
     Ok(Lock { schema: star.schema()? }.sql().sent())
 }
 

@@ -12,19 +12,19 @@
 use super::literal::{self, Sql, Unquotable};
 use super::service::STATEMENT_BYTES_MAX;
 use super::sql::versions as sql;
-use super::star::{self, Star};
+use super::star::{self, StarSchema};
 use super::tables::{Kind, TableColumn, names, names_of, qualified};
 use crate::lake::columns;
 
 /// Takes staged versions over: those that are known already change nothing.
-pub(super) fn say(star: &Star, statements: &mut Vec<Sql>) -> Result<(), Unquotable> {
+pub(super) fn say(star: &StarSchema, statements: &mut Vec<Sql>) -> Result<(), Unquotable> {
     let zone = star.columns(star::SAID);
     statements.push(sql::Say { schema: star.schema()?, columns: names(zone)?, values: names_of("s", zone)? }.sql());
     Ok(())
 }
 
 /// Makes the intervals of every sensor in `touched` anew, from what it said and what metadata says of it.
-pub(super) fn rebuild(star: &Star, touched: &Sql, statements: &mut Vec<Sql>) -> Result<(), Unquotable> {
+pub(super) fn rebuild(star: &StarSchema, touched: &Sql, statements: &mut Vec<Sql>) -> Result<(), Unquotable> {
     let schema = star.schema()?;
     let columns = star.columns(star::SENSORS);
     let value = |column: &TableColumn| named(interval(star, &column.name)?, &column.name);
@@ -36,7 +36,7 @@ pub(super) fn rebuild(star: &Star, touched: &Sql, statements: &mut Vec<Sql>) -> 
 }
 
 /// What an interval has in a column.
-fn interval(star: &Star, column: &str) -> Result<Sql, Unquotable> {
+fn interval(star: &StarSchema, column: &str) -> Result<Sql, Unquotable> {
     let name = literal::identifier(column)?;
     Ok(match column {
         star::VALID_TO => sql::ValidTo {}.sql(),
@@ -50,7 +50,7 @@ fn interval(star: &Star, column: &str) -> Result<Sql, Unquotable> {
 }
 
 /// Every version of the sensors in `touched`, in the order of its sensor's.
-fn said(star: &Star, touched: &Sql) -> Result<Sql, Unquotable> {
+fn said(star: &StarSchema, touched: &Sql) -> Result<Sql, Unquotable> {
     let derived = [star::VALID_TO, star::IS_CURRENT, star::ORDINAL];
     let columns = star.columns(star::SENSORS).iter().filter(|column| !derived.contains(&column.name.as_str()));
     let (mut events, mut metadata, mut all) = (Vec::new(), Vec::new(), Vec::new());
@@ -65,11 +65,11 @@ fn said(star: &Star, touched: &Sql) -> Result<Sql, Unquotable> {
     if whole.sent().len() <= STATEMENT_BYTES_MAX {
         return Ok(whole);
     }
-    Ok(sql::SaidAsCounted { columns: names(&all)?, every }.sql())
+    Ok(sql::ReportedAsCounted { columns: names(&all)?, every }.sql())
 }
 
 /// What a version that an event told has in a column of `dim_sensors`.
-fn of_event(star: &Star, column: &TableColumn) -> Result<Sql, Unquotable> {
+fn of_event(star: &StarSchema, column: &TableColumn) -> Result<Sql, Unquotable> {
     match column.name.as_str() {
         star::SOURCE => Ok(sql::Source { source: literal::text("event")? }.sql()),
         name if star.table(star::SAID).column(name).is_some() => literal::identifier(name),
@@ -90,7 +90,7 @@ fn of_metadata(column: &str) -> Result<Sql, Unquotable> {
 }
 
 /// The versions of a sensor that several shards have counted, as one would have counted them.
-fn over_shards(star: &Star, all: &[&str], every: Sql) -> Result<Sql, Unquotable> {
+fn over_shards(star: &StarSchema, all: &[&str], every: Sql) -> Result<Sql, Unquotable> {
     let (mut told, mut heard, mut known, mut news, mut new_names) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (n, attribute) in star.attributes.iter().enumerate() {
@@ -117,7 +117,7 @@ fn over_shards(star: &Star, all: &[&str], every: Sql) -> Result<Sql, Unquotable>
     };
     let kept = Sql::list(all.iter().map(kept).collect::<Result<_, Unquotable>>()?);
     let (known, heard, told) = (Sql::lines(known), Sql::lines(heard), Sql::list(told));
-    Ok(sql::Said { kept, known, heard, told, every, news: Sql::lines(news) }.sql())
+    Ok(sql::Reported { kept, known, heard, told, every, news: Sql::lines(news) }.sql())
 }
 
 /// By which an attribute is found in the list of those that a version changes.
@@ -135,19 +135,19 @@ fn equal(left: Sql, right: Sql, kind: Kind) -> Result<Sql, Unquotable> {
 }
 
 /// Gives the readings that are stored already the versions that hold since [`rebuild`], as the staged versions are new.
-pub(super) fn reassign_new(star: &Star, statements: &mut Vec<Sql>) -> Result<(), Unquotable> {
+pub(super) fn reassign_new(star: &StarSchema, statements: &mut Vec<Sql>) -> Result<(), Unquotable> {
     statements.push(sql::ReassignNew { schema: star.schema()?, fresh: sql::FreshIntervals {}.sql() }.sql());
     Ok(())
 }
 
 /// The same for all intervals of the sensors in `touched`, each of which stands there once.
-pub(super) fn reassign_all(star: &Star, touched: &Sql, statements: &mut Vec<Sql>) -> Result<(), Unquotable> {
+pub(super) fn reassign_all(star: &StarSchema, touched: &Sql, statements: &mut Vec<Sql>) -> Result<(), Unquotable> {
     statements.push(sql::ReassignAll { schema: star.schema()?, touched: touched.clone() }.sql());
     Ok(())
 }
 
 /// Brings the places up to what versions name: adds, corrects and takes away.
-pub(super) fn places(star: &Star, statements: &mut Vec<Sql>) -> Result<(), Unquotable> {
+pub(super) fn places(star: &StarSchema, statements: &mut Vec<Sql>) -> Result<(), Unquotable> {
     if star.place.is_empty() {
         return Ok(());
     }
@@ -173,7 +173,7 @@ pub(super) fn places(star: &Star, statements: &mut Vec<Sql>) -> Result<(), Unquo
 }
 
 /// The places that versions name, with what metadata says of them.
-fn places_named(star: &Star, described: &[&str]) -> Result<Sql, Unquotable> {
+fn places_named(star: &StarSchema, described: &[&str]) -> Result<Sql, Unquotable> {
     let named = |name: &String| Ok(sql::Named { name: qualified("d", name)? }.sql());
     let value = |name: &&str| Ok(sql::Described { name: literal::identifier(name)? }.sql());
     let schema = star.schema()?;

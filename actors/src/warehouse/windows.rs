@@ -11,12 +11,12 @@
 
 use super::literal::{self, Sql, Unquotable};
 use super::sql::windows as sql;
-use super::star::Star;
+use super::star::StarSchema;
 use super::tables::{names, names_of};
 
 /// Takes staged parts over, and adds up anew the windows that they belong to.
 pub(super) fn merge(
-    star: &Star,
+    star: &StarSchema,
     (windows, parts): (&str, &str),
     stage: &Sql,
     statements: &mut Vec<Sql>,

@@ -107,7 +107,7 @@ fn poison_is_known(lake: &Lake<'_>, findings: &mut Findings) {
 /// Where the service says that keys decide nothing, no user record belongs elsewhere.
 fn aggregates_are_whole(lake: &Lake<'_>, findings: &mut Findings) {
     let outside = |row: &&Reading| row.reason == Some(Reason::OutsideHashRange);
-    if lake.evidence.places != Places::AnySaid {
+    if lake.evidence.places != Places::Anywhere {
         return;
     }
     for row in lake.rows.readings.iter().filter(outside) {

@@ -132,7 +132,7 @@ pub enum Places {
     /// Anywhere.
     Any,
     /// Anywhere, and the service said so from the beginning.
-    AnySaid,
+    Anywhere,
 }
 
 /// Everything that is known of a run.

@@ -28,7 +28,7 @@ use sha2::{Digest, Sha256};
 
 pub use self::read::{tables, tables_of};
 use self::tables::VALUES;
-pub use self::tables::{Described, Fact, Identity, Interval, Load, Said, Tables, Window};
+pub use self::tables::{Described, Fact, Identity, Interval, Load, Reported, Tables, Window};
 use self::versions::Holding;
 use super::lake::Lake;
 use super::rows::{Landed, WindowRow};
@@ -97,7 +97,7 @@ pub(super) fn check(lake: &Lake<'_>, findings: &mut Findings) {
     check.ledger();
     check.readings();
     check.alerts();
-    check.said();
+    check.reported();
     check.intervals();
     check.windows();
     let figures = check.figures;

@@ -37,7 +37,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// Before the table is asked whether what is waited for has ended.
 const LOOK_AFTER: Duration = Duration::from_secs(8);
 /// An actor that was killed is up again after this.
-const BOX_DOWN_MAX: Duration = Duration::from_secs(2);
+const ACTOR_DOWN_MAX: Duration = Duration::from_secs(2);
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 /// The exit code of a worker that finds something outside missing.
 const ENVIRONMENT: i32 = 3;
@@ -168,7 +168,7 @@ impl Driver {
 
     /// Whether more than the sharing out of shards is going on.
     fn is_anything_broken(&self) -> bool {
-        let killed = self.kills.back().is_some_and(|(at, _)| at.elapsed() < BOX_DOWN_MAX);
+        let killed = self.kills.back().is_some_and(|(at, _)| at.elapsed() < ACTOR_DOWN_MAX);
         let down = self.workers.iter().any(|worker| !matches!(worker.state, State::Up));
         self.windows.may_be_felt() || killed || down
     }

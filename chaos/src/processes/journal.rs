@@ -1,6 +1,6 @@
 //! What the workers say: who reads which shard, and what happened to them.
 //!
-//! **Owns** the picture that their logs draw, and the stalls.
+//! **Owns** the map that their logs draw, and the stalls.
 //! **Promises** times are those of this process, as lines arrive; memory is bounded by shards and workers, and
 //! [`ERRORS_MAX`] lines.
 //! **Fails** never: a line that is not understood says nothing.

@@ -14,8 +14,8 @@ use rand::{Rng, SeedableRng};
 pub(super) const SHARDS_MAX: usize = 8;
 pub(super) const SHARDS_MIN: usize = 3;
 
-const SHARD_BOXES: [&str; 5] = ["reader", "sensors", "aggregator", "sinks", "committer"];
-const WORKER_BOXES: [&str; 3] = ["leases", "shards", "alerts"];
+const SHARD_ACTORS: [&str; 5] = ["reader", "sensors", "aggregator", "sinks", "committer"];
+const WORKER_ACTORS: [&str; 3] = ["leases", "shards", "alerts"];
 const SERVICES: [&str; 4] = ["kinesis", "dynamodb", "s3", WAREHOUSE];
 /// The last of the services; not every run has one.
 const WAREHOUSE: &str = "redshift";
@@ -26,7 +26,7 @@ const KINDS: [&str; 5] = ["throttle", "error", "lose_reply", "delay", "timeout_b
 const WINDOWS: usize = 5;
 /// A short run has to have these: place in the run and fault.
 const FORCED: [(usize, Fault); 4] =
-    [(1, Fault::Split), (2, Fault::WorkerBox(LOADER)), (3, Fault::Split), (6, Fault::Merge)];
+    [(1, Fault::Split), (2, Fault::WorkerActor(LOADER)), (3, Fault::Split), (6, Fault::Merge)];
 /// How long `timeout_before` keeps a caller waiting: longer than the callers' patience of 5 s.
 const SILENCE_MS: u64 = 6_000;
 
@@ -40,9 +40,9 @@ pub(super) enum Fault {
     /// SIGTERM of a worker, and a new one when it has ended.
     Terminate,
     /// An actor of a shard is killed.
-    ShardBox(&'static str),
+    ShardActor(&'static str),
     /// An actor of a whole worker is killed.
-    WorkerBox(&'static str),
+    WorkerActor(&'static str),
     /// A sensor's actor is killed.
     Sensor,
     /// A shard is split.
@@ -89,7 +89,7 @@ impl Fault {
             Self::Kill => "worker_kill".to_owned(),
             Self::Pause => "worker_pause".to_owned(),
             Self::Terminate => "worker_terminate".to_owned(),
-            Self::ShardBox(name) | Self::WorkerBox(name) => format!("actor_{name}"),
+            Self::ShardActor(name) | Self::WorkerActor(name) => format!("actor_{name}"),
             Self::Sensor => "actor_sensor".to_owned(),
             Self::Split => "split".to_owned(),
             Self::Merge => "merge".to_owned(),
@@ -102,7 +102,7 @@ impl Fault {
             Self::Kill | Self::Pause | Self::Terminate => situation.spare_worker,
             Self::Split => situation.open_shards < SHARDS_MAX,
             Self::Merge => situation.open_shards > SHARDS_MIN,
-            Self::ShardBox(_) | Self::WorkerBox(_) | Self::Sensor | Self::Window(_) => true,
+            Self::ShardActor(_) | Self::WorkerActor(_) | Self::Sensor | Self::Window(_) => true,
         }
     }
 }
@@ -117,7 +117,7 @@ impl Planner {
     pub(super) fn next(&mut self, situation: Situation) -> Fault {
         let forced = FORCED.iter().find(|(place, _)| *place == self.n).map(|(_, fault)| fault.clone());
         self.n += 1;
-        let has = |fault: &Fault| self.warehouse || *fault != Fault::WorkerBox(LOADER);
+        let has = |fault: &Fault| self.warehouse || *fault != Fault::WorkerActor(LOADER);
         if let Some(fault) = forced.filter(|fault| has(fault) && fault.is_possible(situation)) {
             return fault;
         }
@@ -144,15 +144,15 @@ impl Planner {
     fn fill(&mut self) {
         let twice = [Fault::Kill, Fault::Pause, Fault::Terminate];
         self.bag.extend(twice.iter().cloned().chain(twice.iter().cloned()));
-        self.bag.extend(SHARD_BOXES.map(Fault::ShardBox));
-        self.bag.extend(WORKER_BOXES.map(Fault::WorkerBox));
+        self.bag.extend(SHARD_ACTORS.map(Fault::ShardActor));
+        self.bag.extend(WORKER_ACTORS.map(Fault::WorkerActor));
         self.bag.extend([Fault::Sensor, Fault::Split, Fault::Merge]);
         for _ in 0..WINDOWS {
             let window = self.window();
             self.bag.push(Fault::Window(window));
         }
         if self.warehouse {
-            self.bag.extend([Fault::WorkerBox(LOADER), Fault::WorkerBox(LOADER)]);
+            self.bag.extend([Fault::WorkerActor(LOADER), Fault::WorkerActor(LOADER)]);
             let window = self.window();
             self.bag.push(Fault::Window(Window { service: WAREHOUSE, ..window }));
         }

@@ -26,7 +26,7 @@ pub(super) enum Cause {
     /// An actor of the shard was killed.
     Box,
     /// An actor of the whole worker was killed.
-    WorkerBox,
+    WorkerActor,
     /// They were handed to a worker that has fewer, while nothing else was broken.
     HandOver,
     /// The same, while a service failed, or a worker or an actor was down.

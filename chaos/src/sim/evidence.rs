@@ -68,7 +68,7 @@ pub(super) fn collect(world: &World) -> Evidence {
         places: match world.habit() {
             Habit::Sensor => Places::Sensor,
             Habit::Random | Habit::Switching => Places::Any,
-            Habit::Spread => Places::AnySaid,
+            Habit::Spread => Places::Anywhere,
         },
         ..Evidence::default()
     }

@@ -274,9 +274,9 @@ impl World {
                     format!("{} {read}/{committed} {:?}", shard.context.shard.short(), shard.context.progress)
                 })
                 .collect();
-            let troubles = worker.leases().troubles();
+            let findings = worker.leases().findings();
             let settled = worker.settled_at_ms();
-            text.push_str(&format!("[{n} settled {settled} {shards:?} {troubles:?}] "));
+            text.push_str(&format!("[{n} settled {settled} {shards:?} {findings:?}] "));
         }
         text.push_str(&format!("epochs and transactions {:?}, loaded {:?}", self.cloud.loads(), self.loaded));
         let rows = self.cloud.rows();

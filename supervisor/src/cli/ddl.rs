@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use actors::ports::aws;
-use actors::warehouse::tables::Star;
+use actors::warehouse::tables::StarSchema;
 use actors::warehouse::views;
 use clap::{Args, ValueEnum};
 
@@ -81,7 +81,7 @@ pub async fn ddl(args: &DdlArgs) -> Result<(), CliError> {
         }
         false => {
             let namespace = &config.warehouse_schema;
-            let star = Star::new(config.schema(), namespace, &config.metadata.columns);
+            let star = StarSchema::new(config.schema(), namespace, &config.metadata.columns);
             let star = star.map_err(|e| CliError::configuration(e.to_string()))?;
             star.ddl().map_err(|e| CliError::configuration(e.to_string()))?
         }

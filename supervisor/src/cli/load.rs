@@ -195,7 +195,7 @@ async fn retry(loading: &Loading) -> Result<Retried, CliError> {
     for epoch in loading.refusals().await.map_err(failed)? {
         match loading.load_again(&epoch.manifest).await {
             Ok(_) => retried.loaded += 1,
-            Err(error) if error.trouble() == WarehouseFailure::Refused => {
+            Err(error) if error.failure() == WarehouseFailure::Refused => {
                 eprintln!("{} epoch {}: {}", epoch.shard, epoch.epoch, inert(&error.to_string()));
                 retried.refused += 1;
             }
@@ -237,7 +237,7 @@ pub(super) fn no_warehouse() -> CliError {
 }
 
 pub(super) fn failed(error: LoadError) -> CliError {
-    match error.trouble() {
+    match error.failure() {
         WarehouseFailure::Unavailable | WarehouseFailure::Unknown | WarehouseFailure::Denied => {
             CliError::environment(error.to_string())
         }

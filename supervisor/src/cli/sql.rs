@@ -177,7 +177,7 @@ async fn run(
 }
 
 fn failed(error: WarehouseError) -> CliError {
-    match error.trouble {
+    match error.failure {
         // What the warehouse says of a statement is for whoever wrote it.
         _ if error.ran => CliError::configuration(error.message),
         WarehouseFailure::Refused | WarehouseFailure::TooLarge | WarehouseFailure::Denied => {

@@ -28,8 +28,9 @@ impl LeasesState {
         let works = |shard: &ShardId| owned.outcome_if_any(shard).is_some_and(|outcome| outcome.works());
         self.holdings.retain_failures(|shard| rows.contains_key(shard) && !works(shard));
         let now_ms = self.args.clock.now_ms();
-        let is_ill = |shard: &ShardId| owned.outcome_if_any(shard).is_some_and(|outcome| outcome.ill(now_ms).is_some());
-        self.args.figures.retain(|trouble| !matches!(trouble, LeaseFinding::GivenUp(shard) if !is_ill(shard)));
+        let is_failing =
+            |shard: &ShardId| owned.outcome_if_any(shard).is_some_and(|outcome| outcome.failure(now_ms).is_some());
+        self.args.figures.retain(|finding| !matches!(finding, LeaseFinding::GivenUp(shard) if !is_failing(shard)));
     }
 
     pub(super) fn on_ended(&mut self, shard: &ShardId, ending: Ending, config: &LeasesConfig) {

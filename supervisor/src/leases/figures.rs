@@ -58,21 +58,21 @@ impl LeaseFinding {
 struct FailingCall {
     since: Instant,
     failures: u64,
-    said_at: Instant,
+    logged_at: Instant,
     pause: Duration,
 }
 
 impl FailingCall {
     fn first(now: Instant) -> Self {
-        Self { since: now, failures: 0, said_at: now, pause: Duration::ZERO }
+        Self { since: now, failures: 0, logged_at: now, pause: Duration::ZERO }
     }
 
     /// Counts one more. True if it is worth a line.
     fn failed(&mut self, now: Instant) -> bool {
         self.failures += 1;
-        let says = now.duration_since(self.said_at) >= self.pause;
+        let says = now.duration_since(self.logged_at) >= self.pause;
         if says {
-            (self.said_at, self.pause) = (now, (self.pause * 2).clamp(SAY_AGAIN_MIN, SAY_AGAIN_MAX));
+            (self.logged_at, self.pause) = (now, (self.pause * 2).clamp(SAY_AGAIN_MIN, SAY_AGAIN_MAX));
         }
         says
     }
@@ -90,7 +90,7 @@ pub struct LeaseFigures {
     handovers: AtomicU64,
     losses: AtomicU64,
     fences: AtomicU64,
-    troubles: Mutex<BTreeMap<LeaseFinding, String>>,
+    findings: Mutex<BTreeMap<LeaseFinding, String>>,
     seen: Mutex<Arc<LeasesSeen>>,
     failing: Mutex<BTreeMap<&'static str, FailingCall>>,
 }
@@ -108,8 +108,8 @@ impl LeaseFigures {
     }
 
     /// What keeps shards from being read, and why.
-    pub fn troubles(&self) -> Vec<(LeaseFinding, String)> {
-        self.lock().iter().map(|(trouble, why)| (trouble.clone(), why.clone())).collect()
+    pub fn findings(&self) -> Vec<(LeaseFinding, String)> {
+        self.lock().iter().map(|(finding, why)| (finding.clone(), why.clone())).collect()
     }
 
     /// Readable shards without a living owner, as of the last look.
@@ -211,8 +211,8 @@ impl LeaseFigures {
         self.lock().insert(LeaseFinding::OtherStream, why);
     }
 
-    pub(super) fn trouble(&self, trouble: LeaseFinding) {
-        let why = match &trouble {
+    pub(super) fn finding(&self, finding: LeaseFinding) {
+        let why = match &finding {
             LeaseFinding::Trimmed(_) => "the stream has forgotten it before all was read (stream.on_trimmed)",
             LeaseFinding::Orphan(_) => {
                 "the bucket has its epochs, the lease table has no row of it: mangrove leases rebuild makes one of them"
@@ -220,7 +220,7 @@ impl LeaseFigures {
             LeaseFinding::Fenced | LeaseFinding::GivenUp(_) | LeaseFinding::Unproven => "",
             LeaseFinding::Disagrees(_) | LeaseFinding::OtherStream => "",
         };
-        self.lock().insert(trouble, why.to_owned());
+        self.lock().insert(finding, why.to_owned());
     }
 
     /// The worker has not shown yet that it can commit, or has.
@@ -231,19 +231,19 @@ impl LeaseFigures {
         }
     }
 
-    /// A trouble has passed.
-    pub(crate) fn clear(&self, trouble: LeaseFinding) {
-        self.lock().remove(&trouble);
+    /// A finding has passed.
+    pub(crate) fn clear(&self, finding: LeaseFinding) {
+        self.lock().remove(&finding);
     }
 
-    /// Keeps the troubles that are still there.
+    /// Keeps the findings that are still there.
     pub(super) fn retain(&self, is_there: impl Fn(&LeaseFinding) -> bool) {
-        self.lock().retain(|trouble, _| is_there(trouble));
+        self.lock().retain(|finding, _| is_there(finding));
     }
 
     // A panic while the lock was held leaves whole values behind.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<LeaseFinding, String>> {
-        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

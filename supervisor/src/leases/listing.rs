@@ -1,4 +1,4 @@
-//! What follows from a listing of the stream's shards: troubles to report, rows to tidy away.
+//! What follows from a listing of the stream's shards: findings to report, rows to tidy away.
 //!
 //! **Promises** what is wrong with the table or the stream is said once, by name, and shown until it has passed.
 //! **Not here**: asking (`discovery.rs`), deciding who reads what (`assignment.rs`).
@@ -58,7 +58,7 @@ impl LeasesState {
         }
         let (orphans, known) = (discovered.orphans, discovered.known);
         for shard in &orphans {
-            self.args.figures.trouble(LeaseFinding::Orphan(shard.clone()));
+            self.args.figures.finding(LeaseFinding::Orphan(shard.clone()));
             self.say_once(format!("orphan {shard}"), || {
                 error!(
                     %shard,
@@ -70,7 +70,7 @@ impl LeasesState {
         }
         let listed: ListedShards = discovered.shards.into_iter().map(|info| (info.shard.clone(), info)).collect();
         let trimmed = self.report_trimmed(&listed, &known, config);
-        self.args.figures.retain(|trouble| match trouble {
+        self.args.figures.retain(|finding| match finding {
             LeaseFinding::Orphan(shard) => orphans.contains(shard),
             LeaseFinding::Trimmed(shard) => trimmed.contains(shard),
             LeaseFinding::OtherStream => false,
@@ -136,7 +136,7 @@ impl LeasesState {
         let trimmed = lineage::trimmed(listed, known, &self.rows);
         let trimmed: BTreeSet<ShardId> = trimmed.iter().map(|lease| lease.shard.clone()).collect();
         for shard in &trimmed {
-            self.args.figures.trouble(LeaseFinding::Trimmed(shard.clone()));
+            self.args.figures.finding(LeaseFinding::Trimmed(shard.clone()));
             let then = lineage::after_loss(shard, listed, config.rules.skip_trimmed);
             let checkpoint = self.rows.leases.get(shard).map(|lease| lease.checkpoint.to_string());
             self.say_once(format!("trimmed {shard}"), || {

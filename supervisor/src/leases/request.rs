@@ -36,7 +36,7 @@ impl LeasesState {
             }
             None => true,
         };
-        let passed = |trouble: &LeaseFinding| matches!(trouble, LeaseFinding::Disagrees(shard) if held(shard) || elsewhere(shard));
-        self.args.figures.retain(|trouble| !passed(trouble));
+        let passed = |finding: &LeaseFinding| matches!(finding, LeaseFinding::Disagrees(shard) if held(shard) || elsewhere(shard));
+        self.args.figures.retain(|finding| !passed(finding));
     }
 }

@@ -139,7 +139,7 @@ impl LeasesState {
         let standing = self.trial.standing(self.observer.any_proven(), now);
         let owned = self.args.owned.all();
         let now_ms = self.args.clock.now_ms();
-        let none_works = !owned.is_empty() && owned.iter().all(|s| s.context.outcome.ill(now_ms).is_some());
+        let none_works = !owned.is_empty() && owned.iter().all(|s| s.context.outcome.failure(now_ms).is_some());
         if standing == Standing::Proven && none_works { Standing::Unwell } else { standing }
     }
 
@@ -199,10 +199,11 @@ impl LeasesState {
             if (wanted || long) && self.trial.standing(others, now) == Standing::OnTrial {
                 shard.hurry();
             }
-            let (Some(shards), Some(ill)) = (&self.shards, outcome.ill(now_ms)) else { continue };
-            if others && ill.lasting {
+            let (Some(shards), Some(failure)) = (&self.shards, outcome.failure(now_ms)) else { continue };
+            if others && failure.lasting {
                 // One that has ended needs no end.
-                let _ = shards.send_message(ShardsMsg::GiveUp(shard.context.shard.clone(), ShardFailure::Ill(ill)));
+                let _ = shards
+                    .send_message(ShardsMsg::GiveUp(shard.context.shard.clone(), ShardFailure::FailureStreak(failure)));
             }
         }
     }

@@ -7,9 +7,9 @@
 //!   wants, and answered if it asks for health.
 //! - At the limit the socket that has been open for longest without a request under way makes room, but none that came
 //!   or was answered within the last [`GRACE`]: its request may be on its way. Who finds no room waits for one.
-//! - Connections are accepted at a pace ([`ACCEPT_BURST`], then one every [`ACCEPT_PACE`]): who comes anew for each
+//! - Connections are accepted at a pace ([`ACCEPT_BURST`], then one every [`ACCEPT_EVERY`]): who comes anew for each
 //!   request waits in a row with all others, and costs no more.
-//! - A connection that asks without a pause gets [`BURST`] answers and then one every [`PACE`], so that what all of them
+//! - A connection that asks without a pause gets [`BURST`] answers and then one every [`ANSWER_EVERY`], so that what all of them
 //!   together cost is bounded, however many requests are sent at once.
 //! - Heads are bounded in bytes, lines and time. What cannot be accepted is tried again, for ever.
 //!
@@ -41,7 +41,7 @@ use tracing::warn;
 
 use super::OpsConfig;
 use super::guard::{LocalIp, RemoteIp, Reserved};
-use super::pace::AnswerPace;
+use super::rate_limit::RateLimiter;
 
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
@@ -53,12 +53,12 @@ const GRACE: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_millis(20);
 /// Answers that one connection gets at once, and the time between two after that.
 const BURST: u32 = 100;
-const PACE: Duration = Duration::from_millis(20);
+const ANSWER_EVERY: Duration = Duration::from_millis(20);
 /// Connections that wait to be accepted: two seconds' worth.
 const ROW_MAX: u32 = 1_024;
 /// Connections that are accepted at once, and the time between two after that.
 const ACCEPT_BURST: u32 = 64;
-const ACCEPT_PACE: Duration = Duration::from_millis(2);
+const ACCEPT_EVERY: Duration = Duration::from_millis(2);
 /// Out of file descriptors: a pause lets some be closed.
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -87,8 +87,8 @@ pub(super) async fn serve(
     let mut tasks = JoinSet::new();
     let mut waiting: Option<(TcpStream, IpAddr)> = None;
     let mut pause = PAUSE;
-    let pace = AnswerPace::new(ACCEPT_BURST, ACCEPT_PACE);
-    let mut turn = pace.turn();
+    let limiter = RateLimiter::new(ACCEPT_BURST, ACCEPT_EVERY);
+    let mut turn = limiter.turn();
     loop {
         let accepted = async {
             sleep_until(turn).await;
@@ -101,7 +101,7 @@ pub(super) async fn serve(
             () = sleep(LOOK), if waiting.is_some() => (),
             accepted = accepted, if waiting.is_none() => match accepted {
                 Ok((stream, from)) => {
-                    (pause, turn) = (PAUSE, pace.turn());
+                    (pause, turn) = (PAUSE, limiter.turn());
                     waiting = Some((stream, from.ip()));
                 }
                 // The client went away before we looked.
@@ -141,17 +141,17 @@ fn open(caller: Caller, router: &Router, limits: &OpsConfig, slots: &Arc<Slots>,
     let reserved = place == ConnectionKind::Reserve;
     let activity = Arc::new(Activity::new(slots.began));
     let (router, answering, read_timeout) = (router.clone(), activity.clone(), limits.request_timeout);
-    let pace = Arc::new(AnswerPace::new(BURST, PACE));
+    let limiter = Arc::new(RateLimiter::new(BURST, ANSWER_EVERY));
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(LocalIp(local.ip()));
         request.extensions_mut().insert(RemoteIp(from));
         if reserved {
             request.extensions_mut().insert(Reserved);
         }
-        let (router, answering, pace) = (router.clone(), answering.clone(), pace.clone());
+        let (router, answering, limiter) = (router.clone(), answering.clone(), limiter.clone());
         async move {
             // Who waits for its turn is idle, and makes room for others.
-            sleep_until(pace.turn()).await;
+            sleep_until(limiter.turn()).await;
             let answering = Answering::begin(&answering);
             let answer = router.oneshot(request).await;
             drop(answering);

@@ -1,4 +1,4 @@
-//! What is ill, since when, and where to look: in words, the root before what follows from it.
+//! What is wrong, since when, and where to look: in words, the root before what follows from it.
 //!
 //! **Promises** a function of what was looked at; every finding names the runbook that says what to do.
 //! **Not here**: paging. The alert rules do that, from the metrics; this is for whoever has opened the page.
@@ -46,7 +46,7 @@ pub(super) enum Level {
     Critical,
 }
 
-/// Something that is ill.
+/// Something that is wrong.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Finding {
     pub(super) level: Level,
@@ -61,7 +61,7 @@ pub(super) struct Finding {
     pub(super) runbook: &'static str,
 }
 
-/// The whole in one sentence, and everything that is ill, the worst first.
+/// The whole in one sentence, and everything that is wrong, the worst first.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Diagnosis {
     pub(super) level: Level,
@@ -86,7 +86,7 @@ pub(super) fn diagnosis(evidence: &Observed<'_>) -> Diagnosis {
     evidence.of_leases(&mut findings);
     evidence.of_trial(&mut findings);
     findings.extend(super::keys::findings(&evidence.status.keys, || evidence.since("keys")));
-    evidence.of_boxes(&mut findings);
+    evidence.of_actors(&mut findings);
     evidence.of_shards(&mut findings);
     evidence.of_workers(&mut findings);
     evidence.of_alerts(&mut findings);
@@ -119,7 +119,7 @@ impl Observed<'_> {
 
     /// A worker that does not come to prove itself.
     fn of_trial(&self, findings: &mut Vec<Finding>) {
-        let unproven = self.status.troubles.iter().find(|(trouble, _)| *trouble == LeaseFinding::Unproven);
+        let unproven = self.status.lease_findings.iter().find(|(finding, _)| *finding == LeaseFinding::Unproven);
         let Some((_, why)) = unproven else { return };
         let since_ms = self.since("unproven");
         if self.status.at_ms - since_ms > UNPROVEN_MS {
@@ -134,10 +134,13 @@ impl Observed<'_> {
             let since_ms = self.since(runbook);
             findings.push(Finding { level: Level::Critical, what, since_ms, view: "cluster", at: None, runbook });
         };
-        if let Some((_, why)) = self.status.troubles.iter().find(|(trouble, _)| *trouble == LeaseFinding::Fenced) {
+        if let Some((_, why)) = self.status.lease_findings.iter().find(|(finding, _)| *finding == LeaseFinding::Fenced)
+        {
             add(format!("This worker has fenced itself and reads nothing: {why}."), "MangroveFenced");
         }
-        if let Some((_, why)) = self.status.troubles.iter().find(|(trouble, _)| *trouble == LeaseFinding::OtherStream) {
+        if let Some((_, why)) =
+            self.status.lease_findings.iter().find(|(finding, _)| *finding == LeaseFinding::OtherStream)
+        {
             add(format!("The stream is another one now, and nothing of it is read: {why}."), "MangroveLeaseDisagrees");
         }
         let age_ms = self.status.at_ms - self.status.seen.at_ms;
@@ -148,7 +151,7 @@ impl Observed<'_> {
         }
     }
 
-    fn of_boxes(&self, findings: &mut Vec<Finding>) {
+    fn of_actors(&self, findings: &mut Vec<Finding>) {
         for listed in self.listed {
             let node = &listed.node;
             let Some(error) = node.last_error() else { continue };
@@ -175,8 +178,8 @@ impl Observed<'_> {
     }
 
     fn of_shards(&self, findings: &mut Vec<Finding>) {
-        let ill = self.shards.iter().filter_map(|line| Some((line, line.runbook?, line.holds.as_ref()?)));
-        for (line, runbook, holds) in ill.take(SAME_MAX) {
+        let unhealthy = self.shards.iter().filter_map(|line| Some((line, line.runbook?, line.holds.as_ref()?)));
+        for (line, runbook, holds) in unhealthy.take(SAME_MAX) {
             let level = match line.state {
                 ShardState::Stuck | ShardState::Unowned | ShardState::GivenUp => Level::Critical,
                 ShardState::Trimmed | ShardState::Refused => Level::Critical,
@@ -316,8 +319,8 @@ impl Observed<'_> {
             add(what, at_ms, "MangroveWarehouseRefused");
         }
         // Whoever loads looks at the objects.
-        if let Some(trouble) = loader.metadata.as_ref().filter(|_| loader.active) {
-            add(format!("{}.", trouble.what), trouble.since_ms, "MangroveMetadataUnreadable");
+        if let Some(failure) = loader.metadata.as_ref().filter(|_| loader.active) {
+            add(format!("{}.", failure.what), failure.since_ms, "MangroveMetadataUnreadable");
         }
     }
 
@@ -359,8 +362,8 @@ impl Observed<'_> {
             ));
         }
         for kind in DOWNSTREAM_FIRST {
-            let boxes = self.listed.iter().filter(|listed| listed.node.kind == kind);
-            let worst = boxes.max_by_key(|listed| listed.node.queued())?;
+            let actors = self.listed.iter().filter(|listed| listed.node.kind == kind);
+            let worst = actors.max_by_key(|listed| listed.node.queued())?;
             let node = &worst.node;
             let busy = self.busy(worst);
             if node.queued() >= QUEUE_MIN || busy.is_some_and(|busy| busy > BUSY_SHARE && kind != "reader") {

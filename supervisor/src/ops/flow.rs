@@ -11,7 +11,7 @@ use super::words;
 /// One stage.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct FlowStage {
-    /// The actor's name in the picture.
+    /// The actor's name in the map.
     pub(super) name: &'static str,
     /// What it does in a second, in `unit`.
     pub(super) rate: Option<f64>,
@@ -34,13 +34,13 @@ pub(super) fn stages(evidence: &Observed<'_>) -> Vec<FlowStage> {
     let lag_ms = status.owned.iter().map(|owned| owned.behind_ms(now_ms)).max().unwrap_or(0);
     let held = |test: fn(&super::status::OwnedStatus) -> bool| status.owned.iter().any(test);
     let stage = |name: &'static str, (rate, unit): (Option<f64>, &'static str), held: bool, note: String| {
-        let boxes = || listed.iter().filter(|listed| listed.node.kind == name);
+        let actors = || listed.iter().filter(|listed| listed.node.kind == name);
         FlowStage {
             name,
             rate,
             unit,
-            queue: boxes().map(|listed| listed.node.queued()).sum(),
-            busy: boxes().filter_map(|listed| tree::busy(&listed.node, sampler, now_ms)).reduce(f64::max),
+            queue: actors().map(|listed| listed.node.queued()).sum(),
+            busy: actors().filter_map(|listed| tree::busy(&listed.node, sampler, now_ms)).reduce(f64::max),
             held,
             note,
         }

@@ -33,7 +33,7 @@ pub(super) struct RestartLine {
 
 /// Newest first.
 pub(super) fn restarts(failures: &[FailureRecord], status: &WorkerStatus) -> Vec<RestartLine> {
-    let of_box = |failure: &FailureRecord| RestartLine {
+    let of_actor = |failure: &FailureRecord| RestartLine {
         id: format!("{}", failure.number),
         path: failure.path.clone(),
         kind: failure.kind,
@@ -60,7 +60,7 @@ pub(super) fn restarts(failures: &[FailureRecord], status: &WorkerStatus) -> Vec
             delay_ms: None,
         })
     });
-    let mut lines: Vec<RestartLine> = failures.iter().map(of_box).chain(of_sensors).collect();
+    let mut lines: Vec<RestartLine> = failures.iter().map(of_actor).chain(of_sensors).collect();
     lines.sort_by_key(|line| std::cmp::Reverse(line.at_ms));
     lines
 }

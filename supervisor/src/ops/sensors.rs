@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::OpsState;
 use super::directory::{FoundSensor, SearchFound, Unanswered};
 use super::guard::busy;
-use super::pace::AnswerPace;
+use super::rate_limit::RateLimiter;
 use super::reply::Refusal;
 
 const LIMIT_DEFAULT: usize = 100;
@@ -31,11 +31,11 @@ const ASK_EVERY: Duration = Duration::from_millis(20);
 
 /// How often the actors are asked.
 #[derive(Debug)]
-pub(super) struct Asks(AnswerPace);
+pub(super) struct Asks(RateLimiter);
 
 impl Default for Asks {
     fn default() -> Self {
-        Self(AnswerPace::new(ASKS_AT_ONCE, ASK_EVERY))
+        Self(RateLimiter::new(ASKS_AT_ONCE, ASK_EVERY))
     }
 }
 

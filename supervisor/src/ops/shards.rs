@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actors::node::NodeState;
-use actors::shard::{EpochLine, EpochStep, Failing, HeldUp, Ill, ReadingEpoch};
+use actors::shard::{EpochLine, EpochStep, Failing, FailureStreak, HeldUp, ReadingEpoch};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -125,7 +125,7 @@ impl StateReason {
         Self { state, holds: None, since_ms: None, culprit: None, runbook: None }
     }
 
-    fn ill(state: ShardState, runbook: &'static str, holds: String) -> Self {
+    fn failing(state: ShardState, runbook: &'static str, holds: String) -> Self {
         Self { state, holds: Some(holds), since_ms: None, culprit: None, runbook: Some(runbook) }
     }
 
@@ -168,9 +168,9 @@ fn line(
     sampler: &Sampler,
     me: &str,
 ) -> ShardLine {
-    let trouble = status.troubles.iter().find_map(|trouble| of_trouble(id, trouble));
-    let found = match (trouble, owned, seen) {
-        (Some(trouble), None, _) => trouble,
+    let finding = status.lease_findings.iter().find_map(|finding| of_finding(id, finding));
+    let found = match (finding, owned, seen) {
+        (Some(finding), None, _) => finding,
         (_, Some(owned), _) => here(owned, status, listed),
         (None, None, Some(seen)) => elsewhere(seen, me, status.seen.leaving),
         (None, None, None) => StateReason::fine(ShardState::Unowned),
@@ -221,20 +221,20 @@ fn in_flight_bytes(owned: &OwnedStatus) -> u64 {
     owned.open.bytes + on_its_way.map_or(0, |epoch| epoch.bytes)
 }
 
-fn of_trouble(id: &ShardId, (trouble, why): &(LeaseFinding, String)) -> Option<StateReason> {
-    match trouble {
+fn of_finding(id: &ShardId, (finding, why): &(LeaseFinding, String)) -> Option<StateReason> {
+    match finding {
         LeaseFinding::GivenUp(shard) if shard == id => {
             let holds = format!("it was given up here: {why}");
-            Some(StateReason::ill(ShardState::GivenUp, "MangroveActorGivenUp", holds))
+            Some(StateReason::failing(ShardState::GivenUp, "MangroveActorGivenUp", holds))
         }
         LeaseFinding::Trimmed(shard) if shard == id => {
-            Some(StateReason::ill(ShardState::Trimmed, "MangroveShardTrimmed", why.clone()))
+            Some(StateReason::failing(ShardState::Trimmed, "MangroveShardTrimmed", why.clone()))
         }
         LeaseFinding::Orphan(shard) if shard == id => {
-            Some(StateReason::ill(ShardState::Unowned, "MangroveShardUnowned", why.clone()))
+            Some(StateReason::failing(ShardState::Unowned, "MangroveShardUnowned", why.clone()))
         }
         LeaseFinding::Disagrees(shard) if shard == id => {
-            Some(StateReason::ill(ShardState::Refused, "MangroveLeaseDisagrees", why.clone()))
+            Some(StateReason::failing(ShardState::Refused, "MangroveLeaseDisagrees", why.clone()))
         }
         LeaseFinding::GivenUp(_) | LeaseFinding::Trimmed(_) | LeaseFinding::Orphan(_) | LeaseFinding::Disagrees(_) => {
             None
@@ -246,53 +246,55 @@ fn of_trouble(id: &ShardId, (trouble, why): &(LeaseFinding, String)) -> Option<S
 /// A shard that this worker works on.
 fn here(owned: &OwnedStatus, status: &WorkerStatus, listed: &[ListedNode]) -> StateReason {
     let prefix = format!("shards/{}/", owned.shard.short());
-    let boxes: Vec<&ListedNode> = listed.iter().filter(|listed| listed.node.path.starts_with(&prefix)).collect();
+    let actors: Vec<&ListedNode> = listed.iter().filter(|listed| listed.node.path.starts_with(&prefix)).collect();
     if owned.ended {
         return StateReason::fine(ShardState::Ended);
     }
     if let Some(held) = &owned.holds.starting {
         let holds = format!("it cannot start: {}", held_words(held));
-        return StateReason::ill(ShardState::Starting, "MangroveLeaseTableUnreachable", holds)
+        return StateReason::failing(ShardState::Starting, "MangroveLeaseTableUnreachable", holds)
             .since(held.since_ms)
             .at(format!("{prefix}committer"));
     }
-    if let Some(finding) = boxes.iter().find_map(|listed| fallen(listed)) {
+    if let Some(finding) = actors.iter().find_map(|listed| fallen(listed)) {
         return finding;
     }
-    let hanging = boxes.iter().find_map(|listed| {
+    let hanging = actors.iter().find_map(|listed| {
         let busy = listed.node.busy_for()?.as_millis() as u64;
         (busy > BUSY_MS_MAX).then_some((listed, busy as i64))
     });
     if let Some((listed, busy_ms)) = hanging {
         let took = words::duration(busy_ms);
         let holds = format!("its {} has been in one handler for {took}; it is killed if that lasts", listed.node.kind);
-        return StateReason::ill(ShardState::Stuck, "MangroveShardStuck", holds)
+        return StateReason::failing(ShardState::Stuck, "MangroveShardStuck", holds)
             .since(status.at_ms - busy_ms)
             .at(listed.node.path.clone());
     }
     if let Some(held) = &owned.holds.reading {
         let runbook = if held.throttled { "MangroveThrottled" } else { "MangroveShardStuck" };
         let holds = format!("the stream cannot be read: {}", held_words(held));
-        return StateReason::ill(ShardState::Held, runbook, holds).since(held.since_ms).at(format!("{prefix}reader"));
+        return StateReason::failing(ShardState::Held, runbook, holds)
+            .since(held.since_ms)
+            .at(format!("{prefix}reader"));
     }
     if let Some(held) = &owned.holds.uploading {
         let holds = format!("its epoch cannot be stored: {}", held_words(held));
-        return StateReason::ill(ShardState::Held, "MangroveUploadsFailing", holds)
+        return StateReason::failing(ShardState::Held, "MangroveUploadsFailing", holds)
             .since(held.since_ms)
             .at(format!("{prefix}sinks"));
     }
-    if let Some(ill) = &owned.ill {
-        return remembered(ill, &prefix);
+    if let Some(failure) = &owned.failure {
+        return remembered(failure, &prefix);
     }
     if let Some(since_ms) = owned.holds.budget_since_ms {
         let (taken, max) = (words::bytes(status.budget_taken), words::bytes(status.budget_max));
         let holds = format!("it waits for the byte budget: {taken} of {max} are in flight");
-        return StateReason::ill(ShardState::Held, "MangroveBudgetExhausted", holds).since(since_ms);
+        return StateReason::failing(ShardState::Held, "MangroveBudgetExhausted", holds).since(since_ms);
     }
     let stalled_ms = owned.stalled.as_millis() as i64;
     if stalled_ms > STALLED_MS_MAX {
         let holds = format!("nothing has moved for {}", words::duration(stalled_ms));
-        return StateReason::ill(ShardState::Stuck, "MangroveShardStuck", holds).since(status.at_ms - stalled_ms);
+        return StateReason::failing(ShardState::Stuck, "MangroveShardStuck", holds).since(status.at_ms - stalled_ms);
     }
     if owned.read_at_ms == 0 {
         return StateReason::fine(ShardState::Starting);
@@ -300,21 +302,21 @@ fn here(owned: &OwnedStatus, status: &WorkerStatus, listed: &[ListedNode]) -> St
     let behind_ms = owned.behind_ms(status.at_ms);
     if behind_ms > LAG_MS_MAX {
         let holds = format!("it is read {} after the stream took it", words::duration(behind_ms));
-        return StateReason::ill(ShardState::Lagging, "MangroveShardLagging", holds);
+        return StateReason::failing(ShardState::Lagging, "MangroveShardLagging", holds);
     }
     StateReason::fine(ShardState::Reading)
 }
 
 /// What has failed and has not been seen to work since, though nothing fails at this moment.
-fn remembered(ill: &Ill, prefix: &str) -> StateReason {
-    let (what, runbook, culprit) = match ill.failing {
+fn remembered(failure: &FailureStreak, prefix: &str) -> StateReason {
+    let (what, runbook, culprit) = match failure.failing {
         Failing::Storing => ("its last epoch could not be stored", "MangroveUploadsFailing", "sinks"),
         Failing::Reading => ("the stream could not be read", "MangroveShardStuck", "reader"),
         Failing::Starting => ("it could not start", "MangroveActorGivenUp", "committer"),
         Failing::Running => ("an actor failed again and again", "MangroveActorRestarting", "committer"),
     };
-    let holds = format!("{what}, and nothing was committed since: {} ({} failed)", ill.cause, ill.failures);
-    StateReason::ill(ShardState::Held, runbook, holds).since(ill.since_ms).at(format!("{prefix}{culprit}"))
+    let holds = format!("{what}, and nothing was committed since: {} ({} failed)", failure.cause, failure.failures);
+    StateReason::failing(ShardState::Held, runbook, holds).since(failure.since_ms).at(format!("{prefix}{culprit}"))
 }
 
 fn held_words(held: &HeldUp) -> String {
@@ -334,7 +336,7 @@ fn fallen(listed: &ListedNode) -> Option<StateReason> {
     });
     let holds = format!("its {} failed: {}{}", node.kind, error.message, spent.unwrap_or_default());
     let runbook = if state == ShardState::GivenUp { "MangroveActorGivenUp" } else { "MangroveActorRestarting" };
-    Some(StateReason::ill(state, runbook, holds).since(error.at_ms).at(node.path.clone()))
+    Some(StateReason::failing(state, runbook, holds).since(error.at_ms).at(node.path.clone()))
 }
 
 /// A shard that this worker does not work on.
@@ -362,7 +364,7 @@ fn elsewhere(seen: &ShardSeen, me: &str, leaving: bool) -> StateReason {
         (None, Some(owner)) => format!("its owner {owner} has been silent for {}", words::duration(unmoved)),
         (None, None) => format!("nobody has had it for {}", words::duration(unmoved)),
     };
-    StateReason::ill(ShardState::Unowned, "MangroveShardUnowned", why)
+    StateReason::failing(ShardState::Unowned, "MangroveShardUnowned", why)
 }
 
 #[derive(Debug, Serialize)]

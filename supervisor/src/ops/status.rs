@@ -10,7 +10,7 @@ use actors::alerts::AlertLine;
 use actors::keys::Keys;
 use actors::loading::LoaderStatus;
 use actors::shard::UnseenPath;
-use actors::shard::{EpochLine, HeldUp, Holds, Ill, ReadingEpoch, SensorFailureRecord};
+use actors::shard::{EpochLine, FailureStreak, HeldUp, Holds, ReadingEpoch, SensorFailureRecord};
 use messages::ShardId;
 
 use crate::leases::{LeaseFinding, LeasesSeen};
@@ -33,7 +33,7 @@ pub struct WorkerStatus {
     /// What it knows of the cluster.
     pub seen: Arc<LeasesSeen>,
     /// What keeps shards from being read.
-    pub troubles: Vec<(LeaseFinding, String)>,
+    pub lease_findings: Vec<(LeaseFinding, String)>,
     /// Bytes in flight.
     pub budget_taken: u64,
     /// Bytes that may be in flight.
@@ -95,7 +95,7 @@ pub struct OwnedStatus {
     /// What it waits for.
     pub holds: Holds,
     /// What has failed since it last worked.
-    pub ill: Option<Ill>,
+    pub failure: Option<FailureStreak>,
     /// The epoch that is being read.
     pub open: ReadingEpoch,
     /// The last epochs, newest first.

@@ -42,7 +42,7 @@ pub struct TreeNode {
     pub path: String,
     /// Last part of the path.
     pub name: String,
-    /// The actor's name in the picture; `group` for a path that only others begin with.
+    /// The actor's name in the map; `group` for a path that only others begin with.
     pub kind: String,
     /// As in `NodeState`, in snake case.
     pub state: String,

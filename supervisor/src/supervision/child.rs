@@ -34,7 +34,7 @@ pub(super) type OnFailure = Box<dyn Fn(&str) + Send + Sync>;
 pub struct ChildSpec {
     /// The last part of its path; unique among its siblings.
     pub name: String,
-    /// The actor's name in the picture: the label of its metrics.
+    /// The actor's name in the map: the label of its metrics.
     pub kind: &'static str,
     /// How it starts.
     pub start: Start,

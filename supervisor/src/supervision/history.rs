@@ -35,7 +35,7 @@ pub struct FailureRecord {
     pub number: u64,
     /// The actor's path.
     pub path: String,
-    /// The actor's name in the picture.
+    /// The actor's name in the map.
     pub kind: &'static str,
     /// When, milliseconds since 1970.
     pub at_ms: i64,

@@ -33,7 +33,7 @@ use crate::supervision::{ChildSpec, StartContext, StartError, Surroundings};
 /// Which stream and bucket the worker is of, and what is known of the stream's keys.
 type Place = (Arc<Home>, Keys);
 
-pub(super) fn leases_box(
+pub(super) fn leases_child(
     config: &WorkerConfig,
     ports: &WorkerPorts,
     (owned, figures, (home, keys)): (&Owned, &Arc<LeaseFigures>, &Place),
@@ -93,7 +93,7 @@ async fn say_goodbye(leases: ActorCell, within: Duration) {
 /// have read and not committed needs the rest.
 const LAST_WORD: Duration = Duration::from_secs(5);
 
-pub(super) fn shards_box(
+pub(super) fn shards_child(
     config: &WorkerConfig,
     ports: &WorkerPorts,
     (owned, budget, place): (&Owned, &Budget, &Place),

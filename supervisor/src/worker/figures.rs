@@ -26,16 +26,16 @@ impl Worker {
         let (tree, clock, limit) = (self.tree.clone(), self.clock.clone(), self.status.memory_limit);
         let keys = self.keys.clone();
         Arc::new(move |scrape| {
-            boxes(scrape, &tree);
+            actors(scrape, &tree);
             shards(scrape, &owned.all(), clock.now_ms());
             scrape.value(&BUDGET, budget.taken() as f64);
             scrape.value(&BUDGET_LIMIT, budget.bytes_max() as f64);
             scrape.samples(&MEMORY_LIMIT, limit.map(|bytes| ([], bytes as f64)));
             scrape.value(&SHARDS_UNOWNED, leases.unowned() as f64);
             scrape.samples(&HEARTBEAT_AGE, leases.heartbeat_age().map(|age| ([], age.as_secs_f64())));
-            let mut troubles = BTreeMap::from(LeaseFinding::KINDS.map(|kind| (kind, 0.0)));
-            leases.troubles().iter().for_each(|(trouble, _)| *troubles.entry(trouble.kind()).or_default() += 1.0);
-            scrape.samples(&TROUBLES, troubles.into_iter().map(|(kind, n)| ([kind], n)));
+            let mut findings = BTreeMap::from(LeaseFinding::KINDS.map(|kind| (kind, 0.0)));
+            leases.findings().iter().for_each(|(finding, _)| *findings.entry(finding.kind()).or_default() += 1.0);
+            scrape.samples(&LEASE_FINDINGS, findings.into_iter().map(|(kind, n)| ([kind], n)));
             scrape.samples(&KEY_TROUBLES, key_troubles(&keys).into_iter().map(|(kind, n)| ([kind], n)));
         })
     }
@@ -43,7 +43,7 @@ impl Worker {
 
 fn key_troubles(keys: &Keys) -> [(&'static str, f64); 3] {
     let told = |value: f64| if keys.expected() == Expected::Spread { 0.0 } else { value };
-    let one_if = |trouble: bool| f64::from(u8::from(trouble));
+    let one_if = |finding: bool| f64::from(u8::from(finding));
     [
         ("ignored", told(one_if(keys.is_spread_by_service()))),
         ("shared", told(keys.seen().map_or(0, |seen| seen.sensors) as f64)),
@@ -53,27 +53,27 @@ fn key_troubles(keys: &Keys) -> [(&'static str, f64); 3] {
 
 /// Actors of one kind, all of them together.
 #[derive(Default)]
-struct Boxes {
+struct ActorsOfKind {
     by_state: BTreeMap<&'static str, f64>,
     queued: f64,
     busy: Duration,
 }
 
-fn boxes(scrape: &mut Scrape, tree: &Tree) {
-    let mut kinds: BTreeMap<&'static str, Boxes> = BTreeMap::new();
+fn actors(scrape: &mut Scrape, tree: &Tree) {
+    let mut kinds: BTreeMap<&'static str, ActorsOfKind> = BTreeMap::new();
     for node in tree.nodes() {
-        let boxes = kinds.entry(node.kind).or_insert_with(|| Boxes {
+        let actors = kinds.entry(node.kind).or_insert_with(|| ActorsOfKind {
             by_state: NodeState::ALL.map(|state| (state.as_str(), 0.0)).into(),
-            ..Boxes::default()
+            ..ActorsOfKind::default()
         });
-        *boxes.by_state.entry(node.state().as_str()).or_default() += 1.0;
-        boxes.queued += node.queued() as f64;
-        boxes.busy = boxes.busy.max(node.busy_for().unwrap_or_default());
+        *actors.by_state.entry(node.state().as_str()).or_default() += 1.0;
+        actors.queued += node.queued() as f64;
+        actors.busy = actors.busy.max(node.busy_for().unwrap_or_default());
     }
-    let states = kinds.iter().flat_map(|(kind, boxes)| boxes.by_state.iter().map(|(state, n)| ([*kind, *state], *n)));
+    let states = kinds.iter().flat_map(|(kind, actors)| actors.by_state.iter().map(|(state, n)| ([*kind, *state], *n)));
     scrape.samples(&ACTORS, states);
-    scrape.samples(&ACTOR_QUEUE, kinds.iter().map(|(kind, boxes)| ([*kind], boxes.queued)));
-    scrape.samples(&ACTOR_BUSY, kinds.iter().map(|(kind, boxes)| ([*kind], boxes.busy.as_secs_f64())));
+    scrape.samples(&ACTOR_QUEUE, kinds.iter().map(|(kind, actors)| ([*kind], actors.queued)));
+    scrape.samples(&ACTOR_BUSY, kinds.iter().map(|(kind, actors)| ([*kind], actors.busy.as_secs_f64())));
 }
 
 fn shards(scrape: &mut Scrape, owned: &[Shard], now_ms: i64) {

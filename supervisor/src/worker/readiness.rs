@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use actors::node::NodeState;
 use actors::ports::clock::Clock;
-use actors::shard::{Failing, Ill};
+use actors::shard::{Failing, FailureStreak};
 
 use super::figures;
 use super::start::Starting;
@@ -63,12 +63,12 @@ impl ReadinessSources {
         checks.extend(owned.iter().flat_map(|shard| self.of_shard(shard, now_ms)));
         checks.push(table(self.leases.seen().at_ms, now_ms));
         // What works here again is told by its own checks.
-        let works_here = |trouble: &LeaseFinding| match trouble {
+        let works_here = |finding: &LeaseFinding| match finding {
             LeaseFinding::GivenUp(shard) => owned.iter().any(|owned| owned.context.shard == *shard),
             _ => false,
         };
-        let troubles = self.leases.troubles().into_iter().filter(|(trouble, _)| !works_here(trouble));
-        checks.extend(troubles.map(of_trouble));
+        let findings = self.leases.findings().into_iter().filter(|(finding, _)| !works_here(finding));
+        checks.extend(findings.map(of_finding));
         let down = self.tree.nodes().into_iter().filter(|node| node.state() != NodeState::Running);
         checks.extend(down.map(|node| {
             let error = node.last_error();
@@ -89,16 +89,16 @@ impl ReadinessSources {
 
     fn of_shard(&self, shard: &Shard, now_ms: i64) -> [Check; 3] {
         let (short, outcome) = (shard.context.shard.short(), &shard.context.outcome);
-        let (ill, waits) = (outcome.ill(now_ms), outcome.waits_since_ms());
-        let (unstored, broken) = match ill {
-            Some(ill) if ill.failing == Failing::Storing => (Some(ill), None),
-            ill => (None, ill),
+        let (failure, waits) = (outcome.failure(now_ms), outcome.waits_since_ms());
+        let (unstored, broken) = match failure {
+            Some(failure) if failure.failing == Failing::Storing => (Some(failure), None),
+            failure => (None, failure),
         };
         let stored = format!("shard {short} is stored");
         let age_ms_max = self.age_max.as_millis() as i64 + SILENCE_MS_MAX;
         let overdue = waits.filter(|since_ms| now_ms.saturating_sub(*since_ms) > age_ms_max);
         let stored = match (unstored, overdue) {
-            (Some(ill), _) => of_ill(stored, &ill),
+            (Some(failure), _) => of_failure(stored, &failure),
             (None, Some(since_ms)) => {
                 let waited_s = now_ms.saturating_sub(since_ms) / 1000;
                 let why = format!("records have waited for {waited_s} s to be committed");
@@ -107,7 +107,7 @@ impl ReadinessSources {
             (None, None) => Check::holds(stored),
         };
         let works = format!("shard {short} works here");
-        let works = broken.map_or_else(|| Check::holds(works.clone()), |ill| of_ill(works.clone(), &ill));
+        let works = broken.map_or_else(|| Check::holds(works.clone()), |failure| of_failure(works.clone(), &failure));
         [read(shard, now_ms), stored, works]
     }
 }
@@ -129,9 +129,9 @@ fn read(shard: &Shard, now_ms: i64) -> Check {
     }
 }
 
-fn of_ill(name: String, ill: &Ill) -> Check {
-    let why = format!("{} ({} failed since it last worked)", ill.cause, ill.failures);
-    Check { since_ms: Some(ill.since_ms), ..Check::fails(name, why) }
+fn of_failure(name: String, failure: &FailureStreak) -> Check {
+    let why = format!("{} ({} failed since it last worked)", failure.cause, failure.failures);
+    Check { since_ms: Some(failure.since_ms), ..Check::fails(name, why) }
 }
 
 fn table(seen_ms: i64, now_ms: i64) -> Check {
@@ -144,8 +144,8 @@ fn table(seen_ms: i64, now_ms: i64) -> Check {
     Check { since_ms: Some(seen_ms), ..Check::fails(name, format!("last read {} s ago", silent_ms / 1000)) }
 }
 
-fn of_trouble((trouble, why): (LeaseFinding, String)) -> Check {
-    let name = match trouble {
+fn of_finding((finding, why): (LeaseFinding, String)) -> Check {
+    let name = match finding {
         LeaseFinding::Fenced => "the lease table can be written".to_owned(),
         LeaseFinding::GivenUp(shard) => format!("shard {} works here", shard.short()),
         LeaseFinding::Trimmed(shard) => format!("shard {} was read in time", shard.short()),

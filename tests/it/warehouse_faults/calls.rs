@@ -7,7 +7,7 @@ use actors::ports::objects::{Objects, Put};
 use actors::ports::warehouse::WarehouseFailure;
 use actors::warehouse::batch::LoadBatch;
 use actors::warehouse::metadata::MetadataColumns;
-use actors::warehouse::tables::Star;
+use actors::warehouse::tables::StarSchema;
 use actors::warehouse::{Load, Mode};
 use aws_sdk_redshiftdata::Client;
 use aws_sdk_redshiftdata::types::StatusString;
@@ -90,8 +90,8 @@ async fn befalls(stock: &Path, name: &str, case: Case) {
     loading.ensure_tables().await.unwrap();
     let rules = [rule(call, kind, count)];
     let told = |result: Result<(), LoadError>| {
-        let trouble = result.as_ref().err().map(LoadError::trouble);
-        assert_eq!(trouble, expected, "{case:?}: {result:?}");
+        let failure = result.as_ref().err().map(LoadError::failure);
+        assert_eq!(failure, expected, "{case:?}: {result:?}");
     };
     let batch = match when {
         When::Looking => {
@@ -147,7 +147,7 @@ async fn a_load_that_is_sent_again_changes_nothing_whatever_its_token() {
         let put = objects.put_new(&manifest.key, body, &manifest.digest, manifest.rows).await.unwrap();
         assert_eq!(put, Put::Created);
     }
-    let star = Star::new(&schema, "mangrove", &MetadataColumns::default()).unwrap();
+    let star = StarSchema::new(&schema, "mangrove", &MetadataColumns::default()).unwrap();
     let load = Load {
         star: &star,
         schema: &schema,

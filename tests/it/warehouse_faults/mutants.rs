@@ -9,7 +9,7 @@ use actors::ports::objects::Objects;
 use actors::ports::warehouse::{Warehouse, WarehouseFailure, WarehousePlace, WarehouseTarget};
 use actors::warehouse::batch::LoadBatch;
 use actors::warehouse::metadata::MetadataColumns;
-use actors::warehouse::tables::Star;
+use actors::warehouse::tables::StarSchema;
 use actors::warehouse::{Load, Mode};
 use mangrove_tests::history::setup;
 use mangrove_tests::world::{BUCKET, World};
@@ -58,7 +58,7 @@ struct Recipe {
 impl Recipe {
     fn of(batch: &LoadBatch, lacks: Lacks) -> Self {
         let (schema, manifests) = (setup().schema, batch.manifests(BUCKET));
-        let star = Star::new(&schema, "mangrove", &MetadataColumns::default()).unwrap();
+        let star = StarSchema::new(&schema, "mangrove", &MetadataColumns::default()).unwrap();
         let load = Load {
             star: &star,
             schema: &schema,
@@ -118,7 +118,7 @@ async fn comes_right(stock: &Path, name: &str, lacks: Lacks, fate: Fate) -> bool
         for transaction in [&first, &second].into_iter().filter(|sql| !sql.is_empty()) {
             // What loses against another one is tried again by no loader that has seen the other's rows.
             if let Err(error) = warehouse.batch(transaction, "mutant").await {
-                assert_eq!(error.trouble, WarehouseFailure::Unavailable, "{error}");
+                assert_eq!(error.failure, WarehouseFailure::Unavailable, "{error}");
             }
         }
     };
@@ -132,7 +132,7 @@ async fn comes_right(stock: &Path, name: &str, lacks: Lacks, fate: Fate) -> bool
         Fate::CutOff => {
             faults.set(0, &[json!({ "service": "redshift", "operation": "BatchExecuteStatement", "kind": "reset", "count": 1 })]).await;
             let error = warehouse.batch(&first, "mutant").await.unwrap_err();
-            assert_eq!((error.trouble, faults.end().await), (WarehouseFailure::Unknown, vec![1]));
+            assert_eq!((error.failure, faults.end().await), (WarehouseFailure::Unknown, vec![1]));
             if lacks == Lacks::Question {
                 // It notes what it believes, and goes on behind it.
                 let believed = Recipe::of(&batch, Lacks::LedgerNotBefore).first;

@@ -59,7 +59,7 @@ async fn only_epochs_with_a_file_that_is_refused_are_put_aside_and_they_are_load
     // Tried again before it is mended, it stays where it is.
     for epoch in loading.refusals().await.unwrap() {
         let error = loading.load_again(&epoch.manifest).await.unwrap_err();
-        assert_eq!(error.trouble(), WarehouseFailure::Refused, "{error}");
+        assert_eq!(error.failure(), WarehouseFailure::Refused, "{error}");
     }
     assert_eq!(put_aside(&loading).await, at_fault);
     for (file, was) in broken.iter().zip(was) {
@@ -188,15 +188,15 @@ async fn an_epoch_that_waits_is_named_and_can_be_put_aside_by_hand() {
     let (loading, faults) = (loading(&world), world.faults());
     loading.ensure_tables().await.unwrap();
     faults.fail_statements("COPY", Some("never heard before")).await;
-    let mut pace = loading.pace();
+    let mut policy = loading.policy();
     let (shard, epoch) = loop {
-        match loading.turn(&mut pace).await.unwrap_err() {
+        match loading.turn(&mut policy).await.unwrap_err() {
             LoadError::Waits { shard, epoch, error } => {
                 assert!(error.to_string().contains("never heard before"), "{error}");
                 break (shard, epoch);
             }
             // Fewer are tried until it is one.
-            error => assert_eq!(error.trouble(), WarehouseFailure::Unavailable, "{error}"),
+            error => assert_eq!(error.failure(), WarehouseFailure::Unavailable, "{error}"),
         }
     };
     let other = loading.put_aside_by_hand(&shard, epoch.next()).await.unwrap_err();

@@ -38,7 +38,7 @@ async fn loads(loading: Loading, epochs: usize) -> (u64, u64) {
             Ok(Some(new)) => fresh += u64::from(new),
             Err(error) => {
                 assert!(
-                    [WarehouseFailure::Unknown, WarehouseFailure::Unavailable].contains(&error.trouble()),
+                    [WarehouseFailure::Unknown, WarehouseFailure::Unavailable].contains(&error.failure()),
                     "{error}"
                 );
                 failed += 1;

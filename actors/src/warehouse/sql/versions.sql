@@ -1,5 +1,5 @@
 -- Versions of sensors: what was said of them, the intervals that follow, and which version a reading carries.
--- "load_said" holds every version of the sensors concerned, in order; "load_intervals" what follows from it.
+-- "load_reported" holds every version of the sensors concerned, in order; "load_intervals" what follows from it.
 
 -- name: Say
 -- Versions that events have told are taken over; those that are known already change nothing.
@@ -52,21 +52,21 @@ CAST(ABS("version") AS VARCHAR(129))
 -- name: NoValue
 CAST(NULL AS {kind})
 
--- name: SaidAsCounted
+-- name: ReportedAsCounted
 -- What was said of the sensors that this concerns. So many attributes that a longer statement would not be taken: versions
 -- stand as each shard has counted them.
-CREATE TEMP TABLE "load_said" AS
+CREATE TEMP TABLE "load_reported" AS
 SELECT {columns}, "namesakes" AS "same_number", "place" AS "ordinal"
 FROM (
     {every}
 ) "d"
 
--- name: Said
+-- name: Reported
 -- What was said of the sensors that this concerns, in order. Of a sensor that several shards have counted versions of,
 -- each for itself, the versions as one would have counted them: what a shard says that another has said already is no
 -- version, what it says only because it has not heard the last of it is not said, and numbers follow the order. Such a
 -- sensor has several versions of one number ("same_number"). Versions of all other sensors are as they came.
-CREATE TEMP TABLE "load_said" AS
+CREATE TEMP TABLE "load_reported" AS
 SELECT
     {kept}, "same_number",
     ROW_NUMBER() OVER (PARTITION BY "sensor_id" ORDER BY "place") AS "ordinal"
@@ -148,7 +148,7 @@ CREATE TEMP TABLE "load_intervals" AS
 SELECT
     {values}, "same_number"
 FROM (
-    SELECT *, CASE WHEN "source" = 'event' THEN ',' || "changed" || ',' ELSE '' END AS "anew" FROM "load_said"
+    SELECT *, CASE WHEN "source" = 'event' THEN ',' || "changed" || ',' ELSE '' END AS "anew" FROM "load_reported"
 ) "a"
 
 -- name: ValidTo

@@ -3,7 +3,7 @@ use messages::EventSchema;
 use crate::warehouse::Cell;
 use crate::warehouse::diff::{ActualTables, DiffError, FoundColumn, changes, found};
 use crate::warehouse::metadata::MetadataColumns;
-use crate::warehouse::tables::{Kind, Star};
+use crate::warehouse::tables::{Kind, StarSchema};
 
 const SMALL: &str = r#"
 name = "small"
@@ -17,13 +17,13 @@ name = "temp"
 type = "float"
 "#;
 
-fn star(extra: &str) -> Star {
-    Star::new(&EventSchema::parse(&format!("{SMALL}{extra}")).unwrap(), "mangrove", &MetadataColumns::default())
+fn star(extra: &str) -> StarSchema {
+    StarSchema::new(&EventSchema::parse(&format!("{SMALL}{extra}")).unwrap(), "mangrove", &MetadataColumns::default())
         .unwrap()
 }
 
 /// The tables as a warehouse shows them after they were made.
-fn made(star: &Star) -> ActualTables {
+fn made(star: &StarSchema) -> ActualTables {
     let column = |kind| match kind {
         Kind::Text(bytes) => ("character varying", Some(bytes)),
         Kind::Timestamp => ("timestamp without time zone", None),
@@ -120,8 +120,12 @@ fn no_column_of_a_key_is_ever_altered() {
     let with = |id: u32, site: u32| {
         let text = SMALL.replace("path = \"id\"", &format!("path = \"id\"\nbytes_max = {id}"));
         let fields = format!("[[fields]]\nname = \"site\"\ntype = \"text\"\nbytes_max = {site}\n[fields.tracked]\n");
-        Star::new(&EventSchema::parse(&format!("{text}{fields}")).unwrap(), "mangrove", &MetadataColumns::default())
-            .unwrap()
+        StarSchema::new(
+            &EventSchema::parse(&format!("{text}{fields}")).unwrap(),
+            "mangrove",
+            &MetadataColumns::default(),
+        )
+        .unwrap()
     };
     let (old, new) = (with(16, 16), with(1_024, 1_024));
     let statements = changes(&new, &made(&old)).unwrap();
@@ -133,7 +137,7 @@ fn no_column_of_a_key_is_ever_altered() {
     assert_eq!(statements.len(), 4, "{statements:?}");
     // Every text of a key that follows the schema is as wide as the schema can make it.
     for table in &new.tables {
-        let keys = |star: &Star| {
+        let keys = |star: &StarSchema| {
             let table = star.tables.iter().find(|other| other.name == table.name).unwrap();
             let keys = table.columns.iter().filter(|column| table.is_key(&column.name));
             keys.map(|column| (column.name.clone(), column.kind)).collect::<Vec<_>>()

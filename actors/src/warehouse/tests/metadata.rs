@@ -13,7 +13,7 @@ use crate::warehouse::describe::{Describe, InForce};
 use crate::warehouse::metadata::{
     Content, LastGood, Limits, Lines, MetadataColumn, MetadataColumns, MetadataRows, Object, ObjectRows, Subject,
 };
-use crate::warehouse::tables::Star;
+use crate::warehouse::tables::StarSchema;
 
 const LIMITS: Limits = Limits { objects_max: 10, bytes_max: 1 << 20, rows_max: 100 };
 
@@ -197,7 +197,7 @@ fn columns_are_declared_by_name_and_type() {
 
 /// The statements that put a content in force.
 fn statements(content: &Content, number: u64, bucket: &str) -> Vec<String> {
-    let star = Star::new(&schema(), "mangrove", &declared()).unwrap();
+    let star = StarSchema::new(&schema(), "mangrove", &declared()).unwrap();
     let before = InForce { number, ..InForce::default() };
     Describe { star: &star, stream: "climate", content, before: &before, bucket, iam_role: "" }.statements().unwrap()
 }

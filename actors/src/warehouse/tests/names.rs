@@ -4,7 +4,7 @@ use messages::EventSchema;
 
 use crate::warehouse::metadata::{MetadataColumn, MetadataColumns};
 use crate::warehouse::sql::ALL;
-use crate::warehouse::tables::Star;
+use crate::warehouse::tables::StarSchema;
 use crate::warehouse::{literal, star, taken};
 
 /// A schema with one field of this name, tracked or not.
@@ -19,7 +19,7 @@ fn schema(field: &str, tracked: bool) -> Result<EventSchema, String> {
 
 /// The columns of a table that no schema decides.
 fn fixed(table: &str) -> Vec<String> {
-    let star = Star::new(&schema("only", false).unwrap(), "mangrove", &MetadataColumns::default()).unwrap();
+    let star = StarSchema::new(&schema("only", false).unwrap(), "mangrove", &MetadataColumns::default()).unwrap();
     let names = star.columns(table).iter().map(|column| column.name.clone());
     names.filter(|name| name != "only").collect()
 }
@@ -52,9 +52,9 @@ fn no_column_of_metadata_is_called_like_another_of_its_tables() {
 
 #[test]
 fn no_attribute_is_called_like_a_column_of_the_statements_about_versions() {
-    let star = Star::new(&schema("only", true).unwrap(), "mangrove", &MetadataColumns::default()).unwrap();
+    let star = StarSchema::new(&schema("only", true).unwrap(), "mangrove", &MetadataColumns::default()).unwrap();
     let (_, text, _) = ALL.iter().find(|(file, _, _)| *file == "versions").unwrap();
-    let of_versions = ["Every", "SaidAsCounted", "Said", "Intervals"];
+    let of_versions = ["Every", "ReportedAsCounted", "Reported", "Intervals"];
     let sections = literal::sections(text).filter(|(name, _)| of_versions.contains(name));
     let text: String = sections.map(|(_, text)| text).collect();
     let named = text.split(" AS \"").skip(1).map(|behind| behind.split_once('"').unwrap().0);

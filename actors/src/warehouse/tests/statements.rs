@@ -9,7 +9,7 @@ use super::fixture::{batch, epoch, schema};
 use crate::warehouse::batch::{Feed, LoadBatch};
 use crate::warehouse::literal::{identifier, plain_text, text};
 use crate::warehouse::metadata::MetadataColumns;
-use crate::warehouse::tables::Star;
+use crate::warehouse::tables::StarSchema;
 use crate::warehouse::{Load, Mode, Statements, ledger};
 
 fn tokens(sql: &str) -> Vec<Token> {
@@ -29,7 +29,7 @@ fn shape(sql: &str) -> Vec<String> {
 
 fn statements(batch: &LoadBatch, bucket: &str, iam_role: &str, mode: Mode) -> Statements {
     let (schema, manifests) = (schema(), batch.manifests(bucket));
-    let star = Star::new(&schema, "mangrove", &MetadataColumns::default()).unwrap();
+    let star = StarSchema::new(&schema, "mangrove", &MetadataColumns::default()).unwrap();
     let now_ms = 1_767_225_600_000;
     Load { star: &star, schema: &schema, batch, manifests: &manifests, bucket, iam_role, mode, now_ms }
         .statements()
@@ -38,7 +38,7 @@ fn statements(batch: &LoadBatch, bucket: &str, iam_role: &str, mode: Mode) -> St
 
 #[test]
 fn every_statement_parses_in_the_dialect() {
-    let star = Star::new(&schema(), "mangrove", &MetadataColumns::default()).unwrap();
+    let star = StarSchema::new(&schema(), "mangrove", &MetadataColumns::default()).unwrap();
     let load = statements(&batch(&[("shardId-000000000000", 1)]), "lake", "arn:aws:iam::1:role/x", Mode::Again);
     let queries = [
         ledger::tips_query(&star, "climate").unwrap(),
@@ -92,7 +92,7 @@ fn as_many_attributes_as_a_schema_may_have_fit_into_the_service() {
             "name = \"wide\"\n[sensor_id]\npath = \"id\"\n[time]\npath = \"time\"\nformat = \"rfc3339\"\n{fields}"
         );
         let schema = messages::EventSchema::parse(&text).unwrap();
-        let star = Star::new(&schema, "mangrove", &MetadataColumns::default()).unwrap();
+        let star = StarSchema::new(&schema, "mangrove", &MetadataColumns::default()).unwrap();
         let (batch, bucket) = (batch(&[("s", 1)]), "lake");
         let manifests = batch.manifests(bucket);
         let load = Load {
@@ -106,7 +106,7 @@ fn as_many_attributes_as_a_schema_may_have_fit_into_the_service() {
             now_ms: 0,
         };
         let sql = load.statements().unwrap_or_else(|error| panic!("{n} attributes: {error}")).sql;
-        let said = sql.iter().find(|sql| sql.contains("\"load_said\" AS")).unwrap();
+        let said = sql.iter().find(|sql| sql.contains("\"load_reported\" AS")).unwrap();
         assert_eq!(said.contains("\"namesakes\" AS"), n == 250, "{n} attributes take {} bytes", said.len());
         for statement in sql.iter().filter(|sql| !sql.starts_with("LOCK ") && !sql.starts_with("COPY ")) {
             Parser::parse_sql(&RedshiftSqlDialect {}, statement).unwrap_or_else(|e| panic!("{e}"));
@@ -166,7 +166,7 @@ proptest! {
     fn statements_keep_their_shape(
         shard in "[^\\\\\0]{1,20}", stream in "[^\\\\\0]{1,20}", bucket in "[^\\\\\0]{0,20}", error in "[^\\\\]{0,200}",
     ) {
-        let (schema, star) = (schema(), Star::new(&schema(), "mangrove", &MetadataColumns::default()).unwrap());
+        let (schema, star) = (schema(), StarSchema::new(&schema(), "mangrove", &MetadataColumns::default()).unwrap());
         let of = |shard: &str, stream: &str, bucket: &str, error: &str| {
             let batch = LoadBatch::new(stream, vec![epoch(shard, 5)]);
             let manifests = batch.manifests(bucket);

@@ -13,7 +13,7 @@ use crate::warehouse::metadata::{
     LastGood, Limits, MetadataColumn, MetadataColumns, MetadataRows, Object, ObjectRows, Subject,
 };
 use crate::warehouse::sql::ALL;
-use crate::warehouse::tables::Star;
+use crate::warehouse::tables::StarSchema;
 use crate::warehouse::{Load, Mode, star};
 
 const NOW_MS: i64 = 1_767_225_600_000;
@@ -60,7 +60,7 @@ fn a_template_that_is_not_as_declared_is_found() {
 
 #[test]
 fn templates_name_tables_that_there_are() {
-    let star = Star::new(&schema(), "mangrove", &declared()).unwrap();
+    let star = StarSchema::new(&schema(), "mangrove", &declared()).unwrap();
     let mut named = 0;
     for (file, text, _) in ALL {
         for behind in text.split("{schema}.\"").skip(1) {
@@ -74,7 +74,7 @@ fn templates_name_tables_that_there_are() {
 
 #[test]
 fn the_sums_of_windows_stand_in_the_order_of_the_columns() {
-    let star = Star::new(&schema(), "mangrove", &declared()).unwrap();
+    let star = StarSchema::new(&schema(), "mangrove", &declared()).unwrap();
     let (_, text, _) = ALL.iter().find(|(file, _, _)| *file == "windows").unwrap();
     let (_, text) = sections(text).find(|(name, _)| *name == "Windows").unwrap();
     let sums = text.lines().take_while(|line| *line != "FROM (").filter(|line| line.starts_with("    "));
@@ -99,7 +99,7 @@ fn layout_is_told_from_the_line_breaks_of_a_text() {
 /// A load, and a content of metadata.
 fn transactions() -> [Vec<Sql>; 2] {
     let (schema, declared) = (schema(), declared());
-    let star = Star::new(&schema, "mangrove", &declared).unwrap();
+    let star = StarSchema::new(&schema, "mangrove", &declared).unwrap();
     let batch = batch(&[("shardId-000000000000", 7), ("shardId-000000000000", 8), ("shardId-000000000001", 3)]);
     let manifests = batch.manifests("lake");
     let (bucket, iam_role, mode, now_ms) = ("lake", "", Mode::New, NOW_MS);

@@ -35,14 +35,14 @@ async fn statements_run_in_simulated_time_and_end_by_themselves() {
     // Applied without an answer: it is there all the same.
     world.cloud.lose_reply_once(OpMatcher::new(Service::Redshift, SUBMIT));
     let lost = warehouse.batch(&transaction(&["INSERT INTO t VALUES (2)"]), "two").await.unwrap_err();
-    assert_eq!(lost.trouble, WarehouseFailure::Unknown);
+    assert_eq!(lost.failure, WarehouseFailure::Unknown);
     world.cloud.settle(world.now_ms() + 5_000);
     assert_eq!((rows(&world), world.cloud.loads()), (2, (0, Some(3))));
 
     // Ended from outside: nothing of it is.
     world.cloud.inject_once(Fault::Abort, OpMatcher::new(Service::Redshift, SUBMIT));
     let many: Vec<String> = (0..39).map(|n| format!("INSERT INTO t VALUES ({n})")).collect();
-    assert_eq!(warehouse.batch(&many, "many").await.unwrap_err().trouble, WarehouseFailure::Unavailable);
+    assert_eq!(warehouse.batch(&many, "many").await.unwrap_err().failure, WarehouseFailure::Unavailable);
     assert_eq!(rows(&world), 2);
 }
 

@@ -17,7 +17,7 @@ use super::super::content::Content;
 use super::super::load::LoadError;
 use super::super::place::Place;
 use super::super::table::Read;
-use super::tables::{Described, Fact, Identity, Interval, Load, Said, Tables, Window};
+use super::tables::{Described, Fact, Identity, Interval, Load, Reported, Tables, Window};
 
 const MEMORY: &str = "2GB";
 /// The order of a window's values.
@@ -63,7 +63,7 @@ impl File {
         let mut tables = Tables {
             readings: self.readings(schema)?,
             intervals: self.intervals(schema)?,
-            said: self.said(schema)?,
+            reported: self.reported(schema)?,
             described: self.described()?,
             alerts: self.rows(&format!("SELECT id FROM {}", self.at("alerts")), &[], |row| owned(row, 0))?,
             ledger: self.ledger(stream)?,
@@ -130,7 +130,7 @@ impl File {
         })
     }
 
-    fn said(&self, schema: &EventSchema) -> Read<Vec<Said>> {
+    fn reported(&self, schema: &EventSchema) -> Read<Vec<Reported>> {
         let tracked: Vec<&FieldSpec> = schema.tracked().map(|(_, field)| field).collect();
         let sql = format!(
             "SELECT {ORIGIN}, sensor_id, version, epoch_us(valid_from), changed{} FROM {}",
@@ -145,7 +145,7 @@ impl File {
             }
             let content = content.version(&owned(row, 7)?, whole(row, 3)?);
             let identity = identity(owned(row, 0)?.as_str().into(), row)?;
-            Ok(Said { identity, sensor, version: whole(row, 5)?, from_us, content })
+            Ok(Reported { identity, sensor, version: whole(row, 5)?, from_us, content })
         })
     }
 

@@ -19,7 +19,7 @@ pub struct Tables {
     /// `dim_sensors`.
     pub intervals: Vec<Interval>,
     /// `sensor_versions`.
-    pub said: Vec<Said>,
+    pub reported: Vec<Reported>,
     /// `sensor_metadata`.
     pub described: Vec<Described>,
     /// `sensor_hourly` and `sensor_daily`.
@@ -55,7 +55,7 @@ pub struct Fact {
 
 /// A row of `sensor_versions`.
 #[derive(Clone, Debug)]
-pub struct Said {
+pub struct Reported {
     /// The identity of the reading that brought it.
     pub identity: Identity,
     /// The sensor.

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::lake::Lake;
 use super::super::place::Place;
 use super::super::rows::{Reading, Version};
-use super::tables::{Described, Interval, Said, Tables};
+use super::tables::{Described, Interval, Reported, Tables};
 use super::{Check, INTERVAL};
 
 /// Where the reading stands that brought a version, and the version's number: one reading may bring several. Where several
@@ -76,16 +76,16 @@ impl<'a> Holding<'a> {
 
 impl<'t> Check<'t, '_> {
     /// `sensor_versions` has the versions of the lake.
-    pub(super) fn said(&mut self) {
+    pub(super) fn reported(&mut self) {
         let (tables, lake) = (self.tables, self.lake);
-        let rows = self.by_place(tables.said.iter().map(|said| (&said.identity, said)));
+        let rows = self.by_place(tables.reported.iter().map(|said| (&said.identity, said)));
         let several = several(lake);
         let rows = rows.into_iter().map(|((shard, place, sub), said)| {
             let is_several = lake.rows.sensors.find(&said.sensor).is_some_and(|sensor| several.contains(&sensor));
             ((shard, place, sub, if is_several { said.from_us } else { said.version }), said)
         });
-        let named = |said: &Said| format!("version {} of sensor {} in sensor_versions", said.version, said.sensor);
-        let mut found: BTreeMap<At, &Said> = BTreeMap::new();
+        let named = |said: &Reported| format!("version {} of sensor {} in sensor_versions", said.version, said.sensor);
+        let mut found: BTreeMap<At, &Reported> = BTreeMap::new();
         for (at, said) in rows {
             if found.insert(at, said).is_some() {
                 self.doubled(INTERVAL, || named(said));

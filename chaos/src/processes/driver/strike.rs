@@ -45,8 +45,8 @@ impl Driver {
                 Some(n) => self.strike_worker(&fault, n)?,
                 None => None,
             },
-            Fault::ShardBox(name) => self.strike_shard(name).await,
-            Fault::WorkerBox(name) => self.strike_box(name).await,
+            Fault::ShardActor(name) => self.strike_shard(name).await,
+            Fault::WorkerActor(name) => self.strike_actor(name).await,
             Fault::Sensor => self.strike_sensor().await,
             Fault::Split => {
                 let began = Instant::now();
@@ -137,7 +137,7 @@ impl Driver {
         Some(path)
     }
 
-    async fn strike_box(&mut self, name: &str) -> Option<String> {
+    async fn strike_actor(&mut self, name: &str) -> Option<String> {
         let n = {
             let at_work = self.at_work();
             self.planner.pick(&at_work)
@@ -150,7 +150,7 @@ impl Driver {
         let what = format!("{incarnation} with {}", shown(&shards));
         // Nobody stands on the loader: no shard notices.
         if name != LOADER {
-            self.scene.journal.stall(Cause::WorkerBox, began, shards, None);
+            self.scene.journal.stall(Cause::WorkerActor, began, shards, None);
         }
         Some(what)
     }

@@ -93,7 +93,7 @@ pub mod family {
         "readable shards without a living owner, as this worker saw them in its last look at the lease table",
     );
     /// What keeps shards from being read.
-    pub const TROUBLES: Family = Family::gauge(
+    pub const LEASE_FINDINGS: Family = Family::gauge(
         "mangrove_lease_troubles",
         &["trouble"],
         "what keeps shards from being read, now: fenced, given_up, trimmed, orphan, unproven, disagrees, other_stream",
@@ -183,7 +183,7 @@ pub mod family {
         &HEARTBEAT_AGE,
         &SHARDS_OWNED,
         &SHARDS_UNOWNED,
-        &TROUBLES,
+        &LEASE_FINDINGS,
         &KEY_TROUBLES,
         &SHARD_LAG_MS,
         &SHARD_READING,

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use actors::loading::{FailingLoads, LoaderStatus, MetadataTrouble};
+use actors::loading::{FailingLoads, LoaderStatus, MetadataFailure};
 use actors::node::{Node, NodeState};
 use actors::shard::UnseenPath;
 use actors::shard::{EpochLine, EpochStep, Holds};
@@ -106,7 +106,7 @@ fn the_worst_and_then_the_oldest_comes_first() {
     let whats: Vec<&str> = diagnosis.findings.iter().map(|finding| finding.what.as_str()).collect();
     assert_eq!(whats, ["Worker w3 has been silent for 60 s."], "an unowned shard of this moment is none");
     let look = with(|look| {
-        look.troubles.push((LeaseFinding::Fenced, "no heartbeat".into()));
+        look.lease_findings.push((LeaseFinding::Fenced, "no heartbeat".into()));
         look.owned[0].holds.uploading = Some(held("slow down"));
     });
     let (_, diagnosis) = judged(&look, &[]);
@@ -150,7 +150,7 @@ fn a_warehouse_that_is_not_loaded_says_why_and_since_when() {
     let metadata = |active| {
         with(|look| {
             let what = "The metadata object a.csv is not used: is empty; what it said before stays in force".to_owned();
-            let metadata = Some(MetadataTrouble { since_ms: NOW_MS - 5_000, what });
+            let metadata = Some(MetadataFailure { since_ms: NOW_MS - 5_000, what });
             let loader = Some(LoaderStatus { active, metadata, ..LoaderStatus::default() });
             *look = WorkerStatus { at_ms: NOW_MS, loader, ..WorkerStatus::default() };
         })

@@ -9,14 +9,14 @@ use tokio::time::Instant;
 
 /// Turns, given out one after the other.
 #[derive(Debug)]
-pub(super) struct AnswerPace {
+pub(super) struct RateLimiter {
     burst: u32,
     every: Duration,
     /// When the next turn would be if all were given out evenly.
     next: Mutex<Option<Instant>>,
 }
 
-impl AnswerPace {
+impl RateLimiter {
     pub(super) fn new(burst: u32, every: Duration) -> Self {
         Self { burst, every, next: Mutex::default() }
     }
@@ -52,11 +52,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn so_many_at_once_and_then_one_at_a_time() {
         let (began, every) = (Instant::now(), Duration::from_millis(20));
-        let pace = AnswerPace::new(3, every);
-        let turns: Vec<Duration> = (0..5).map(|_| pace.turn() - began).collect();
+        let limiter = RateLimiter::new(3, every);
+        let turns: Vec<Duration> = (0..5).map(|_| limiter.turn() - began).collect();
         assert_eq!(turns, [0, 0, 0, 20, 40].map(Duration::from_millis));
-        assert!(!pace.try_turn(), "nobody is let in before those who wait");
+        assert!(!limiter.try_turn(), "nobody is let in before those who wait");
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!([pace.try_turn(), pace.try_turn(), pace.try_turn(), pace.try_turn()], [true, true, true, false]);
+        assert_eq!(
+            [limiter.try_turn(), limiter.try_turn(), limiter.try_turn(), limiter.try_turn()],
+            [true, true, true, false]
+        );
     }
 }

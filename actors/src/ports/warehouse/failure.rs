@@ -105,7 +105,7 @@ pub struct WarehouseError {
     /// What was tried.
     pub action: String,
     /// What can be said about the warehouse now.
-    pub trouble: WarehouseFailure,
+    pub failure: WarehouseFailure,
     /// The warehouse's or the client's own words.
     pub message: String,
     /// Which statement of a batch failed, from 0.
@@ -115,9 +115,9 @@ pub struct WarehouseError {
 }
 
 impl WarehouseError {
-    pub(super) fn new(action: impl Into<String>, trouble: WarehouseFailure, message: impl AsRef<str>) -> Self {
+    pub(super) fn new(action: impl Into<String>, failure: WarehouseFailure, message: impl AsRef<str>) -> Self {
         let message = message.as_ref().chars().take(MESSAGE_CHARS_MAX).collect();
-        Self { action: action.into(), trouble, message, statement: None, ran: false }
+        Self { action: action.into(), failure, message, statement: None, ran: false }
     }
 
     /// The warehouse ran the statement, and says this of it.
@@ -129,7 +129,7 @@ impl WarehouseError {
     pub(super) fn of_call(error: CallError) -> Self {
         let said = error.message.to_lowercase();
         let waits = ["paused", "pausing", "resuming", "resizing", "not available", "unavailable", "maintenance"];
-        let trouble = match (error.failure, error.code.as_deref()) {
+        let failure = match (error.failure, error.code.as_deref()) {
             (Failure::Throttled, _) | (_, Some("DatabaseConnectionException")) => WarehouseFailure::Unavailable,
             // The service has no code of its own for a cluster that is paused.
             (Failure::Refused | Failure::NotFound, _) if waits.iter().any(|word| said.contains(word)) => {
@@ -140,7 +140,7 @@ impl WarehouseError {
             (Failure::Refused | Failure::Condition, _) => WarehouseFailure::Denied,
             (Failure::Transient, _) => WarehouseFailure::Unknown,
         };
-        Self::new(error.action, trouble, error.message)
+        Self::new(error.action, failure, error.message)
     }
 }
 
@@ -212,7 +212,7 @@ mod tests {
     fn a_paused_warehouse_is_waited_for() {
         let error = |failure, code: &str, message: &str| {
             let (action, code, message) = ("run x".to_owned(), Some(code.to_owned()), message.to_owned());
-            WarehouseError::of_call(CallError { code, ..CallError::new(action, failure, message) }).trouble
+            WarehouseError::of_call(CallError { code, ..CallError::new(action, failure, message) }).failure
         };
         assert_eq!(error(Failure::Refused, "ValidationException", "Cluster is paused"), WarehouseFailure::Unavailable);
         assert_eq!(error(Failure::Refused, "ValidationException", "sqls too long"), WarehouseFailure::TooLarge);

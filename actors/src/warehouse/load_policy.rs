@@ -51,9 +51,9 @@ const LOOKS_MAX: u32 = 8;
 /// Different words of which one epoch is tried again in one look.
 const WORDS_MAX: usize = 8;
 
-/// The pace of one loader.
+/// The policy of one loader.
 #[derive(Clone, Debug)]
-pub struct Pace {
+pub struct LoadPolicy {
     epochs_max: usize,
     patience: RefusalPatience,
     epochs: usize,
@@ -65,7 +65,7 @@ pub struct Pace {
     tips: Option<(i64, Tips)>,
 }
 
-impl Pace {
+impl LoadPolicy {
     /// Begins with batches of `epochs_max`, and with a look at what was put aside before.
     pub fn new(epochs_max: usize, patience: RefusalPatience) -> Self {
         let epochs_max = epochs_max.max(1);
