@@ -270,7 +270,8 @@ impl Delivery {
             };
             // The last try is at the very end, whatever the receiver asks for.
             let left = self.config.retry_for.saturating_sub(began.elapsed());
-            if error.failure == Failure::Refused || left.is_zero() {
+            // A topic that is not there is not there in five minutes either.
+            if matches!(error.failure, Failure::Refused | Failure::NotFound) || left.is_zero() {
                 handing.given_up(attempt, &error);
                 return Err(error);
             }

@@ -13,6 +13,7 @@
 mod bounds;
 pub mod decode;
 mod facts;
+mod rate;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,9 +30,10 @@ pub use self::bounds::PinnedEndMissing;
 use self::bounds::{Bounds, BoundsRules, Care, KnownKeys, ReadBegin, ReadEffect, ReadFrom, ReadTurn};
 use self::decode::{DecodeLimits, Decoder};
 use self::facts::Facts;
+use self::rate::ReadRate;
 use crate::budget::{Budget, Solitude};
 use crate::node::{Address, Gone, Node};
-use crate::ports::aws::CallError;
+use crate::ports::aws::{CallError, Failure};
 use crate::ports::backoff::Backoff;
 use crate::ports::stream::{Stream, is_expired_iterator};
 use crate::shard::ShardContext;
@@ -39,6 +41,9 @@ use crate::shard::ShardContext;
 /// How soon records that wait in memory are looked at again: nobody is asked, so it costs nothing but the look, and a
 /// shard that goes on record by record must not take a poll interval for each.
 const HELD_INTERVAL: Duration = Duration::from_millis(20);
+
+/// What comes on top of the pause after a throttle, at most.
+const JITTER: Duration = Duration::from_millis(250);
 
 /// Fixed for the life of the process.
 #[derive(Clone, Debug)]
@@ -117,6 +122,8 @@ pub struct ReaderState {
     committer: Address<CommitterMsg>,
     myself: Address<ReaderMsg>,
     iterator: Option<String>,
+    began: Instant,
+    rate: ReadRate,
     /// The wish to try the next record alone.
     solitude: Option<Solitude>,
     backoff: Backoff,
@@ -165,6 +172,8 @@ impl Actor for ReaderActor {
             committer: args.committer,
             myself: Address::new(myself, args.node),
             iterator: None,
+            began: Instant::now(),
+            rate: ReadRate::new(self.config.poll_interval),
             solitude: None,
             backoff,
             context,
@@ -217,10 +226,9 @@ impl ReaderState {
                 self.hand_on().await?;
                 self.execute(self.bounds.asks_for_more())?;
             }
-            ReadTurn::Fetch => match self.fetch(config).await {
-                Ok(()) => self.backoff.passed(),
-                Err(ReaderError::Call(error)) => pause = self.after_failure(error, config)?,
-                Err(error) => return Err(error),
+            ReadTurn::Fetch => match self.rate.wait(self.began.elapsed()) {
+                Some(wait) => pause = wait,
+                None => pause = self.try_fetch(config).await?,
             },
         }
         if self.bounds.is_read_out() {
@@ -285,16 +293,28 @@ impl ReaderState {
         }
     }
 
+    /// Answers how long after its begin the next one is due.
+    async fn try_fetch(&mut self, config: &ReaderConfig) -> Result<Duration, ReaderError> {
+        let asked = self.began.elapsed();
+        match self.fetch(config).await {
+            Ok(()) => self.backoff.passed(),
+            Err(ReaderError::Call(error)) if error.failure == Failure::Throttled => self.after_throttle(&error),
+            Err(ReaderError::Call(error)) => return self.after_failure(error, config),
+            Err(error) => return Err(error),
+        }
+        Ok(self.rate.wait(asked).unwrap_or(config.poll_interval))
+    }
+
     async fn fetch(&mut self, config: &ReaderConfig) -> Result<(), ReaderError> {
-        let iterator = match self.iterator.take() {
-            Some(iterator) => Some(Ok(iterator)),
-            None => self.first_iterator().await,
-        };
-        let Some(iterator) = iterator.transpose()? else { return Ok(()) };
-        let asked = self.facts.asks();
+        if self.iterator.is_none() {
+            self.iterator = self.first_iterator().await.transpose()?;
+        }
+        let Some(iterator) = self.iterator.clone() else { return Ok(()) };
+        let (asked, asked_at) = (self.facts.asks(), self.began.elapsed());
         let page = self.stream.records(&self.context.shard, &iterator, config.records_max);
         let Some(page) = self.unless_leaving(page).await else { return Ok(()) };
         let page = self.facts.answered(asked, page, self.bounds.position()).await?;
+        self.rate.page(page.bytes(), (asked_at, self.began.elapsed()));
         self.bounds.fetched(page.records, page.next.is_none());
         self.iterator = page.next;
         self.hand_on().await?;
@@ -304,7 +324,16 @@ impl ReaderState {
         Ok(())
     }
 
-    /// Throttling and network trouble are waited out; the rest, or too much of it, restarts the shard.
+    /// Too much was asked, by this reader or by others. That is no failure, and the iterator is as good as before; one that
+    /// is not any more says so.
+    fn after_throttle(&mut self, error: &CallError) {
+        let jitter = self.context.chance.spread(JITTER);
+        self.rate.throttled(self.began.elapsed(), jitter);
+        self.facts.failed(error);
+        self.facts.throttled(error);
+    }
+
+    /// Network failures are waited out; the rest, or too much of it, restarts the shard.
     fn after_failure(&mut self, error: CallError, config: &ReaderConfig) -> Result<Duration, ReaderError> {
         self.iterator = None;
         if is_expired_iterator(&error) {

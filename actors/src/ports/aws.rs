@@ -176,7 +176,10 @@ fn by_code(code: &str) -> Failure {
         | "ActiveStatementsExceededException"
         | "ActiveSessionsExceededException"
         | "ActiveWaitingRequestsExceededException"
-        | "KMSThrottlingException" => Failure::Throttled,
+        | "KMSThrottlingException"
+        // The words of SNS.
+        | "KMSThrottling"
+        | "Throttled" => Failure::Throttled,
         "ResourceNotFoundException" | "NoSuchBucket" | "NoSuchKey" | "NotFound" | "NotFoundException" => {
             Failure::NotFound
         }
@@ -200,7 +203,16 @@ fn by_code(code: &str) -> Failure {
         | "UnrecognizedClientException"
         | "InvalidSignatureException"
         | "SignatureDoesNotMatch"
-        | "InvalidAccessKeyId" => Failure::Refused,
+        | "InvalidAccessKeyId"
+        // The words of SNS: of the topic's policy, and of its key.
+        | "AuthorizationError"
+        | "InvalidSecurity"
+        | "ParameterValueInvalid"
+        | "KMSAccessDenied"
+        | "KMSDisabled"
+        | "KMSInvalidState"
+        | "KMSNotFound"
+        | "KMSOptInRequired" => Failure::Refused,
         // A code that nobody has met: the cautious reading is that the call may work later.
         _ => Failure::Transient,
     }
@@ -209,6 +221,14 @@ fn by_code(code: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_topic_that_may_not_be_published_to_is_refused_and_not_waited_for() {
+        for code in ["AuthorizationError", "KMSAccessDenied", "KMSDisabled", "KMSNotFound", "InvalidSecurity"] {
+            assert_eq!(by_code(code), Failure::Refused, "{code}");
+        }
+        assert_eq!([by_code("KMSThrottling"), by_code("Throttled")], [Failure::Throttled; 2]);
+    }
 
     #[test]
     fn a_server_says_when_to_come_back_in_seconds_or_as_aws_does_in_milliseconds() {

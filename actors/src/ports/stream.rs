@@ -78,6 +78,13 @@ pub struct Page {
     pub millis_behind: i64,
 }
 
+impl Page {
+    /// Bytes of its records, with their keys: what the service counts against the shard's limit.
+    pub fn bytes(&self) -> usize {
+        self.records.iter().map(|record| record.data.len() + record.partition_key.len()).sum()
+    }
+}
+
 impl Stream {
     /// The stream of this name.
     pub fn new(config: &aws_config::SdkConfig, name: &str) -> Self {

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use aws_sdk_sns::types::MessageAttributeValue;
 use messages::{Alert, Severity};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::aws::{CallError, Failure, classify, retry_after};
 
@@ -87,10 +89,40 @@ impl Transport {
             Self::Sns { topic_arn, client } => {
                 let body = serde_json::to_string(alert).expect("an alert is plain data with text keys");
                 let request = client.publish().topic_arn(topic_arn).message(body);
+                let of = |text| MessageAttributeValue::builder().data_type("String").string_value(text).build();
+                let of =
+                    |text| of(text).map_err(|e| CallError::new("describe an alert", Failure::Refused, e.to_string()));
+                // By these a subscriber filters.
+                let request = request
+                    .message_attributes("kind", of(alert.kind.as_str())?)
+                    .message_attributes("severity", of(severity(alert))?)
+                    .message_attributes("sensor_id", of(alert.sensor_id.as_str())?);
+                // The alerts of a sensor in their order, and each once.
+                let request = match topic_arn.ends_with(".fifo") {
+                    true => request
+                        .message_group_id(fifo_id(alert.sensor_id.as_str()))
+                        .message_deduplication_id(fifo_id(&alert.id)),
+                    false => request,
+                };
                 let sent = request.send().await;
                 sent.map(drop).map_err(|e| classify(format!("publish to {topic_arn:?}"), e))
             }
         }
+    }
+}
+
+/// As FIFO topics take ids: 128 characters of ASCII that are seen; what is none of that, by its digest.
+fn fifo_id(text: &str) -> String {
+    match text.len() <= 128 && !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => text.to_owned(),
+        false => format!("{:x}", Sha256::digest(text)),
+    }
+}
+
+fn severity(alert: &Alert) -> &'static str {
+    match alert.severity {
+        Severity::Warning => "warning",
+        Severity::Critical => "critical",
     }
 }
 
@@ -129,15 +161,11 @@ async fn beginning(mut answer: reqwest::Response) -> String {
 /// The alert as Alertmanager's API v2 takes it: labels identify, annotations explain. The alert's id is no label: every
 /// alert would be one of its own, and nothing group, silence or end.
 fn alertmanager(alert: &Alert) -> Value {
-    let severity = match alert.severity {
-        Severity::Warning => "warning",
-        Severity::Critical => "critical",
-    };
     let starts_at = chrono::DateTime::from_timestamp_micros(alert.event_time_us).unwrap_or_default();
     json!({
         "labels": {
             "alertname": format!("mangrove_{}", alert.kind.as_str()),
-            "severity": severity,
+            "severity": severity(alert),
             "sensor_id": alert.sensor_id,
             "field": alert.field.as_deref().unwrap_or(""),
         },
@@ -212,6 +240,17 @@ mod tests {
         assert_eq!(error.message, format!("500 Internal Server Error: {}", "a".repeat(ANSWER_CHARS_MAX)));
         // What the system's buffers hold, and no gigabytes.
         assert!(served.await.unwrap() < 64 << 20);
+    }
+
+    #[test]
+    fn a_fifo_topic_gets_ids_that_it_takes() {
+        assert_eq!(fifo_id("s-1"), "s-1");
+        let long = "a".repeat(129);
+        for odd in ["", "a b", "wärme", "a\n", &long] {
+            let id = fifo_id(odd);
+            assert!(id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{odd:?}: {id}");
+            assert_eq!(id, fifo_id(odd));
+        }
     }
 
     #[test]

@@ -89,6 +89,11 @@ impl Facts {
         self.context.held(Hold::Reading, error);
     }
 
+    /// The stream gives no more for a second: others may read it too.
+    pub(super) fn throttled(&self, error: &CallError) {
+        info!(shard = %self.context.shard, %error, "the stream is asked for less for a second");
+    }
+
     /// It is asked again.
     pub(super) fn retries(&self, attempt: u32, error: &CallError) {
         warn!(shard = %self.context.shard, attempt, %error, "read failed, trying again");
