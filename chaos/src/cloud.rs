@@ -9,9 +9,7 @@
 mod bucket;
 mod config;
 mod expression;
-mod faults;
 mod kinesis;
-mod reply;
 mod state;
 mod stream;
 mod table;
@@ -31,50 +29,19 @@ use aws_config::SdkConfig;
 use bytes::Bytes;
 
 pub use self::bucket::{ObjectWrite, PutOutcome, StoredObject};
-pub use self::faults::{Fault, Faults, OpMatcher, ServiceFaults};
 use self::state::State;
 pub use self::stream::{ShardView, StoredRecord};
 pub use self::table::{Item, RESTORER, RowWrite};
 pub use self::trace::Counts;
 pub use self::warehouse::LoadMutant;
+pub use local_engine::faults::{Fault, OpMatcher, ServiceFaults, Weather};
+pub use local_engine::{ClientId, Service};
 
 /// What an attempt of a call may take, as in the shipped configuration.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Tells the simulated wall-clock time, in milliseconds since 1970.
 pub type Now = Arc<dyn Fn() -> i64 + Send + Sync>;
-
-/// One incarnation of one worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClientId(pub u32);
-
-/// A service of the cloud.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Service {
-    /// The stream.
-    Kinesis,
-    /// The lease table.
-    DynamoDb,
-    /// The objects.
-    S3,
-    /// The topics of alerts.
-    Sns,
-    /// The warehouse.
-    Redshift,
-}
-
-impl Service {
-    /// The name, for logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Kinesis => "kinesis",
-            Self::DynamoDb => "dynamodb",
-            Self::S3 => "s3",
-            Self::Sns => "sns",
-            Self::Redshift => "redshift",
-        }
-    }
-}
 
 /// The cloud. Clones share it.
 #[derive(Clone)]
@@ -115,7 +82,7 @@ impl Cloud {
     }
 
     /// Which faults are injected from now on.
-    pub fn set_faults(&self, plan: Faults) {
+    pub fn set_faults(&self, plan: Weather) {
         self.state().faults.set(plan);
     }
 
@@ -131,7 +98,7 @@ impl Cloud {
 
     /// The matching request fails and is not applied.
     pub fn fail_once(&self, matcher: OpMatcher) {
-        self.inject_once(Fault::Fail, matcher);
+        self.inject_once(Fault::Error, matcher);
     }
 
     /// From now on every load lacks this.

@@ -11,30 +11,25 @@
 //!
 //! No bucket's name can begin with `_`, so the path hides nothing.
 //!
-//! **Owns** the rules, their random numbers and the counts.
-//! **Promises** that the first rule that hits decides; that a rule's hits depend on its place, the seed and the requests
-//! it matches in their order, and on no other rule's requests unless they hit first; at most [`plan::RULES_MAX`] rules.
+//! **Owns** the way to the rules. Which request they hit, and what a fault means, is the engine's (`local/engine`).
+//! **Promises** at most [`RULES_MAX`](local_engine::faults::RULES_MAX) rules.
 //! **Fails** on a bad PUT with 400 and the key that is wrong; the rules then stay as they were.
 //! **Not here**: faults inside a connection (bandwidth, torn bodies) and inside a service.
 
 mod call;
-mod chance;
 mod enact;
-mod plan;
 
-use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
+use local_engine::faults::{Hit, Plan, Rules};
 use serde_json::{Value, json};
 
 use crate::reply;
-use chance::Chance;
-use plan::{Plan, Rule};
 
-pub(crate) use call::{Call, Target};
-pub(crate) use enact::{Fault, Severed};
+pub(crate) use call::Call;
+pub(crate) use enact::{Severed, enact};
 
 /// Where the rules are set.
 pub(crate) const PATH: &str = "/_mangrove/faults";
@@ -42,23 +37,7 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// The rules in force and what they did.
 #[derive(Default)]
-pub(crate) struct Faults {
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    seed: u64,
-    rules: Vec<Armed>,
-    injected: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
-}
-
-/// A rule with its own random numbers, so that what one rule sees does not move another one's hits.
-struct Armed {
-    rule: Rule,
-    chance: Chance,
-    n_hits: u64,
-}
+pub(crate) struct Faults(Mutex<Rules>);
 
 impl Faults {
     /// Answers a request for [`PATH`].
@@ -70,10 +49,10 @@ impl Faults {
                 return error(StatusCode::PAYLOAD_TOO_LARGE, &message);
             }
             Method::PUT => match Plan::parse(body) {
-                Ok(plan) => self.set(plan),
+                Ok(plan) => self.rules().set(plan),
                 Err(wrong) => return error(StatusCode::BAD_REQUEST, &wrong.to_string()),
             },
-            Method::DELETE => self.state().rules.clear(),
+            Method::DELETE => self.rules().clear(),
             _ => return error(StatusCode::METHOD_NOT_ALLOWED, "use PUT, GET or DELETE"),
         }
         let report = format!("{:#}\n", self.report());
@@ -81,48 +60,20 @@ impl Faults {
     }
 
     /// What to do to this request instead of answering it, if anything.
-    pub(crate) fn draw(&self, call: &Call<'_>) -> Option<Fault> {
-        let mut state = self.state();
-        let State { rules, injected, .. } = &mut *state;
-        let hit = rules.iter_mut().find_map(|armed| armed.hits(call))?;
-        *injected.entry(call.target().as_str()).or_default().entry(hit.kind.as_str()).or_default() += 1;
-        tracing::debug!(
-            service = call.target().as_str(),
-            operation = call.operation(),
-            kind = hit.kind.as_str(),
-            "fault"
-        );
-        Some(Fault { target: call.target(), kind: hit.kind, delay: hit.delay })
-    }
-
-    fn set(&self, plan: Plan) {
-        let mut state = self.state();
-        let arm = |(place, rule)| Armed { rule, chance: Chance::new(plan.seed, place), n_hits: 0 };
-        state.rules = (0..).zip(plan.rules).map(arm).collect();
-        state.seed = plan.seed;
-        state.injected.clear();
+    pub(crate) fn draw(&self, call: &Call<'_>) -> Option<Hit> {
+        let asked = call.asked();
+        let hit = self.rules().draw(&asked)?;
+        tracing::debug!(service = asked.service.as_str(), asked.operation, kind = hit.fault.as_str(), "fault");
+        Some(hit)
     }
 
     fn report(&self) -> Value {
-        let state = self.state();
-        let rules: Vec<Value> = state.rules.iter().map(|armed| armed.rule.to_json(armed.n_hits)).collect();
-        json!({ "seed": state.seed, "rules": rules, "injected": state.injected })
+        self.rules().report()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn rules(&self) -> MutexGuard<'_, Rules> {
         // Nothing in here is left half changed by a panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Armed {
-    fn hits(&mut self, call: &Call<'_>) -> Option<&Rule> {
-        let spent = self.rule.n_hits_max.is_some_and(|n_hits_max| self.n_hits >= n_hits_max);
-        if spent || !self.rule.matches(call) || !self.chance.comes_up(self.rule.probability) {
-            return None;
-        }
-        self.n_hits += 1;
-        Some(&self.rule)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -19,12 +19,13 @@ use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use local_engine::Service as Target;
 use s3s::service::S3Service;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use winterbaume_dynamodb::DynamoDbService;
 use winterbaume_sns::SnsService;
 
-use crate::faults::{self, Call, Faults, Severed, Target};
+use crate::faults::{self, Call, Faults, Severed};
 use crate::folder::Folder;
 use crate::kinesis::Kinesis;
 use crate::objects;
@@ -152,12 +153,12 @@ impl Gateway {
             Err(refusal) => return Ok(refuse(service, refusal)),
         };
         let fault = match (&self.faults, service.target()) {
-            (Some(faults), Some(target)) => faults.draw(&Call::of(target, &parts, &body)),
+            (Some(faults), Some(target)) => faults.draw(&Call::of(target, &parts, &body)).map(|hit| (hit, target)),
             (None, _) | (_, None) => None,
         };
         let answer = self.answer(service, parts, body, share);
         match fault {
-            Some(fault) => fault.enact(answer).await,
+            Some((hit, target)) => faults::enact(hit, target, answer).await,
             None => Ok(answer.await),
         }
     }

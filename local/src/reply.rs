@@ -8,6 +8,7 @@
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderValue, Response, StatusCode};
+use local_engine::{Reply, Service};
 use serde_json::json;
 
 /// The errors the gateway itself can have, in no service's name.
@@ -45,6 +46,25 @@ pub(crate) fn s3_error(refusal: Refusal) -> Response<Body> {
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
     );
     answer(status, "application/xml", body)
+}
+
+/// A refusal of the engine, in the wire format of its service.
+pub(crate) fn refuse(service: Service, refusal: local_engine::Refusal) -> Response<Body> {
+    let Reply { status, headers, body, outcome } = refusal.reply(service, false);
+    let content_type = match service {
+        Service::Kinesis | Service::DynamoDb | Service::Redshift => "application/x-amz-json-1.1",
+        Service::Sns => "text/xml",
+        Service::S3 => "application/xml",
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = answer(status, content_type, body);
+    let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    for (name, value) in headers.chain([("x-amzn-errortype", outcome)]) {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse()) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
 }
 
 /// A response with a body and its content type.

@@ -8,13 +8,12 @@ use std::fmt::Write;
 use std::ops::Bound;
 
 use bytes::Bytes;
+use local_engine::{ClientId, Refusal, Reply, Service, escaped};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::reply::{Refusal, Reply, escaped};
 use super::state::Context;
 use super::warehouse::Files;
 use super::wire::{Call, Rest};
-use super::{ClientId, Service};
 
 /// S3 gives 1,000: small pages make listings use their tokens.
 const KEYS_PER_PAGE_MAX: usize = 50;

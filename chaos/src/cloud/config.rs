@@ -18,9 +18,9 @@ use aws_smithy_async::time::TimeSource;
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
+use local_engine::Reply;
 use tokio::time::sleep;
 
-use super::reply::Reply;
 use super::state::Answer;
 use super::wire::Call;
 use super::{ClientId, Cloud, Now};

@@ -8,9 +8,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+use local_engine::Refusal;
 use serde_json::{Map, Value, json};
 
-use super::reply::Refusal;
 use super::table::Item;
 
 /// Of the 573 words that DynamoDB reserves, those that a lease's attribute could be called.

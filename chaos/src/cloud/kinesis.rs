@@ -6,11 +6,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use local_engine::{Refusal, Reply, Service};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Service;
-use super::reply::{Refusal, Reply};
 use super::state::Context;
 use super::stream::{Record, Shard, Stream, sequence_number, sequence_text};
 

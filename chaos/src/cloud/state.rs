@@ -6,16 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use local_engine::faults::{Fate, Fault, WeatherState};
+use local_engine::{ClientId, Refusal, Reply, Service};
+
 use super::bucket::Bucket;
-use super::faults::{Fate, Fault, FaultState};
-use super::reply::{Refusal, Reply};
 use super::stream::Stream;
 use super::table::Table;
 use super::topics::Topics;
 use super::trace::Trace;
 use super::warehouse::{Ended, Files, Warehouse};
 use super::wire::{Call, Input};
-use super::{ClientId, Service};
 
 /// How long a mutant rests between two transactions that should be one.
 const MUTANTS_REST_MS: u64 = 500;
@@ -23,7 +23,7 @@ const MUTANTS_REST_MS: u64 = 500;
 const STATEMENTS_MAX: u64 = 40;
 
 pub(super) struct State {
-    pub(super) faults: FaultState,
+    pub(super) faults: WeatherState,
     pub(super) stream: Stream,
     pub(super) table: Table,
     pub(super) bucket: Bucket,
@@ -75,7 +75,7 @@ impl State {
     pub(super) fn new(seed: u64) -> Self {
         let files = Files::default();
         Self {
-            faults: FaultState::new(seed),
+            faults: WeatherState::new(seed),
             stream: Stream::new(seed),
             table: Table::new(),
             bucket: Bucket::new(files.clone()),
@@ -99,7 +99,7 @@ impl State {
 
     /// What the request will meet; nothing if its client is gone.
     pub(super) fn fate(&mut self, client: ClientId, call: &Call) -> Option<Fate> {
-        (!self.is_cut_off(client)).then(|| self.faults.fate(client, call))
+        (!self.is_cut_off(client)).then(|| self.faults.fate(client, &call.asked()))
     }
 
     /// The request arrives.
@@ -113,14 +113,14 @@ impl State {
         let context = Context { now_ms, client, coin: fate.coin, empty_page, aborted_after };
         let Some(fault) = fate.fault else { return Answer::Reply(self.apply(context, &call)) };
         self.trace.fault(fault);
-        if call.service == Service::Redshift && matches!(fault, Fault::Fail | Fault::HangBefore) {
+        if call.service == Service::Redshift && matches!(fault, Fault::Error | Fault::Reset | Fault::HangBefore) {
             self.warehouse.lost(context, &call);
         }
         match fault {
             Fault::EmptyPage | Fault::Abort => Answer::Reply(self.apply(context, &call)),
             Fault::Throttle => Answer::Reply(self.refuse(context, &call, Refusal::throttled(call.service))),
-            Fault::Fail if fate.coin => Answer::Reply(self.refuse(context, &call, Refusal::internal(call.service))),
-            Fault::Fail => self.drop_it(context, &call, "reset", Answer::Broken),
+            Fault::Error => Answer::Reply(self.refuse(context, &call, Refusal::internal(call.service))),
+            Fault::Reset => self.drop_it(context, &call, "reset", Answer::Broken),
             Fault::Conflict => {
                 let message = "a conditional request for this key is under way";
                 let refusal = Refusal::new(409, "ConditionalRequestConflict", message);
@@ -136,7 +136,12 @@ impl State {
                 self.apply(context, &call);
                 Answer::Never
             }
-            Fault::Delay => self.delay(context, call, fate.delay_ms),
+            Fault::Delay => {
+                let (slot, delay_ms) = (Slot::new(Mutex::new(Some(self.apply(context, &call)))), fate.delay_ms);
+                let due_ms = now_ms.saturating_add_unsigned(delay_ms);
+                Answer::Later { delay: Duration::from_millis(delay_ms), due_ms, slot }
+            }
+            Fault::Late => self.delay(context, call, fate.delay_ms),
         }
     }
 

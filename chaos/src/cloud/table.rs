@@ -6,12 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use local_engine::{ClientId, Refusal, Reply, Service};
 use serde_json::{Value, json};
 
 use super::expression::Definitions;
-use super::reply::{Refusal, Reply};
 use super::state::Context;
-use super::{ClientId, Service};
 
 /// KCL's key, until the table says otherwise.
 const KEY: &str = "leaseKey";

@@ -4,8 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Service;
-use super::reply::{Refusal, Reply, escaped};
+use local_engine::{Refusal, Reply, Service, escaped};
 
 /// The limit of SNS.
 const MESSAGE_BYTES_MAX: usize = 256 * 1024;

@@ -7,9 +7,8 @@ use std::fmt::{Arguments, Write};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::faults::Fault;
 use super::wire::Call;
-use super::{ClientId, Service};
+use super::{ClientId, Fault, Service};
 
 /// Lines that are kept for people.
 const TAIL_MAX: usize = 1_000;

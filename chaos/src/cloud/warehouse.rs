@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use duckdb::Connection;
+use local_engine::Reply;
 use local_warehouse::{Answer, Step, Stepped};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -21,7 +22,6 @@ use tempfile::TempDir;
 
 pub(super) use self::files::Files;
 pub use self::mutants::LoadMutant;
-use super::reply::Reply;
 use super::state::Context;
 use super::wire::Call;
 

@@ -9,6 +9,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use bytes::Bytes;
+use local_engine::faults::Asked;
 use serde_json::Value;
 
 use super::{Service, warehouse};
@@ -59,6 +60,12 @@ impl Call {
         }
         let form = request.headers().get("content-type") == Some("application/x-www-form-urlencoded");
         if form { Ok(Self::read_form(body)) } else { Ok(Self::read_rest(&request, body)) }
+    }
+
+    /// As far as faults can ask: of an object, its key alone.
+    pub(super) fn asked(&self) -> Asked<'_> {
+        let subject = if self.service == Service::S3 { &[] } else { &self.body[..] };
+        Asked { service: self.service, operation: &self.operation, key: &self.key, subject }
     }
 
     fn read_json(target: &str, body: Bytes) -> Result<Self, BoxError> {

@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 
 use actors::ports::faults::{LOADER_POINTS, POINTS};
 
-use crate::cloud::{ClientId, Fault, Faults, OpMatcher, Service, ServiceFaults};
+use crate::cloud::{ClientId, Fault, OpMatcher, Service, ServiceFaults, Weather};
 
 /// Workers of a run.
 pub(super) const WORKERS: usize = 3;
@@ -46,7 +46,7 @@ pub enum Event {
     /// A worker of another stream is started on the same lease table, in the place of this one.
     Share(usize),
     /// Services are faulty for this long.
-    Weather(Box<Faults>, u64),
+    Weather(Box<Weather>, u64),
     /// The stream spreads its records from now on, or goes by their keys again.
     Spread(bool),
 }
@@ -77,7 +77,7 @@ pub struct Schedule {
 }
 
 const LOAD_FAULTS: [Fault; 6] =
-    [Fault::Fail, Fault::LoseReply, Fault::HangBefore, Fault::HangAfter, Fault::Delay, Fault::Abort];
+    [Fault::Error, Fault::LoseReply, Fault::HangBefore, Fault::HangAfter, Fault::Late, Fault::Abort];
 
 impl Schedule {
     /// The script of a seed.
@@ -121,7 +121,7 @@ impl Schedule {
             lost_replies: lost_replies(seed),
             habit,
             loads: load_weather(&mut of_loads),
-            load_faults: (0..2).map(|_| LOAD_FAULTS[of_loads.random_range(0..LOAD_FAULTS.len())]).collect(),
+            load_faults: (0..2).map(|nth| load_fault(&mut of_loads, nth)).collect(),
         }
     }
 }
@@ -149,10 +149,10 @@ fn lost_replies(seed: u64) -> Vec<OpMatcher> {
 }
 
 /// Bad weather: a little of everything, or much of one thing.
-fn weather(dice: &mut StdRng) -> Faults {
-    let mut faults = Faults::calm();
+fn weather(dice: &mut StdRng) -> Weather {
+    let mut faults = Weather::calm();
     match dice.random_range(0..6) {
-        0 => faults = Faults::each(dice.random_range(0.01..0.08)),
+        0 => faults = Weather::each(dice.random_range(0.01..0.08)),
         1 => faults.kinesis = ServiceFaults { throttle: 0.8, ..ServiceFaults::calm() },
         2 => faults.s3 = ServiceFaults { fail: 0.3, lose_reply: 0.3, ..ServiceFaults::calm() },
         3 => faults.dynamodb = ServiceFaults { lose_reply: 0.3, delay: 0.1, ..ServiceFaults::calm() },
@@ -175,6 +175,14 @@ fn load_weather(dice: &mut StdRng) -> (ServiceFaults, f64) {
         3 => (ServiceFaults { fail: 0.3, throttle: 0.1, ..calm }, 0.1),
         4 => (ServiceFaults { hang_after: 0.1, hang_before: 0.1, ..calm }, 0.4),
         _ => (calm, 0.1),
+    }
+}
+
+/// What a transaction meets. The second one that fails does so without an answer.
+fn load_fault(dice: &mut StdRng, nth: usize) -> Fault {
+    match LOAD_FAULTS[dice.random_range(0..LOAD_FAULTS.len())] {
+        Fault::Error if nth > 0 => Fault::Reset,
+        fault => fault,
     }
 }
 

@@ -16,7 +16,7 @@ use super::producer::Producer;
 use super::restore::{self, Backups};
 use super::schedule::{Event, Habit, Schedule, WORKERS};
 use super::settings::{BUCKET, OTHER_STREAM, STREAM};
-use crate::cloud::{ClientId, Cloud, Faults, LoadMutant, OpMatcher, Service, ServiceFaults, ShardView};
+use crate::cloud::{ClientId, Cloud, LoadMutant, OpMatcher, Service, ServiceFaults, ShardView, Weather};
 use crate::oracle::Violation;
 
 /// How late a load may come.
@@ -80,7 +80,7 @@ impl World {
         if let Some(mutant) = mutant.as_deref().and_then(LoadMutant::of_name) {
             cloud.load_without(mutant);
         }
-        cloud.set_faults(with_loads(Faults::calm(), &schedule));
+        cloud.set_faults(with_loads(Weather::calm(), &schedule));
         schedule.lost_replies.iter().for_each(|matcher| cloud.lose_reply_once(matcher.clone()));
         let load = OpMatcher::new(Service::Redshift, "BatchExecuteStatement").containing("mangrove: load");
         schedule.load_faults.iter().for_each(|fault| cloud.inject_once(*fault, load.clone()));
@@ -150,7 +150,7 @@ impl World {
     /// The calm after it: faults end, workers come back, and all that was put has to be committed.
     pub(super) fn come_to_rest(&mut self) -> Vec<Violation> {
         self.schedule.loads = (ServiceFaults::calm(), 0.0);
-        self.cloud.set_faults(with_loads(Faults::calm(), &self.schedule));
+        self.cloud.set_faults(with_loads(Weather::calm(), &self.schedule));
         self.calm_at_ms = None;
         // From here on nobody injures itself.
         self.schedule.plans.clear();
@@ -296,7 +296,7 @@ impl World {
     fn step(&mut self) {
         if self.calm_at_ms.is_some_and(|at| self.now_ms >= at) {
             self.calm_at_ms = None;
-            self.cloud.set_faults(with_loads(Faults::calm(), &self.schedule));
+            self.cloud.set_faults(with_loads(Weather::calm(), &self.schedule));
         }
         let mut order: Vec<usize> = (0..WORKERS).collect();
         order.shuffle(&mut self.dice);
@@ -501,10 +501,10 @@ impl Drop for World {
 }
 
 /// Whatever else the weather is, loads have theirs.
-fn with_loads(faults: Faults, schedule: &Schedule) -> Faults {
+fn with_loads(faults: Weather, schedule: &Schedule) -> Weather {
     let (redshift, abort) = schedule.loads;
     // No run waits for its rest as long as a request of other services may be late.
-    Faults { redshift: ServiceFaults { delay_ms: LOAD_DELAY_MS, ..redshift }, abort, ..faults }
+    Weather { redshift: ServiceFaults { delay_ms: LOAD_DELAY_MS, ..redshift }, abort, ..faults }
 }
 
 pub(super) fn violation(invariant: &'static str, what: String) -> Violation {

@@ -10,35 +10,13 @@ use std::borrow::Cow;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 use ferrokinesis::shard_iterator::decode_shard_iterator;
+use local_engine::Service;
+use local_engine::faults::Asked;
 use serde_json::Value;
-
-/// A service that faults can be injected into.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Target {
-    Kinesis,
-    DynamoDb,
-    S3,
-    Sns,
-    Redshift,
-}
-
-impl Target {
-    pub(super) const ALL: [Target; 5] = [Target::Kinesis, Target::DynamoDb, Target::S3, Target::Sns, Target::Redshift];
-
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Target::Kinesis => "kinesis",
-            Target::DynamoDb => "dynamodb",
-            Target::S3 => "s3",
-            Target::Sns => "sns",
-            Target::Redshift => "redshift",
-        }
-    }
-}
 
 /// One request.
 pub(crate) struct Call<'a> {
-    target: Target,
+    service: Service,
     operation: Cow<'a, str>,
     /// What `match` looks into: path and query of an S3 request, the body of any other.
     subject: Cow<'a, [u8]>,
@@ -46,41 +24,33 @@ pub(crate) struct Call<'a> {
 
 impl<'a> Call<'a> {
     /// Reads a request for the service it was found to be for.
-    pub(crate) fn of(target: Target, parts: &'a Parts, body: &'a [u8]) -> Call<'a> {
-        match target {
-            Target::Kinesis => {
+    pub(crate) fn of(service: Service, parts: &'a Parts, body: &'a [u8]) -> Call<'a> {
+        match service {
+            Service::Kinesis => {
                 let operation = json_operation(&parts.headers);
-                Call { target, operation: operation.into(), subject: kinesis_subject(operation, body) }
+                Call { service, operation: operation.into(), subject: kinesis_subject(operation, body) }
             }
-            Target::DynamoDb => {
-                Call { target, operation: json_operation(&parts.headers).into(), subject: Cow::Borrowed(body) }
+            Service::DynamoDb => {
+                Call { service, operation: json_operation(&parts.headers).into(), subject: Cow::Borrowed(body) }
             }
-            Target::Redshift => {
-                Call { target, operation: json_operation(&parts.headers).into(), subject: redshift_subject(body) }
+            Service::Redshift => {
+                Call { service, operation: json_operation(&parts.headers).into(), subject: redshift_subject(body) }
             }
-            Target::Sns => {
+            Service::Sns => {
                 let body = String::from_utf8_lossy(body);
                 let action = body.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or("").to_owned();
-                Call { target, operation: action.into(), subject: decoded(&body.replace('+', " ")).into() }
+                Call { service, operation: action.into(), subject: decoded(&body.replace('+', " ")).into() }
             }
-            Target::S3 => {
+            Service::S3 => {
                 let whole = parts.uri.path_and_query().map_or("", |whole| whole.as_str());
-                Call { target, operation: s3_operation(parts).into(), subject: decoded(whole).into() }
+                Call { service, operation: s3_operation(parts).into(), subject: decoded(whole).into() }
             }
         }
     }
 
-    pub(super) fn target(&self) -> Target {
-        self.target
-    }
-
-    pub(super) fn operation(&self) -> &str {
-        &self.operation
-    }
-
-    /// Whether the key, the path or the body contains this text.
-    pub(super) fn mentions(&self, text: &str) -> bool {
-        self.subject.windows(text.len()).any(|window| window == text.as_bytes())
+    /// What a rule is asked about.
+    pub(super) fn asked(&self) -> Asked<'_> {
+        Asked { service: self.service, operation: &self.operation, key: "", subject: &self.subject }
     }
 }
 

@@ -1,7 +1,8 @@
 use axum::http::Request;
 use axum::http::request::Parts;
+use local_engine::Service;
+use local_engine::faults::RULES_MAX;
 
-use super::plan::RULES_MAX;
 use super::*;
 
 fn faults(plan: &str) -> Faults {
@@ -76,9 +77,9 @@ fn a_run_can_be_repeated_and_rules_do_not_disturb_each_other() {
         let (object, stream) = (s3("PUT", "/b/k"), s3("POST", "/"));
         let draw = |_| {
             if noise {
-                faults.draw(&Call::of(Target::Kinesis, &stream, b""));
+                faults.draw(&Call::of(Service::Kinesis, &stream, b""));
             }
-            faults.draw(&Call::of(Target::S3, &object, b"")).is_some()
+            faults.draw(&Call::of(Service::S3, &object, b"")).is_some()
         };
         (0..1_000).map(draw).collect()
     };
@@ -96,9 +97,12 @@ fn counts_say_what_was_injected_and_outlive_the_rules() {
                       {"service": "any", "kind": "throttle", "probability": 0}]}"#,
     );
     let (put, get, elsewhere) = (s3("PUT", "/b/a%3D1/k?x-id=PutObject"), s3("GET", "/b/a%3D1/k"), s3("PUT", "/b/k"));
-    let draws = [&put, &get, &elsewhere, &put, &put].map(|parts| faults.draw(&Call::of(Target::S3, parts, b"a=1/k")));
+    let draws = [&put, &get, &elsewhere, &put, &put].map(|parts| faults.draw(&Call::of(Service::S3, parts, b"a=1/k")));
     assert_eq!(draws.map(|fault| fault.is_some()), [true, false, false, true, false]);
-    assert_eq!((&faults.report()["rules"][0]["hits"], &faults.report()["rules"][1]["hits"]), (&json!(2), &json!(0)));
+    assert_eq!(
+        (&faults.report()["rules"][0]["hits"], &faults.report()["rules"][1]["hits"]),
+        (&json!(2), &json!(0))
+    );
     faults.control(&Method::DELETE, b"");
     assert_eq!(faults.report(), json!({ "seed": 0, "rules": [], "injected": { "s3": { "lose_reply": 2 } } }));
 }
@@ -122,14 +126,14 @@ fn requests_have_the_names_of_their_operations() {
         ("PATCH", "/b/k", ""),
     ];
     for (method, uri, operation) in cases {
-        assert_eq!(Call::of(Target::S3, &s3(method, uri), b"").operation(), operation, "{method} {uri}");
+        assert_eq!(Call::of(Service::S3, &s3(method, uri), b"").asked().operation, operation, "{method} {uri}");
     }
     let copy = parts("PUT", "/b/k", &[("x-amz-copy-source", "b/l")]);
-    assert_eq!(Call::of(Target::S3, &copy, b"").operation(), "CopyObject");
+    assert_eq!(Call::of(Service::S3, &copy, b"").asked().operation, "CopyObject");
     let update = parts("POST", "/", &[("x-amz-target", "DynamoDB_20120810.UpdateItem")]);
-    assert_eq!(Call::of(Target::DynamoDb, &update, b"").operation(), "UpdateItem");
-    let publish = Call::of(Target::Sns, &update, b"Version=1&Action=Publish&Message=too+hot%21");
-    assert!(publish.operation() == "Publish" && publish.mentions("too hot!"));
+    assert_eq!(Call::of(Service::DynamoDb, &update, b"").asked().operation, "UpdateItem");
+    let publish = Call::of(Service::Sns, &update, b"Version=1&Action=Publish&Message=too+hot%21");
+    assert!(publish.asked().operation == "Publish" && publish.asked().mentions("too hot!"));
 }
 
 #[test]
@@ -137,6 +141,6 @@ fn a_read_mentions_its_shard() {
     let read = parts("POST", "/", &[("x-amz-target", "Kinesis_20131202.GetRecords")]);
     let at = ferrokinesis::shard_iterator::create_shard_iterator("s", "shardId-000000000003", &"4".repeat(56), 1);
     let body = json!({ "ShardIterator": at }).to_string();
-    let call = Call::of(Target::Kinesis, &read, body.as_bytes());
-    assert!(call.mentions("s/shardId-000000000003/") && !call.mentions("shardId-000000000004"));
+    let call = Call::of(Service::Kinesis, &read, body.as_bytes());
+    assert!(call.asked().mentions("s/shardId-000000000003/") && !call.asked().mentions("shardId-000000000004"));
 }

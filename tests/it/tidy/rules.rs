@@ -6,9 +6,10 @@ use super::source::{Source, has};
 
 pub(super) const LINES_MAX: usize = 600;
 
-/// Where the logic of actors is plain Rust; the shell is the file of the same name beside the folder, and the `facts.rs` in
-/// it, which says what happens.
-const CORES: [&str; 21] = [
+/// Where the logic of actors, and the engine of both fake clouds, is plain Rust; an actor's shell is the file of the same
+/// name beside the folder, and the `facts.rs` in it, which says what happens.
+const CORES: [&str; 22] = [
+    "local/engine/src/",
     "actors/src/sensor/",
     "actors/src/aggregator/",
     "actors/src/sinks/",
@@ -33,14 +34,15 @@ const CORES: [&str; 21] = [
 ];
 
 /// What each member may depend on among the members. A new member makes somebody decide.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("messages", &[]),
     ("actors", &["messages"]),
-    ("local", &["local/warehouse"]),
+    ("local", &["local/engine", "local/warehouse"]),
+    ("local/engine", &[]),
     ("local/warehouse", &[]),
     ("fleet", &[]),
     ("supervisor", &["messages", "actors", "local", "fleet"]),
-    ("chaos", &["messages", "actors", "supervisor", "local", "local/warehouse", "fleet"]),
+    ("chaos", &["messages", "actors", "supervisor", "local", "local/engine", "local/warehouse", "fleet"]),
     ("tests", &["messages", "actors", "supervisor", "local", "fleet", "chaos"]),
 ];
 
@@ -206,6 +208,7 @@ pub(super) fn arrows_point_one_way(manifests: &[Source]) -> Vec<String> {
         dependencies(&manifest.text.parse().unwrap(), &mut names);
         for name in &names {
             let ours = match name.trim_start_matches("mangrove-") {
+                "local-engine" => "local/engine",
                 "local-warehouse" => "local/warehouse",
                 name => name,
             };

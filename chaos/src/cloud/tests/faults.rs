@@ -60,14 +60,19 @@ async fn a_lease_whose_reply_is_lost_is_held() {
 async fn each_fault_does_what_it_says() {
     let cases = [
         (Fault::Throttle, Failure::Throttled, false, false),
-        (Fault::Fail, Failure::Transient, false, false),
+        (Fault::Error, Failure::Transient, false, false),
+        (Fault::Reset, Failure::Transient, false, false),
         (Fault::LoseReply, Failure::Transient, true, false),
         (Fault::HangBefore, Failure::Transient, false, true),
         (Fault::HangAfter, Failure::Transient, true, true),
+        (Fault::Delay, Failure::Transient, true, true),
         (Fault::Conflict, Failure::Transient, false, false),
     ];
     for (fault, failure, applied, until_timeout) in cases {
         let (world, objects) = world();
+        let mut slow = Weather::calm();
+        slow.s3.delay_ms = (20_000, 20_000);
+        world.cloud.set_faults(slow);
         world.cloud.inject_once(fault, put_matcher().of(ME));
         assert_eq!(put(&Objects::new(&world.sdk(OTHER), "lake"), "other").await, Ok(Put::Created), "{fault:?}");
         let start = Instant::now();
@@ -82,10 +87,10 @@ async fn each_fault_does_what_it_says() {
 #[tokio::test(start_paused = true)]
 async fn a_zombie_writes_late() {
     let (world, objects) = world();
-    let mut faults = Faults::calm();
+    let mut faults = Weather::calm();
     faults.s3.delay_ms = (20_000, 20_000);
     world.cloud.set_faults(faults);
-    world.cloud.inject_once(Fault::Delay, put_matcher());
+    world.cloud.inject_once(Fault::Late, put_matcher());
     let start_ms = world.now_ms();
     assert_eq!(put(&objects, "k").await, Err(Failure::Transient));
     assert!(world.now_ms() < start_ms + 6_000);
@@ -98,18 +103,18 @@ async fn a_zombie_writes_late() {
     // A delay that the client waits for is nothing but slow.
     faults.s3.delay_ms = (2_000, 2_000);
     world.cloud.set_faults(faults);
-    world.cloud.inject_once(Fault::Delay, put_matcher());
+    world.cloud.inject_once(Fault::Late, put_matcher());
     assert_eq!(put(&objects, "l").await, Ok(Put::Created));
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_is_cut_off_changes_and_hears_nothing() {
     let (world, objects) = world();
-    let mut faults = Faults::calm();
+    let mut faults = Weather::calm();
     faults.s3.latency_ms = (100, 100);
     faults.s3.delay_ms = (1_000, 1_000);
     world.cloud.set_faults(faults);
-    world.cloud.inject_once(Fault::Delay, put_matcher().containing("held"));
+    world.cloud.inject_once(Fault::Late, put_matcher().containing("held"));
     let on_the_way = put(&objects, "way");
     let held = put(&objects, "held");
     let cut = async {

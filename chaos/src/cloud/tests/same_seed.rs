@@ -27,7 +27,7 @@ async fn run(seed: u64, clients: &[ClientId]) -> (String, Cloud) {
     let world = World::new(seed);
     world.cloud.create_stream("readings", 3);
     world.cloud.create_bucket("lake");
-    world.cloud.set_faults(Faults::each(0.02));
+    world.cloud.set_faults(Weather::each(0.02));
     let produce = async {
         for n in 0..200_u64 {
             world.cloud.put(world.now_ms(), &format!("sensor-{}", n % 17), n.to_be_bytes().to_vec());
@@ -48,7 +48,7 @@ async fn the_same_seed_is_the_same_run() {
     assert_eq!((hash.clone(), cloud.counts(), cloud.objects()), (again, same.counts(), same.objects()));
     // The run was worth comparing.
     let counts = cloud.counts();
-    assert_eq!(counts.faults.len(), 8, "{counts:?}");
+    assert_eq!(counts.faults.len(), 9, "{counts:?}");
     assert!(counts.calls.values().sum::<u64>() > 400, "{counts:?}");
 
     let (different, _) = run(2, &[ME, OTHER]).await;

@@ -1,4 +1,4 @@
-//! Which request meets which fault.
+//! The weather of a run: how likely each fault is, which single requests meet one for sure, and a generator per client.
 //!
 //! **Owns** the plan, the injected single faults, and one generator per client.
 //! **Promises** the fates of a client depend on the seed and on its own requests only. Every request draws the same
@@ -10,38 +10,15 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::wire::Call;
-use super::{ClientId, Service};
-
-/// What can befall a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Fault {
-    /// Refused as too fast; not applied.
-    Throttle,
-    /// An internal error or a reset connection; not applied.
-    Fail,
-    /// Applied, and then the connection is reset.
-    LoseReply,
-    /// Never applied and never answered: the client runs into its own timeout.
-    HangBefore,
-    /// Applied and never answered.
-    HangAfter,
-    /// Applied later, even when the client has given up by then: the write of a zombie.
-    Delay,
-    /// S3 only: 409, another conditional write of the key is under way; not applied.
-    Conflict,
-    /// Redshift only: submitted, and the transaction is ended from outside.
-    Abort,
-    /// Kinesis only: an empty page, although there is more.
-    EmptyPage,
-}
+use super::{Asked, Fault};
+use crate::{ClientId, Service};
 
 /// The probabilities of one service's faults, each between 0 and 1, and its times.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ServiceFaults {
     /// Of [`Fault::Throttle`].
     pub throttle: f64,
-    /// Of [`Fault::Fail`].
+    /// Of [`Fault::Error`] and [`Fault::Reset`], each half of it.
     pub fail: f64,
     /// Of [`Fault::LoseReply`].
     pub lose_reply: f64,
@@ -49,7 +26,7 @@ pub struct ServiceFaults {
     pub hang_before: f64,
     /// Of [`Fault::HangAfter`].
     pub hang_after: f64,
-    /// Of [`Fault::Delay`].
+    /// Of [`Fault::Late`].
     pub delay: f64,
     /// How long a delayed request takes, from and to.
     pub delay_ms: (u64, u64),
@@ -57,9 +34,9 @@ pub struct ServiceFaults {
     pub latency_ms: (u64, u64),
 }
 
-/// The plan.
+/// The weather: how likely what is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Faults {
+pub struct Weather {
     /// Of the stream.
     pub kinesis: ServiceFaults,
     /// Of the lease table.
@@ -94,16 +71,16 @@ impl ServiceFaults {
     fn thresholds(&self) -> [(Fault, f64); 6] {
         [
             (Fault::Throttle, self.throttle),
-            (Fault::Fail, self.fail),
+            (Fault::Error, self.fail),
             (Fault::LoseReply, self.lose_reply),
             (Fault::HangBefore, self.hang_before),
             (Fault::HangAfter, self.hang_after),
-            (Fault::Delay, self.delay),
+            (Fault::Late, self.delay),
         ]
     }
 }
 
-impl Faults {
+impl Weather {
     /// Nothing but what every good day has: latency and some empty pages.
     pub fn calm() -> Self {
         let calm = ServiceFaults::calm();
@@ -146,7 +123,7 @@ impl OpMatcher {
         Self { service, operation: operation.to_owned(), contains: String::new(), besides: None, client: None, left: 1 }
     }
 
-    /// Only requests whose key or body contains this; of an object, its key alone.
+    /// Only requests whose key or subject contains this.
     pub fn containing(mut self, text: &str) -> Self {
         self.contains = text.to_owned();
         self
@@ -171,43 +148,45 @@ impl OpMatcher {
         self
     }
 
-    fn fits(&self, client: ClientId, call: &Call) -> bool {
-        let named = self.service == call.service && self.operation == call.operation;
-        named && self.client.is_none_or(|only| only == client) && self.is_about(call)
-    }
-
-    fn is_about(&self, Call { service, key, body, .. }: &Call) -> bool {
-        let text = self.contains.as_bytes();
-        let told = || *service != Service::S3 && body.windows(text.len()).any(|window| window == text);
-        let is_other = self.besides.is_some_and(|prefix| key.starts_with(prefix));
-        !is_other && (text.is_empty() || key.contains(&self.contains) || told())
+    fn fits(&self, client: ClientId, asked: &Asked<'_>) -> bool {
+        let named = self.service == asked.service && self.operation == asked.operation;
+        let is_other = self.besides.is_some_and(|prefix| asked.key.starts_with(prefix));
+        let is_about = self.contains.is_empty() || asked.mentions(&self.contains);
+        named && !is_other && is_about && self.client.is_none_or(|only| only == client)
     }
 }
 
 /// What one request will meet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fate {
-    pub(super) fault: Option<Fault>,
-    pub(super) there: Duration,
-    pub(super) back: Duration,
-    pub(super) delay_ms: u64,
+pub struct Fate {
+    /// The fault, if any.
+    pub fault: Option<Fault>,
+    /// How long the request travels.
+    pub there: Duration,
+    /// How long the answer travels.
+    pub back: Duration,
+    /// How much later it is applied if its fault is [`Fault::Late`].
+    pub delay_ms: u64,
     /// For what has two forms: decides which.
-    pub(super) coin: bool,
+    pub coin: bool,
 }
 
-pub(super) struct FaultState {
+/// The weather as it is, and who has met what of it.
+pub struct WeatherState {
     seed: u64,
-    plan: Faults,
+    plan: Weather,
     armed: Vec<(Fault, OpMatcher)>,
     generators: BTreeMap<ClientId, StdRng>,
 }
 
-impl FaultState {
-    pub(super) fn new(seed: u64) -> Self {
-        Self { seed, plan: Faults::calm(), armed: Vec::new(), generators: BTreeMap::new() }
+impl WeatherState {
+    /// Calm.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, plan: Weather::calm(), armed: Vec::new(), generators: BTreeMap::new() }
     }
 
-    pub(super) fn set(&mut self, plan: Faults) {
+    /// From now on this is the weather.
+    pub fn set(&mut self, plan: Weather) {
         for service in [plan.kinesis, plan.dynamodb, plan.s3, plan.sns, plan.redshift] {
             let sum: f64 = service.thresholds().iter().map(|(_, p)| p).sum();
             assert!(sum <= 1.0, "the probabilities of {service:?} add up to {sum}");
@@ -215,36 +194,40 @@ impl FaultState {
         self.plan = plan;
     }
 
-    pub(super) fn arm(&mut self, fault: Fault, matcher: OpMatcher) {
+    /// The matching request meets this, whatever the weather.
+    pub fn arm(&mut self, fault: Fault, matcher: OpMatcher) {
         self.armed.push((fault, matcher));
     }
 
-    pub(super) fn armed(&self) -> usize {
+    /// How many of these still wait for their request.
+    pub fn armed(&self) -> usize {
         self.armed.len()
     }
 
-    pub(super) fn fate(&mut self, client: ClientId, call: &Call) -> Fate {
+    /// What this request of this client will meet.
+    pub fn fate(&mut self, client: ClientId, asked: &Asked<'_>) -> Fate {
         let own_seed = self.seed ^ (u64::from(client.0) << 32).wrapping_add(0x9e37_79b9_7f4a_7c15);
         let dice = self.generators.entry(client).or_insert_with(|| StdRng::seed_from_u64(own_seed));
-        let plan = self.plan.of(call.service);
+        let plan = self.plan.of(asked.service);
         let (roll, special): (f64, f64) = (dice.random(), dice.random());
         let mut way = || Duration::from_millis(dice.random_range(plan.latency_ms.0..=plan.latency_ms.1));
         let (there, back) = (way(), way());
         let delay_ms = dice.random_range(plan.delay_ms.0..=plan.delay_ms.1);
         let coin = dice.random();
-        let planned = self.planned(call, roll, special);
-        let fault = self.injected(client, call).or(planned);
+        let planned = self.planned(asked, (roll, special), coin);
+        let fault = self.injected(client, asked).or(planned);
         Fate { fault, there, back, delay_ms, coin }
     }
 
-    fn planned(&self, call: &Call, mut roll: f64, special: f64) -> Option<Fault> {
-        for (fault, p) in self.plan.of(call.service).thresholds() {
+    fn planned(&self, asked: &Asked<'_>, (mut roll, special): (f64, f64), coin: bool) -> Option<Fault> {
+        for (fault, p) in self.plan.of(asked.service).thresholds() {
             if roll < p {
-                return Some(fault);
+                let half = fault == Fault::Error && !coin;
+                return Some(if half { Fault::Reset } else { fault });
             }
             roll -= p;
         }
-        match call.operation.as_str() {
+        match asked.operation {
             "BatchExecuteStatement" if special < self.plan.abort => Some(Fault::Abort),
             "PutObject" if special < self.plan.conflict => Some(Fault::Conflict),
             "GetRecords" if special < self.plan.empty_page => Some(Fault::EmptyPage),
@@ -252,10 +235,10 @@ impl FaultState {
         }
     }
 
-    fn injected(&mut self, client: ClientId, call: &Call) -> Option<Fault> {
+    fn injected(&mut self, client: ClientId, asked: &Asked<'_>) -> Option<Fault> {
         let mut found = None;
         self.armed.retain_mut(|(fault, matcher)| {
-            if found.is_some() || !matcher.fits(client, call) {
+            if found.is_some() || !matcher.fits(client, asked) {
                 return true;
             }
             matcher.left -= 1;

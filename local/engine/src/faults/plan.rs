@@ -1,6 +1,6 @@
 //! The rules as they are written: `{"seed": 7, "rules": [{"service": "s3", "kind": "throttle", ...}]}`.
 //!
-//! **Owns** the names of services and kinds, and the bounds of every number.
+//! **Owns** the keys of a rule, and the bounds of every number.
 //! **Promises** that a rule is either understood whole or refused with the key that is wrong: a misspelled key would be
 //! a fault that never comes, and a test that proves nothing.
 //! **Fails** with a [`PlanError`].
@@ -10,56 +10,25 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::call::{Call, Target};
+use super::{Asked, Fault};
+use crate::Service;
 
-pub(super) const RULES_MAX: usize = 64;
+/// More rules are not taken.
+pub const RULES_MAX: usize = 64;
 const DELAY_MS_MAX: u64 = 600_000;
 /// How long `timeout_before` holds a connection when it is not told: longer than any client of ours waits.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 const RULE_KEYS: [&str; 7] = ["service", "operation", "kind", "probability", "count", "delay_ms", "match"];
 
-/// What is done to a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// The service's own throttling error; not applied.
-    Throttle,
-    /// The service's own internal error; not applied.
-    Error,
-    /// No answer, then the end of the connection; not applied.
-    TimeoutBefore,
-    /// Applied, then the end of the connection instead of the answer.
-    LoseReply,
-    /// Applied, and answered late.
-    Delay,
-    /// The end of the connection, at once; not applied.
-    Reset,
-}
-
-impl Kind {
-    const ALL: [Kind; 6] =
-        [Kind::Throttle, Kind::Error, Kind::TimeoutBefore, Kind::LoseReply, Kind::Delay, Kind::Reset];
-
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Kind::Throttle => "throttle",
-            Kind::Error => "error",
-            Kind::TimeoutBefore => "timeout_before",
-            Kind::LoseReply => "lose_reply",
-            Kind::Delay => "delay",
-            Kind::Reset => "reset",
-        }
-    }
-}
-
 /// Which requests, how often, and what happens to them.
 #[derive(Debug, PartialEq)]
 pub(super) struct Rule {
     /// `None` is any service.
-    target: Option<Target>,
+    service: Option<Service>,
     operation: Option<String>,
     text: Option<String>,
-    pub(super) kind: Kind,
+    pub(super) fault: Fault,
     pub(super) probability: f64,
     pub(super) n_hits_max: Option<u64>,
     pub(super) delay: Duration,
@@ -67,18 +36,18 @@ pub(super) struct Rule {
 
 impl Rule {
     /// Whether the rule is about this request at all.
-    pub(super) fn matches(&self, call: &Call<'_>) -> bool {
-        self.target.is_none_or(|target| target == call.target())
-            && self.operation.as_ref().is_none_or(|operation| operation == call.operation())
-            && self.text.as_ref().is_none_or(|text| call.mentions(text))
+    pub(super) fn matches(&self, asked: &Asked<'_>) -> bool {
+        self.service.is_none_or(|service| service == asked.service)
+            && self.operation.as_ref().is_none_or(|operation| operation == asked.operation)
+            && self.text.as_ref().is_none_or(|text| asked.mentions(text))
     }
 
     /// As it was written, with what was left out, and the number of its hits.
     pub(super) fn to_json(&self, n_hits: u64) -> Value {
         json!({
-            "service": self.target.map_or("any", Target::as_str),
+            "service": self.service.map_or("any", Service::as_str),
             "operation": self.operation,
-            "kind": self.kind.as_str(),
+            "kind": self.fault.as_str(),
             "probability": self.probability,
             "count": self.n_hits_max,
             "delay_ms": self.delay.as_millis() as u64,
@@ -90,7 +59,7 @@ impl Rule {
 
 /// What a PUT sets.
 #[derive(Debug, PartialEq)]
-pub(super) struct Plan {
+pub struct Plan {
     pub(super) seed: u64,
     pub(super) rules: Vec<Rule>,
 }
@@ -98,14 +67,14 @@ pub(super) struct Plan {
 /// A key that cannot be understood.
 #[derive(Debug, thiserror::Error)]
 #[error("{key}: {problem}")]
-pub(super) struct PlanError {
+pub struct PlanError {
     key: String,
     problem: String,
 }
 
 impl Plan {
     /// Reads the body of a PUT.
-    pub(super) fn parse(body: &[u8]) -> Result<Plan, PlanError> {
+    pub fn parse(body: &[u8]) -> Result<Plan, PlanError> {
         let value: Value = serde_json::from_slice(body).map_err(|error| wrong("the body", error))?;
         let plan = Keys::of("", &value, &["seed", "rules"])?;
         let seed = plan.get("seed", "a whole number", Value::as_u64)?.unwrap_or(0);
@@ -122,9 +91,10 @@ impl Plan {
 
 fn rule(at: &str, value: &Value) -> Result<Rule, PlanError> {
     let keys = Keys::of(at, value, &RULE_KEYS)?;
-    let kind = keys.one_of("kind", &Kind::ALL, Kind::as_str)?.ok_or_else(|| keys.wrong("kind", "is missing"))?;
-    let services: Vec<Option<Target>> = [None].into_iter().chain(Target::ALL.map(Some)).collect();
-    let target = keys.one_of("service", &services, |target| target.map_or("any", Target::as_str))?;
+    let fault = keys.one_of("kind", &Fault::OF_RULES, Fault::as_str)?;
+    let fault = fault.ok_or_else(|| keys.wrong("kind", "is missing"))?;
+    let services: Vec<Option<Service>> = [None].into_iter().chain(Service::ALL.map(Some)).collect();
+    let service = keys.one_of("service", &services, |service| service.map_or("any", Service::as_str))?;
     let probability = keys.get("probability", "a number", Value::as_f64)?.unwrap_or(1.0);
     if !(0.0..=1.0).contains(&probability) {
         return Err(keys.wrong("probability", "is not between 0 and 1"));
@@ -133,19 +103,19 @@ fn rule(at: &str, value: &Value) -> Result<Rule, PlanError> {
     if delay_ms.is_some_and(|delay_ms| delay_ms > DELAY_MS_MAX) {
         return Err(keys.wrong("delay_ms", format!("is over {DELAY_MS_MAX}")));
     }
-    let delay = match (kind, delay_ms) {
-        (Kind::Delay, None) => return Err(keys.wrong("delay_ms", "is missing; a delay needs it")),
-        (Kind::Throttle | Kind::Error | Kind::Reset, Some(_)) => {
+    let delay = match (fault, delay_ms) {
+        (Fault::Delay, None) => return Err(keys.wrong("delay_ms", "is missing; a delay needs it")),
+        (Fault::Throttle | Fault::Error | Fault::Reset, Some(_)) => {
             return Err(keys.wrong("delay_ms", "is for delay, timeout_before and lose_reply only"));
         }
-        (Kind::TimeoutBefore, None) => TIMEOUT,
+        (Fault::HangBefore, None) => TIMEOUT,
         (_, delay_ms) => Duration::from_millis(delay_ms.unwrap_or(0)),
     };
     Ok(Rule {
-        target: target.ok_or_else(|| keys.wrong("service", "is missing; for all of them, say any"))?,
+        service: service.ok_or_else(|| keys.wrong("service", "is missing; for all of them, say any"))?,
         operation: keys.text("operation")?,
         text: keys.text("match")?,
-        kind,
+        fault,
         probability,
         n_hits_max: keys.get("count", "a whole number", Value::as_u64)?,
         delay,

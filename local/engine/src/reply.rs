@@ -7,66 +7,76 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::Service;
+use crate::Service;
 
 /// An answer.
 #[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Bytes,
+pub struct Reply {
+    /// Of HTTP.
+    pub status: u16,
+    /// Of HTTP, without the content's type.
+    pub headers: Vec<(String, String)>,
+    /// The content.
+    pub body: Bytes,
     /// What the trace says of it: `ok`, or the code of the refusal.
-    pub(super) outcome: &'static str,
+    pub outcome: &'static str,
 }
 
 /// A service says no.
 #[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) status: u16,
-    pub(super) code: &'static str,
-    pub(super) message: Cow<'static, str>,
+pub struct Refusal {
+    /// Of HTTP.
+    pub status: u16,
+    /// What SDKs tell errors by.
+    pub code: &'static str,
+    /// For people.
+    pub message: Cow<'static, str>,
     /// The row that a failed condition found, if it was asked for.
-    pub(super) item: Option<Value>,
+    pub item: Option<Value>,
 }
 
 impl Reply {
-    pub(super) fn json(body: &Value) -> Self {
+    /// A value, written as JSON.
+    pub fn json(body: &Value) -> Self {
         Self::text(body.to_string())
     }
 
-    pub(super) fn text(body: impl Into<Bytes>) -> Self {
+    /// A content as it is.
+    pub fn text(body: impl Into<Bytes>) -> Self {
         Self { status: 200, headers: Vec::new(), body: body.into(), outcome: "ok" }
     }
 
-    pub(super) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+    /// With one more header.
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
 }
 
 impl Refusal {
-    pub(super) fn new(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+    /// A refusal without a row.
+    pub fn new(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self { status, code, message: message.into(), item: None }
     }
 
     /// The caller is wrong: its request will never work.
-    pub(super) fn validation(message: impl Into<Cow<'static, str>>) -> Self {
+    pub fn validation(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(400, "ValidationException", message)
     }
 
     /// Too many requests, as each service says it.
-    pub(super) fn throttled(service: Service) -> Self {
+    pub fn throttled(service: Service) -> Self {
         let (status, code) = match service {
             Service::Kinesis | Service::DynamoDb => (400, "ProvisionedThroughputExceededException"),
             Service::S3 => (503, "SlowDown"),
             Service::Sns => (400, "Throttling"),
-            Service::Redshift => (400, "ActiveStatementsExceededException"),
+            Service::Redshift => (400, "ThrottlingException"),
         };
         Self::new(status, code, "slow down")
     }
 
     /// The service is broken, as each says it.
-    pub(super) fn internal(service: Service) -> Self {
+    pub fn internal(service: Service) -> Self {
         let code = match service {
             Service::Kinesis => "InternalFailure",
             Service::DynamoDb => "InternalServerError",
@@ -76,8 +86,9 @@ impl Refusal {
         Self::new(500, code, "internal error")
     }
 
-    pub(super) fn unknown(service: Service, operation: &str) -> Self {
-        let message = format!("the simulation has no such operation, or not with these parameters: {operation}");
+    /// An operation, or a parameter, that would be answered and not heeded.
+    pub fn unknown(service: Service, operation: &str) -> Self {
+        let message = format!("this cloud has no such operation, or not with these parameters: {operation}");
         match service {
             Service::Kinesis => Self::new(400, "InvalidArgumentException", message),
             Service::DynamoDb | Service::Redshift => Self::validation(message),
@@ -86,11 +97,13 @@ impl Refusal {
         }
     }
 
-    pub(super) fn reply(self, service: Service, head: bool) -> Reply {
+    /// As the service writes it; the answer to a HEAD has no content.
+    pub fn reply(self, service: Service, head: bool) -> Reply {
         let Self { status, code, message, item } = self;
         let body = match service {
             Service::Kinesis | Service::DynamoDb | Service::Redshift => {
-                let mut body = json!({ "__type": code, "message": message });
+                // Both spellings: the services do not agree on one.
+                let mut body = json!({ "__type": code, "message": message, "Message": message });
                 if let Some(item) = item {
                     body["Item"] = item;
                 }
@@ -102,7 +115,7 @@ impl Refusal {
                 let message = escaped(&message);
                 let error =
                     format!("<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>");
-                format!("<ErrorResponse>{error}<RequestId>simulation</RequestId></ErrorResponse>")
+                format!("<ErrorResponse>{error}<RequestId>local</RequestId></ErrorResponse>")
             }
         };
         Reply { status, headers: Vec::new(), body: body.into(), outcome: code }
@@ -110,6 +123,6 @@ impl Refusal {
 }
 
 /// Text as XML takes it.
-pub(super) fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -1,0 +1,36 @@
+//! The services, and who calls them.
+
+/// A service of the cloud.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Service {
+    /// The stream.
+    Kinesis,
+    /// The lease table.
+    DynamoDb,
+    /// The objects.
+    S3,
+    /// The topics of alerts.
+    Sns,
+    /// The warehouse.
+    Redshift,
+}
+
+impl Service {
+    /// All of them.
+    pub const ALL: [Service; 5] = [Self::Kinesis, Self::DynamoDb, Self::S3, Self::Sns, Self::Redshift];
+
+    /// The name, in plans and in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kinesis => "kinesis",
+            Self::DynamoDb => "dynamodb",
+            Self::S3 => "s3",
+            Self::Sns => "sns",
+            Self::Redshift => "redshift",
+        }
+    }
+}
+
+/// One incarnation of one worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u32);
