@@ -13,7 +13,6 @@ mod kinesis;
 mod state;
 mod stream;
 mod table;
-mod topics;
 mod trace;
 mod warehouse;
 mod wire;
@@ -142,7 +141,7 @@ impl Cloud {
 
     /// Creates a topic.
     pub fn create_topic(&self, name: &str) {
-        self.state().topics.create(name);
+        self.state().topics.create(state::HERE, name, BTreeMap::new());
     }
 
     /// Stores a record, and gives its shard and sequence number.
@@ -258,7 +257,7 @@ impl Cloud {
 
     /// The messages that were published, in order.
     pub fn published(&self) -> Vec<String> {
-        self.state().topics.published.clone()
+        self.state().published.clone()
     }
 
     /// A hash over every request so far: time, client, operation, key and outcome, in order.

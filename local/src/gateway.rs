@@ -23,14 +23,13 @@ use local_engine::Service as Target;
 use s3s::service::S3Service;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use winterbaume_dynamodb::DynamoDbService;
-use winterbaume_sns::SnsService;
 
 use crate::faults::{self, Call, Faults, Severed};
 use crate::folder::Folder;
 use crate::kinesis::Kinesis;
 use crate::objects;
 use crate::reply::{self, Refusal};
-use crate::stateful::Stateful;
+use crate::stateful::{Regions, Stateful};
 use crate::warehouse::Warehouse;
 
 pub(crate) use scope::Scope;
@@ -110,7 +109,7 @@ impl Service {
 pub(crate) struct Services {
     pub(crate) kinesis: Kinesis,
     pub(crate) tables: Stateful<DynamoDbService>,
-    pub(crate) topics: Stateful<SnsService>,
+    pub(crate) topics: Stateful<Regions>,
     pub(crate) objects: S3Service,
     pub(crate) warehouse: Arc<Warehouse>,
 }

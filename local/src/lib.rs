@@ -5,7 +5,7 @@
 //! ```text
 //! listener -> gateway -+-> faults    only with LocalOptions::faults: rules set at /_mangrove/faults
 //!                      +-> kinesis   ferrokinesis, with a journal per stream
-//!                      +-> stateful  DynamoDB and SNS by winterbaume, saved on every change
+//!                      +-> stateful  DynamoDB by winterbaume and the engine's topics, saved on every change
 //!                      +-> objects   S3 by s3s; an object is a plain file at <data_dir>/s3/<bucket>/<key>
 //!                      +-> warehouse Redshift's Data API on DuckDB, in <data_dir>/warehouse.duckdb; opened when asked
 //! ```
@@ -18,6 +18,7 @@
 //! **Not here**: authentication (loopback only), fsync (a power cut may lose the last writes), and limits
 //! of the real services except where [`LocalOptions::enforce_limits`] asks for them.
 
+mod clock;
 mod error;
 mod faults;
 mod folder;
@@ -41,16 +42,18 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use winterbaume_dynamodb::DynamoDbService;
-use winterbaume_sns::SnsService;
 
 use crate::faults::Faults;
 use crate::folder::Folder;
 use crate::gateway::{Gateway, Services};
 use crate::kinesis::Kinesis;
-use crate::stateful::Stateful;
+use crate::stateful::{Regions, Stateful};
 use crate::warehouse::Warehouse;
 
 pub use crate::error::LocalError;
+
+/// The account that everything belongs to.
+pub(crate) const ACCOUNT: &str = "123456789012";
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -112,7 +115,7 @@ impl LocalCloud {
         let services = Services {
             kinesis: Kinesis::open(folder.sub("kinesis")?, options.enforce_limits, folder.contents()).await?,
             tables: Stateful::open(DynamoDbService::new(), folder.sub("dynamodb")?, &contents).await?,
-            topics: Stateful::open(SnsService::new(), folder.sub("sns")?, &contents).await?,
+            topics: Stateful::open(Regions::default(), folder.sub("sns")?, &contents).await?,
             objects: objects::open(&folder)?,
             warehouse: Arc::clone(&warehouse),
         };

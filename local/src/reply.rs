@@ -8,7 +8,7 @@
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderValue, Response, StatusCode};
-use local_engine::{Reply, Service};
+use local_engine::{Refusal as Refused, Reply, Service};
 use serde_json::json;
 
 /// The errors the gateway itself can have, in no service's name.
@@ -48,9 +48,15 @@ pub(crate) fn s3_error(refusal: Refusal) -> Response<Body> {
     answer(status, "application/xml", body)
 }
 
-/// A refusal of the engine, in the wire format of its service.
-pub(crate) fn refuse(service: Service, refusal: local_engine::Refusal) -> Response<Body> {
-    let Reply { status, headers, body, outcome } = refusal.reply(service, false);
+/// What the engine answers, in the wire format of its service.
+pub(crate) fn of_engine(service: Service, answered: Result<Reply, Refused>) -> Response<Body> {
+    let Reply { status, headers, body, .. } = match answered {
+        Ok(reply) => reply,
+        Err(refusal) => {
+            let code = refusal.code;
+            refusal.reply(service, false).with("x-amzn-errortype", code)
+        }
+    };
     let content_type = match service {
         Service::Kinesis | Service::DynamoDb | Service::Redshift => "application/x-amz-json-1.1",
         Service::Sns => "text/xml",
@@ -58,13 +64,17 @@ pub(crate) fn refuse(service: Service, refusal: local_engine::Refusal) -> Respon
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = answer(status, content_type, body);
-    let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    for (name, value) in headers.chain([("x-amzn-errortype", outcome)]) {
+    for (name, value) in headers {
         if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse()) {
             response.headers_mut().insert(name, value);
         }
     }
     response
+}
+
+/// A refusal of the engine, in the wire format of its service.
+pub(crate) fn refuse(service: Service, refusal: Refused) -> Response<Body> {
+    of_engine(service, Err(refusal))
 }
 
 /// A response with a body and its content type.

@@ -1,4 +1,4 @@
-//! DynamoDB and SNS: winterbaume's services, saved to the data folder on every change.
+//! DynamoDB and SNS: services whose whole state is saved to the data folder on every change.
 //!
 //! **Owns** one file per region, a snapshot of the whole service. Tables here are small (leases, not data).
 //! **Promises** that a change is on disk before it is acknowledged, and that nobody reads a change that is not.
@@ -10,6 +10,8 @@ mod dynamo;
 mod refused;
 mod topics;
 
+pub(crate) use topics::Regions;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
 use tokio::sync::RwLock;
-use winterbaume_core::{MockRequest, MockResponse, MockService, StateViewError};
+use winterbaume_core::{MockRequest, MockResponse};
 
 use crate::LocalError;
 use crate::folder::{Contents, replace_file};
@@ -29,7 +31,7 @@ use crate::reply;
 
 /// A service whose whole state can be saved and loaded per region.
 #[async_trait::async_trait]
-pub(crate) trait Saved: MockService {
+pub(crate) trait Saved: Send + Sync + 'static {
     /// The name in a credential scope.
     const SCOPE: &'static str;
 
@@ -37,11 +39,11 @@ pub(crate) trait Saved: MockService {
     fn only_reads(parts: &Parts, body: &[u8]) -> bool;
 
     /// Answers one request. Nothing else changes meanwhile.
-    async fn answer(&self, region: &str, parts: &Parts, body: Bytes) -> MockResponse;
+    async fn answer(&self, region: &str, parts: &Parts, body: Bytes) -> Response<Body>;
 
-    async fn save(&self, region: &str) -> Result<Vec<u8>, StateViewError>;
+    async fn save(&self, region: &str) -> io::Result<Vec<u8>>;
 
-    async fn load(&self, region: &str, state: &[u8]) -> Result<(), StateViewError>;
+    async fn load(&self, region: &str, state: &[u8]) -> Result<(), String>;
 }
 
 /// A service with its folder.
@@ -70,12 +72,12 @@ impl<S: Saved> Stateful<S> {
         let region = Scope::of(&parts.headers).region();
         if S::only_reads(parts, &body) {
             let _readers = self.order.read().await;
-            return response(self.service.answer(region, parts, body).await);
+            return self.service.answer(region, parts, body).await;
         }
         let _alone = self.order.write().await;
         let answer = self.service.answer(region, parts, body).await;
         // A refused change changed nothing, and losing a race is common.
-        if answer.status / 100 == 2
+        if answer.status().is_success()
             && let Err(error) = self.persist(region).await
         {
             tracing::error!(service = S::SCOPE, region, %error, "cannot save the state");
@@ -85,11 +87,11 @@ impl<S: Saved> Stateful<S> {
                 "the local cloud could not write its data folder",
             );
         }
-        response(answer)
+        answer
     }
 
     async fn persist(&self, region: &str) -> io::Result<()> {
-        let state = self.service.save(region).await.map_err(io::Error::other)?;
+        let state = self.service.save(region).await?;
         // In place of a blocking task: the page cache takes a small file faster than a thread switch.
         let path = self.dir.join(format!("{region}.json"));
         replace_file(&path, &state)?;

@@ -7,18 +7,21 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use local_engine::faults::{Fate, Fault, WeatherState};
-use local_engine::{ClientId, Refusal, Reply, Service};
+use local_engine::form::Form;
+use local_engine::topics::Topics;
+use local_engine::{ClientId, Place, Refusal, Reply, Service};
 
 use super::bucket::Bucket;
 use super::stream::Stream;
 use super::table::Table;
-use super::topics::Topics;
 use super::trace::Trace;
 use super::warehouse::{Ended, Files, Warehouse};
 use super::wire::{Call, Input};
 
 /// How long a mutant rests between two transactions that should be one.
 const MUTANTS_REST_MS: u64 = 500;
+/// Where everything is.
+pub(super) const HERE: Place<'static> = Place { region: "us-east-1", account: "000000000000" };
 /// More than a load has.
 const STATEMENTS_MAX: u64 = 40;
 
@@ -28,6 +31,8 @@ pub(super) struct State {
     pub(super) table: Table,
     pub(super) bucket: Bucket,
     pub(super) topics: Topics,
+    /// The messages, in order.
+    pub(super) published: Vec<String>,
     pub(super) warehouse: Warehouse,
     pub(super) trace: Trace,
     cut_off: BTreeSet<ClientId>,
@@ -79,7 +84,8 @@ impl State {
             stream: Stream::new(seed),
             table: Table::new(),
             bucket: Bucket::new(files.clone()),
-            topics: Topics::new(),
+            topics: Topics::default(),
+            published: Vec::new(),
             warehouse: Warehouse::new(seed, files),
             trace: Trace::new(),
             cut_off: BTreeSet::new(),
@@ -214,13 +220,21 @@ impl State {
         on_its_way || self.warehouse.due_ms().is_some()
     }
 
+    /// Whatever the topics are asked; messages that they take are kept.
+    fn publish(&mut self, context: Context, form: &Form) -> Result<Reply, Refusal> {
+        let reply = self.topics.serve(HERE, context.now_ms, form)?;
+        let is_message = form.get("Action").is_some_and(|action| action == "Publish");
+        self.published.extend(form.get("Message").filter(|_| is_message).cloned());
+        Ok(reply)
+    }
+
     /// Has the service answer, and notes it.
     fn apply(&mut self, context: Context, call: &Call) -> Reply {
         let done = match (call.service, &call.input) {
             (Service::Kinesis, Input::Json(input)) => self.stream.serve(context, &call.operation, input),
             (Service::DynamoDb, Input::Json(input)) => self.table.serve(context, &call.operation, input),
             (Service::S3, Input::Rest(input)) => self.bucket.serve(context, call, input),
-            (Service::Sns, Input::Form(input)) => self.topics.serve(&call.operation, input),
+            (Service::Sns, Input::Form(input)) => self.publish(context, input),
             (Service::Redshift, Input::Json(_)) => Ok(self.warehouse.serve(context, call)),
             (service, _) => Err(Refusal::unknown(service, &call.operation)),
         };

@@ -10,6 +10,8 @@ use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use bytes::Bytes;
 use local_engine::faults::Asked;
+use local_engine::form::{Form, decoded, pairs};
+use local_engine::topics;
 use serde_json::Value;
 
 use super::{Service, warehouse};
@@ -39,7 +41,7 @@ pub(super) struct Call {
 #[derive(Debug)]
 pub(super) enum Input {
     Json(Value),
-    Form(BTreeMap<String, String>),
+    Form(Form),
     Rest(Rest),
 }
 
@@ -90,7 +92,7 @@ impl Call {
     }
 
     fn read_form(body: Bytes) -> Self {
-        let form = pairs(&String::from_utf8_lossy(&body).replace('+', " "));
+        let form = topics::form(&body);
         let text = |name: &str| form.get(name).cloned();
         let operation = text("Action").unwrap_or_else(|| UNKNOWN.to_owned());
         let key = text("TopicArn").or_else(|| text("Name")).unwrap_or_default();
@@ -137,39 +139,4 @@ fn rest_operation(method: &str, has_key: bool, rest: &Rest) -> &'static str {
 /// The text of a key of one attribute, whatever its name.
 fn row_key(key: &Value) -> Option<String> {
     key.as_object()?.values().next()?["S"].as_str().map(str::to_owned)
-}
-
-fn pairs(text: &str) -> BTreeMap<String, String> {
-    let pair = |part: &str| {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        (decoded(name), decoded(value))
-    };
-    text.split('&').filter(|part| !part.is_empty()).map(pair).collect()
-}
-
-/// Undoes percent-encoding; what is not an escape stays.
-fn decoded(text: &str) -> String {
-    let hex = |at: usize| text.get(at..at + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-    let (bytes, mut out, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
-    while let Some(byte) = bytes.get(at) {
-        match (byte, hex(at + 1)) {
-            (b'%', Some(escaped)) => (out.push(escaped), at += 3),
-            _ => (out.push(*byte), at += 1),
-        };
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn escapes_are_undone() {
-        assert_eq!(decoded("a%2Fb%3D%C3%A9%"), "a/b=é%");
-        assert_eq!(
-            pairs("a=1&b=x%26y&c"),
-            [("a", "1"), ("b", "x&y"), ("c", "")].map(|(k, v)| (k.into(), v.into())).into()
-        );
-    }
 }

@@ -31,6 +31,22 @@ impl Service {
     }
 }
 
+/// Whose, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The region.
+    pub region: &'a str,
+    /// The account's number.
+    pub account: &'a str,
+}
+
+impl Place<'_> {
+    /// The ARN of what has this name there.
+    pub fn arn(self, service: &str, name: &str) -> String {
+        format!("arn:aws:{service}:{}:{}:{name}", self.region, self.account)
+    }
+}
+
 /// One incarnation of one worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub u32);

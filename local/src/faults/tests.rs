@@ -99,10 +99,7 @@ fn counts_say_what_was_injected_and_outlive_the_rules() {
     let (put, get, elsewhere) = (s3("PUT", "/b/a%3D1/k?x-id=PutObject"), s3("GET", "/b/a%3D1/k"), s3("PUT", "/b/k"));
     let draws = [&put, &get, &elsewhere, &put, &put].map(|parts| faults.draw(&Call::of(Service::S3, parts, b"a=1/k")));
     assert_eq!(draws.map(|fault| fault.is_some()), [true, false, false, true, false]);
-    assert_eq!(
-        (&faults.report()["rules"][0]["hits"], &faults.report()["rules"][1]["hits"]),
-        (&json!(2), &json!(0))
-    );
+    assert_eq!((&faults.report()["rules"][0]["hits"], &faults.report()["rules"][1]["hits"]), (&json!(2), &json!(0)));
     faults.control(&Method::DELETE, b"");
     assert_eq!(faults.report(), json!({ "seed": 0, "rules": [], "injected": { "s3": { "lose_reply": 2 } } }));
 }

@@ -16,17 +16,20 @@ mod legacy;
 mod params;
 
 use std::collections::HashMap;
+use std::io;
 
+use axum::body::Body;
 use axum::http::StatusCode;
 use axum::http::header::HeaderName;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, Response};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
-use winterbaume_core::{MockResponse, MockService, StateViewError, StatefulService, default_account_id};
+use winterbaume_core::{MockResponse, MockService, StatefulService};
 use winterbaume_dynamodb::DynamoDbService;
 
-use super::{Saved, refused, request};
+use super::{Saved, refused, request, response};
+use crate::ACCOUNT;
 
 #[async_trait::async_trait]
 impl Saved for DynamoDbService {
@@ -37,20 +40,20 @@ impl Saved for DynamoDbService {
         reads.iter().any(|prefix| operation(parts).starts_with(prefix))
     }
 
-    async fn answer(&self, region: &str, parts: &Parts, body: Bytes) -> MockResponse {
+    async fn answer(&self, region: &str, parts: &Parts, body: Bytes) -> Response<Body> {
         let call = Call { service: self, region, operation: operation(parts) };
         match call.answer(&body).await {
-            Ok(answer) | Err(answer) => answer,
+            Ok(answer) | Err(answer) => response(answer),
         }
     }
 
-    async fn save(&self, region: &str) -> Result<Vec<u8>, StateViewError> {
-        let view = self.snapshot(default_account_id(), region).await;
-        Ok(serde_json::to_vec(&view)?)
+    async fn save(&self, region: &str) -> io::Result<Vec<u8>> {
+        Ok(serde_json::to_vec(&self.snapshot(ACCOUNT, region).await)?)
     }
 
-    async fn load(&self, region: &str, state: &[u8]) -> Result<(), StateViewError> {
-        self.restore(default_account_id(), region, serde_json::from_slice(state)?).await
+    async fn load(&self, region: &str, state: &[u8]) -> Result<(), String> {
+        let view = serde_json::from_slice(state).map_err(|error| error.to_string())?;
+        self.restore(ACCOUNT, region, view).await.map_err(|error| error.to_string())
     }
 }
 
