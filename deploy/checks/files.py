@@ -29,8 +29,13 @@ def yaml_is_clean(root):
 def scripts_are_clean(root):
     # Not on every machine; where it is not, bash itself reads them.
     checker = ["shellcheck"] if shutil.which("shellcheck") else ["bash", "-n"]
-    scripts = [root / "deploy/check", root / "deploy/image/check-binary"]
+    scripts = [root / "deploy/check", root / "deploy/acceptance", root / "deploy/image/check-binary"]
     return [problem for script in scripts for problem in run(*checker, script)]
+
+
+def acceptance_calls_what_there_is(root):
+    """Each call of AWS in the acceptance script, held against the service's own model; nothing is sent."""
+    return run(root / "deploy/acceptance", "--dry-run", "--warehouse", "both")
 
 
 def dependencies_are_allowed(root):

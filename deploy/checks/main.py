@@ -1,7 +1,8 @@
 """Checks what is deployed.
 
     deploy/check                  all that needs nothing but files
-    deploy/check --live <binary>  and a real Prometheus that scrapes `<binary> demo`; every query is evaluated
+    deploy/check --live <binary>  and a real Prometheus that scrapes `<binary> demo`; every query is evaluated; and
+                                  deploy/acceptance is walked against `<binary> local`
     deploy/check --update         writes what is generated: dashboards, the chart's copies, its schema and README
 
 The checks are checked as well: each is shown a tree in which something is broken, and has to say so.
@@ -32,7 +33,14 @@ OBS = "deploy/observability/"
 # Each check, and edits that break it: file, what stands there, what is put in its place.
 CHECKS = [
     (files.yaml_is_clean, [(OBS + "rules.yaml", "groups:", "groups:   ")]),
-    (files.scripts_are_clean, [("deploy/image/check-binary", "fi\ndone\n# Of", "done\n# Of")]),
+    (files.scripts_are_clean, [
+        ("deploy/image/check-binary", "fi\ndone\n# Of", "done\n# Of"),
+        ("deploy/acceptance", "\nfi\n", "\n"),
+    ]),
+    (files.acceptance_calls_what_there_is, [
+        ("deploy/acceptance.d/aws.py", "SkipFinalClusterSnapshot=True", "SkipFinalSnapshot=True"),
+        ("deploy/acceptance.d/cloud.py", "ShardCount=shards", "Shards=shards"),
+    ]),
     (files.dockerfile_is_sound, [
         ("deploy/image/Dockerfile", "USER 65532:65532", "USER root"),
         ("deploy/image/Dockerfile", "--no-default-features ", ""),
