@@ -35,34 +35,49 @@ class Aws(Cloud):
         dynamo, on = self.of("dynamodb"), {"PointInTimeRecoveryEnabled": True}
         self.patient(lambda: dynamo.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=on))
 
-    def patient(self, call):
-        """What another service has just made may not be known yet."""
-        deadline = time.monotonic() + ROLE_SECONDS
+    def patient(self, call, seconds=ROLE_SECONDS):
+        """What another service has just made may not be known yet, and what is busy takes no order."""
+        deadline = time.monotonic() + seconds
         while True:
             try:
                 return call()
             except ClientError as error:
-                known = ("Validation", "InvalidParameter", "ContinuousBackups", "Conflict", "InvalidClusterState", "InvalidClusterStateFault")
+                known = ("AccessDenied", "Validation", "InvalidParameter", "ContinuousBackups", "Conflict", "InvalidClusterState")
                 if not code_of(error).startswith(known) or time.monotonic() > deadline:
                     raise
                 time.sleep(5)
 
     def make_role(self, prefix, bucket):
         """The role that COPY reads with: deploy/iam/copy.json, without its key, as the bucket has none."""
-        iam, name = self.of("iam"), f"{prefix}-copy"
-        trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {
-            "Service": ["redshift.amazonaws.com", "redshift-serverless.amazonaws.com"]}}]}
-        text = (IAM / "copy.json").read_text().replace("${Partition}", self.partition).replace("${Bucket}", bucket)
+        services = {"Service": ["redshift.amazonaws.com", "redshift-serverless.amazonaws.com"]}
+        return self.make_role_of(f"{prefix}-copy", services, "copy.json", {"ReadWithItsKey"}, {"Bucket": bucket})
+
+    def worker_of_role(self, prefix, names):
+        """The environment of a worker that may do what deploy/iam/worker.json says, for an hour; without keys and topics."""
+        trusted = {"AWS": f"arn:{self.partition}:iam::{self.account}:root"}
+        role = self.make_role_of(f"{prefix}-worker", trusted, "worker.json", {"UseTheKeys", "SendAlerts"}, names)
+        assume = lambda: self.of("sts").assume_role(RoleArn=role, RoleSessionName="mangrove-acceptance")
+        keys = self.patient(assume)["Credentials"]
+        # A policy is not in force everywhere at once.
+        self.settle(15)
+        return {"AWS_ACCESS_KEY_ID": keys["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"], "AWS_SESSION_TOKEN": keys["SessionToken"]}
+
+    def make_role_of(self, name, trusted, file, without, names):
+        iam = self.of("iam")
+        trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": trusted}]}
+        text = (IAM / file).read_text()
+        for variable, value in ({"Partition": self.partition, "Region": self.region, "Account": self.account} | names).items():
+            text = text.replace("${" + variable + "}", value)
         policy = json.loads(text)
-        policy["Statement"] = [statement for statement in policy["Statement"] if statement["Sid"] != "ReadWithItsKey"]
+        policy["Statement"] = [statement for statement in policy["Statement"] if statement["Sid"] not in without]
         self.made.add(f"role {name}", lambda: self.delete_role(name))
         role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
-        iam.put_role_policy(RoleName=name, PolicyName="copy", PolicyDocument=json.dumps(policy))
+        iam.put_role_policy(RoleName=name, PolicyName="shipped", PolicyDocument=json.dumps(policy))
         return role
 
     def delete_role(self, name):
         try:
-            self.of("iam").delete_role_policy(RoleName=name, PolicyName="copy")
+            self.of("iam").delete_role_policy(RoleName=name, PolicyName="shipped")
         except ClientError as error:
             if not absent(error):
                 raise
@@ -98,12 +113,12 @@ class Aws(Cloud):
 
     def delete_workgroup(self, name):
         serverless = self.of("redshift-serverless")
-        self.patient(lambda: serverless.delete_workgroup(workgroupName=name))
+        self.patient(lambda: serverless.delete_workgroup(workgroupName=name), WAREHOUSE_SECONDS)
         self.gone(f"workgroup {name}", lambda: serverless.get_workgroup(workgroupName=name))
 
     def delete_namespace(self, name):
         serverless = self.of("redshift-serverless")
-        self.patient(lambda: serverless.delete_namespace(namespaceName=name))
+        self.patient(lambda: serverless.delete_namespace(namespaceName=name), WAREHOUSE_SECONDS)
         self.gone(f"namespace {name}", lambda: serverless.get_namespace(namespaceName=name))
 
     def begin_cluster(self, prefix, role):

@@ -15,7 +15,7 @@ class Cloud:
         self.region, self.made, self.tell, self.endpoint = region, made, tell, endpoint
         self.session = boto3.session.Session(region_name=region)
         self.clients, self.make = {}, clients or self.client_of
-        self.wait = until
+        self.wait, self.settle = until, time.sleep
 
     def client_of(self, service):
         given = {"endpoint_url": self.endpoint, "config": Config(proxies={}, s3={"addressing_style": "path"})} if self.endpoint else {}
@@ -30,9 +30,14 @@ class Cloud:
 
     def make_stream(self, name, shards):
         kinesis = self.of("kinesis")
-        self.made.add(f"stream {name}", lambda: kinesis.delete_stream(StreamName=name, EnforceConsumerDeletion=True))
+        self.made.add(f"stream {name}", lambda: self.delete_stream(name))
         kinesis.create_stream(StreamName=name, ShardCount=shards, StreamModeDetails={"StreamMode": "PROVISIONED"})
         self.stream_is_active(name)
+
+    def delete_stream(self, name):
+        # One that is being made or resharded cannot be deleted.
+        self.stream_is_active(name)
+        self.of("kinesis").delete_stream(StreamName=name, EnforceConsumerDeletion=True)
 
     def stream_is_active(self, name):
         ask = lambda: self.of("kinesis").describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]["StreamStatus"] == "ACTIVE"

@@ -69,6 +69,7 @@ def run(given, kinds):
     cloud = Aws(given.region, made, print, clients=clients)
     cloud.node, prefix = given.cluster_node, f"{given.prefix}-dry123"
     cloud.wait = lambda what, _seconds, ask, _pause=0: ask() or print(f"# waits until {what}")
+    cloud.settle = lambda _seconds: None
     cloud.gone = lambda what, ask: ask() and print(f"# waits until {what} is gone")
     try:
         cloud.identity()
@@ -82,6 +83,7 @@ def run(given, kinds):
         cloud.split(f"{prefix}-events", shard, 5)
         cloud.merge(f"{prefix}-events", shard, shard)
         cloud.items(f"{prefix}-leases")
+        cloud.worker_of_role(prefix, {"Stream": f"{prefix}-events", "Table": f"{prefix}-leases", "Bucket": f"{prefix}-lake"})
         if "cluster" in kinds:
             cloud.pause(prefix, True)
             cloud.pause(prefix, False)

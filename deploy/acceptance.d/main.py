@@ -5,7 +5,7 @@ machine, kills, drains, splits, throttles, pauses and restores, and compares wha
 and on Ctrl-C, everything it made is deleted; what could not be is listed.
 
 It asks AWS by boto3, which finds credentials as the AWS command line does (AWS_PROFILE, SSO, a role). They need the right to
-make and delete what is named above, one IAM role (by which the warehouse reads the bucket) among it. The report holds no
+make and delete what is named above and two IAM roles (by which the warehouse reads the bucket, and a worker works). The report holds no
 account number.
 """
 
@@ -45,8 +45,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Dollars of one walk in us-east-1 (2026-11): hints, not bills.
 COSTS = {
     "stream, bucket, lease table and its restore": 1.0,
-    "serverless": 3.5,  # 8 RPU for an hour, 0.375 an RPU-hour, and its storage.
-    "cluster": 1.5,     # One ra3.large for two hours.
+    # 8 RPU for an hour, 0.375 an RPU-hour, and its storage; one ra3.large for two hours.
+    "serverless": 3.5,
+    "cluster": 1.5,
 }
 
 
@@ -111,7 +112,7 @@ def cost_of(kinds):
 
 def agreed(given, prefix, kinds):
     print(f"This makes in {given.region}: the stream {prefix}-events ({given.shards} shards), the bucket {prefix}-lake, the table {prefix}-leases\n"
-          f"with point-in-time recovery, warehouses: {', '.join(kinds) or 'none'}{' and one IAM role' if kinds else ''}. All of it is deleted at the end.\n"
+          f"with point-in-time recovery, IAM roles ({prefix}-copy, {prefix}-worker),\nwarehouses: {', '.join(kinds) or 'none'}. All of it is deleted at the end.\n"
           f"It takes about an hour and costs {cost_of(kinds)}.")
     return given.yes or input("Go on? [y/N] ").strip().lower() in ("y", "yes")
 
@@ -146,13 +147,13 @@ class Walk:
         try:
             seen, verdict = work(), "passed"
         except Skipped as skipped:
-            seen, verdict = f"skipped: {skipped}", "skipped"
+            seen, verdict = str(skipped), "skipped"
         except (Failed, Silent) as failed:
             seen, verdict = str(failed), "FAILED"
         except Exception as error:  # A step that breaks has failed; the walk goes on, and everything is deleted.
             seen, verdict = f"{type(error).__name__}: {error}", "FAILED"
         self.rows.append(table.Row(name, expected, seen, verdict, time.monotonic() - began))
-        self.tell(f"{name}: {verdict}: {seen}")
+        self.rows[-1].say(self.tell)
         return verdict
 
     def walk(self):
@@ -248,7 +249,7 @@ def torn_down(given, walk, world, made):
     world.end()
     if given.keep:
         kept = made.keep()
-        walk.rows.append(table.Row("teardown", "everything made is deleted", f"skipped: --keep; there are: {', '.join(kept)}", "skipped", 0))
+        walk.rows.append(table.Row("teardown", "everything made is deleted", f"--keep; there are: {', '.join(kept)}", "skipped", 0))
         return kept
     number = len(made.things)
 

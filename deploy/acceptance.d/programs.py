@@ -1,6 +1,7 @@
 """Programs as processes of this machine: the local cloud, workers, the fleet, commands that answer."""
 
 import json
+import os
 import pathlib
 import re
 import signal
@@ -26,11 +27,12 @@ def until(what, seconds, ask, pause=0.5):
 class Process:
     """One program, with a log of its own."""
 
-    def __init__(self, command, log):
+    def __init__(self, command, log, environment=None):
         self.log, self.told = pathlib.Path(log), set()
         with self.log.open("w") as out:
             # A group of its own: Ctrl-C at the terminal is for the script, which ends the others in their order.
-            self.child = subprocess.Popen([str(part) for part in command], stdout=out, stderr=out, start_new_session=True)
+            self.child = subprocess.Popen([str(part) for part in command], stdout=out, stderr=out, start_new_session=True,
+                                          env={**os.environ, **(environment or {})})
 
     def said(self, pattern, seconds=60):
         def look():

@@ -17,7 +17,11 @@ class Row:
         self.step, self.expected, self.seen, self.verdict, self.seconds = step, expected, seen, verdict, seconds
 
     def cells(self):
-        return (f"{self.step} ({self.seconds:.0f} s)", self.expected, self.seen, self.verdict)
+        seen = f"skipped: {self.seen}" if self.verdict == "skipped" else self.seen
+        return (f"{self.step} ({self.seconds:.0f} s)", self.expected, seen, self.verdict)
+
+    def say(self, tell):
+        tell(f"{self.step}: {self.verdict}: {self.seen}")
 
 
 def printed(rows):

@@ -31,21 +31,21 @@ class World:
             "aws": {"region": self.cloud.region, "endpoint_url": self.cloud.endpoint or ""},
             "stream": {"name": self.stream}, "bucket": {"name": self.bucket}, "leases": {"table": self.table},
             "schema": {"use": "climate"}, "epoch": {"age_max": "2s" if local else "10s"},
-            "metadata": {"sensors": "reference/sensors/", "sensor_columns": ["owner:text"], "refresh": "30s"},
             "alerts": {"webhooks": [self.receiver.url], "sns_topics": self.topics},
             "ops": {"bind": "127.0.0.1:0"},
         }
         if self.kind:
             pauses = {"enabled": True, "load_interval": "5s" if local else "30s", "backoff_max": "10s"}
+            sections["metadata"] = {"sensors": "reference/sensors/", "sensor_columns": ["owner:text"], "refresh": "30s"}
             sections["warehouse"] = pauses | self.warehouses[self.kind]
         # What JSON writes of texts, lists of texts and booleans is TOML.
         text = "".join(f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items()) for name, keys in sections.items())
         self.config.write_text(text)
 
-    def start_worker(self):
+    def start_worker(self, environment=None):
         self.born += 1
         name = f"worker-{self.born}"
-        worker = Process([self.binary, "run", "--config", self.config, "--worker-id", name], self.scratch / f"{name}.log")
+        worker = Process([self.binary, "run", "--config", self.config, "--worker-id", name], self.scratch / f"{name}.log", environment)
         self.workers[name] = worker
         worker.ops = worker.said(r"ops endpoint: (http://\S+)")[1]
         return name

@@ -37,7 +37,7 @@ class Killed(Step):
 
 
 class Drained(Step):
-    name, expected = "sigterm", f"a worker ends by SIGTERM with exit code 0 within 25 s, {EXACT}"
+    name, expected = "sigterm", f"a worker ends by SIGTERM with exit code 0 within 30 s, {EXACT}"
 
     def run(self, world):
         name = next(iter(set(world.owners().values()) & set(world.workers)))

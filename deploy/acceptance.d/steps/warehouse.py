@@ -34,17 +34,17 @@ class Times(Step):
 
     def run(self, world):
         world.loaded()
-        row = world.sql("SELECT MIN(arrival_time) AS first, MAX(arrival_time) AS last, COUNT(*) - COUNT(event_time) AS without, "
-                        "MAX(event_time) AS newest FROM mangrove.sensor_readings")[0]
+        row = world.sql("SELECT MIN(arrival_time) AS first_arrival, MAX(arrival_time) AS last_arrival, COUNT(*) - COUNT(event_time) AS without_time, "
+                        "MAX(event_time) AS newest_event FROM mangrove.sensor_readings")[0]
         # No clock of ours is exact; a wrong unit is wrong by years.
         low, high = world.began - datetime.timedelta(hours=1), datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)
-        within = all(low <= moment(row[name]) <= high for name in ("first", "last", "newest"))
+        within = all(low <= moment(row[name]) <= high for name in ("first_arrival", "last_arrival", "newest_event"))
         alerts = world.sql("SELECT id, arrival_time FROM mangrove.alerts")
         wrong = [row for row in alerts if world.lake.alerts.get(row["id"]) != round(moment(row["arrival_time"]).timestamp() * 1000)]
         twice = world.number("SELECT COUNT(*) AS n FROM (SELECT shard, sequence, sub_sequence FROM mangrove.sensor_readings "
                              "GROUP BY shard, sequence, sub_sequence HAVING COUNT(*) > 1) d")
-        seen = f"readings arrived {row['first']} to {row['last']}, measured until {row['newest']}; {len(alerts)} alerts of {len(world.lake.alerts)}, {len(wrong)} with other times; {twice} keys twice"
-        right = within and int(row["without"]) == 0 and twice == 0
+        seen = f"readings arrived {row['first_arrival']} to {row['last_arrival']}, measured until {row['newest_event']}; {len(alerts)} alerts of {len(world.lake.alerts)}, {len(wrong)} with other times; {twice} keys twice"
+        right = within and int(row["without_time"]) == 0 and twice == 0
         return held(right and not wrong and len(alerts) == len(world.lake.alerts), seen)
 
 
@@ -89,4 +89,6 @@ class Pause(Step):
 
 def moment(text):
     """A TIMESTAMP as `mangrove sql --json` prints it: UTC, fractions as long as they need."""
-    return datetime.datetime.fromisoformat(text.replace("T", " ").removesuffix("Z")[:26]).replace(tzinfo=datetime.timezone.utc)
+    whole, _, fraction = text.replace("T", " ").removesuffix("Z").partition(".")
+    known = datetime.datetime.fromisoformat(f"{whole}.{fraction[:6].ljust(6, '0')}")
+    return known.replace(tzinfo=datetime.timezone.utc)
