@@ -4,6 +4,7 @@ import json
 import pathlib
 import signal
 import threading
+import time
 import urllib.request
 
 import lake
@@ -93,6 +94,8 @@ class World:
         self.ledgers.append(ledger)
         try:
             if during:
+                # In the midst of it: epochs are open, and events are on their way.
+                time.sleep(given.burst / 3)
                 during()
             fleet.child.wait(timeout=given.burst + 120)
         finally:
