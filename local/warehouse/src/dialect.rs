@@ -1,7 +1,7 @@
 //! Redshift's SQL as this warehouse understands it: parsed, judged and written anew for DuckDB.
 //!
 //! ```text
-//! text -> tokens -> tree (sqlparser) -> judge and rewrite -> Plan -> session
+//! text -> tokens -> tree (sqlparser) -> refusals -> judge and rewrite -> Plan -> session
 //! ```
 //!
 //! **Owns** what is allowed: forms, functions, types and names that are not listed are refused.
@@ -19,6 +19,7 @@ mod functions;
 mod judge;
 mod names;
 mod plan;
+mod refusals;
 mod rewrite;
 mod small;
 mod tokens;
@@ -30,7 +31,7 @@ mod tests;
 use sqlparser::ast::Statement;
 use sqlparser::dialect::RedshiftSqlDialect;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::TokenWithSpan;
+use sqlparser::tokenizer::{Location, TokenWithSpan};
 
 use crate::error::SqlError;
 
@@ -39,6 +40,7 @@ pub(crate) use plan::{
     Column, Comment, Commented, Copy, CopyFormat, CreateExternal, CreateTable, Insert, Merge, Partition, Plan, Shape,
     TimeFormat, Update,
 };
+pub(crate) use refusals::Rule;
 pub(crate) use types::Type;
 
 /// Nesting of a statement. Each level costs stack; Redshift's own planner gives up much earlier on real queries.
@@ -56,12 +58,12 @@ pub(crate) fn plan(text: &str) -> Result<Plan, SqlError> {
         ["create", "external", ..] => external::table(parser(tokens)),
         ["alter", "table", ..] if external::adds_partitions(&tokens) => external::partitions(parser(tokens)),
         ["create", ..] | ["alter", "table", ..] => {
-            tokens::drop_storage_hints(&mut tokens);
-            statement(tokens)
+            tokens::drop_storage_hints(&mut tokens)?;
+            statement(tokens, &[])
         }
         _ => {
-            tokens::drop_approximate(&mut tokens);
-            statement(tokens)
+            let approximate = tokens::drop_approximate(&mut tokens);
+            statement(tokens, &approximate)
         }
     }
 }
@@ -70,10 +72,11 @@ fn parser(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
     Parser::new(&RedshiftSqlDialect {}).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens)
 }
 
-fn statement(tokens: Vec<TokenWithSpan>) -> Result<Plan, SqlError> {
+fn statement(tokens: Vec<TokenWithSpan>, approximate: &[Location]) -> Result<Plan, SqlError> {
     let mut parser = parser(tokens);
     let statement = parser.parse_statement().map_err(syntax)?;
     tokens::end(&mut parser)?;
+    refusals::judge(&statement, approximate)?;
     match statement {
         Statement::Query(query) => dml::query(query),
         Statement::Insert(insert) => dml::insert(insert),

@@ -12,11 +12,14 @@ use duckdb::arrow::datatypes::DataType;
 use duckdb::types::{TimeUnit, ValueRef};
 use serde_json::{Value, json};
 
+use crate::dialect::Rule;
 use crate::error::SqlError;
 
 /// A page is handed out whole; the Data API's are of this order.
 const PAGE_BYTES: usize = 1024 * 1024;
 const PAGE_ROWS_MAX: usize = 1_000;
+/// The Data API hands out no longer row.
+const ROW_BYTES_MAX: usize = 64 * 1024;
 
 /// The rows of a statement.
 #[derive(Debug, Clone)]
@@ -42,14 +45,18 @@ impl ResultSet {
                 pages.push(std::mem::take(&mut page));
                 n_in_page = 0;
             }
-            let before = page.len();
+            let (before, mut n_row_bytes) = (page.len(), 0);
             page.push_str(if n_in_page == 0 { "[" } else { ",[" });
             for at in 0..fields.len() {
                 if at > 0 {
                     page.push(',');
                 }
-                let value = field(row.get_ref(at)?)?;
-                page.push_str(&value.to_string());
+                let value = row.get_ref(at)?;
+                n_row_bytes += n_bytes_of(&value);
+                page.push_str(&field(value)?.to_string());
+            }
+            if n_row_bytes > ROW_BYTES_MAX {
+                return Err(Rule::LongRow.refuses(&ROW_BYTES_MAX.to_string()));
             }
             page.push(']');
             n_in_page += 1;
@@ -93,6 +100,14 @@ fn column(name: &str, data_type: &DataType, nullable: bool) -> Value {
         "schemaName": "",
         "tableName": "",
     })
+}
+
+/// What a value takes of its row; all but texts are short.
+fn n_bytes_of(value: &ValueRef<'_>) -> usize {
+    match value {
+        ValueRef::Text(bytes) => bytes.len(),
+        _ => size_of::<u64>(),
+    }
 }
 
 fn field(value: ValueRef<'_>) -> Result<Value, SqlError> {

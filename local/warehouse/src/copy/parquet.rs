@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use duckdb::Connection;
 
 use super::{File, Links, Target, layout};
-use crate::dialect::literal;
+use crate::dialect::{Rule, literal};
 use crate::error::SqlError;
 use crate::session::{Outcome, Session, StoredColumn, TextLimit, list, places};
 
@@ -66,8 +66,11 @@ fn fitting(target: &Target<'_>, column: &StoredColumn, value: &str) -> String {
          ({n_bytes_max}): value too long for character type",
         column.name
     );
-    let message = literal(&message);
-    format!("CASE WHEN strlen({value}) > {n_bytes_max} THEN error({message}) ELSE {value} END")
+    let (long, nul) = (literal(&message), literal(&Rule::Nul.refuses(&column.name).0));
+    format!(
+        "CASE WHEN strlen({value}) > {n_bytes_max} THEN error({long}) \
+         WHEN contains({value}, chr(0)) THEN error({nul}) ELSE {value} END"
+    )
 }
 
 fn compatible(file: &File, shape: &[(String, String)], columns: &[StoredColumn]) -> Result<(), SqlError> {

@@ -5,7 +5,7 @@ use sqlparser::tokenizer::Token;
 
 use super::names::{self, TableName};
 use super::plan::{Copy, CopyFormat, Plan, TimeFormat};
-use super::{syntax, tokens};
+use super::{refusals, syntax, tokens};
 use crate::error::SqlError;
 
 const ERRORS_MAX: u64 = 100_000;
@@ -37,6 +37,7 @@ pub(super) fn plan(mut parser: Parser<'_>) -> Result<Plan, SqlError> {
     if parser.consume_token(&Token::LParen) {
         loop {
             let ident = parser.parse_identifier().map_err(syntax)?;
+            refusals::name(&ident)?;
             columns.push(names::checked(&ident)?);
             if !parser.consume_token(&Token::Comma) {
                 break;

@@ -11,6 +11,7 @@ use sqlparser::ast::{
 use super::judge::rewritten;
 use super::names::{self, TableName, quoted};
 use super::plan::{Column, CreateTable, Pin, Plan, Shape};
+use super::refusals;
 use super::types::Type;
 use crate::error::SqlError;
 
@@ -173,6 +174,7 @@ pub(super) fn column(definition: ColumnDef) -> Result<Column, SqlError> {
             ColumnOption::NotNull => column.not_null = true,
             ColumnOption::PrimaryKey(_) => (column.not_null, column.pinned) = (true, Some(Pin::Constraint)),
             ColumnOption::Default(mut default) => {
+                refusals::default(&column.name, column.ty.name, &default)?;
                 column.default = Some(rewritten(&mut default)?);
                 column.pinned.get_or_insert(Pin::Default);
             }

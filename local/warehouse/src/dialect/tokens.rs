@@ -2,9 +2,9 @@
 
 use sqlparser::dialect::RedshiftSqlDialect;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
-use super::syntax;
+use super::{refusals, syntax};
 use crate::error::SqlError;
 
 /// Operators of a statement. A chain of them is a tree as deep as it is long, and every walk over it takes stack: a
@@ -74,50 +74,63 @@ pub(super) fn word(token: &Token) -> Option<String> {
     }
 }
 
-const ENCODINGS: [&str; 14] = [
-    "auto",
-    "raw",
-    "az64",
-    "bytedict",
-    "delta",
-    "delta32k",
-    "lzo",
-    "mostly8",
-    "mostly16",
-    "mostly32",
-    "runlength",
-    "text255",
-    "text32k",
-    "zstd",
-];
-
-/// How columns are stored is read by nobody here: `ENCODE x`, and the word before SORTKEY.
-pub(super) fn drop_storage_hints(tokens: &mut Vec<TokenWithSpan>) {
+/// How columns are stored is read by nobody here: `ENCODE x`, which must be one for the column's type, and the word before
+/// SORTKEY.
+pub(super) fn drop_storage_hints(tokens: &mut Vec<TokenWithSpan>) -> Result<(), SqlError> {
     let mut kept: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut rest = std::mem::take(tokens).into_iter().peekable();
     while let Some(token) = rest.next() {
         let name = word(&token.token);
         let next = rest.peek().and_then(|token| word(&token.token));
         match (name.as_deref(), next.as_deref()) {
-            (Some("encode"), Some(encoding)) if ENCODINGS.contains(&encoding) => drop(rest.next()),
+            (Some("encode"), Some(encoding)) => {
+                let column = column(&kept);
+                let column = column.as_ref().map(|(name, ty)| (name.as_str(), ty.as_str()));
+                match refusals::encoding(encoding, column)? {
+                    true => drop(rest.next()),
+                    false => kept.push(token),
+                }
+            }
             (Some("compound" | "interleaved"), Some("sortkey")) => {}
             _ => kept.push(token),
         }
     }
     *tokens = kept;
+    Ok(())
 }
 
-/// `APPROXIMATE COUNT(...)`: an exact count is one of the answers an approximate one may give.
-pub(super) fn drop_approximate(tokens: &mut Vec<TokenWithSpan>) {
-    let mut at = 0;
+/// The column whose definition these tokens end with: its name, and the first word of its type.
+fn column(tokens: &[TokenWithSpan]) -> Option<(String, String)> {
+    let mut depth = 0;
+    let begins = |token: &TokenWithSpan| {
+        match &token.token {
+            Token::RParen => depth += 1,
+            Token::LParen if depth > 0 => depth -= 1,
+            Token::LParen | Token::Comma if depth == 0 => return true,
+            other => return depth == 0 && word(other).as_deref() == Some("column"),
+        }
+        false
+    };
+    let start = tokens.iter().rposition(begins)? + 1;
+    match &tokens.get(start)?.token {
+        Token::Word(name) => Some((name.value.clone(), word(&tokens.get(start + 1)?.token)?)),
+        _ => None,
+    }
+}
+
+/// `APPROXIMATE COUNT(...)`: an exact count is one of the answers an approximate one may give. Where such calls stand.
+pub(super) fn drop_approximate(tokens: &mut Vec<TokenWithSpan>) -> Vec<Location> {
+    let (mut at, mut calls) = (0, Vec::new());
     while at + 1 < tokens.len() {
         let next = word(&tokens[at + 1].token);
         let counts = matches!(next.as_deref(), Some("count" | "percentile_disc"));
         if counts && word(&tokens[at].token).as_deref() == Some("approximate") {
             tokens.remove(at);
+            calls.push(tokens[at].span.start);
         }
         at += 1;
     }
+    calls
 }
 
 /// Nothing may follow.

@@ -197,3 +197,14 @@ fn json_goes_by_name_and_counts_what_is_bad() {
     assert_eq!(world.rows("SELECT name FROM t WHERE id = 9"), ["^"]);
     assert!(world.error(&copy(&upper, "JSON 'auto ignorecase'")).contains("UTF8"));
 }
+
+/// No page says what Redshift makes of it, so nothing here may need it.
+#[test]
+fn a_text_with_nul_is_refused() {
+    let world = furnished();
+    let (bad, good) = (world.put("a", &numbers(&[1], &["a\0b"])), world.put("b", &numbers(&[1], &["a b"])));
+    let error = world.error(&copy(&bad, "PARQUET"));
+    assert!(error.contains("0x00 in column name"), "{error}");
+    world.all(&[&copy(&good, "PARQUET")]);
+    assert_eq!(world.rows("SELECT id, name FROM t"), ["1,a b"]);
+}

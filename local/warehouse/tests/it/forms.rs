@@ -218,3 +218,14 @@ fn some_statements_are_for_no_transaction() {
     let (status, _) = call(&world.warehouse, "ListDatabases", json!({ "WorkgroupName": "w", "Database": "d" }));
     assert_eq!(status, 200);
 }
+
+/// The Data API's own limit, of `data-api-troubleshooting`.
+#[test]
+fn a_row_has_at_most_64_kb() {
+    let world = World::new();
+    world.all(&["CREATE TABLE t (a VARCHAR(65535), n BIGINT)", "INSERT INTO t VALUES (REPEAT('x', 65528), 1)"]);
+    assert_eq!(world.rows("SELECT LEN(a), n FROM t"), ["65528,1"]);
+    assert_eq!(world.sql("SELECT a, n FROM t").unwrap().len(), 1);
+    let error = world.error("SELECT a, n, n FROM t");
+    assert!(error.contains("Packet for query is too large"), "{error}");
+}
