@@ -236,7 +236,7 @@ impl Cloud {
         self.state().table.history.clone()
     }
 
-    /// Who read a shard when, in order.
+    /// The reads of a shard: by which client, and when, in order.
     pub fn reads(&self, shard: &str) -> Vec<(ClientId, i64)> {
         self.state().stream.shards.iter().find(|known| &*known.id == shard).map_or(Vec::new(), |s| s.readers.clone())
     }

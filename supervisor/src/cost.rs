@@ -93,7 +93,7 @@ pub struct BillItem {
 pub struct Bill {
     /// All items together, in dollars.
     pub total_usd_month: f64,
-    /// Of it, what every further month adds: storage.
+    /// The part of it that every further month adds: storage.
     pub accumulates_usd_month: f64,
     /// The lines, the dearest first.
     pub items: Vec<BillItem>,

@@ -132,13 +132,13 @@ pub enum NotHandedOver {
     /// It is not this worker's.
     #[error("this worker does not work on shard {}", .0.short())]
     NotHere(ShardId),
-    /// Nobody else is there.
+    /// No other worker is there.
     #[error("no other worker lives that could take it: start one first, or drain this one")]
     Alone,
     /// That has begun already.
     #[error("shard {} is being handed over already", .0.short())]
     UnderWay(ShardId),
-    /// Who decides, or who works, does not run at the moment.
+    /// The leases, which decide, or the shards, which work, do not run at the moment.
     #[error("the {0} are restarting: try again")]
     Restarting(&'static str),
 }

@@ -169,6 +169,18 @@ fn files_say_what_they_are() {
 }
 
 #[test]
+fn comments_name_their_subject() {
+    let fine = "/// The committer, which cuts epochs.\n/// Who asks twice is refused.\n// Of these, none.\n";
+    none(&rules::comments_name_their_subject(&[Source::new("actors/src/sinks.rs", fine)]));
+    let samples = [
+        ("actors/src/sinks.rs", "struct A {\n    /// Who cuts epochs.\n", 2),
+        ("chaos/src/sim.rs", "//! Whose rows these are.\n", 1),
+        ("local/src/lib.rs", "/// Of these, the last.\n", 1),
+    ];
+    holds(rules::comments_name_their_subject, &samples);
+}
+
+#[test]
 fn files_are_short() {
     let line = "let x = 1;\n";
     let (fits, long) = (line.repeat(rules::LINES_MAX), line.repeat(rules::LINES_MAX + 1));

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use crate::mangrove;
 
 const STATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/beijing-air");
-/// Of each station: a replay of some seconds.
+/// The replay of each station: a replay of some seconds.
 const ROWS: usize = 18_000;
 
 /// A folder with short epochs, and what a user does in it.

@@ -326,7 +326,7 @@ impl World {
         loading(&self.sdk, STREAM, BUCKET, schema, faults, change)
     }
 
-    /// Who asks the warehouse.
+    /// The client of the warehouse.
     pub fn analyst(&self) -> Analyst {
         Analyst::new(&self.sdk)
     }

@@ -50,9 +50,9 @@ pub enum PutOutcome {
 pub struct ObjectWrite {
     /// When.
     pub at_ms: i64,
-    /// Whose.
+    /// The client.
     pub client: ClientId,
-    /// Of which object.
+    /// The object.
     pub key: String,
     /// What became of it.
     pub outcome: PutOutcome,

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::table::Item;
 
-/// Of the 573 words that DynamoDB reserves, those that a lease's attribute could be called.
+/// Those of the 573 words that DynamoDB reserves that a lease's attribute could be called.
 const RESERVED: [&str; 16] = [
     "ACTION",
     "COMMENT",

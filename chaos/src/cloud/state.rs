@@ -52,7 +52,7 @@ struct Delayed {
     slot: Weak<Mutex<Option<Reply>>>,
 }
 
-/// Who asks, and when.
+/// The client that asks, and when.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Context {
     pub(super) now_ms: i64,

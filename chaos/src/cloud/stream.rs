@@ -79,7 +79,7 @@ pub(super) struct Shard {
     pub(super) records: Vec<Record>,
     /// When it was last read: the service allows few calls a second.
     pub(super) reads: VecDeque<i64>,
-    /// Who read it when.
+    /// The clients that read it, and when.
     pub(super) readers: Vec<(ClientId, i64)>,
 }
 

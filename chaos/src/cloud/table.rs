@@ -20,7 +20,7 @@ const CREATING_MS: i64 = 1_000;
 const ROWS_PER_PAGE_MAX: usize = 3;
 const ITEM_BYTES_MAX: usize = 400 * 1024;
 
-/// Who writes rows when a table is restored: no worker.
+/// The writer of rows when a table is restored: no worker.
 pub const RESTORER: ClientId = ClientId(u32::MAX);
 
 /// A row: attributes as DynamoDB's JSON, for example `{"S": "text"}`.
@@ -31,9 +31,9 @@ pub type Item = BTreeMap<String, Value>;
 pub struct RowWrite {
     /// When.
     pub at_ms: i64,
-    /// Whose.
+    /// The client.
     pub client: ClientId,
-    /// Of which row.
+    /// The row.
     pub key: String,
     /// The row before; none if there was none.
     pub before: Option<Item>,

@@ -12,9 +12,9 @@ use crate::Service;
 /// An answer.
 #[derive(Debug)]
 pub struct Reply {
-    /// Of HTTP.
+    /// The status of HTTP.
     pub status: u16,
-    /// Of HTTP, without the content's type.
+    /// The headers of HTTP, without the content's type.
     pub headers: Vec<(String, String)>,
     /// The content.
     pub body: Bytes,
@@ -25,7 +25,7 @@ pub struct Reply {
 /// A service says no.
 #[derive(Debug)]
 pub struct Refusal {
-    /// Of HTTP.
+    /// The status of HTTP.
     pub status: u16,
     /// What SDKs tell errors by.
     pub code: &'static str,

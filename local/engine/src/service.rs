@@ -31,7 +31,7 @@ impl Service {
     }
 }
 
-/// Whose, and where.
+/// The account, and where.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
     /// The region.

@@ -88,7 +88,7 @@ impl WarehouseOptions {
 pub struct Fails {
     /// What a statement contains.
     pub matching: String,
-    /// What is said of it.
+    /// Its description.
     pub error: String,
 }
 

@@ -59,7 +59,7 @@ struct Interval {
 /// Beginning, metadata before events, then as they came.
 type Order = (i64, u8, i64, i64, usize, u64);
 
-/// Who said something, and what.
+/// A source that said something, and what.
 #[derive(Clone, Debug)]
 struct Saying {
     source: &'static str,

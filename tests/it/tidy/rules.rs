@@ -185,6 +185,24 @@ pub(super) fn files_say_what_they_are(sources: &[Source]) -> Vec<String> {
     sources.iter().filter(silent).map(|source| finding(source, 1, "no module docs", rule)).collect()
 }
 
+/// Beginnings that veil what a comment is about.
+const VEILS: [&str; 8] = ["Who ", "Whoever ", "Whom ", "Whose ", "Nobody ", "Of ", "Said ", "What is said "];
+
+pub(super) fn comments_name_their_subject(sources: &[Source]) -> Vec<String> {
+    let rule = "a comment names its subject first: \"The committer, which ...\", not \"Who ...\"";
+    let doc =
+        |line: &str| ["/// ", "//! "].iter().find_map(|mark| line.trim_start().strip_prefix(mark).map(str::to_owned));
+    let of = |source: &Source| {
+        let lines: Vec<Option<String>> = source.text.lines().map(doc).collect();
+        let begins = |at: &usize| lines[*at].is_some() && (*at == 0 || lines[*at - 1].is_none());
+        let veil =
+            |at: usize| VEILS.iter().find(|veil| lines[at].as_ref().is_some_and(|text| text.starts_with(**veil)));
+        let found = (0..lines.len()).filter(begins).filter_map(|at| veil(at).map(|veil| (at + 1, veil.trim_end())));
+        found.map(|(number, veil)| finding(source, number, veil, rule)).collect::<Vec<_>>()
+    };
+    sources.iter().flat_map(of).collect()
+}
+
 pub(super) fn files_are_short(sources: &[Source]) -> Vec<String> {
     let too_long = |source: &Source| {
         let lines = source.text.lines().count();

@@ -78,7 +78,7 @@ impl LoadMutant {
     }
 }
 
-/// Of a load.
+/// The statements of a load.
 fn statements(call: &Call) -> Option<Vec<String>> {
     let Input::Json(input) = &call.input else { return None };
     let is_load = input["StatementName"].as_str().is_some_and(|name| name.starts_with(LOADS));

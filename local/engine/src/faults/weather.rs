@@ -16,17 +16,17 @@ use crate::{ClientId, Service};
 /// The probabilities of one service's faults, each between 0 and 1, and its times.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ServiceFaults {
-    /// Of [`Fault::Throttle`].
+    /// The chance of [`Fault::Throttle`].
     pub throttle: f64,
-    /// Of [`Fault::Error`] and [`Fault::Reset`], each half of it.
+    /// The chance of [`Fault::Error`] and [`Fault::Reset`], each half of it.
     pub fail: f64,
-    /// Of [`Fault::LoseReply`].
+    /// The chance of [`Fault::LoseReply`].
     pub lose_reply: f64,
-    /// Of [`Fault::HangBefore`].
+    /// The chance of [`Fault::HangBefore`].
     pub hang_before: f64,
-    /// Of [`Fault::HangAfter`].
+    /// The chance of [`Fault::HangAfter`].
     pub hang_after: f64,
-    /// Of [`Fault::Late`].
+    /// The chance of [`Fault::Late`].
     pub delay: f64,
     /// How long a delayed request takes, from and to.
     pub delay_ms: (u64, u64),
@@ -37,21 +37,21 @@ pub struct ServiceFaults {
 /// The weather: how likely what is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Weather {
-    /// Of the stream.
+    /// The weather of the stream.
     pub kinesis: ServiceFaults,
-    /// Of the lease table.
+    /// The weather of the lease table.
     pub dynamodb: ServiceFaults,
-    /// Of the objects.
+    /// The weather of the objects.
     pub s3: ServiceFaults,
-    /// Of the topics.
+    /// The weather of the topics.
     pub sns: ServiceFaults,
-    /// Of the warehouse.
+    /// The weather of the warehouse.
     pub redshift: ServiceFaults,
-    /// Of [`Fault::Abort`], for transactions that no other fault meets.
+    /// The chance of [`Fault::Abort`], for transactions that no other fault meets.
     pub abort: f64,
-    /// Of [`Fault::Conflict`], for conditional PUTs that no other fault meets.
+    /// The chance of [`Fault::Conflict`], for conditional PUTs that no other fault meets.
     pub conflict: f64,
-    /// Of [`Fault::EmptyPage`], for GetRecords that no other fault meets.
+    /// The chance of [`Fault::EmptyPage`], for GetRecords that no other fault meets.
     pub empty_page: f64,
 }
 

@@ -17,7 +17,7 @@ pub(crate) enum Plan {
     CreateTable(CreateTable),
     CreateExternalSchema {
         name: String,
-        /// Of the data catalog.
+        /// The name in the data catalog.
         database: String,
         if_not_exists: bool,
     },

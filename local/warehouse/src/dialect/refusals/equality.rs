@@ -59,7 +59,7 @@ fn joins(condition: &Expr, target: &str) -> bool {
     false
 }
 
-/// Whose columns one side of an equality has; a column without its table may be of either.
+/// The tables whose columns one side of an equality has; a column without its table may be of either.
 struct Side<'a> {
     target: &'a str,
     of_target: bool,
