@@ -42,6 +42,9 @@ use crate::shard::ShardContext;
 /// shard that goes on record by record must not take a poll interval for each.
 const HELD_INTERVAL: Duration = Duration::from_millis(20);
 
+/// A reader that waits for what its last page has cost shows this often that it does not hang.
+const TURN_MAX: Duration = Duration::from_secs(1);
+
 /// What comes on top of the pause after a throttle, at most.
 const JITTER: Duration = Duration::from_millis(250);
 
@@ -227,7 +230,7 @@ impl ReaderState {
                 self.execute(self.bounds.asks_for_more())?;
             }
             ReadTurn::Fetch => match self.rate.wait(self.began.elapsed()) {
-                Some(wait) => pause = wait,
+                Some(wait) => pause = wait.min(TURN_MAX),
                 None => pause = self.try_fetch(config).await?,
             },
         }
@@ -302,7 +305,7 @@ impl ReaderState {
             Err(ReaderError::Call(error)) => return self.after_failure(error, config),
             Err(error) => return Err(error),
         }
-        Ok(self.rate.wait(asked).unwrap_or(config.poll_interval))
+        Ok(self.rate.wait(asked).unwrap_or(config.poll_interval).min(TURN_MAX))
     }
 
     async fn fetch(&mut self, config: &ReaderConfig) -> Result<(), ReaderError> {

@@ -94,7 +94,10 @@ impl ShardContext {
     pub(crate) fn held(&self, hold: Hold, error: &CallError) {
         let (cause, now_ms) = (error.to_string(), self.clock.now_ms());
         self.figures.holds.failed(hold, &cause, is_throttled(error), now_ms);
-        self.outcome.failed(hold.into(), &cause, !error.may_pass(), now_ms);
+        // That others read the shard too says nothing of this worker.
+        if !(hold == Hold::Reading && is_throttled(error)) {
+            self.outcome.failed(hold.into(), &cause, !error.may_pass(), now_ms);
+        }
     }
 
     /// The shard cannot start yet, for this reason, which may pass.

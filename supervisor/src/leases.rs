@@ -323,7 +323,7 @@ impl LeasesState {
         self.list_again_for_new_rows();
         self.compare_samples(config);
         self.watch_progress(config);
-        self.end_strays(config);
+        self.end_strays(began, config);
         self.assign(began, config);
     }
 
@@ -399,13 +399,15 @@ impl LeasesState {
     }
 
     /// OWNER: what another worker has is not worked on here, also if nothing comes that would have to be written.
-    fn end_strays(&mut self, config: &LeasesConfig) {
+    fn end_strays(&mut self, began: Instant, config: &LeasesConfig) {
+        // The clock by which silence is counted.
+        let asked = began.duration_since(self.began);
         let me = Some(&*self.args.worker_id);
         let theirs = |row: &&LeaseView| {
             row.owner.is_some() && ![row.owner.as_deref(), row.checkpoint_owner.as_deref()].contains(&me)
         };
         let rows = self.rows.leases.values().filter(theirs).filter(|row| self.observer.owner_is_alive(row));
-        let strays = self.holdings.strays(rows.map(|row| &row.shard).collect(), self.began.elapsed(), config);
+        let strays = self.holdings.strays(rows.map(|row| &row.shard).collect(), asked, config);
         let Some(shards) = &self.shards else { return };
         for shard in strays {
             warn!(%shard, "another worker has the shard: it is ended here");

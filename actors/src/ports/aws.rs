@@ -110,7 +110,7 @@ impl CallError {
     /// Whether the same call may succeed once somebody has put something right elsewhere: a permission, a key, a clock,
     /// a network.
     pub fn may_heal(&self) -> bool {
-        const OTHERS_DECIDE: [&str; 7] = [
+        const OTHERS_DECIDE: [&str; 11] = [
             "AccessDeniedException",
             "AccessDenied",
             "UnrecognizedClientException",
@@ -118,6 +118,10 @@ impl CallError {
             "SignatureDoesNotMatch",
             "InvalidAccessKeyId",
             "Forbidden",
+            "InvalidSecurity",
+            "AuthorizationError",
+            "KMSAccessDenied",
+            "KMSOptInRequired",
         ];
         let decided = || self.code.as_deref().is_some_and(|code| OTHERS_DECIDE.contains(&code));
         self.may_pass() || (self.failure == Failure::Refused && decided())

@@ -97,7 +97,7 @@ impl Transport {
                     .message_attributes("kind", of(alert.kind.as_str())?)
                     .message_attributes("severity", of(severity(alert))?)
                     .message_attributes("sensor_id", of(alert.sensor_id.as_str())?);
-                // The alerts of a sensor in their order, and each once.
+                // One group for each sensor; what is sent again within five minutes is dropped.
                 let request = match topic_arn.ends_with(".fifo") {
                     true => request
                         .message_group_id(fifo_id(alert.sensor_id.as_str()))

@@ -147,14 +147,18 @@ impl Holdings {
 
     /// Shards that run here while, look after look, another worker that lives has their rows, as where a table was put
     /// back under a shard without records: its committer has nothing to write, and so does not find out. `others`: the
-    /// shards that living others have, by this look.
+    /// shards that living others have, by the look that was asked for at `now`. Each is answered once in that time.
     pub(super) fn strays(&mut self, others: BTreeSet<&ShardId>, now: Duration, config: &LeasesConfig) -> Vec<ShardId> {
         let of_others = self.running.iter().filter(|shard| others.contains(shard)).cloned();
         let seen: BTreeMap<_, _> =
             of_others.map(|shard| (shard.clone(), *self.elsewhere.get(&shard).unwrap_or(&now))).collect();
         self.elsewhere = seen;
-        let long = self.elsewhere.iter().filter(|(_, since)| now.saturating_sub(**since) >= config.patience.worker);
-        long.map(|(shard, _)| shard.clone()).collect()
+        let long = self.elsewhere.iter_mut().filter(|(_, since)| now.saturating_sub(**since) >= config.patience.worker);
+        long.map(|(shard, since)| {
+            *since = now;
+            shard.clone()
+        })
+        .collect()
     }
 
     fn forget(&mut self, now: Duration, config: &LeasesConfig) {
@@ -301,7 +305,9 @@ mod tests {
         assert_eq!(holdings.strays([&first, &third].into(), S * 2, &config), []);
         assert_eq!(holdings.strays([].into(), S * 4, &config), [], "it was a look at the past");
         assert_eq!(holdings.strays([&first].into(), S * 5, &config), []);
-        assert_eq!(holdings.strays([&first].into(), S * 5 + config.patience.worker, &config), [id(0)]);
+        let at = S * 5 + config.patience.worker;
+        assert_eq!(holdings.strays([&first].into(), at, &config), [id(0)]);
+        assert_eq!(holdings.strays([&first].into(), at + S, &config), [], "said once");
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl<T> Seen<T> {
     }
 
     /// Takes in another look; answers whether it shows a move. Looks are eventually consistent: one at a replica that
-    /// lags shows an earlier number, which is no sign of life, and neither is the later one that follows. A table that
+    /// lags shows an earlier number, once, which is no sign of life, and neither is the later one that follows. A table that
     /// was put back shows the earlier number again, or goes on from there.
     fn update(&mut self, value: T, number: u64, now: Duration) -> bool {
         self.gone = false;

@@ -87,6 +87,7 @@ impl RunningShards {
             (None, true, ..) if held => Ending::Lost,
             // Another worker was faster.
             (None, true, ..) => Ending::Stopped,
+            (None, false, _, Some(Ending::Lost)) if !held => Ending::Stopped,
             (None, false, _, Some(Ending::Released)) => return Some((Ending::Stopped, true)),
             (None, false, _, Some(told)) => told,
             (None, false, None, None) => otherwise,
@@ -142,6 +143,10 @@ mod tests {
         assert_eq!(ends(Some(Ending::Stopped), &nothing), (Ending::Stopped, false));
         assert_eq!(ends(Some(Ending::Released), &nothing), (Ending::Stopped, true), "not in time");
         assert_eq!(ends(None, &nothing), (failed(), false));
+        // That another worker has it is a loss only of what was had.
+        let had = ShardFate { held: true, ..ShardFate::default() };
+        assert_eq!(ends(Some(Ending::Lost), &had), (Ending::Lost, false));
+        assert_eq!(ends(Some(Ending::Lost), &nothing), (Ending::Stopped, false));
     }
 
     #[test]

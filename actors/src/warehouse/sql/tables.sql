@@ -2,7 +2,7 @@
 
 -- name: HasNamespace
 -- Answers whether the schema is there: making one needs a right that somebody who finds one made does not have.
-SELECT schema_name FROM svv_all_schemas WHERE schema_name = {namespace}
+SELECT schema_name FROM svv_all_schemas WHERE database_name = CURRENT_DATABASE() AND schema_name = {namespace}
 
 -- name: CreateNamespace
 CREATE SCHEMA IF NOT EXISTS {schema}

@@ -39,7 +39,10 @@ pub(crate) fn catalog() -> String {
              SELECT 'warehouse' AS database_name, schema_name, 'local' AS schema_type FROM {CATALOG}.schemata
              WHERE schema_name NOT IN (SELECT schema_name FROM {CATALOG}.external_schemas)
              UNION ALL
-             SELECT 'warehouse', schema_name, 'external' FROM {CATALOG}.external_schemas;
+             SELECT 'warehouse', schema_name, 'external' FROM {CATALOG}.external_schemas
+             UNION ALL
+             -- It shows those of other databases as well.
+             SELECT 'another', schema_name, 'local' FROM (VALUES ('mangrove'), ('public')) AS others (schema_name);
          CREATE OR REPLACE VIEW {CATALOG}.svv_external_tables AS
              SELECT schema_name AS schemaname, table_name AS tablename, \"location\" FROM {CATALOG}.external_tables;
          CREATE OR REPLACE VIEW {CATALOG}.svv_external_columns AS
