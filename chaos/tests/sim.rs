@@ -26,7 +26,7 @@ fn fifty_seeds_keep_every_promise_and_come_out_the_same_twice() {
     assert_eq!((summary.repeated, summary.not_repeatable), (5, Vec::new()));
     // What does not happen is not shown.
     let crashes = ["kill", "sleep", "drain", "kill actor", "struck"];
-    let services = ["split", "merge", "spread", "restore", "share", "LoseReply", "Delay", "Conflict", "Abort"];
+    let services = ["split", "merge", "spread", "restore", "share", "LoseReply", "Late", "Conflict", "Abort"];
     for fault in crashes.into_iter().chain(services) {
         assert!(summary.faults.get(fault).is_some_and(|n| *n > 0), "no {fault}: {:?}", summary.faults);
     }
