@@ -765,16 +765,13 @@ FORMAT AS JSON 'auto' MANIFEST;
 CREATE TEMP TABLE "load_metadata" AS
 SELECT
     "sensor_id", "version",
-    NVL(
+    NVL(DATEADD(
+            microsecond, CAST("valid_from_us" % 1000000 AS INTEGER),
             DATEADD(
-                microsecond, CAST("valid_from_us" % 1000000 AS INTEGER),
-                DATEADD(
-                    second, CAST("valid_from_us" / 1000000 % 86400 AS INTEGER),
-                    DATEADD(day, CAST("valid_from_us" / 86400000000 AS INTEGER), TIMESTAMP '1970-01-01 00:00:00')
-                )
-            ),
-            TIMESTAMP '0001-01-01 00:00:00'
-        ) AS "valid_from",
+                second, CAST("valid_from_us" / 1000000 % 86400 AS INTEGER),
+                DATEADD(day, CAST("valid_from_us" / 86400000000 AS INTEGER), TIMESTAMP '1970-01-01 00:00:00')
+            )
+        ), TIMESTAMP '0001-01-01 00:00:00') AS "valid_from",
     "firmware", "site", "latitude", "longitude", "changed", "owner"
 FROM "stg_sensor_metadata";
 

@@ -301,7 +301,7 @@ impl ReaderState {
         let asked = self.began.elapsed();
         match self.fetch(config).await {
             Ok(()) => self.backoff.passed(),
-            Err(ReaderError::Call(error)) if error.failure == Failure::Throttled => self.after_throttle(&error),
+            Err(ReaderError::Call(error)) if error.failure == Failure::Throttled => self.after_throttle(&error, config),
             Err(ReaderError::Call(error)) => return self.after_failure(error, config),
             Err(error) => return Err(error),
         }
@@ -329,9 +329,9 @@ impl ReaderState {
 
     /// Too much was asked, by this reader or by others. That is no failure, and the iterator is as good as before; one that
     /// is not any more says so.
-    fn after_throttle(&mut self, error: &CallError) {
-        let jitter = self.context.chance.spread(JITTER);
-        self.rate.throttled(self.began.elapsed(), jitter);
+    fn after_throttle(&mut self, error: &CallError, config: &ReaderConfig) {
+        let asked = error.retry_after.unwrap_or_default().min(config.backoff_max);
+        self.rate.throttled(self.began.elapsed(), asked + self.context.chance.spread(JITTER));
         self.facts.failed(error);
         self.facts.throttled(error);
     }

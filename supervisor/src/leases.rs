@@ -188,6 +188,9 @@ impl Actor for LeasesActor {
         let (now, holdings) = (Instant::now(), Holdings::new(&args.faults));
         let myself = Address::new(myself, args.node.clone());
         myself.send(LeasesMsg::Tick)?;
+        // Before the first look: whoever asks in between is not to be told that all is well.
+        let trial = Trial::new(now);
+        args.figures.proves(trial.lacks(None, now));
         Ok(LeasesState {
             observer: Observer::new(&args.worker_id, self.config.patience),
             args,
@@ -199,7 +202,7 @@ impl Actor for LeasesActor {
             rows: LeaseRows::default(),
             unowned: 0,
             holdings,
-            trial: Trial::new(now),
+            trial,
             skip_trimmed: self.config.rules.skip_trimmed,
             shown_at: None,
             // The claim was the first.

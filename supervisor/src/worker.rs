@@ -180,7 +180,7 @@ impl Worker {
         config.schema = Arc::new(config.schema.as_ref().clone().with_limits(&limits::pinned(&config)));
         let tree = Tree::new(config.nodes_max);
         let budget = Budget::new(config.memory_budget);
-        let (owned, leases) = (Owned::default(), Arc::<LeaseFigures>::default());
+        let (owned, leases) = (Owned::default(), Arc::new(LeaseFigures::new()));
         let (alert_figures, recent) = (Arc::<AlertFigures>::default(), Arc::<RecentAlerts>::default());
         let lacks = |mechanism| ports.faults.lacks(mechanism);
         let keys = Keys::lacking(config.keys, lacks(Mechanism::StrategyAsked), lacks(Mechanism::SamplesCompared));

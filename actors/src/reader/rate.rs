@@ -36,9 +36,10 @@ impl ReadRate {
         self.not_before = (asked + self.poll_interval).max(now + debt);
     }
 
-    /// The service said that it was too much. `jitter`: so that readers that were refused together do not come together.
-    pub(super) fn throttled(&mut self, now: Duration, jitter: Duration) {
-        self.not_before = now + THROTTLED + jitter;
+    /// The service said that it was too much. `more`: what it asks for itself, and jitter, so that readers that were refused
+    /// together do not come together.
+    pub(super) fn throttled(&mut self, now: Duration, more: Duration) {
+        self.not_before = now + THROTTLED + more;
     }
 
     /// How long to wait before the next call; none if it may be made now.

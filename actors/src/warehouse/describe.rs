@@ -18,7 +18,7 @@ use super::literal::{self, Sql, Unquotable};
 use super::metadata::{Content, ContentSources};
 use super::service::Cell;
 use super::sql::describe as sql;
-use super::sql::transaction::{Fresh, Json, Lock};
+use super::sql::transaction::{Fresh, Json, Lock, SinceEpoch};
 use super::star::{self, StarSchema};
 use super::tables::{Kind, TableColumn, names, names_of};
 use super::transaction::{CopySource, checked, copy, stage};
@@ -147,7 +147,11 @@ impl Describe<'_> {
         self.stage("stg_sensor_metadata", ("sensors", self.content.sensors.rows), &lines, sql)?;
         let value = |column: &TableColumn| {
             let name = literal::identifier(&column.name)?;
-            Ok(if column.name == columns::VALID_FROM { sql::ValidFrom { name }.sql() } else { name })
+            if column.name != columns::VALID_FROM {
+                return Ok(name);
+            }
+            let from = SinceEpoch { us: literal::identifier(VALID_FROM_US)? }.sql();
+            Ok(sql::ValidFrom { from, name }.sql())
         };
         let values = Sql::list(table.iter().map(value).collect::<Result<_, Unquotable>>()?);
         let (schema, columns, all) = (self.star.schema()?, names(table)?, names_of("s", table)?);

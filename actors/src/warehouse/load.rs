@@ -11,7 +11,7 @@
 use super::batch::{CopyManifest, Feed, LoadBatch};
 use super::literal::{self, Sql, Unquotable};
 use super::sql::load as sql;
-use super::sql::transaction::{Fresh, GzippedJson, Lock, Parquet};
+use super::sql::transaction::{Fresh, GzippedJson, Lock, Parquet, SinceEpoch};
 use super::star::{self, StarSchema};
 use super::tables::{Kind, TableColumn, names, qualified};
 use super::transaction::{CopySource, TooMuch, checked, copy, stage};
@@ -178,7 +178,7 @@ impl Load<'_> {
         };
         self.copy(manifest, &alerts.iter().map(line).collect::<Vec<_>>(), sql)?;
         let value = |column: &TableColumn| match column.name.as_str() {
-            columns::EVENT_TIME => Ok(sql::EventTime {}.sql()),
+            columns::EVENT_TIME => Ok(SinceEpoch { us: qualified("s", "event_time_us")? }.sql()),
             columns::ARRIVAL_TIME => Ok(sql::ArrivalTime {}.sql()),
             name => qualified("s", name),
         };

@@ -40,6 +40,7 @@ templates! {
         Stage { stage, columns }
         StageBySensor { stage, columns }
         StageColumn { name, kind }
+        SinceEpoch { us }
         Copy { stage, from, role, format }
         Parquet {}
         Json {}
@@ -54,7 +55,6 @@ templates! {
         Readings { schema, columns, values }
         VersionInForce {}
         Alerts { schema, columns, values }
-        EventTime {}
         ArrivalTime {}
         Epochs {}
         EpochRows { rows }
@@ -110,7 +110,7 @@ templates! {
         InForce { schema }
         Guard { schema, number }
         Rows { values }
-        ValidFrom { name }
+        ValidFrom { from, name }
         Touched { schema, columns }
         ForgetSensors { schema }
         Sensors { schema, columns, values }

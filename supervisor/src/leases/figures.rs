@@ -78,10 +78,13 @@ impl FailingCall {
     }
 }
 
+/// What a worker lacks before it has tried anything.
+pub(super) const UNTRIED: &str = "it has not tried its bucket and its lease table yet";
+
 const SAY_AGAIN_MIN: Duration = Duration::from_secs(2);
 const SAY_AGAIN_MAX: Duration = Duration::from_secs(60);
 
-/// Figures of one worker's leases. Troubles are bounded by the number of shards.
+/// Figures of one worker's leases. Findings are bounded by the number of shards.
 #[derive(Debug, Default)]
 pub struct LeaseFigures {
     unowned: AtomicU64,
@@ -96,6 +99,13 @@ pub struct LeaseFigures {
 }
 
 impl LeaseFigures {
+    /// Of a worker that has not begun: it has shown nothing yet, whoever asks before its leases have looked at the table.
+    pub(crate) fn new() -> Self {
+        let figures = Self::default();
+        figures.proves(Some(UNTRIED.to_owned()));
+        figures
+    }
+
     /// Shards taken from dead workers, handed over in good order, lost to others; fences.
     pub fn counts(&self) -> [(&'static str, u64); 4] {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);

@@ -25,6 +25,7 @@ use messages::{Position, ShardId};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::figures::UNTRIED;
 use super::holdings::backoff;
 use super::{LeasesConfig, LeasesState, out_of_time};
 use crate::protocol::{LeasesMsg, ShardFailure, ShardsMsg};
@@ -117,13 +118,13 @@ impl Trial {
     }
 
     /// What it lacks, in words; none if it lacks nothing, or is one to spare.
-    fn lacks(&self, shard: Option<&ShardId>, now: Instant) -> Option<String> {
+    pub(super) fn lacks(&self, shard: Option<&ShardId>, now: Instant) -> Option<String> {
         if self.proven {
             return None;
         }
         match (&self.why, self.rehearsed_at, shard) {
             (Some(why), _, _) => Some(why.clone()),
-            (None, None, _) => Some("it has not tried its bucket and its lease table yet".to_owned()),
+            (None, None, _) => Some(UNTRIED.to_owned()),
             (None, Some(_), Some(shard)) => {
                 Some(format!("nothing of its first shard, {}, is committed", shard.short()))
             }

@@ -161,6 +161,23 @@ fn of_finding((finding, why): (LeaseFinding, String)) -> Check {
 mod tests {
     use super::*;
 
+    /// Its actors have been started, and its leases have not looked at the table: nothing is wrong, and nothing is known.
+    #[test]
+    fn a_worker_that_has_begun_and_looked_at_nothing_is_not_ready() {
+        let sources = ReadinessSources {
+            starting: Arc::default(),
+            owned: Owned::default(),
+            tree: Tree::new(10),
+            leases: Arc::new(LeaseFigures::new()),
+            clock: Clock::system(),
+            age_max: Duration::from_secs(10),
+        };
+        sources.starting.begun();
+        let failing: Vec<Check> = sources.checks(1_000).into_iter().filter(|check| !check.ok).collect();
+        assert_eq!(failing.len(), 1, "{failing:?}");
+        assert!(failing[0].name.contains("can commit") && failing[0].why.contains("not tried"), "{failing:?}");
+    }
+
     #[test]
     fn what_does_not_hold_has_a_beginning_and_an_end() {
         let mut begun = BTreeMap::new();

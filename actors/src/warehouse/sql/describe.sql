@@ -24,16 +24,7 @@ SELECT
 FROM "stg_sensor_metadata"
 
 -- name: ValidFrom
-NVL(
-        DATEADD(
-            microsecond, CAST("valid_from_us" % 1000000 AS INTEGER),
-            DATEADD(
-                second, CAST("valid_from_us" / 1000000 % 86400 AS INTEGER),
-                DATEADD(day, CAST("valid_from_us" / 86400000000 AS INTEGER), TIMESTAMP '1970-01-01 00:00:00')
-            )
-        ),
-        TIMESTAMP '0001-01-01 00:00:00'
-    ) AS {name}
+NVL({from}, TIMESTAMP '0001-01-01 00:00:00') AS {name}
 
 -- name: Touched
 -- The sensors of which it says anything else than the content before.

@@ -63,16 +63,6 @@ SELECT
     {values}
 FROM "stg_alerts" "s", "load_guard" "g"
 
--- name: EventTime
--- By days, seconds and microseconds: DATEADD takes an INTEGER. Before 1970 all three are negative.
-DATEADD(
-        microsecond, CAST("s"."event_time_us" % 1000000 AS INTEGER),
-        DATEADD(
-            second, CAST("s"."event_time_us" / 1000000 % 86400 AS INTEGER),
-            DATEADD(day, CAST("s"."event_time_us" / 86400000000 AS INTEGER), TIMESTAMP '1970-01-01 00:00:00')
-        )
-    )
-
 -- name: ArrivalTime
 DATEADD(
         millisecond, CAST("s"."arrival_ms" % 86400000 AS INTEGER),

@@ -25,6 +25,17 @@ DISTSTYLE KEY DISTKEY ("sensor_id")
 -- name: StageColumn
 {name} {kind}
 
+-- name: SinceEpoch
+-- A time by its microseconds since 1970, in days, seconds and microseconds: DATEADD takes an INTEGER. Before 1970 all three
+-- are negative.
+DATEADD(
+        microsecond, CAST({us} % 1000000 AS INTEGER),
+        DATEADD(
+            second, CAST({us} / 1000000 % 86400 AS INTEGER),
+            DATEADD(day, CAST({us} / 86400000000 AS INTEGER), TIMESTAMP '1970-01-01 00:00:00')
+        )
+    )
+
 -- name: Copy
 -- The files of a manifest. It lies in the bucket and never changes.
 COPY {stage}
