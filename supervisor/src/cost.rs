@@ -105,6 +105,8 @@ pub struct Bill {
     pub load: Workload,
     /// How long an epoch lasts under this load, in seconds.
     pub epoch_s: f64,
+    /// What makes the bill another one than it seems.
+    pub notes: Vec<String>,
 }
 
 /// Makes the bill of a load under a configuration.
@@ -123,6 +125,21 @@ pub fn bill(load: &Workload, config: &Config, prices: &Prices) -> Bill {
         region: prices.region.clone(),
         load: load.clone(),
         epoch_s: (model.epoch_s * 10.0).round() / 10.0,
+        notes: load
+            .shards_needed()
+            .map(|n| format!("{} shards do not take that: it needs {n}", load.shards))
+            .into_iter()
+            .collect(),
+    }
+}
+
+impl Workload {
+    /// How many shards it takes, at a megabyte and a thousand records a second each; none if it has as many.
+    fn shards_needed(&self) -> Option<f64> {
+        let bytes = self.events_per_second * self.event_bytes / MILLION;
+        let records = self.events_per_second / self.events_per_record / THOUSAND;
+        let needed = bytes.max(records).ceil();
+        (needed > f64::from(self.shards)).then_some(needed)
     }
 }
 

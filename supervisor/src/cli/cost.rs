@@ -62,6 +62,9 @@ pub struct CostArgs {
 /// Runs the command.
 pub fn cost(args: &CostArgs) -> Result<(), CliError> {
     let bill = cost::bill(&args.load(), &args.configured()?, &args.prices()?);
+    for note in &bill.notes {
+        eprintln!("hint: {note}");
+    }
     print(&match args.json {
         true => format!("{}\n", serde_json::to_string_pretty(&bill).map_err(CliError::internal)?),
         false => table(&bill),

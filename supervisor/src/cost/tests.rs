@@ -87,6 +87,14 @@ fn what_is_configured_is_on_the_bill_and_nothing_else() {
 }
 
 #[test]
+fn a_load_that_its_shards_do_not_take_is_told() {
+    let notes = |load: Workload| bill(&load, &config(&[]), &Prices::shipped()).notes;
+    assert_eq!(notes(load()), [""; 0]);
+    assert!(notes(Workload { events_per_record: 0.5, ..load() })[0].contains("it needs 34"), "by records");
+    assert!(notes(Workload { shards: 3, ..load() })[0].contains("it needs 4"), "by bytes");
+}
+
+#[test]
 fn a_table_of_prices_says_what_is_wrong_with_it() {
     let error = Prices::parse("as_of = 'now'\n").unwrap_err().to_string();
     assert!(error.contains("region"), "{error}");

@@ -99,7 +99,7 @@ pub struct LeaseFigures {
 }
 
 impl LeaseFigures {
-    /// Of a worker that has not begun: it has shown nothing yet, whoever asks before its leases have looked at the table.
+    /// The figures of a worker that has not begun: it has shown nothing yet, whoever asks before its leases have looked at the table.
     pub(crate) fn new() -> Self {
         let figures = Self::default();
         figures.proves(Some(UNTRIED.to_owned()));
