@@ -3,9 +3,9 @@
 //! **Promises** what is counted is what things take in memory until their epoch is committed, however few bytes they
 //! came as: an event of two bytes costs what its row costs (BOUNDED).
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-
 use std::time::Duration;
 
 use messages::Credit;
@@ -25,8 +25,10 @@ const FIELD_BYTES: u64 = 24;
 /// The rows of a sensor in a batch: the message, its outcome, and its state at the cut.
 const GROUP_BYTES: u64 = 768;
 
-/// Much longer than a shard's windows take to encode.
-const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Much longer than one shard's windows take to encode.
+const TURN_MAX: Duration = Duration::from_secs(5);
+/// The wait behind any number of shards, each of which goes on. Well below what a drain may take.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(15);
 
 /// What is held of records on their way, in bytes. Measured, and rounded up.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +86,8 @@ struct BudgetState {
     alone: AtomicBool,
     /// One shard at a time writes all its open windows.
     turns: Arc<Semaphore>,
+    /// How many of them are over.
+    turns_over: AtomicU64,
 }
 
 /// The wish of one shard to have nothing in flight beside its own: then a death of the process says who caused it.
@@ -115,15 +119,33 @@ impl Budget {
             solitary: AtomicUsize::new(0),
             alone: AtomicBool::new(false),
             turns: Arc::new(Semaphore::new(1)),
+            turns_over: AtomicU64::new(0),
         }))
     }
 
     /// A shard that is given up writes every window that is open: rows of all its sensors at once, which no record has
     /// paid for. Held until they are encoded, so that a worker which gives up all its shards holds those of one. None
-    /// if the one before takes long: nobody waits for another shard's trouble.
+    /// if none of those before comes to an end for long: nobody waits for another shard's trouble.
     pub async fn turn(&self) -> Option<Credit> {
-        let permit = timeout(TURN_WAIT_MAX, self.0.turns.clone().acquire_owned()).await.ok()?.ok()?;
-        Some(Credit::new(move || drop(permit)))
+        timeout(TURN_WAIT_MAX, self.turn_while_they_end()).await.ok()?
+    }
+
+    async fn turn_while_they_end(&self) -> Option<Credit> {
+        let mut acquired = pin!(self.0.turns.clone().acquire_owned());
+        loop {
+            let over = self.0.turns_over.load(Ordering::Acquire);
+            match timeout(TURN_MAX, &mut acquired).await {
+                Ok(permit) => {
+                    let (permit, inner) = (permit.ok()?, self.0.clone());
+                    return Some(Credit::new(move || {
+                        inner.turns_over.fetch_add(1, Ordering::AcqRel);
+                        drop(permit);
+                    }));
+                }
+                Err(_) if self.0.turns_over.load(Ordering::Acquire) > over => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     /// Whether more may be taken now. What a batch will hold is not known before it is decoded, so a budget can be
@@ -200,5 +222,28 @@ mod tests {
         assert!(!budget.has_room());
         drop(alone);
         assert!(budget.has_room());
+    }
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_behind_shards_that_go_on_has_patience_and_behind_one_that_hangs_little() {
+        let budget = Budget::new(100);
+        let first = budget.turn().await.unwrap();
+        // As if each of them takes most of what one may.
+        let (second, third) = (tokio::spawn(turn_of(&budget)), tokio::spawn(turn_of(&budget)));
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        drop(first);
+        let second = second.await.unwrap().unwrap();
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        drop(second);
+        let third = third.await.unwrap().unwrap();
+        let began = tokio::time::Instant::now();
+        assert!(budget.turn().await.is_none());
+        assert_eq!(began.elapsed(), TURN_MAX);
+        drop(third);
+        assert!(budget.turn().await.is_some());
+    }
+
+    fn turn_of(budget: &Budget) -> impl Future<Output = Option<Credit>> + Send + 'static {
+        let budget = budget.clone();
+        async move { budget.turn().await }
     }
 }

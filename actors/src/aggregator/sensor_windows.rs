@@ -77,8 +77,18 @@ struct Window {
     revision: u32,
     /// Whether it holds readings that no revision counts yet.
     changed: bool,
-    /// By place among the aggregated fields.
+    /// By place among the aggregated fields, up to the last that has had a value: many devices send the first few only.
     stats: Box<[FieldValues]>,
+}
+
+/// Makes room for the values of the fields up to this place.
+fn widen(stats: &mut Box<[FieldValues]>, len: usize) {
+    if stats.len() < len {
+        let mut wider = Vec::with_capacity(len);
+        wider.append(&mut std::mem::take(stats).into_vec());
+        wider.resize(len, FieldValues::None);
+        *stats = wider.into_boxed_slice();
+    }
 }
 
 /// The values of one field in a window. Most devices send some of the fields only, and of very many devices a window
@@ -158,24 +168,19 @@ impl SensorWindows {
     }
 
     /// Counts a reading in its window of this kind; one value (or none) per aggregated field.
-    pub(super) fn add(
-        &mut self,
-        kind: WindowKind,
-        event_time_us: i64,
-        values: impl ExactSizeIterator<Item = Option<f64>>,
-    ) {
+    pub(super) fn add(&mut self, kind: WindowKind, event_time_us: i64, values: impl Iterator<Item = Option<f64>>) {
         self.touched = true;
         let start_us = kind.start_of(event_time_us);
         let at = self.find(kind, start_us).unwrap_or_else(|at| {
-            let stats = vec![FieldValues::None; values.len()].into_boxed_slice();
-            self.windows.insert(at, Window { kind, start_us, revision: 0, changed: false, stats });
+            self.windows.insert(at, Window { kind, start_us, revision: 0, changed: false, stats: Box::default() });
             at
         });
         let window = &mut self.windows[at];
         window.changed = true;
-        for (stats, value) in window.stats.iter_mut().zip(values) {
+        for (place, value) in values.enumerate() {
             if let Some(value) = value {
-                stats.add(event_time_us, value);
+                widen(&mut window.stats, place + 1);
+                window.stats[place].add(event_time_us, value);
             }
         }
     }
@@ -236,7 +241,6 @@ impl SensorWindows {
         hash_key: u128,
         bytes: &[u8],
         places: &[Option<usize>],
-        n_places: usize,
     ) -> Result<Self, WindowStateError> {
         let (&found, content) = bytes.split_first().unwrap_or((&0, &[]));
         if found != FORMAT {
@@ -246,7 +250,7 @@ impl SensorWindows {
             .map_err(|source| WindowStateError::Content { sensor: sensor.clone(), source })?;
         let mut windows = Vec::with_capacity(stored.len());
         for window in stored {
-            let window = window.into_window(places, n_places);
+            let window = window.into_window(places);
             windows.push(window.map_err(|field| WindowStateError::Field { sensor: sensor.clone(), field })?);
         }
         windows.sort_by_key(|window| (window.kind, window.start_us));
@@ -294,10 +298,11 @@ impl<'a> Stored<'a> {
         Self { kind, start_us, revision, changed, stats }
     }
 
-    fn into_window(self, places: &[Option<usize>], n_places: usize) -> Result<Window, u16> {
-        let mut stats = vec![FieldValues::None; n_places].into_boxed_slice();
+    fn into_window(self, places: &[Option<usize>]) -> Result<Window, u16> {
+        let mut stats = Box::default();
         for (field, stored) in self.stats {
             if let Some(place) = places.get(usize::from(field)).ok_or(field)? {
+                widen(&mut stats, place + 1);
                 stats[*place] = FieldValues::of(stored.into_owned());
             }
         }

@@ -93,7 +93,7 @@ impl Windows {
                 self.sensors.remove(&sensor);
                 continue;
             }
-            let windows = SensorWindows::decode(&sensor, hash_key, &bytes, &places, self.fields.len())?;
+            let windows = SensorWindows::decode(&sensor, hash_key, &bytes, &places)?;
             self.sensors.insert(sensor, Box::new(windows));
         }
         self.watermark_us = self.watermark_us.max(watermark_us);
