@@ -151,7 +151,7 @@ impl Actor for CommitterActor {
             cautious_for: args.caution.map_or(0, |caution| caution.lasts),
         };
         let state = CommitterState {
-            protocol: Protocol::new(EpochRules::new(&self.config, &args.context.faults), begin),
+            protocol: Protocol::new(EpochRules::new(&self.config, &args.context.shard, &args.context.faults), begin),
             facts: Facts::new(args.context),
             sample: None,
             lease: args.lease,

@@ -17,9 +17,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use messages::{CutReason, EpochNumber, EpochPlan, Position, Receipts};
+use messages::{CutReason, EpochNumber, EpochPlan, Position, Receipts, ShardId};
 
 use super::CommitterConfig;
+use crate::hash_key;
 use crate::ports::faults::{Faults, Mechanism};
 use crate::verdict::FailureVerdict;
 
@@ -28,6 +29,9 @@ use crate::verdict::FailureVerdict;
 pub(super) struct EpochRules {
     /// An epoch ends when its first record is this old.
     pub(super) age_max: Duration,
+    /// The first epoch of an incarnation ends when its first record is this old: shards that began at the same moment,
+    /// as after a roll-out, then end their epochs at different ones.
+    pub(super) first_age_max: Duration,
     /// An epoch ends when its records have this many bytes.
     pub(super) bytes_max: u64,
     /// An epoch ends when it touches this many partitions.
@@ -43,9 +47,12 @@ pub(super) struct EpochRules {
 }
 
 impl EpochRules {
-    pub(super) fn new(config: &CommitterConfig, faults: &Faults) -> Self {
+    pub(super) fn new(config: &CommitterConfig, shard: &ShardId, faults: &Faults) -> Self {
+        // Between a half and the whole, by the shard alone: which shards meet is no matter of luck.
+        let share = (hash_key(shard.as_str()) >> 96) as f64 / f64::from(u32::MAX);
         Self {
             age_max: config.age_max,
+            first_age_max: config.age_max.mul_f64((1.0 + share) / 2.0),
             bytes_max: config.bytes_max,
             partitions_max: config.partitions_max,
             rows_max: config.rows_max,
@@ -197,6 +204,8 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Protocol {
     rules: EpochRules,
+    /// When the open epoch ends of its age.
+    age_max: Duration,
     epoch: EpochNumber,
     checkpoint: Position,
     pinned: Option<Box<EpochPlan>>,
@@ -219,6 +228,7 @@ impl Protocol {
     pub(super) fn new(rules: EpochRules, begin: Begin) -> Self {
         let Begin { epoch, checkpoint, pinned, unsettled, cautious_for } = begin;
         Self {
+            age_max: rules.first_age_max,
             rules,
             epoch,
             checkpoint,
@@ -412,7 +422,7 @@ impl Protocol {
             CutReason::Rows
         } else if open.bytes >= rules.bytes_max {
             CutReason::Bytes
-        } else if open.since.is_some_and(|since| self.hurried || now.saturating_sub(since) >= rules.age_max) {
+        } else if open.since.is_some_and(|since| self.hurried || now.saturating_sub(since) >= self.age_max) {
             CutReason::Age
         } else {
             return None;
@@ -424,7 +434,7 @@ impl Protocol {
         if !self.attached || !matches!(self.stage, Stage::Idle) {
             return None;
         }
-        (self.wanted, self.hurried) = (None, false);
+        (self.wanted, self.hurried, self.age_max) = (None, false, self.rules.age_max);
         let epoch = self.next_epoch();
         // The first one holds what a child shard has from its parents.
         let full_state = epoch.0 == 1 || epoch.0.is_multiple_of(self.rules.full_state_every.max(1));
