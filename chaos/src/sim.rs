@@ -22,6 +22,7 @@ mod reads;
 mod restore;
 mod schedule;
 mod settings;
+mod silence;
 mod world;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 pub use self::schedule::{Event, Habit, Schedule};
+pub use self::silence::{run_large_table, run_silence};
 use self::world::World;
 use crate::oracle::{Violation, judge, nothing_new};
 
@@ -72,6 +74,9 @@ pub struct Report {
     pub faults: BTreeMap<String, u64>,
     /// Takeovers, hand-overs, losses and fences of all workers that ended in good order.
     pub leases: BTreeMap<String, u64>,
+    /// The longest from the end of bad weather, or from the death of a worker, until every open shard was read again, in
+    /// simulated milliseconds.
+    pub back_ms: u64,
     /// How often a promise was not kept.
     pub n_violations: u64,
     /// The first of them.
@@ -135,6 +140,7 @@ pub fn run(options: &SimOptions) -> Report {
         loads: verdict.warehouse.map_or(0, |figures| figures.loads),
         faults: world.faults(),
         leases: world.lease_counts.clone(),
+        back_ms: world.back_ms,
         n_violations,
         violations,
     }

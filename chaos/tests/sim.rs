@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on shall say where")]
 
+use std::time::Duration;
+
 use chaos::cli::sim::{SimArgs, hunt, summary};
 use clap::Parser;
 
@@ -43,6 +45,28 @@ fn every_crash_point_is_survived() {
     assert!(summary.not_reached.is_empty(), "{:?}", summary.not_reached);
     assert!(summary.bad.is_empty(), "{:#?}", summary.bad);
     assert_eq!((summary.missing, summary.doubled), (0, 0));
+}
+
+/// Under the failover time of `values-production.yaml`.
+#[test]
+fn a_lease_table_that_is_silent_to_all_fences_each_worker_once_at_most() {
+    let short = chaos::sim::run_silence(1, Duration::from_secs(3));
+    let long = chaos::sim::run_silence(2, Duration::from_secs(20));
+    for (run, fences) in [(&short, 0), (&long, 3)] {
+        println!("fences {}, read again after {} ms", run.leases["fences"], run.back_ms);
+        assert!(run.is_clean() && (run.missing, run.doubled) == (0, 0), "{run:#?}");
+        assert_eq!(run.leases["fences"], fences, "{:?}", run.leases);
+        assert!(run.faults["weather"] == 1 && run.back_ms > 0 && run.back_ms < 5_000, "{} ms", run.back_ms);
+    }
+}
+
+/// By a table of the size of ten seconds' budget, and the shipped failover time.
+#[test]
+fn a_worker_that_dies_is_followed_as_soon_where_the_table_is_large() {
+    let run = chaos::sim::run_large_table(3);
+    println!("read again {} ms after the death", run.back_ms);
+    assert!(run.is_clean() && (run.missing, run.doubled) == (0, 0), "{run:#?}");
+    assert!(run.faults["kill"] == 1 && run.back_ms > 2_000 && run.back_ms < 5_000, "{} ms", run.back_ms);
 }
 
 #[test]

@@ -18,6 +18,7 @@ const KEY: &str = "leaseKey";
 const CREATING_MS: i64 = 1_000;
 /// The service would fill 1 MB: small pages make every scan use its tokens.
 const ROWS_PER_PAGE_MAX: usize = 3;
+const BATCH_MAX: usize = 100;
 const ITEM_BYTES_MAX: usize = 400 * 1024;
 
 /// The writer of rows when a table is restored: no worker.
@@ -71,6 +72,7 @@ fn parameters(operation: &str) -> &'static [&'static str] {
             "ProjectionExpression",
             "ReturnConsumedCapacity",
         ],
+        "BatchGetItem" => &["RequestItems", "ReturnConsumedCapacity"],
         _ => &[],
     }
 }
@@ -108,13 +110,16 @@ impl Table {
             return self.on_create(context, input);
         }
         let active = self.active_at_ms <= context.now_ms;
-        if self.name.as_deref() != input["TableName"].as_str() || !(active || operation == "DescribeTable") {
+        let of_a_batch = input["RequestItems"].as_object().and_then(|tables| tables.keys().next());
+        let name = input["TableName"].as_str().or(of_a_batch.map(String::as_str));
+        if self.name.as_deref() != name || !(active || operation == "DescribeTable") {
             return Err(Refusal::new(400, "ResourceNotFoundException", "requested resource not found"));
         }
         match operation {
             "DescribeTable" => Ok(Reply::json(&json!({ "Table": self.describe(active) }))),
             "GetItem" => self.on_get(input),
             "Scan" => self.on_scan(input),
+            "BatchGetItem" => self.on_batch_get(input),
             _ => self.on_write(context, operation, input),
         }
     }
@@ -171,6 +176,18 @@ impl Table {
             out["LastEvaluatedKey"] = json!({ &self.key: { "S": last } });
         }
         Ok(Reply::json(&out))
+    }
+
+    fn on_batch_get(&self, input: &Value) -> Result<Reply, Refusal> {
+        let name = self.name.as_deref().unwrap_or_default();
+        let keys = input["RequestItems"][name]["Keys"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if keys.is_empty() || keys.len() > BATCH_MAX {
+            return Err(Refusal::validation(format!("a batch of {} keys", keys.len())));
+        }
+        let keys: Vec<String> = keys.iter().map(|key| self.key_of(key, true)).collect::<Result<_, _>>()?;
+        let items: Vec<_> = keys.iter().filter_map(|key| self.rows.get(key)).collect();
+        let consumed = json!([{ "TableName": name, "CapacityUnits": keys.len() as f64 / 2.0 }]);
+        Ok(Reply::json(&json!({ "Responses": { name: items }, "UnprocessedKeys": {}, "ConsumedCapacity": consumed })))
     }
 
     fn on_write(&mut self, context: Context, operation: &str, input: &Value) -> Result<Reply, Refusal> {

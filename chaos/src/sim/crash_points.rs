@@ -7,7 +7,7 @@
 use actors::ports::faults::POINTS;
 use serde::Serialize;
 
-use super::schedule::{Event, Habit, Schedule, WORKERS};
+use super::schedule::{Event, Habit, READ_UNITS, Schedule, WORKERS};
 use super::{Report, SimOptions, run};
 use crate::cloud::{ClientId, OpMatcher, Service, ServiceFaults};
 
@@ -153,5 +153,7 @@ fn schedule(case: &Case) -> Schedule {
         habit: Habit::Sensor,
         loads: (ServiceFaults::calm(), 0.0),
         load_faults: Vec::new(),
+        failover: None,
+        read_units_max: READ_UNITS,
     }
 }

@@ -24,6 +24,7 @@ use supervisor::worker::{Worker, WorkerPorts};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
+use super::schedule::Schedule;
 use super::settings::{self, BUCKET, TABLE};
 use crate::cloud::{ClientId, Cloud};
 
@@ -67,7 +68,7 @@ impl Host {
         client: ClientId,
         seed: u64,
         (now_ms, skew_ms): (i64, i64),
-        plan: &str,
+        (plan, schedule): (&str, &Schedule),
     ) -> Self {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a runtime without I/O needs nothing that could be missing");
@@ -82,6 +83,7 @@ impl Host {
         let chance = Chance::from_fn(move || lock(&dice).next_u64());
         let (cloud, worker_id, left) = (cloud.clone(), worker_id.to_owned(), slot.clone());
         let own_faults = faults.clone();
+        let config = settings::worker(&worker_id, schedule);
         let start = async move {
             let booted = Instant::now();
             let elapsed_ms = move || booted.elapsed().as_millis() as i64;
@@ -111,7 +113,7 @@ impl Host {
                 faults,
                 traces: Traces::off(),
             };
-            match Worker::start(settings::worker(&worker_id), ports).await {
+            match Worker::start(config, ports).await {
                 Ok(worker) => *lock(&left.worker) = Some(Arc::new(worker)),
                 Err(error) => *lock(&left.ended) = Some(Err(error.to_string())),
             }

@@ -1,5 +1,7 @@
 //! What befalls whom, and when: decided before the run begins, by the seed alone.
 
+use std::time::Duration;
+
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -74,7 +76,14 @@ pub struct Schedule {
     pub loads: (ServiceFaults, f64),
     /// What the first transactions that load meet, one after the other: the weather alone strikes mostly those before them.
     pub load_faults: Vec<Fault>,
+    /// `leases.failover_after` of all workers, if it is not what is shipped.
+    pub failover: Option<Duration>,
+    /// `leases.read_units_max` of all workers.
+    pub read_units_max: f64,
 }
+
+/// Enough for looking at the whole table as often as wanted.
+pub(super) const READ_UNITS: f64 = 1_000.0;
 
 const LOAD_FAULTS: [Fault; 6] =
     [Fault::Error, Fault::LoseReply, Fault::HangBefore, Fault::HangAfter, Fault::Late, Fault::Abort];
@@ -122,6 +131,8 @@ impl Schedule {
             habit,
             loads: load_weather(&mut of_loads),
             load_faults: (0..2).map(|nth| load_fault(&mut of_loads, nth)).collect(),
+            failover: None,
+            read_units_max: READ_UNITS,
         }
     }
 }

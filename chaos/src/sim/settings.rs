@@ -11,6 +11,7 @@ use messages::EventSchema;
 use supervisor::config::Config;
 use supervisor::worker::WorkerConfig;
 
+use super::schedule::Schedule;
 use crate::oracle::Limits;
 
 /// Another stream that names the same lease table.
@@ -58,15 +59,20 @@ pub(super) fn warehouse() -> (WarehouseTarget, Duration) {
     (WarehouseTarget { place, database: "dev".to_owned(), db_user: None, secret_arn: None }, seconds(15))
 }
 
-/// A worker as it is shipped, but for what makes more happen in a minute.
-pub(super) fn worker(worker_id: &str) -> WorkerConfig {
+/// A worker as it is shipped, but for what makes more happen in a minute, and what the schedule has of its own.
+pub(super) fn worker(worker_id: &str, schedule: &Schedule) -> WorkerConfig {
     let mut config = Config::shipped(worker_id, schema());
     let WorkerConfig { leases, shard, alerts, watchdog, .. } = &mut config;
+    if let Some(failover) = schedule.failover {
+        leases.rules.claim_patience =
+            leases.rules.claim_patience.mul_f64(failover.div_duration_f64(leases.patience.worker));
+        leases.patience.worker = failover;
+    }
     // Shorter, so that a run sees it; longer than any pause that services cause.
     leases.stuck_after = seconds(20);
     leases.rules.give_up_pause = seconds(5);
     leases.give_up_pause_max = seconds(30);
-    leases.read_units_max = 1_000.0;
+    leases.read_units_max = schedule.read_units_max;
     shard.sensors =
         SensorsConfig { known_max: 10_000, live_max: 16, idle_timeout: seconds(3), ..shard.sensors.clone() };
     let committer = shard.committer.clone();
@@ -82,6 +88,6 @@ pub(super) fn worker(worker_id: &str) -> WorkerConfig {
 
 /// What the replay of the oracle needs to know.
 pub(super) fn limits() -> Limits {
-    let WorkerConfig { shard, event_ids_max, .. } = worker("oracle");
+    let WorkerConfig { shard, event_ids_max, .. } = worker("oracle", &Schedule::of_seed(0));
     Limits { decode: shard.reader.decode, event_ids_max, lateness: shard.aggregator.allowed_lateness }
 }

@@ -57,6 +57,10 @@ pub(super) struct World {
     loaded: Option<(u64, u64)>,
     /// The own faults of every boot.
     armed: Vec<actors::ports::faults::Faults>,
+    /// When the weather became calm, or a worker was killed, while some shard has not been read since.
+    disturbed_at_ms: Option<i64>,
+    /// The longest from there until every open shard was read again.
+    pub(super) back_ms: u64,
 }
 
 /// Where a worker runs, or will run again.
@@ -107,6 +111,8 @@ impl World {
             to_restore: None,
             loaded: None,
             armed: Vec::new(),
+            disturbed_at_ms: None,
+            back_ms: 0,
         }
     }
 
@@ -231,17 +237,27 @@ impl World {
             };
             reached && text("pendingCheckpoint").is_none()
         };
-        let workers: Vec<_> = self.hosts.iter().filter_map(|seat| seat.host.as_ref()?.worker()).collect();
-        let is_read = |shard: &ShardView| {
-            let of = |owned: &supervisor::shard::Shard| {
-                owned.context.shard.as_str() == shard.id && owned.context.figures.read_at_ms() > 0
-            };
-            workers.iter().any(|worker| worker.shards().iter().any(of))
-        };
-        let shards = self.cloud.shards();
+        let n_workers =
+            self.hosts.iter().filter(|seat| seat.host.as_ref().is_some_and(|h| h.worker().is_some())).count();
         // A shard that nobody has cannot be given up in good order: its open windows would stay unwritten.
-        let all_read = shards.iter().filter(|shard| !shard.closed).all(is_read);
-        workers.len() == WORKERS && all_read && shards.iter().all(committed) && self.is_loaded()
+        let all_read = self.all_read_since(0);
+        n_workers == WORKERS && all_read && self.cloud.shards().iter().all(committed) && self.is_loaded()
+    }
+
+    /// Whether every open shard has an owner that has had a page of it after this time, which is not of any host's clock.
+    fn all_read_since(&self, since_ms: i64) -> bool {
+        let owners: Vec<_> = self.hosts.iter().zip(self.schedule.skews_ms).collect();
+        let is_read = |shard: &ShardView| {
+            owners.iter().any(|(seat, skew_ms)| {
+                let Some(worker) = seat.host.as_ref().and_then(Host::worker) else { return false };
+                let of = |owned: &supervisor::shard::Shard| {
+                    let read_at_ms = owned.context.figures.read_at_ms();
+                    owned.context.shard.as_str() == shard.id && read_at_ms > 0 && read_at_ms - skew_ms > since_ms
+                };
+                worker.shards().iter().any(of)
+            })
+        };
+        self.open_shards().iter().all(is_read)
     }
 
     /// Whether every epoch of the bucket stands in the ledger, and nothing is on its way there. The ledger is asked when
@@ -296,7 +312,12 @@ impl World {
     fn step(&mut self) {
         if self.calm_at_ms.is_some_and(|at| self.now_ms >= at) {
             self.calm_at_ms = None;
+            self.disturbed_at_ms = Some(self.now_ms);
             self.cloud.set_faults(with_loads(Weather::calm(), &self.schedule));
+        }
+        if self.disturbed_at_ms.is_some_and(|since_ms| self.all_read_since(since_ms)) {
+            let since_ms = self.disturbed_at_ms.take().unwrap_or(self.now_ms);
+            self.back_ms = self.back_ms.max((self.now_ms - since_ms) as u64);
         }
         let mut order: Vec<usize> = (0..WORKERS).collect();
         order.shuffle(&mut self.dice);
@@ -353,7 +374,7 @@ impl World {
         tracing::info!(now_ms = self.now_ms, n, ?client, plan, "boots");
         let (skew_ms, seed) = (self.schedule.skews_ms[n], self.seed ^ u64::from(self.boots) << 40);
         let times = (self.now_ms, skew_ms);
-        let host = Host::boot(&self.cloud, (&format!("w-{n}"), stream), client, seed, times, &plan);
+        let host = Host::boot(&self.cloud, (&format!("w-{n}"), stream), client, seed, times, (&plan, &self.schedule));
         self.armed.push(host.faults.clone());
         self.clients.insert(client, (n, None));
         self.hosts[n].host = Some(host);
@@ -403,6 +424,7 @@ impl World {
             Event::Kill(n, again_ms) => {
                 let up = self.hosts[n].host.is_some();
                 if up {
+                    self.disturbed_at_ms = Some(now_ms);
                     self.kill(n, again_ms);
                 }
                 up
