@@ -30,6 +30,7 @@ mod seen;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod watching;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -61,6 +62,7 @@ use self::observer::Observer;
 pub use self::observer::Patience;
 pub use self::seen::{LeasesSeen, ShardSeen, WorkerSeen};
 use self::trial::Trial;
+use self::watching::Pace;
 use crate::owned::Owned;
 use crate::protocol::{LeasesMsg, ShardFailure, ShardsMsg};
 use crate::shard::StreamStart;
@@ -160,6 +162,10 @@ pub struct LeasesState {
     shown_at: Option<Instant>,
     beat: Due,
     scan: Due,
+    /// Looks at the heartbeats alone, between those at the table.
+    watch: Due,
+    /// Whether there are such.
+    watches: bool,
     discovery: Due,
     /// When the last heartbeat that was written had begun.
     beaten_at: Instant,
@@ -208,6 +214,8 @@ impl Actor for LeasesActor {
             // The claim was the first.
             beat: Due::at(now + self.config.heartbeat_interval),
             scan: Due::at(now),
+            watch: Due::at(now),
+            watches: false,
             discovery: Due::at(now),
             beaten_at: now,
             listed_at: None,
@@ -232,6 +240,7 @@ impl Actor for LeasesActor {
             LeasesMsg::Tick => state.on_tick(&self.config),
             LeasesMsg::Beaten(began, heartbeat, written) => state.on_beaten(began, heartbeat, written, &self.config)?,
             LeasesMsg::Scanned(began, result) => state.on_scanned(began, result, &self.config),
+            LeasesMsg::Watched(began, result) => state.on_watched(began, result, &self.config),
             LeasesMsg::Discovered(began, result) => state.on_discovered(began, result, &self.config),
             LeasesMsg::Rehearsed(result) => state.on_rehearsed(result),
             LeasesMsg::Ended(shard, ending) => state.on_ended(&shard, ending, &self.config),
@@ -267,6 +276,7 @@ impl LeasesState {
                 LeasesMsg::Scanned(now, result.unwrap_or_else(|_| Err(out_of_time("scan the lease table"))))
             });
         }
+        self.watch_if_due(now, config);
         // What shards begin with hangs on what the table has: it is looked at first.
         if self.shown_at.is_some() && self.discovery.begins(now) {
             let places = Places {
@@ -313,8 +323,9 @@ impl LeasesState {
                 return self.scan.ended(Instant::now() + config.scan_interval);
             }
         };
-        let affordable = Duration::from_secs_f64(rows.read_units / config.read_units_max.max(f64::MIN_POSITIVE));
-        self.scan.ended(began + config.scan_interval.max(affordable));
+        let Pace { scan, watches } = Pace::after(rows.read_units, config);
+        self.watches = watches;
+        self.scan.ended(began + scan);
         self.observer.see(&rows, began.duration_since(self.began), self.began.elapsed());
         self.rows = rows;
         self.show(began);

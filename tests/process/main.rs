@@ -16,6 +16,7 @@ mod operate;
 mod poison;
 mod rebuild;
 mod run_against_local;
+mod thousand;
 mod traces;
 mod waiting;
 

@@ -11,14 +11,14 @@ mod row;
 mod workers;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ReturnConsumedCapacity,
-    ScalarAttributeType, TableStatus,
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, KeysAndAttributes,
+    ReturnConsumedCapacity, ScalarAttributeType, TableStatus,
 };
 use messages::{EpochNumber, EpochPlan, Position, Sample, ShardId, Suspect};
 
@@ -42,6 +42,8 @@ const ATTEMPTS_MAX: u32 = 4;
 const TABLE_WAIT_MAX: Duration = Duration::from_secs(60);
 /// A table of this many pages of 1 MB is none of ours.
 const SCAN_PAGES_MAX: usize = 100;
+/// Keys of one BatchGetItem, by the service.
+const BATCH_MAX: usize = 100;
 
 /// The lease table of one application.
 #[derive(Clone, Debug)]
@@ -209,6 +211,34 @@ impl LeaseTable {
         }
         let message = format!("more than {SCAN_PAGES_MAX} pages");
         Err(CallError::new(action(), Failure::Refused, message))
+    }
+
+    /// Looks at the heartbeats of these workers and at nothing else, as consistently as [`scan`](Self::scan): what it costs
+    /// hangs on the workers, and not on the shards.
+    pub async fn workers(&self, ids: &[String]) -> Result<LeaseRows, CallError> {
+        let mut rows = LeaseRows::default();
+        for ids in ids.chunks(BATCH_MAX) {
+            self.look_at(ids, &mut rows).await?;
+        }
+        Ok(rows)
+    }
+
+    async fn look_at(&self, ids: &[String], rows: &mut LeaseRows) -> Result<(), CallError> {
+        let action = || format!("look at {} heartbeats in table {:?}", ids.len(), self.table);
+        let keys = ids.iter().map(|id| HashMap::from([("leaseKey".to_owned(), text(&workers::key_of(id)))]));
+        let keys = KeysAndAttributes::builder().set_keys(Some(keys.collect())).build().expect("the keys are set");
+        let request = self.client.batch_get_item().request_items(&self.table, keys);
+        let answer = request.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
+        let answer = answer.map_err(|e| classify(action(), e))?;
+        if answer.unprocessed_keys.is_some_and(|tables| !tables.is_empty()) {
+            return Err(CallError::new(action(), Failure::Throttled, "some were left out".to_owned()));
+        }
+        // A heartbeat is much smaller than the 4 KB of a unit, of which this consistency takes half.
+        let consumed: Option<f64> =
+            answer.consumed_capacity.map(|of| of.iter().filter_map(|c| c.capacity_units()).sum());
+        rows.read_units += consumed.unwrap_or(ids.len() as f64 / 2.0);
+        answer.responses.unwrap_or_default().into_values().flatten().for_each(|item| rows.add(item));
+        Ok(())
     }
 
     /// Creates a shard's row at the beginning of the shard, unless there is one. True if it is new.

@@ -29,7 +29,10 @@ pub(super) struct Observer {
     workers: BTreeMap<String, Seen<WorkerRow>>,
     counters: BTreeMap<ShardId, Seen<()>>,
     given_up: BTreeMap<ShardId, (String, Duration)>,
+    /// When the last look at workers was asked for.
     now: Duration,
+    /// The same of the last look at leases.
+    scanned: Duration,
 }
 
 #[derive(Debug)]
@@ -83,6 +86,7 @@ impl Observer {
             counters: BTreeMap::new(),
             given_up: BTreeMap::new(),
             now: Duration::ZERO,
+            scanned: Duration::ZERO,
         }
     }
 
@@ -90,9 +94,16 @@ impl Observer {
     /// just before the answer, and what comes after the question may not have been seen: silence is counted from one
     /// answer to a later question, or a slow look would make the living seem dead.
     pub(super) fn see(&mut self, rows: &LeaseRows, asked: Duration, answered: Duration) {
+        self.see_workers(&rows.workers, asked, answered);
+        self.see_leases(&rows.leases, asked, answered);
+    }
+
+    /// The same of the rows of all workers that are known.
+    pub(super) fn see_workers(&mut self, rows: &BTreeMap<String, WorkerRow>, asked: Duration, answered: Duration) {
         let now = answered;
-        self.now = asked;
-        for (id, row) in &rows.workers {
+        // Of two looks that overlap, the one that was asked for first may be answered last.
+        self.now = self.now.max(asked);
+        for (id, row) in rows {
             match self.workers.get_mut(id) {
                 Some(seen) if seen.value.incarnation == row.incarnation => {
                     seen.update(row.clone(), row.beat, now);
@@ -106,12 +117,17 @@ impl Observer {
             }
         }
         for (id, seen) in &mut self.workers {
-            seen.gone = !rows.workers.contains_key(id);
+            seen.gone = !rows.contains_key(id);
         }
         // Whoever said goodbye is remembered for as long as somebody could still wait for it.
         let forget_after = self.patience.foreign * 2;
         self.workers.retain(|_, seen| !seen.gone || now.saturating_sub(seen.since) < forget_after);
-        for (shard, lease) in &rows.leases {
+    }
+
+    fn see_leases(&mut self, rows: &BTreeMap<ShardId, LeaseView>, asked: Duration, answered: Duration) {
+        let now = answered;
+        self.scanned = asked;
+        for (shard, lease) in rows {
             let moved = match self.counters.get_mut(shard) {
                 Some(seen) => seen.update((), lease.counter, now),
                 None => self.counters.insert(shard.clone(), Seen::first((), lease.counter, now)).is_none(),
@@ -128,8 +144,8 @@ impl Observer {
                 (Some(by), _) => drop(self.given_up.insert(shard.clone(), (by.clone(), now))),
             }
         }
-        self.counters.retain(|shard, _| rows.leases.contains_key(shard));
-        self.given_up.retain(|shard, _| rows.leases.contains_key(shard));
+        self.counters.retain(|shard, _| rows.contains_key(shard));
+        self.given_up.retain(|shard, _| rows.contains_key(shard));
     }
 
     /// Whether a worker's beat has moved lately.
@@ -149,6 +165,11 @@ impl Observer {
         let others = self.workers.iter().filter(|(id, seen)| **id != self.me && seen.moved && !seen.value.leaving);
         let alive = others.map(|(id, _)| id.as_str()).filter(|id| self.is_alive(id));
         alive.chain([self.me.as_str()])
+    }
+
+    /// The other workers that have a row.
+    pub(super) fn others(&self) -> impl Iterator<Item = &str> {
+        self.workers.iter().filter(|(id, seen)| **id != self.me && !seen.gone).map(|(id, _)| id.as_str())
     }
 
     /// What another worker says that it may be given.
@@ -178,17 +199,17 @@ impl Observer {
             Some(_) => self.patience.worker,
             None => self.patience.foreign,
         };
-        self.counters.get(&lease.shard).is_none_or(|seen| self.age(seen.since) < patience)
+        self.counters.get(&lease.shard).is_none_or(|seen| self.scanned.saturating_sub(seen.since) < patience)
     }
 
     /// For how long a lease's counter has stood still.
     pub(super) fn unmoved_for(&self, shard: &ShardId) -> Duration {
-        self.counters.get(shard).map_or(Duration::ZERO, |seen| self.age(seen.since))
+        self.counters.get(shard).map_or(Duration::ZERO, |seen| self.scanned.saturating_sub(seen.since))
     }
 
     /// For how long a lease has been marked as given up.
     pub(super) fn given_up_for(&self, shard: &ShardId) -> Duration {
-        self.given_up.get(shard).map_or(Duration::MAX, |(_, since)| self.age(*since))
+        self.given_up.get(shard).map_or(Duration::MAX, |(_, since)| self.scanned.saturating_sub(*since))
     }
 
     /// Workers that have been silent for so long that their rows only cost money.

@@ -9,6 +9,7 @@ use messages::{EpochNumber, Position, ShardId};
 use super::assignment::{Orders, Rules, Situation, orders};
 use super::lineage::{self, ListedShards, disposable, may_start, missing, trimmed};
 use super::observer::{Observer, Patience};
+use super::watching::Pace;
 
 const PATIENCE: Patience = Patience { worker: Duration::from_secs(3), foreign: Duration::from_secs(20) };
 const RULES: Rules = Rules {
@@ -77,6 +78,10 @@ impl World {
 
     /// Lets seconds pass, each with a beat of who beats, and a look at the table.
     fn pass(&mut self, seconds: u64) {
+        self.pass_with(seconds, |observer, rows, now| observer.see(rows, now, now));
+    }
+
+    fn pass_with(&mut self, seconds: u64, look: impl Fn(&mut Observer, &LeaseRows, Duration)) {
         for _ in 0..seconds {
             self.seconds += 1;
             for name in &self.beating {
@@ -90,8 +95,7 @@ impl World {
                 };
                 self.rows.workers.insert((*name).to_owned(), row);
             }
-            let now = Duration::from_secs(self.seconds);
-            self.observer.see(&self.rows, now, now);
+            look(&mut self.observer, &self.rows, Duration::from_secs(self.seconds));
         }
     }
 
@@ -135,6 +139,40 @@ fn a_living_owner_keeps_its_shards_and_a_silent_one_loses_them() {
     assert_eq!(world.takes(), [], "two seconds of silence are not death");
     world.pass(2);
     assert_eq!(world.takes(), [id(0)]);
+}
+
+#[test]
+fn among_a_thousand_shards_the_silent_are_noticed_by_heartbeats_alone() {
+    const WORKERS: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    let leases = (0..1_000).map(|n| lease(n, Some(WORKERS[n as usize % 12]))).collect();
+    let mut world = World::new(leases, &WORKERS);
+    world.running = (0..1_000).step_by(12).map(id).collect();
+    let of = |world: &World| world.observer.candidates().count();
+    assert_eq!((of(&world), world.takes().len()), (12, 0));
+    world.beating.retain(|name| *name != "b");
+    let watches = |observer: &mut Observer, rows: &LeaseRows, now| observer.see_workers(&rows.workers, now, now);
+    world.pass_with(2, watches);
+    assert_eq!(of(&world), 12, "two seconds of silence are not death");
+    world.pass_with(2, watches);
+    assert_eq!(of(&world), 11, "the leases were not looked at");
+    // The look at the table that follows: an eleventh of what b had.
+    world.pass(1);
+    assert_eq!(world.orders().unowned, 84);
+    assert!((7..=8).contains(&world.takes().len()), "{}", world.takes().len());
+    // A foreign owner is judged by the looks at its lease alone.
+    let mut world = World::new(vec![lease(0, Some("kcl"))], &["a", "b"]);
+    world.pass_with(100, watches);
+    assert_eq!(world.takes(), []);
+}
+
+#[test]
+fn the_pace_of_looks_keeps_to_the_budget() {
+    let config = crate::config::Config::shipped("a", messages::EventSchema::built_in("climate").unwrap()).leases;
+    // Twenty units a second: five for each of four looks.
+    assert_eq!(Pace::after(5.0, &config), Pace { scan: config.scan_interval, watches: false });
+    // A thousand rows of 1 KB, half a unit for each four of them.
+    let large = Pace::after(125.0, &config);
+    assert_eq!(large, Pace { scan: Duration::from_secs_f64(12.5), watches: true });
 }
 
 #[test]

@@ -97,6 +97,11 @@ struct Rival {
     moves: u32,
 }
 
+/// The key of a worker's heartbeat row.
+pub(super) fn key_of(id: &str) -> String {
+    format!("{KEY_PREFIX}{id}")
+}
+
 impl WorkerRow {
     pub(super) fn read(item: &Item) -> Option<Self> {
         let key = text_of(item, "leaseKey")?;
@@ -133,7 +138,7 @@ impl WorkerRow {
 impl LeaseTable {
     /// The heartbeat row of a worker, read consistently.
     pub async fn worker(&self, id: &str) -> Result<Option<WorkerRow>, CallError> {
-        Ok(self.item(&format!("{KEY_PREFIX}{id}")).await?.as_ref().and_then(WorkerRow::read))
+        Ok(self.item(&key_of(id)).await?.as_ref().and_then(WorkerRow::read))
     }
 
     /// Begins to beat under a name, on condition that its row is still as it was seen.
@@ -154,7 +159,7 @@ impl LeaseTable {
         if let Some(seen) = seen {
             write.only_if("mangroveBeat", number(seen.beat));
         }
-        match self.write(&format!("{KEY_PREFIX}{id}"), write, super::ATTEMPTS_MAX).await? {
+        match self.write(&key_of(id), write, super::ATTEMPTS_MAX).await? {
             Written::Applied => Ok(Heartbeat { table: self.clone(), attempted: row.beat, row, rival: None }),
             Written::ConditionFailed | Written::Gone => Err(LeaseError::NameDisputed(id.to_owned())),
         }
@@ -162,7 +167,7 @@ impl LeaseTable {
 
     /// Forgets a worker that has not beaten since it was seen.
     pub async fn forget(&self, seen: &WorkerRow) -> Result<(), CallError> {
-        let key = format!("{KEY_PREFIX}{}", seen.id);
+        let key = key_of(&seen.id);
         let request = self.client.delete_item().table_name(&self.table).key("leaseKey", text(&key));
         let request = request
             .condition_expression("mangroveIncarnation = :incarnation AND mangroveBeat = :beat")
@@ -191,7 +196,7 @@ impl Heartbeat {
     /// found, that one is to beat within `watch_for`, or its row is written over: it is one that was put back.
     pub async fn beat(&mut self, leaving: bool, standing: Standing, watch_for: Duration) -> Result<(), LeaseError> {
         let mut row = WorkerRow { beat: self.attempted + 1, leaving, standing, ..self.row.clone() };
-        let key = format!("{KEY_PREFIX}{}", row.id);
+        let key = key_of(&row.id);
         let mut write = Write::default();
         write.set("mangroveBeat", number(row.beat));
         if leaving {

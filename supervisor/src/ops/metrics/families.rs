@@ -43,7 +43,7 @@ pub(super) const RECORDED: &[Family] = &[
 ];
 
 /// What the calls of the lease table are for.
-const LEASE_CALLS: [&str; 4] = ["heartbeat", "scan", "list", "describe"];
+const LEASE_CALLS: [&str; 5] = ["heartbeat", "scan", "watch", "list", "describe"];
 
 pub(super) const BUILD_INFO: Family = Family::gauge("mangrove_build_info", &["version"], "1, with the version");
 pub(super) const RUNTIME_THREADS: Family =
