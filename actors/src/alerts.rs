@@ -3,30 +3,31 @@
 //! **Owns** the alerts that are on their way.
 //!
 //! **Promises** an alert is handed to every transport or tried again until its time is up; its receipt is settled
-//! afterwards, never before (ALERT). At most `queue_max` alerts wait and `in_flight_max` are under way (BOUNDED); one
-//! that finds the queue full is given up, counted, and stays in the alerts zone.
+//! afterwards, never before (ALERT). Each transport has a queue and slots of its own (`alerts/lanes.rs`): one that refuses
+//! or hangs delays no other. At most `queue_max` alerts wait for a transport and `in_flight_max` are under way to it
+//! (BOUNDED); one that finds its queue full is given up there, counted, and stays in the alerts zone.
 //!
 //! **Fails** by stopping: receipts are not settled, so the epochs concerned send their alerts again at the next start.
 //!
 //! **Not here**: raising alerts.
 
 mod facts;
+mod lanes;
 mod recent;
 
-use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::join_all;
 use messages::{Alert, AlertsMsg, Receipt, TraceParent};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::facts::Facts;
+use self::lanes::Lanes;
 pub use self::recent::{AlertLine, AlertOutcome, RECENT_MAX, RecentAlerts};
 use crate::metrics::AlertFigures;
 use crate::node::{Address, Node};
@@ -40,9 +41,9 @@ use crate::traces::{OpenSpan, Traces};
 /// Fixed for the life of the process.
 #[derive(Clone, Debug)]
 pub struct AlertsConfig {
-    /// Alerts that may wait for their turn.
+    /// Alerts that may wait for one receiver.
     pub queue_max: usize,
-    /// Alerts under way at once.
+    /// Alerts under way to one receiver at once.
     pub in_flight_max: usize,
     /// For how long one alert is tried.
     pub retry_for: Duration,
@@ -84,10 +85,8 @@ pub struct AlertsState {
     args: AlertsArgs,
     facts: Facts,
     myself: Address<AlertsMsg>,
-    queue: VecDeque<WaitingAlert>,
-    under_way: usize,
-    /// For each transport, what it has not taken yet.
-    left: Arc<[AtomicU64]>,
+    began: Instant,
+    lanes: Lanes<AlertUnderWay>,
     /// What this actor started and must not outlive it.
     tasks: JoinSet<()>,
     flushes: Vec<RpcReplyPort<()>>,
@@ -98,12 +97,41 @@ const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// For so long a receiver may ask to be left alone; what asks for more is wrong, or hostile.
 const ASKED_MAX: Duration = Duration::from_secs(60);
 
-/// An alert that waits for its turn.
+/// An alert that not every transport is done with.
 #[derive(Debug)]
-struct WaitingAlert {
+struct AlertUnderWay {
     alert: Alert,
+    parent: Option<TraceParent>,
+    /// Transports that are not done with it.
+    left: AtomicUsize,
+    was_handed: AtomicBool,
+    end: Mutex<AlertEnd>,
+}
+
+/// What is to be done when every transport is done with an alert.
+#[derive(Debug)]
+struct AlertEnd {
     receipt: Option<Receipt>,
-    span: OpenSpan,
+    span: Option<OpenSpan>,
+    /// The last word of a transport that did not take it.
+    error: Option<CallError>,
+}
+
+impl AlertUnderWay {
+    /// A transport is done with it. The last one settles its receipt.
+    fn done(&self, error: Option<CallError>, facts: &Facts) {
+        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        end.error = error.or(end.error.take());
+        if self.left.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        if let Some(span) = end.span.take() {
+            facts.done(&self.alert, span, end.error.as_ref());
+        }
+        if let Some(receipt) = end.receipt.take() {
+            receipt.settle();
+        }
+    }
 }
 
 /// An alert, and its receipt if its epoch waits for it.
@@ -121,17 +149,9 @@ impl Actor for AlertsActor {
     ) -> Result<AlertsState, ActorProcessingErr> {
         let facts = Facts::new(&args);
         let myself = Address::new(myself, args.node.clone());
-        let left = args.transports.iter().map(|_| AtomicU64::new(0)).collect();
-        Ok(AlertsState {
-            args,
-            facts,
-            myself,
-            left,
-            queue: VecDeque::new(),
-            under_way: 0,
-            tasks: JoinSet::new(),
-            flushes: Vec::new(),
-        })
+        let lanes = Lanes::new(args.transports.len(), self.config.in_flight_max);
+        let (began, tasks, flushes) = (Instant::now(), JoinSet::new(), Vec::new());
+        Ok(AlertsState { args, facts, myself, began, lanes, tasks, flushes })
     }
 
     async fn handle(
@@ -148,13 +168,13 @@ impl Actor for AlertsActor {
                 // Whoever asked and has ended raises them again, or sends them with their epoch.
                 let _ = reply.send(state.on_offer(alerts, &self.config));
             }
-            AlertsMsg::Ended => state.under_way -= 1,
+            AlertsMsg::Ended(lane) => state.lanes.ended(lane, state.began.elapsed()),
             AlertsMsg::Flush(reply) => state.flushes.push(reply),
             AlertsMsg::Left(reply) => drop(reply.send(state.left())),
         }
         while state.tasks.try_join_next().is_some() {}
         state.start_waiting(&self.config);
-        if state.queue.is_empty() && state.under_way == 0 {
+        if state.lanes.left().all(|left| left == 0) {
             for reply in state.flushes.drain(..) {
                 let _ = reply.send(());
             }
@@ -167,104 +187,95 @@ impl AlertsState {
     fn on_send(&mut self, alert: Alert, receipt: Option<Receipt>, trace: Option<TraceParent>, config: &AlertsConfig) {
         // Alerts that can be raised again from state leave room for those that cannot.
         let room = if receipt.is_some() { config.queue_max } else { config.queue_max / 2 };
-        if self.queue.len() < room {
-            self.enqueue(alert, receipt, trace);
+        let lanes = self.lanes.with_room(room);
+        if lanes.is_empty() && !self.args.transports.is_empty() {
+            self.facts.shed(&alert, trace);
+            // It counts as given up, as one that nobody takes in time: it stays in the alerts zone.
+            if let Some(receipt) = receipt {
+                receipt.settle();
+            }
             return;
         }
-        self.facts.shed(&alert, trace);
-        // It counts as given up, as one that nobody takes in time: it stays in the alerts zone.
-        if let Some(receipt) = receipt {
-            receipt.settle();
-        }
+        self.enqueue(lanes, alert, receipt, trace);
     }
 
     /// Takes alerts while there is room, and leaves half of it to those that nobody can keep for later.
     fn on_offer(&mut self, alerts: Vec<Offered>, config: &AlertsConfig) -> Vec<Offered> {
-        let room = (config.queue_max / 2).saturating_sub(self.queue.len());
         let mut alerts = alerts.into_iter();
-        for (alert, receipt) in alerts.by_ref().take(room) {
-            self.enqueue(alert, receipt, None);
+        while self.lanes.waiting(self.began.elapsed()) < config.queue_max / 2 {
+            let Some((alert, receipt)) = alerts.next() else { break };
+            self.enqueue(self.lanes.with_room(config.queue_max), alert, receipt, None);
         }
         alerts.collect()
     }
 
-    fn enqueue(&mut self, alert: Alert, receipt: Option<Receipt>, trace: Option<TraceParent>) {
+    /// Puts an alert into these lanes. It is given up for the transports whose queues are full.
+    fn enqueue(&mut self, lanes: Vec<usize>, alert: Alert, receipt: Option<Receipt>, trace: Option<TraceParent>) {
         let span = self.facts.waits(&alert, trace);
-        for left in self.left.iter() {
-            left.fetch_add(1, Ordering::Relaxed);
+        let full = (0..self.args.transports.len()).filter(|lane| !lanes.contains(lane));
+        let refused: Vec<CallError> = full.map(|lane| self.facts.full(&self.args.transports[lane], &alert)).collect();
+        let parent = span.at();
+        let end = AlertEnd { receipt, span: Some(span), error: refused.into_iter().next() };
+        // One more than there are, so that it is not done before it is in all lanes.
+        let (left, was_handed) = (AtomicUsize::new(lanes.len() + 1), AtomicBool::new(false));
+        let item = Arc::new(AlertUnderWay { alert, parent, left, was_handed, end: Mutex::new(end) });
+        if lanes.is_empty() {
+            self.facts.handed_over(&item.alert);
         }
-        self.queue.push_back(WaitingAlert { alert, receipt, span });
+        self.lanes.push(&lanes, &item);
+        item.done(None, &self.facts);
     }
 
     /// Receivers that have not taken everything.
     fn left(&self) -> Vec<(String, u64)> {
-        let left = self.left.iter().map(|left| left.load(Ordering::Relaxed));
-        let named = self.args.transports.iter().map(Transport::name).zip(left);
-        named.filter(|(_, left)| *left > 0).collect()
+        let named = self.args.transports.iter().map(Transport::name).zip(self.lanes.left());
+        named.filter(|(_, left)| *left > 0).map(|(name, left)| (name, left as u64)).collect()
     }
 
     fn start_waiting(&mut self, config: &AlertsConfig) {
-        while self.under_way < config.in_flight_max {
-            let Some(WaitingAlert { alert, receipt, span }) = self.queue.pop_front() else { break };
+        while let Some((lane, item)) = self.lanes.next(self.began.elapsed()) {
             let delivery = Delivery {
-                left: self.left.clone(),
-                transports: self.args.transports.clone(),
+                transport: self.args.transports[lane].clone(),
                 chance: self.args.chance.clone(),
                 facts: self.facts.clone(),
                 config: config.clone(),
             };
             let myself = self.myself.clone();
-            self.under_way += 1;
             self.tasks.spawn(async move {
-                let delivered = AssertUnwindSafe(delivery.deliver(&alert, span)).catch_unwind().await;
-                match (delivered, receipt) {
-                    (Ok(()), Some(receipt)) => receipt.settle(),
-                    (Ok(()), None) => {}
-                    // Its receipt stays open: the alert is sent again at the next start.
-                    (Err(_), _) => delivery.facts.panicked(&alert),
+                // After a panic its receipt stays open: the alert is sent again at the next start.
+                if AssertUnwindSafe(delivery.deliver(&item)).catch_unwind().await.is_err() {
+                    delivery.facts.panicked(&item.alert);
                 }
-                let _ = myself.send(AlertsMsg::Ended);
+                let _ = myself.send(AlertsMsg::Ended(lane));
             });
         }
-        self.facts.under_way(self.queue.len() + self.under_way);
+        self.facts.under_way(self.lanes.left().max().unwrap_or(0));
     }
 }
 
 struct Delivery {
-    left: Arc<[AtomicU64]>,
-    transports: Arc<[Transport]>,
+    transport: Transport,
     chance: Chance,
     facts: Facts,
     config: AlertsConfig,
 }
 
 impl Delivery {
-    async fn deliver(&self, alert: &Alert, span: OpenSpan) {
-        self.facts.handed_over(alert);
-        // Together: a receiver that is down must not keep an alert from the others.
-        let parent = span.at();
-        let handed = self.transports.iter().zip(self.left.iter()).map(|(transport, left)| async move {
-            let handed = self.hand_to(transport, alert, parent).await;
-            left.fetch_sub(1, Ordering::Relaxed);
-            handed
-        });
-        let refused = join_all(handed).await;
-        let error = refused.into_iter().find_map(Result::err);
-        self.facts.done(alert, span, error.as_ref());
+    async fn deliver(&self, item: &AlertUnderWay) {
+        if !item.was_handed.swap(true, Ordering::Relaxed) {
+            self.facts.handed_over(&item.alert);
+        }
+        let handed = self.hand_over(&item.alert, item.parent).await;
+        item.done(handed.err(), &self.facts);
     }
 
     /// Fails with the last word of a receiver that did not take the alert in time.
-    async fn hand_to(
-        &self,
-        transport: &Transport,
-        alert: &Alert,
-        parent: Option<TraceParent>,
-    ) -> Result<(), CallError> {
-        let handing = self.facts.hands(transport, alert, parent);
+    async fn hand_over(&self, alert: &Alert, parent: Option<TraceParent>) -> Result<(), CallError> {
+        let handing = self.facts.hands(&self.transport, alert, parent);
         let began = Instant::now();
         let mut backoff = Backoff::new(&self.chance, BACKOFF_MIN, self.config.backoff_max).heeding(ASKED_MAX);
         for attempt in 1u32.. {
-            let Err(error) = transport.send(alert).await else {
+            let Err(error) = self.transport.send(alert).await else {
                 handing.taken(attempt, began.elapsed());
                 return Ok(());
             };

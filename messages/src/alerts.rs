@@ -22,8 +22,8 @@ pub enum AlertsMsg {
         /// Where the rest goes.
         reply: ractor::RpcReplyPort<Vec<(Alert, Option<Receipt>)>>,
     },
-    /// From the actor's own task: one alert was delivered, or given up.
-    Ended,
+    /// From the actor's own task: the receiver of this number was handed an alert, or it was given up for it.
+    Ended(usize),
     /// Answer when nothing is queued or under way any more.
     Flush(ractor::RpcReplyPort<()>),
     /// Answer with what is queued or under way: for each receiver that has not taken everything, how many.

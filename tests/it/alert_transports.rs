@@ -5,8 +5,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use actors::ports::transports::{Transport, http_client};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -17,6 +18,7 @@ use serde_json::Value;
 #[derive(Clone, Default)]
 pub(crate) struct Inbox {
     arrived: Arc<Mutex<Vec<(String, Value)>>>,
+    late: Arc<Mutex<Vec<(String, i64)>>>,
     refuse: Arc<Mutex<u32>>,
 }
 
@@ -36,6 +38,13 @@ impl Inbox {
     }
 }
 
+impl Inbox {
+    /// How long after its record's arrival each alert came.
+    fn late_ms(&self, path: &str) -> Vec<i64> {
+        self.late.lock().unwrap().iter().filter(|(at, _)| at == path).map(|(_, late)| *late).collect()
+    }
+}
+
 async fn receive(State(inbox): State<Inbox>, request: Request) -> StatusCode {
     let path = request.uri().path().to_owned();
     let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
@@ -44,7 +53,14 @@ async fn receive(State(inbox): State<Inbox>, request: Request) -> StatusCode {
         *refuse -= 1;
         return StatusCode::SERVICE_UNAVAILABLE;
     }
-    inbox.arrived.lock().unwrap().push((path, serde_json::from_slice(&body).unwrap()));
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    let arrived_ms = body["arrival_ms"].as_i64().unwrap_or(now_ms);
+    inbox.late.lock().unwrap().push((path.clone(), now_ms - arrived_ms));
+    if path == "/refused" {
+        return StatusCode::FORBIDDEN;
+    }
+    inbox.arrived.lock().unwrap().push((path, body));
     StatusCode::OK
 }
 
@@ -162,4 +178,45 @@ async fn every_real_sensor_that_falls_silent_is_reported_and_stored() {
     assert_eq!((of(&sent, "junk-").len(), of(&stored, "junk-").len()), (0, 0), "nobody misses what was never valid");
     assert_eq!(of(&stored, "real-").len(), REAL);
     assert_eq!(of(&sent, "real-"), of(&stored, "real-"), "an alert that was taken is not offered again");
+}
+
+/// One receiver refuses, one never answers: the third has every alert within a second of its record's arrival.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn receivers_do_not_share_a_fate() {
+    const SENSORS: usize = 400;
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), 1).await;
+    let (healthy, address) = Inbox::open(0).await;
+    let hanging = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let http = || http_client(Duration::from_secs(5)).unwrap();
+    let webhook = |url: String| Transport::Webhook { url, http: http() };
+    let transports = [
+        webhook(format!("http://{}/silence", hanging.local_addr().unwrap())),
+        webhook(format!("{address}/refused")),
+        webhook(format!("{address}/hook")),
+    ];
+    let kept = tokio::spawn(async move {
+        let mut open = Vec::new();
+        loop {
+            open.push(hanging.accept().await.unwrap());
+        }
+    });
+    let worker = world.worker(&Setup { transports: transports.into(), ..Setup::default() }).await;
+    let hot = |n: usize| {
+        let json = format!(r#"{{"sensor_id":"s-{n}","event_id":"1","ts":"{}","temperature":80.0}}"#, an_hour_ago(0));
+        (format!("s-{n}"), json.into_bytes())
+    };
+    world.put(&(0..SENSORS).map(hot).collect::<Vec<_>>()).await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while healthy.bodies("/hook").len() < SENSORS {
+        assert!(Instant::now() < deadline, "{} of {SENSORS}", healthy.bodies("/hook").len());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut late_ms = healthy.late_ms("/hook");
+    late_ms.sort_unstable();
+    let p99 = late_ms[SENSORS * 99 / 100];
+    println!("p50 {} ms, p99 {p99} ms", late_ms[SENSORS / 2]);
+    assert!(p99 < 1_000, "{late_ms:?}");
+    finish(worker).await;
+    kept.abort();
 }

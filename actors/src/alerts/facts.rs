@@ -10,7 +10,7 @@ use tracing::{error, warn};
 
 use super::{AlertOutcome, AlertsArgs, RecentAlerts};
 use crate::metrics::{self, AlertFigures};
-use crate::ports::aws::CallError;
+use crate::ports::aws::{CallError, Failure};
 use crate::ports::clock::Clock;
 use crate::ports::transports::Transport;
 use crate::traces::{OpenSpan, SpanKind, Traces};
@@ -53,7 +53,13 @@ impl Facts {
         self.raised(alert, trace, AlertOutcome::Shed).fail("the queue was full");
     }
 
-    /// So many alerts wait or are under way.
+    /// An alert is given up for a receiver, as too many wait for it; answers with that.
+    pub(super) fn full(&self, transport: &Transport, alert: &Alert) -> CallError {
+        metrics::alert_undelivered(transport.kind(), alert.kind);
+        CallError::new(format!("hand an alert to {}", transport.name()), Failure::Throttled, "too many wait for it")
+    }
+
+    /// So many alerts wait for the receiver that is furthest behind, or are under way to it.
     pub(super) fn under_way(&self, alerts: usize) {
         metrics::alerts_waiting(alerts);
     }
