@@ -4,20 +4,22 @@
 //!
 //! **Promises** an alert is handed to every transport or tried again until its time is up; its receipt is settled
 //! afterwards, never before (ALERT). Each transport has a queue and slots of its own (`alerts/lanes.rs`): one that refuses
-//! or hangs delays no other. At most `queue_max` alerts wait for a transport and `in_flight_max` are under way to it
-//! (BOUNDED); one that finds its queue full is given up there, counted, and stays in the alerts zone.
+//! or hangs delays no other. One that refuses whatever it is handed is asked by one alert at a time (`alerts/breaker.rs`).
+//! At most `queue_max` alerts wait for a transport and `in_flight_max` are under way to it (BOUNDED); one that finds its
+//! queue full is given up there, counted, and stays in the alerts zone.
 //!
 //! **Fails** by stopping: receipts are not settled, so the epochs concerned send their alerts again at the next start.
 //!
 //! **Not here**: raising alerts.
 
+mod breaker;
 mod facts;
 mod lanes;
 mod recent;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -26,12 +28,13 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::breaker::Breaker;
 use self::facts::Facts;
 use self::lanes::Lanes;
 pub use self::recent::{AlertLine, AlertOutcome, RECENT_MAX, RecentAlerts};
 use crate::metrics::AlertFigures;
 use crate::node::{Address, Node};
-use crate::ports::aws::{CallError, Failure};
+use crate::ports::aws::CallError;
 use crate::ports::backoff::Backoff;
 use crate::ports::chance::Chance;
 use crate::ports::clock::Clock;
@@ -45,7 +48,7 @@ pub struct AlertsConfig {
     pub queue_max: usize,
     /// Alerts under way to one receiver at once.
     pub in_flight_max: usize,
-    /// For how long one alert is tried.
+    /// For how long one alert waits for a receiver and is tried.
     pub retry_for: Duration,
     /// Longest pause between two tries.
     pub backoff_max: Duration,
@@ -87,6 +90,8 @@ pub struct AlertsState {
     myself: Address<AlertsMsg>,
     began: Instant,
     lanes: Lanes<AlertUnderWay>,
+    /// Of each receiver, in their order.
+    breakers: Vec<Arc<Mutex<Breaker>>>,
     /// What this actor started and must not outlive it.
     tasks: JoinSet<()>,
     flushes: Vec<RpcReplyPort<()>>,
@@ -102,6 +107,7 @@ const ASKED_MAX: Duration = Duration::from_secs(60);
 struct AlertUnderWay {
     alert: Alert,
     parent: Option<TraceParent>,
+    since: Instant,
     /// Transports that are not done with it.
     left: AtomicUsize,
     was_handed: AtomicBool,
@@ -150,8 +156,10 @@ impl Actor for AlertsActor {
         let facts = Facts::new(&args);
         let myself = Address::new(myself, args.node.clone());
         let lanes = Lanes::new(args.transports.len(), self.config.in_flight_max);
+        let breaker = |_| Arc::new(Mutex::new(Breaker::new(self.config.backoff(&args.chance))));
+        let breakers = args.transports.iter().map(breaker).collect();
         let (began, tasks, flushes) = (Instant::now(), JoinSet::new(), Vec::new());
-        Ok(AlertsState { args, facts, myself, began, lanes, tasks, flushes })
+        Ok(AlertsState { args, facts, myself, began, lanes, breakers, tasks, flushes })
     }
 
     async fn handle(
@@ -168,7 +176,7 @@ impl Actor for AlertsActor {
                 // Whoever asked and has ended raises them again, or sends them with their epoch.
                 let _ = reply.send(state.on_offer(alerts, &self.config));
             }
-            AlertsMsg::Ended(lane) => state.lanes.ended(lane, state.began.elapsed()),
+            AlertsMsg::Ended { receiver, answered } => state.lanes.ended(receiver, answered, state.began.elapsed()),
             AlertsMsg::Flush(reply) => state.flushes.push(reply),
             AlertsMsg::Left(reply) => drop(reply.send(state.left())),
         }
@@ -218,11 +226,12 @@ impl AlertsState {
         let end = AlertEnd { receipt, span: Some(span), error: refused.into_iter().next() };
         // One more than there are, so that it is not done before it is in all lanes.
         let (left, was_handed) = (AtomicUsize::new(lanes.len() + 1), AtomicBool::new(false));
-        let item = Arc::new(AlertUnderWay { alert, parent, left, was_handed, end: Mutex::new(end) });
+        let (since, end) = (Instant::now(), Mutex::new(end));
+        let item = Arc::new(AlertUnderWay { alert, parent, since, left, was_handed, end });
         if lanes.is_empty() {
             self.facts.handed_over(&item.alert);
         }
-        self.lanes.push(&lanes, &item);
+        self.lanes.push(&lanes, &item, self.began.elapsed());
         item.done(None, &self.facts);
     }
 
@@ -233,56 +242,71 @@ impl AlertsState {
     }
 
     fn start_waiting(&mut self, config: &AlertsConfig) {
-        while let Some((lane, item)) = self.lanes.next(self.began.elapsed()) {
+        while let Some((lane, item)) = self.lanes.next() {
             let delivery = Delivery {
                 transport: self.args.transports[lane].clone(),
+                breaker: self.breakers[lane].clone(),
+                began: self.began,
                 chance: self.args.chance.clone(),
                 facts: self.facts.clone(),
                 config: config.clone(),
             };
             let myself = self.myself.clone();
             self.tasks.spawn(async move {
+                let delivered = AssertUnwindSafe(delivery.deliver(&item)).catch_unwind().await;
                 // After a panic its receipt stays open: the alert is sent again at the next start.
-                if AssertUnwindSafe(delivery.deliver(&item)).catch_unwind().await.is_err() {
+                let answered = delivered.unwrap_or_else(|_| {
                     delivery.facts.panicked(&item.alert);
-                }
-                let _ = myself.send(AlertsMsg::Ended(lane));
+                    false
+                });
+                let _ = myself.send(AlertsMsg::Ended { receiver: lane, answered });
             });
         }
         self.facts.under_way(self.lanes.left().max().unwrap_or(0));
     }
 }
 
+impl AlertsConfig {
+    fn backoff(&self, chance: &Chance) -> Backoff {
+        Backoff::new(chance, BACKOFF_MIN, self.backoff_max).heeding(ASKED_MAX)
+    }
+}
+
 struct Delivery {
     transport: Transport,
+    breaker: Arc<Mutex<Breaker>>,
+    /// What the breaker counts its time from.
+    began: Instant,
     chance: Chance,
     facts: Facts,
     config: AlertsConfig,
 }
 
 impl Delivery {
-    async fn deliver(&self, item: &AlertUnderWay) {
+    /// Answers whether the receiver takes alerts, if not this one.
+    async fn deliver(&self, item: &AlertUnderWay) -> bool {
         if !item.was_handed.swap(true, Ordering::Relaxed) {
             self.facts.handed_over(&item.alert);
         }
-        let handed = self.hand_over(&item.alert, item.parent).await;
+        let handed = self.hand_over(item).await;
+        let answered = handed.as_ref().err().is_none_or(is_for_its_own_sake);
         item.done(handed.err(), &self.facts);
+        answered
     }
 
     /// Fails with the last word of a receiver that did not take the alert in time.
-    async fn hand_over(&self, alert: &Alert, parent: Option<TraceParent>) -> Result<(), CallError> {
-        let handing = self.facts.hands(&self.transport, alert, parent);
+    async fn hand_over(&self, item: &AlertUnderWay) -> Result<(), CallError> {
+        let handing = self.facts.hands(&self.transport, &item.alert, item.parent);
         let began = Instant::now();
-        let mut backoff = Backoff::new(&self.chance, BACKOFF_MIN, self.config.backoff_max).heeding(ASKED_MAX);
+        let mut backoff = self.config.backoff(&self.chance);
         for attempt in 1u32.. {
-            let Err(error) = self.transport.send(alert).await else {
+            let Err(error) = self.try_once(item).await else {
                 handing.taken(attempt, began.elapsed());
                 return Ok(());
             };
             // The last try is at the very end, whatever the receiver asks for.
-            let left = self.config.retry_for.saturating_sub(began.elapsed());
-            // A topic that is not there is not there in five minutes either.
-            if matches!(error.failure, Failure::Refused | Failure::NotFound) || left.is_zero() {
+            let left = self.left(item);
+            if is_for_its_own_sake(&error) || left.is_zero() {
                 handing.given_up(attempt, &error);
                 return Err(error);
             }
@@ -291,4 +315,52 @@ impl Delivery {
         }
         unreachable!("the loop returns")
     }
+
+    fn left(&self, item: &AlertUnderWay) -> Duration {
+        self.config.retry_for.saturating_sub(item.since.elapsed())
+    }
+
+    /// One try, as soon as the receiver may be asked; if that is not in time, what it has said to others.
+    async fn try_once(&self, item: &AlertUnderWay) -> Result<(), CallError> {
+        while let Some((wait, error)) = self.wait() {
+            let left = self.left(item);
+            if left.is_zero() {
+                return Err(error);
+            }
+            tokio::time::sleep(wait.min(left)).await;
+        }
+        let asked = self.began.elapsed();
+        let sent = self.transport.send(&item.alert).await;
+        match &sent {
+            Err(error) if error.is_of_all() => self.refused(asked, error),
+            Err(error) if !is_for_its_own_sake(error) => {}
+            Ok(()) | Err(_) => self.passed(asked),
+        }
+        sent
+    }
+
+    fn wait(&self) -> Option<(Duration, CallError)> {
+        self.breaker().ask(self.began.elapsed()).err()
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refused(&self, asked: Duration, error: &CallError) {
+        if self.breaker().refused(asked, self.began.elapsed(), error) {
+            self.facts.refuses(&self.transport, error);
+        }
+    }
+
+    fn passed(&self, asked: Duration) {
+        if self.breaker().passed(asked) {
+            self.facts.takes_again(&self.transport);
+        }
+    }
+}
+
+/// Whether a receiver refuses this alert, as it would not another one: it will not take it later either.
+fn is_for_its_own_sake(error: &CallError) -> bool {
+    !error.may_pass() && !error.is_of_all()
 }

@@ -31,6 +31,7 @@ pub fn shard_begins(shard: &ShardId) {
 /// Alerts go to a transport from now on.
 pub fn transport_begins(transport: &'static str) {
     counter!("mangrove_alert_retries_total", "transport" => transport).increment(0);
+    gauge!("mangrove_alert_receivers_refusing", "transport" => transport).set(0.0);
     for kind in AlertKind::ALL {
         let kind = kind.as_str();
         counter!("mangrove_alerts_sent_total", "transport" => transport, "kind" => kind).increment(0);
@@ -117,6 +118,12 @@ pub fn alert_retried(transport: &'static str) {
     counter!("mangrove_alert_retries_total", "transport" => transport).increment(1);
 }
 
+/// A receiver begins to refuse all alerts, or takes them again.
+pub fn receiver_refuses(transport: &'static str, refuses: bool) {
+    let receivers = gauge!("mangrove_alert_receivers_refusing", "transport" => transport);
+    if refuses { receivers.increment(1.0) } else { receivers.decrement(1.0) }
+}
+
 /// An alert was given up.
 pub fn alert_undelivered(transport: &'static str, kind: AlertKind) {
     counter!("mangrove_alerts_undelivered_total", "transport" => transport, "kind" => kind.as_str()).increment(1);
@@ -137,7 +144,7 @@ pub fn lease_advanced() {
     counter!("mangrove_lease_rows_advanced_total").increment(1);
 }
 
-/// Alerts queued or under way.
+/// Alerts queued or under way for the receiver that is furthest behind.
 pub fn alerts_waiting(n: usize) {
     gauge!("mangrove_alerts_waiting").set(n as f64);
 }

@@ -22,8 +22,13 @@ pub enum AlertsMsg {
         /// Where the rest goes.
         reply: ractor::RpcReplyPort<Vec<(Alert, Option<Receipt>)>>,
     },
-    /// From the actor's own task: the receiver of this number was handed an alert, or it was given up for it.
-    Ended(usize),
+    /// From the actor's own task: an alert was handed to a receiver, or given up for it.
+    Ended {
+        /// The receiver's number.
+        receiver: usize,
+        /// Whether the receiver has answered to the alert itself: it takes alerts, if not this one.
+        answered: bool,
+    },
     /// Answer when nothing is queued or under way any more.
     Flush(ractor::RpcReplyPort<()>),
     /// Answer with what is queued or under way: for each receiver that has not taken everything, how many.

@@ -78,6 +78,8 @@ pub struct Setup {
     pub memory_budget: u64,
     pub transports: Vec<Transport>,
     pub alerts_queue_max: usize,
+    /// For how long an alert is tried.
+    pub alerts_retry: Duration,
     /// How long a drain waits for receivers of alerts.
     pub alerts_drain: Duration,
     /// When the worker loads the warehouse; none if it does not.
@@ -115,6 +117,7 @@ impl Default for Setup {
             memory_budget: 128 << 20,
             transports: Vec::new(),
             alerts_queue_max: 10_000,
+            alerts_retry: Duration::from_secs(5),
             alerts_drain: Duration::from_secs(10),
             loads: None,
             traces: Traces::off(),
@@ -427,7 +430,7 @@ fn config(setup: &Setup) -> WorkerConfig {
     config.alerts = AlertsConfig {
         queue_max: setup.alerts_queue_max,
         in_flight_max: 16,
-        retry_for: Duration::from_secs(5),
+        retry_for: setup.alerts_retry,
         backoff_max: Duration::from_secs(1),
         drain_timeout: setup.alerts_drain,
     };

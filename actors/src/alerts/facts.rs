@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use messages::{Alert, Severity, TraceParent};
 use tracing::field::display;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::{AlertOutcome, AlertsArgs, RecentAlerts};
 use crate::metrics::{self, AlertFigures};
@@ -78,6 +78,19 @@ impl Facts {
             // Not a receiver's own words: it may answer with what it was sent.
             Some(_) => span.fail("not every receiver took it"),
         }
+    }
+
+    /// A receiver begins to refuse whatever it is handed.
+    pub(super) fn refuses(&self, transport: &Transport, error: &CallError) {
+        metrics::receiver_refuses(transport.kind(), true);
+        let receiver = transport.name();
+        warn!(receiver, %error, "a receiver refuses all alerts: they wait, and one of them asks now and then");
+    }
+
+    /// A receiver that refused takes alerts again.
+    pub(super) fn takes_again(&self, transport: &Transport) {
+        metrics::receiver_refuses(transport.kind(), false);
+        info!(receiver = transport.name(), "a receiver takes alerts again");
     }
 
     /// A delivery ended with a bug.

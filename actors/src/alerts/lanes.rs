@@ -10,8 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A receiver whose slots are all taken, and in none of which anything has ended for so long, is stuck: the others do not
-/// wait for it.
+/// A receiver that has something to take and has answered nothing for so long is stuck: the others do not wait for it.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 
 /// The receivers' lanes, in their order.
@@ -25,7 +24,7 @@ pub(super) struct Lanes<T> {
 struct Lane<T> {
     queue: VecDeque<Arc<T>>,
     under_way: usize,
-    /// When the last hand-over began or ended.
+    /// When it last answered, or got something to take.
     moved_at: Duration,
 }
 
@@ -47,34 +46,39 @@ impl<T> Lanes<T> {
     }
 
     /// Puts an item at the end of these lanes.
-    pub(super) fn push(&mut self, lanes: &[usize], item: &Arc<T>) {
+    pub(super) fn push(&mut self, lanes: &[usize], item: &Arc<T>, now: Duration) {
         for lane in lanes {
-            self.lanes[*lane].queue.push_back(item.clone());
+            let lane = &mut self.lanes[*lane];
+            if lane.left() == 0 {
+                lane.moved_at = now;
+            }
+            lane.queue.push_back(item.clone());
         }
     }
 
     /// What is to be handed over now, and to which receiver; none if nothing waits, or no slot is free.
-    pub(super) fn next(&mut self, now: Duration) -> Option<(usize, Arc<T>)> {
+    pub(super) fn next(&mut self) -> Option<(usize, Arc<T>)> {
         let free = |lane: &&mut Lane<T>| lane.under_way < self.in_flight_max && !lane.queue.is_empty();
         let (number, lane) = self.lanes.iter_mut().enumerate().find(|(_, lane)| free(&lane))?;
         let item = lane.queue.pop_front()?;
         lane.under_way += 1;
-        lane.moved_at = now;
         Some((number, item))
     }
 
-    /// A hand-over to this receiver has ended, however.
-    pub(super) fn ended(&mut self, lane: usize, now: Duration) {
+    /// A hand-over to this receiver has ended, however; whether the receiver has answered to it.
+    pub(super) fn ended(&mut self, lane: usize, answered: bool, now: Duration) {
         let lane = &mut self.lanes[lane];
         lane.under_way = lane.under_way.saturating_sub(1);
-        lane.moved_at = now;
+        if answered {
+            lane.moved_at = now;
+        }
     }
 
-    /// How many wait where most do, of the receivers that are not stuck.
+    /// How many wait where most do, of the receivers that are not stuck; of all, if all are.
     pub(super) fn waiting(&self, now: Duration) -> usize {
-        let stuck =
-            |lane: &Lane<T>| lane.under_way >= self.in_flight_max && now.saturating_sub(lane.moved_at) >= STUCK_AFTER;
-        self.lanes.iter().filter(|lane| !stuck(lane)).map(|lane| lane.queue.len()).max().unwrap_or(0)
+        let moves = |lane: &&Lane<T>| lane.left() == 0 || now.saturating_sub(lane.moved_at) < STUCK_AFTER;
+        let moving = self.lanes.iter().filter(moves).map(|lane| lane.queue.len()).max();
+        moving.or_else(|| self.lanes.iter().map(|lane| lane.queue.len()).max()).unwrap_or(0)
     }
 
     /// How many each receiver has not taken.
@@ -91,25 +95,29 @@ mod tests {
 
     const S: Duration = Duration::from_secs(1);
 
-    fn begun(lanes: &mut Lanes<u32>, now: Duration) -> Vec<(usize, u32)> {
-        std::iter::from_fn(|| lanes.next(now)).map(|(lane, item)| (lane, *item)).collect()
+    fn begun(lanes: &mut Lanes<u32>) -> Vec<(usize, u32)> {
+        std::iter::from_fn(|| lanes.next()).map(|(lane, item)| (lane, *item)).collect()
     }
 
     #[test]
     fn a_receiver_that_hangs_takes_nothing_from_the_others() {
         let mut lanes = Lanes::new(2, 1);
         for item in 0..3 {
-            lanes.push(&lanes.with_room(2), &Arc::new(item));
+            lanes.push(&lanes.with_room(2), &Arc::new(item), S);
         }
         assert_eq!(lanes.left().collect::<Vec<_>>(), [2, 2], "a third finds no room");
-        assert_eq!(begun(&mut lanes, S), [(0, 0), (1, 0)]);
-        lanes.ended(1, S);
-        assert_eq!(begun(&mut lanes, S), [(1, 1)]);
-        lanes.ended(1, S * 2);
+        assert_eq!(begun(&mut lanes), [(0, 0), (1, 0)]);
+        lanes.ended(1, true, S);
+        assert_eq!(begun(&mut lanes), [(1, 1)]);
+        lanes.ended(1, true, S * 2);
         assert_eq!((lanes.waiting(S * 2), lanes.waiting(S * 6)), (1, 0), "the first one is stuck by then");
-        lanes.push(&lanes.with_room(1), &Arc::new(9));
-        assert_eq!(begun(&mut lanes, S * 6), [(1, 9)]);
+        lanes.push(&lanes.with_room(1), &Arc::new(9), S * 6);
+        assert_eq!(begun(&mut lanes), [(1, 9)]);
         assert_eq!(lanes.left().collect::<Vec<_>>(), [2, 1]);
+        lanes.ended(0, false, S * 7);
+        assert_eq!(begun(&mut lanes), [(0, 1)]);
+        lanes.push(&lanes.with_room(1), &Arc::new(10), S * 7);
+        assert_eq!((lanes.waiting(S * 8), lanes.waiting(S * 99)), (1, 1), "with both stuck somebody has to wait");
     }
 
     proptest! {
@@ -121,13 +129,13 @@ mod tests {
             for (n, (lane, ends)) in steps.into_iter().enumerate() {
                 if ends && under_way[lane] > 0 {
                     under_way[lane] -= 1;
-                    lanes.ended(lane, S * n as u32);
+                    lanes.ended(lane, n % 2 == 0, S * n as u32);
                 } else {
                     let room = lanes.with_room(4);
-                    lanes.push(&room, &Arc::new(n as u32));
+                    lanes.push(&room, &Arc::new(n as u32), S * n as u32);
                     room.iter().for_each(|lane| given[*lane].push(n as u32));
                 }
-                for (lane, item) in begun(&mut lanes, S * n as u32) {
+                for (lane, item) in begun(&mut lanes) {
                     got[lane].push(item);
                     under_way[lane] += 1;
                 }

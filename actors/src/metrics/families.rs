@@ -126,7 +126,16 @@ const FAMILIES: &[Family] = &[
         &[],
         "lease rows that were behind the bucket, as after a restore of the table, and were moved on to its newest epoch",
     ),
-    Family::gauge("mangrove_alerts_waiting", &[], "alerts queued or under way"),
+    Family::gauge(
+        "mangrove_alerts_waiting",
+        &[],
+        "alerts queued or under way for the receiver that is furthest behind",
+    ),
+    Family::gauge(
+        "mangrove_alert_receivers_refusing",
+        &["transport"],
+        "receivers that refuse all alerts, by a permission, a key or an address: one alert asks now and then",
+    ),
     Family::histogram("mangrove_alert_send_seconds", &["transport"], "time to hand one alert to one transport"),
     Family::histogram("mangrove_alert_latency_seconds", &[], "from the record's arrival to the alert handed over"),
     Family::histogram(

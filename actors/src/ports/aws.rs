@@ -110,7 +110,7 @@ impl CallError {
     /// Whether the same call may succeed once somebody has put something right elsewhere: a permission, a key, a clock,
     /// a network.
     pub fn may_heal(&self) -> bool {
-        const OTHERS_DECIDE: [&str; 11] = [
+        const OTHERS_DECIDE: [&str; 15] = [
             "AccessDeniedException",
             "AccessDenied",
             "UnrecognizedClientException",
@@ -118,13 +118,23 @@ impl CallError {
             "SignatureDoesNotMatch",
             "InvalidAccessKeyId",
             "Forbidden",
+            "Unauthorized",
             "InvalidSecurity",
             "AuthorizationError",
             "KMSAccessDenied",
+            "KMSDisabled",
+            "KMSInvalidState",
+            "KMSNotFound",
             "KMSOptInRequired",
         ];
         let decided = || self.code.as_deref().is_some_and(|code| OTHERS_DECIDE.contains(&code));
         self.may_pass() || (self.failure == Failure::Refused && decided())
+    }
+
+    /// Whether it is no matter of this call: whatever is asked of the same resource fails, until somebody puts something
+    /// right elsewhere.
+    pub fn is_of_all(&self) -> bool {
+        self.failure == Failure::NotFound || (self.may_heal() && !self.may_pass())
     }
 
     /// What became of the write, if it was one.

@@ -80,11 +80,11 @@ impl Transport {
         match self {
             Self::Webhook { url, http } => {
                 let request = http.post(url).header("idempotency-key", &alert.id).json(alert);
-                post("post to the webhook", request).await
+                self.post(request).await
             }
             Self::Alertmanager { url, http } => {
                 let url = format!("{}/api/v2/alerts", url.trim_end_matches('/'));
-                post("post to the Alertmanager", http.post(url).json(&json!([alertmanager(alert)]))).await
+                self.post(http.post(url).json(&json!([alertmanager(alert)]))).await
             }
             Self::Sns { topic_arn, client } => {
                 let body = serde_json::to_string(alert).expect("an alert is plain data with text keys");
@@ -109,6 +109,20 @@ impl Transport {
             }
         }
     }
+
+    async fn post(&self, request: reqwest::RequestBuilder) -> Result<(), CallError> {
+        let fail = |failure, message: String| CallError::new(format!("post to {}", self.name()), failure, message);
+        // An address may hold a token: it stays out of the error.
+        let answer = request.send().await.map_err(|e| fail(Failure::Transient, e.without_url().to_string()))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let retry_after = retry_after(|name| answer.headers().get(name)?.to_str().ok());
+        let text: String = beginning(answer).await.chars().take(ANSWER_CHARS_MAX).collect();
+        let (failure, code) = by_status(status.as_u16());
+        Err(CallError { retry_after, code: code.map(str::to_owned), ..fail(failure, format!("{status}: {text}")) })
+    }
 }
 
 /// As FIFO topics take ids: 128 characters of ASCII that are seen; what is none of that, by its digest.
@@ -126,22 +140,16 @@ fn severity(alert: &Alert) -> &'static str {
     }
 }
 
-async fn post(action: &str, request: reqwest::RequestBuilder) -> Result<(), CallError> {
-    let fail = |failure, message: String| CallError::new(action, failure, message);
-    // An address may hold a token: it stays out of the error.
-    let answer = request.send().await.map_err(|e| fail(Failure::Transient, e.without_url().to_string()))?;
-    let status = answer.status();
-    if status.is_success() {
-        return Ok(());
+/// What a status says, and its name where others decide whether it stays so.
+fn by_status(status: u16) -> (Failure, Option<&'static str>) {
+    match status {
+        401 | 407 => (Failure::Refused, Some("Unauthorized")),
+        403 => (Failure::Refused, Some("Forbidden")),
+        404 | 405 | 410 => (Failure::NotFound, None),
+        429 => (Failure::Throttled, None),
+        400..=499 => (Failure::Refused, None),
+        _ => (Failure::Transient, None),
     }
-    let retry_after = retry_after(|name| answer.headers().get(name)?.to_str().ok());
-    let text: String = beginning(answer).await.chars().take(ANSWER_CHARS_MAX).collect();
-    let failure = match status.as_u16() {
-        429 => Failure::Throttled,
-        400..=499 => Failure::Refused,
-        _ => Failure::Transient,
-    };
-    Err(CallError { retry_after, ..fail(failure, format!("{status}: {text}")) })
 }
 
 /// The beginning of an answer, and no more of it than that: a receiver decides how long its errors are.
