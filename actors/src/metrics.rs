@@ -50,6 +50,11 @@ pub fn reader_failed(failure: Failure) {
     counter!("mangrove_reader_failures_total", "failure" => failure_name(failure)).increment(1);
 }
 
+/// The stream no longer holds where a shard was read up to.
+pub fn reader_position_trimmed() {
+    counter!("mangrove_reader_positions_trimmed_total").increment(1);
+}
+
 /// A poll was skipped because the budget was used up.
 pub fn reader_waits_for_budget() {
     counter!("mangrove_reader_budget_waits_total").increment(1);

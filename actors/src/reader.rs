@@ -14,6 +14,7 @@ mod bounds;
 pub mod decode;
 mod facts;
 mod rate;
+mod trimmed;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,11 +32,12 @@ use self::bounds::{Bounds, BoundsRules, Care, KnownKeys, ReadBegin, ReadEffect, 
 use self::decode::{DecodeLimits, Decoder};
 use self::facts::Facts;
 use self::rate::ReadRate;
+use self::trimmed::Trimmed;
 use crate::budget::{Budget, Solitude};
 use crate::node::{Address, Gone, Node};
 use crate::ports::aws::{CallError, Failure};
 use crate::ports::backoff::Backoff;
-use crate::ports::stream::{Stream, is_expired_iterator};
+use crate::ports::stream::{Page, Stream, is_expired_iterator, is_invalid_argument};
 use crate::shard::ShardContext;
 
 /// How soon records that wait in memory are looked at again: nobody is asked, so it costs nothing but the look, and a
@@ -125,6 +127,9 @@ pub struct ReaderState {
     committer: Address<CommitterMsg>,
     myself: Address<ReaderMsg>,
     iterator: Option<String>,
+    trimmed: Trimmed,
+    /// How long the stream keeps records, once that was asked.
+    retention: Option<Duration>,
     began: Instant,
     rate: ReadRate,
     /// The wish to try the next record alone.
@@ -175,6 +180,8 @@ impl Actor for ReaderActor {
             committer: args.committer,
             myself: Address::new(myself, args.node),
             iterator: None,
+            trimmed: Trimmed::default(),
+            retention: None,
             began: Instant::now(),
             rate: ReadRate::new(self.config.poll_interval),
             solitude: None,
@@ -289,6 +296,9 @@ impl ReaderState {
 
     async fn first_iterator(&self) -> Option<Result<String, CallError>> {
         let shard = &self.context.shard;
+        if self.trimmed.reads_from_oldest() {
+            return self.unless_leaving(self.stream.iterator(shard, &Position::TrimHorizon)).await;
+        }
         match self.bounds.reads_from() {
             ReadFrom::At(sequence) => self.unless_leaving(self.stream.iterator_at(shard, sequence)).await,
             ReadFrom::Since(at_ms) => self.unless_leaving(self.stream.iterator_since(shard, at_ms)).await,
@@ -310,19 +320,59 @@ impl ReaderState {
 
     async fn fetch(&mut self, config: &ReaderConfig) -> Result<(), ReaderError> {
         if self.iterator.is_none() {
-            self.iterator = self.first_iterator().await.transpose()?;
+            self.iterator = self.begin().await?;
         }
         let Some(iterator) = self.iterator.clone() else { return Ok(()) };
         let (asked, asked_at) = (self.facts.asks(), self.began.elapsed());
         let page = self.stream.records(&self.context.shard, &iterator, config.records_max);
         let Some(page) = self.unless_leaving(page).await else { return Ok(()) };
+        let bytes = page.as_ref().map_or(0, Page::bytes);
+        let page = page.and_then(|page| self.ahead(page));
         let page = self.facts.answered(asked, page, self.bounds.position()).await?;
-        self.rate.page(page.bytes(), (asked_at, self.began.elapsed()));
+        self.rate.page(bytes, (asked_at, self.began.elapsed()));
+        if let Some(behind) = self.trimmed.suspects(&self.bounds.reads_from(), &page) {
+            self.iterator = page.next;
+            return Ok(self.ask_for_horizon(behind).await?);
+        }
         self.bounds.fetched(page.records, page.next.is_none());
         self.iterator = page.next;
         self.hand_on().await?;
-        if !self.bounds.has_waiting() {
-            self.sensors.send(SensorsMsg::Time(asked.at_ms - page.millis_behind))?;
+        if let Some(behind_ms) = page.millis_behind
+            && !self.bounds.has_waiting()
+        {
+            self.sensors.send(SensorsMsg::Time(asked.at_ms - behind_ms))?;
+        }
+        Ok(())
+    }
+
+    /// An iterator; none yet if the reader leaves, or has to ask for the oldest record instead.
+    async fn begin(&mut self) -> Result<Option<String>, CallError> {
+        match self.first_iterator().await.transpose() {
+            Err(error) if is_invalid_argument(&error) && self.trimmed.refused(&self.bounds.reads_from()) => {
+                self.facts.turns_back(self.bounds.position(), &error.to_string());
+                Ok(None)
+            }
+            answer => answer,
+        }
+    }
+
+    /// Of a page what was not read before.
+    fn ahead(&mut self, mut page: Page) -> Result<Page, CallError> {
+        let skipped = self.trimmed.skip(&self.bounds.reads_from(), &mut page.records);
+        let action = || format!("read {} from its oldest record", self.context.shard);
+        skipped.map_err(|error| CallError::new(action(), Failure::Refused, error.to_string()))?;
+        Ok(page)
+    }
+
+    /// Pages are empty and this far behind: perhaps the stream no longer holds the position.
+    async fn ask_for_horizon(&mut self, behind: Duration) -> Result<(), CallError> {
+        if self.retention.is_none() {
+            self.retention = self.unless_leaving(self.stream.describe()).await.transpose()?.map(|told| told.retention);
+        }
+        let Some(retention) = self.retention else { return Ok(()) };
+        if self.trimmed.is_at_horizon(&self.bounds.reads_from(), behind, retention) {
+            self.iterator = None;
+            self.facts.turns_back(self.bounds.position(), "its pages are empty, and as far behind as it reaches");
         }
         Ok(())
     }

@@ -65,7 +65,7 @@ pub struct ShardContext {
 impl ShardContext {
     /// The reader got a page (perhaps an empty one) that ended this far from the tip. True for the first one of an
     /// incarnation.
-    pub(crate) fn read(&self, records: u64, millis_behind: i64, now_ms: i64) -> bool {
+    pub(crate) fn read(&self, records: u64, millis_behind: Option<i64>, now_ms: i64) -> bool {
         let rests = self.progress.paged(records, millis_behind, now_ms);
         self.outcome.paged(records, rests, now_ms);
         self.figures.read(records, millis_behind, now_ms)
@@ -108,6 +108,9 @@ impl ShardContext {
     }
 }
 
+/// How far a page is behind that does not say.
+const UNKNOWN: i64 = i64::MIN;
+
 /// Figures of one shard, written by its actors, read by the ops endpoint and the progress display.
 #[derive(Debug)]
 pub struct ShardFigures {
@@ -143,7 +146,7 @@ struct PathsSeen {
 impl Default for ShardFigures {
     fn default() -> Self {
         Self {
-            millis_behind: AtomicI64::default(),
+            millis_behind: AtomicI64::new(UNKNOWN),
             read_at_ms: AtomicI64::default(),
             records_read: AtomicU64::default(),
             records_committed: AtomicU64::default(),
@@ -168,17 +171,22 @@ impl Default for ShardFigures {
 impl ShardFigures {
     /// The reader got a page (perhaps an empty one) that ended this far from the tip. True for the first one of an
     /// incarnation.
-    pub fn read(&self, records: u64, millis_behind: i64, now_ms: i64) -> bool {
+    pub fn read(&self, records: u64, millis_behind: Option<i64>, now_ms: i64) -> bool {
         self.records_read.fetch_add(records, Ordering::Relaxed);
-        self.millis_behind.store(millis_behind, Ordering::Relaxed);
-        self.holds.passed(Hold::Reading);
-        self.holds.budget(None);
+        self.millis_behind.store(millis_behind.unwrap_or(UNKNOWN), Ordering::Relaxed);
+        self.holds.read(records);
         self.read_at_ms.swap(now_ms, Ordering::AcqRel) == 0
     }
 
-    /// How far the last page ended from the tip of the shard, in milliseconds.
-    pub fn millis_behind(&self) -> i64 {
-        self.millis_behind.load(Ordering::Relaxed)
+    /// How far the last page ended from the tip of the shard, in milliseconds; none before the first, and if it did not
+    /// say.
+    pub fn millis_behind(&self) -> Option<i64> {
+        Some(self.millis_behind.load(Ordering::Relaxed)).filter(|behind_ms| *behind_ms != UNKNOWN)
+    }
+
+    /// The stream no longer holds where the shard was read up to.
+    pub fn position_trimmed(&self, now_ms: i64) {
+        self.holds.trimmed(now_ms);
     }
 
     /// When the last page came, milliseconds since 1970; 0 before the first.
@@ -199,6 +207,7 @@ impl ShardFigures {
     fn rewound(&self) {
         self.records_read.store(self.records_committed.load(Ordering::Acquire), Ordering::Release);
         self.read_at_ms.store(0, Ordering::Release);
+        self.millis_behind.store(UNKNOWN, Ordering::Relaxed);
         self.epochs.rewound();
         self.holds.clear();
     }

@@ -153,7 +153,7 @@ async fn records(stream: &Stream, shards: &[ShardInfo]) -> Result<Option<Vec<Rec
         let mut next = Some(stream.iterator(&info.shard, &Position::TrimHorizon).await?);
         while let Some(iterator) = next {
             let page = stream.records(&info.shard, &iterator, PAGE_RECORDS).await?;
-            let at_tip = page.records.is_empty() && page.millis_behind == 0;
+            let at_tip = page.records.is_empty() && page.millis_behind == Some(0);
             next = page.next.filter(|_| !at_tip);
             bytes += page.records.iter().map(|record| record.data.len()).sum::<usize>();
             if bytes > STREAM_BYTES_MAX {

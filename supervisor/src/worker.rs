@@ -369,7 +369,7 @@ impl Worker {
 
     /// The furthest that any shard is behind the tip, in milliseconds.
     pub fn millis_behind(&self) -> i64 {
-        self.owned.all().iter().map(|shard| shard.context.figures.millis_behind()).max().unwrap_or(0)
+        self.owned.all().iter().filter_map(|shard| shard.context.figures.millis_behind()).max().unwrap_or(0)
     }
 
     /// Restarts of actors and of single sensors since the worker began.

@@ -28,5 +28,6 @@ mod spread;
 mod star;
 mod start;
 mod tidy;
+mod trimmed;
 mod warehouse;
 mod warehouse_faults;

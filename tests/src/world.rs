@@ -304,6 +304,10 @@ impl World {
         CloudFaults::of(self.cloud.endpoint_url())
     }
 
+    pub fn endpoint_url(&self) -> String {
+        self.cloud.endpoint_url()
+    }
+
     /// What every client of this cloud is made from.
     pub fn sdk(&self) -> &SdkConfig {
         &self.sdk

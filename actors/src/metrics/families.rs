@@ -103,6 +103,11 @@ const FAMILIES: &[Family] = &[
         &["failure"],
         "uploads tried again, by what can be done about the failure",
     ),
+    Family::counter(
+        "mangrove_reader_positions_trimmed_total",
+        &[],
+        "times that the stream no longer held where a shard was read up to: it is read from its oldest record",
+    ),
     Family::counter("mangrove_alerts_total", &["kind"], "alerts raised and handed to the transports"),
     Family::counter("mangrove_alerts_sent_total", &["transport", "kind"], "alerts that a receiver took"),
     Family::counter("mangrove_alert_retries_total", &["transport"], "alerts tried again"),

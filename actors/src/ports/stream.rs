@@ -2,6 +2,8 @@
 
 mod beginning;
 
+use std::time::Duration;
+
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{RecordDistributionStrategy, ShardIteratorType};
@@ -53,6 +55,8 @@ pub struct Description {
     pub mode: Option<String>,
     /// How records find their shards.
     pub distribution: Distribution,
+    /// For how long it keeps records.
+    pub retention: Duration,
 }
 
 /// How a stream's records find their shards.
@@ -74,8 +78,8 @@ pub struct Page {
     pub records: Vec<RawRecord>,
     /// Where the next page begins; none at the end of a closed shard.
     pub next: Option<String>,
-    /// How far the end of the page is from the tip of the shard, in milliseconds.
-    pub millis_behind: i64,
+    /// How far the end of the page is from the tip of the shard, in milliseconds; none if the service does not say.
+    pub millis_behind: Option<i64>,
 }
 
 impl Page {
@@ -133,6 +137,7 @@ impl Stream {
             name: summary.stream_name,
             arn: summary.stream_arn,
             created_ms: nearest_ms(&summary.stream_creation_timestamp),
+            retention: Duration::from_secs(3_600 * summary.retention_period_hours.max(24) as u64),
             mode: summary.stream_mode_details.map(|details| details.stream_mode.as_str().to_owned()),
             distribution: match summary.record_distribution_strategy {
                 None | Some(RecordDistributionStrategy::UserPartitionKey) => Distribution::ByKey,
@@ -252,7 +257,7 @@ impl Stream {
         let request = self.client.get_records().set_stream_arn(self.arn.clone()).shard_iterator(iterator).limit(limit);
         let answer = request.send().await.map_err(|e| classify(action(), e))?;
         self.retries.earn();
-        let millis_behind = answer.millis_behind_latest.unwrap_or(0);
+        let millis_behind = answer.millis_behind_latest;
         let next = answer.next_shard_iterator;
         let records = answer
             .records
@@ -279,6 +284,11 @@ impl Stream {
 /// The service sends seconds as a float: the nearest millisecond is the one that was meant.
 fn nearest_ms(time: &aws_sdk_kinesis::primitives::DateTime) -> i64 {
     (time.as_nanos() + 500_000).div_euclid(1_000_000) as i64
+}
+
+/// Whether the service does not take what it was told: a sequence number that it does not have, for one.
+pub fn is_invalid_argument(error: &CallError) -> bool {
+    error.code.as_deref() == Some("InvalidArgumentException")
 }
 
 /// Whether a new iterator will help.

@@ -83,6 +83,17 @@ impl Facts {
         Ok(page)
     }
 
+    /// The stream no longer holds this position: it is read from its oldest record.
+    pub(super) fn turns_back(&self, position: &Position, why: &str) {
+        metrics::reader_position_trimmed();
+        self.context.figures.position_trimmed(self.context.clock.now_ms());
+        let shard = &self.context.shard;
+        warn!(
+            %shard, %position, why,
+            "the stream no longer holds what was read last: it is read from its oldest record; if any came in between, they are lost"
+        );
+    }
+
     /// The stream did not give what was asked for.
     pub(super) fn failed(&self, error: &CallError) {
         metrics::reader_failed(error.failure);

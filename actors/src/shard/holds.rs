@@ -38,6 +38,9 @@ pub struct Holds {
     pub uploading: Option<HeldUp>,
     /// The byte budget, since then, in milliseconds since 1970.
     pub budget_since_ms: Option<i64>,
+    /// The stream no longer holds where the shard was read up to, and no record has come since then, in milliseconds since
+    /// 1970.
+    pub trimmed_since_ms: Option<i64>,
     /// The manifest of the last epoch, which cannot be read: the shard goes on, nothing of it is loaded behind it.
     pub damaged_manifest: Option<String>,
 }
@@ -90,6 +93,19 @@ impl HoldsNow {
         self.lock().damaged_manifest = key;
     }
 
+    /// A page of so many records came.
+    pub(super) fn read(&self, records: u64) {
+        let mut holds = self.lock();
+        (holds.reading, holds.budget_since_ms) = (None, None);
+        if records > 0 {
+            holds.trimmed_since_ms = None;
+        }
+    }
+
+    pub(super) fn trimmed(&self, now_ms: i64) {
+        self.lock().trimmed_since_ms = Some(now_ms);
+    }
+
     pub(super) fn budget(&self, waits_since_ms: Option<i64>) {
         let mut holds = self.lock();
         holds.budget_since_ms = waits_since_ms.map(|now_ms| holds.budget_since_ms.unwrap_or(now_ms));
@@ -135,7 +151,11 @@ mod tests {
         holds.budget(Some(5));
         holds.budget(Some(9));
         assert_eq!(holds.get(), Holds { budget_since_ms: Some(5), ..Holds::default() });
-        holds.budget(None);
+        holds.trimmed(7);
+        holds.failed(Hold::Reading, "no", false, 8);
+        holds.read(0);
+        assert_eq!(holds.get(), Holds { trimmed_since_ms: Some(7), ..Holds::default() });
+        holds.read(1);
         assert_eq!(holds.get(), Holds::default());
     }
 }

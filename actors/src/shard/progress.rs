@@ -72,10 +72,10 @@ impl ShardProgress {
     }
 
     /// A page came. True if the tip is reached, and nothing waits for a commit.
-    pub(super) fn paged(&self, records: u64, millis_behind: i64, now_ms: i64) -> bool {
+    pub(super) fn paged(&self, records: u64, millis_behind: Option<i64>, now_ms: i64) -> bool {
         let moved = &mut *self.lock();
         moved.pending += records;
-        let at_tip = records == 0 && millis_behind == 0;
+        let at_tip = records == 0 && millis_behind == Some(0);
         if at_tip {
             moved.at_tip_ms = now_ms;
         }
@@ -114,14 +114,17 @@ mod tests {
     #[test]
     fn a_shard_has_caught_up_when_an_empty_page_came_and_all_is_committed() {
         let progress = ShardProgress::default();
-        assert!(!progress.paged(3, 0, 1_000), "records may follow");
-        assert!(!progress.paged(0, 0, 2_000) && !progress.has_caught_up(1_999), "they wait for a commit");
+        assert!(!progress.paged(3, Some(0), 1_000), "records may follow");
+        assert!(
+            !progress.paged(0, None, 3_000) && !progress.paged(0, Some(0), 2_000) && !progress.has_caught_up(1_999),
+            "they wait for a commit"
+        );
         assert!(!progress.committed(2) && progress.committed(1));
         assert!(progress.has_caught_up(1_999) && !progress.has_caught_up(2_000));
-        progress.paged(1, 0, 3_000);
+        progress.paged(1, Some(0), 3_000);
         progress.rewound();
         assert!(!progress.has_caught_up(0), "nothing is read of what comes again");
-        assert!(progress.paged(0, 0, 4_000));
+        assert!(progress.paged(0, Some(0), 4_000));
         progress.closed();
         assert!(!progress.has_caught_up(0), "its children come next");
     }

@@ -194,6 +194,16 @@ impl Observed<'_> {
             let what = format!("Shard {} is {}: {holds}.", line.shard, state_word(line.state));
             findings.push(Finding { level, what, since_ms, view: "shards", at: Some(line.shard.clone()), runbook });
         }
+        let owned = self.status.owned.iter();
+        let trimmed = owned.filter_map(|owned| Some((owned.shard.short(), owned.holds.trimmed_since_ms?)));
+        for (shard, since_ms) in trimmed.take(SAME_MAX) {
+            let what = format!(
+                "Shard {shard} is read from the stream's oldest record: the stream no longer holds where it was read up to. If \
+                 records came in between, they are lost."
+            );
+            let (view, at, runbook) = ("shards", Some(shard.to_owned()), "MangroveShardTrimmed");
+            findings.push(Finding { level: Level::Warning, what, since_ms, view, at, runbook });
+        }
         let damaged =
             self.status.owned.iter().filter_map(|owned| Some((owned, owned.holds.damaged_manifest.as_ref()?)));
         for (owned, key) in damaged.take(SAME_MAX) {

@@ -31,7 +31,7 @@ pub(super) fn stages(evidence: &Observed<'_>) -> Vec<FlowStage> {
     let now_ms = status.at_ms;
     let sum = |of: fn(&super::status::OwnedStatus) -> u64| status.owned.iter().map(of).sum::<u64>();
     let rate = |key: &str, value: u64| sampler.rate(format!("flow {key}"), value, now_ms);
-    let lag_ms = status.owned.iter().map(|owned| owned.behind_ms(now_ms)).max().unwrap_or(0);
+    let lag_ms = status.owned.iter().filter_map(|owned| owned.behind_ms(now_ms)).max().unwrap_or(0);
     let held = |test: fn(&super::status::OwnedStatus) -> bool| status.owned.iter().any(test);
     let stage = |name: &'static str, (rate, unit): (Option<f64>, &'static str), held: bool, note: String| {
         let actors = || listed.iter().filter(|listed| listed.node.kind == name);

@@ -189,7 +189,7 @@ fn line(
         runbook: found.runbook,
         owner: seen.and_then(|seen| seen.owner.clone()).or_else(|| owned.map(|_| me.to_owned())),
         here: owned.is_some(),
-        lag_ms: owned.map(|owned| owned.behind_ms(now_ms)),
+        lag_ms: owned.and_then(|owned| owned.behind_ms(now_ms)),
         read_at_ms: owned.map(|owned| owned.read_at_ms),
         rate: owned.and_then(|owned| sampler.rate(format!("read {}", id.short()), owned.read, now_ms)),
         in_flight: owned.map(|owned| owned.read.saturating_sub(owned.committed)),
@@ -299,8 +299,7 @@ fn here(owned: &OwnedStatus, status: &WorkerStatus, listed: &[ListedNode]) -> St
     if owned.read_at_ms == 0 {
         return StateReason::fine(ShardState::Starting);
     }
-    let behind_ms = owned.behind_ms(status.at_ms);
-    if behind_ms > LAG_MS_MAX {
+    if let Some(behind_ms) = owned.behind_ms(status.at_ms).filter(|behind_ms| *behind_ms > LAG_MS_MAX) {
         let holds = format!("it is read {} after the stream took it", words::duration(behind_ms));
         return StateReason::failing(ShardState::Lagging, "MangroveShardLagging", holds);
     }

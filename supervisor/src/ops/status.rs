@@ -72,8 +72,8 @@ pub struct EpochLimits {
 pub struct OwnedStatus {
     /// The shard.
     pub shard: ShardId,
-    /// How far the last page ended from the tip, in milliseconds.
-    pub lag_ms: i64,
+    /// How far the last page ended from the tip, in milliseconds; none before the first, and if it did not say.
+    pub lag_ms: Option<i64>,
     /// When the last page came, milliseconds since 1970; 0 before the first.
     pub read_at_ms: i64,
     /// Records read.
@@ -109,8 +109,9 @@ pub struct OwnedStatus {
 }
 
 impl OwnedStatus {
-    /// How far behind the tip the shard may be: the last page's word, and all the time since then in which no page came.
-    pub(super) fn behind_ms(&self, now_ms: i64) -> i64 {
+    /// How far behind the tip the shard may be: the last page's word, if it said any, and all the time since then in which
+    /// no page came.
+    pub(super) fn behind_ms(&self, now_ms: i64) -> Option<i64> {
         /// Pages come several times a second.
         const BETWEEN_PAGES_MS: i64 = 1_000;
         let silent_ms = match self.read_at_ms {
@@ -118,6 +119,6 @@ impl OwnedStatus {
             _ if self.ended => 0,
             at_ms => now_ms.saturating_sub(at_ms).saturating_sub(BETWEEN_PAGES_MS).max(0),
         };
-        self.lag_ms.saturating_add(silent_ms)
+        Some(self.lag_ms?.saturating_add(silent_ms))
     }
 }

@@ -90,9 +90,7 @@ fn shards(scrape: &mut Scrape, owned: &[Shard], now_ms: i64) {
         let (read, committed) = shard.figures.progress();
         Some(read.saturating_sub(committed) as f64)
     });
-    gauge(&READER_BEHIND, &|shard| {
-        (shard.figures.read_at_ms() > 0).then(|| shard.figures.millis_behind() as f64 / 1000.0)
-    });
+    gauge(&READER_BEHIND, &|shard| shard.figures.millis_behind().map(|behind_ms| behind_ms as f64 / 1000.0));
     gauge(&SENSORS_KNOWN, &|shard| Some(shard.figures.sensors().0 as f64));
     gauge(&SENSORS_LIVE, &|shard| Some(shard.figures.sensors().1 as f64));
     gauge(&SILENCES, &|shard| Some(shard.figures.silences() as f64));
@@ -100,13 +98,11 @@ fn shards(scrape: &mut Scrape, owned: &[Shard], now_ms: i64) {
     gauge(&PATHS_UNSEEN, &|shard| shard.figures.unseen_paths().map(|paths| paths.len() as f64));
 }
 
-/// What the last page said, and the time since: a reader that stands still falls behind. None before the first page.
+/// What the last page said, and the time since: a reader that stands still falls behind. None before the first page, and if
+/// it did not say.
 fn lag_ms(figures: &ShardFigures, now_ms: i64) -> Option<i64> {
-    let read_at_ms = figures.read_at_ms();
-    match figures.is_closed() {
-        true => Some(figures.millis_behind()),
-        false => (read_at_ms > 0).then(|| figures.millis_behind() + now_ms.saturating_sub(read_at_ms).max(0)),
-    }
+    let silent_ms = if figures.is_closed() { 0 } else { now_ms.saturating_sub(figures.read_at_ms()).max(0) };
+    figures.millis_behind().map(|behind_ms| behind_ms + silent_ms)
 }
 
 /// Whether pages come. One that was read to its end needs none.
@@ -123,7 +119,9 @@ mod tests {
     fn a_reader_that_stands_still_falls_behind() {
         let figures = ShardFigures::default();
         assert_eq!((lag_ms(&figures, 1_000), is_read(&figures, 1_000)), (None, false), "not read yet");
-        figures.read(1, 300, 1_000);
+        figures.read(1, None, 900);
+        assert_eq!((lag_ms(&figures, 1_000), is_read(&figures, 1_000)), (None, true), "the page did not say");
+        figures.read(1, Some(300), 1_000);
         assert_eq!((lag_ms(&figures, 1_200), is_read(&figures, 1_200)), (Some(500), true));
         assert_eq!((lag_ms(&figures, 41_000), is_read(&figures, 41_000)), (Some(40_300), false));
         figures.set_closed();

@@ -50,7 +50,7 @@ fn the_reason_shown_is_the_nearest_to_the_cause() {
     reader.started();
     let cases: [(WorkerStatus, ShardState, &str, Option<&str>); 7] = [
         (status(), ShardState::Reading, "", None),
-        (with(|look| look.owned[0].lag_ms = 90_000), ShardState::Lagging, "90 s", Some("MangroveShardLagging")),
+        (with(|look| look.owned[0].lag_ms = Some(90_000)), ShardState::Lagging, "90 s", Some("MangroveShardLagging")),
         (
             with(|look| look.owned[0].stalled = Duration::from_secs(20)),
             ShardState::Stuck,

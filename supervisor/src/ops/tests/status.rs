@@ -57,7 +57,7 @@ pub(super) fn owned() -> OwnedStatus {
         SensorFailureRecord { sensor: "<img src=x>".into(), cause: "bug".into(), at_ms: NOW_MS - 500, crashes: 1 };
     OwnedStatus {
         shard: ShardId::new("shardId-000000000003"),
-        lag_ms: 200,
+        lag_ms: Some(200),
         read_at_ms: NOW_MS - 100,
         read: 1000,
         committed: 900,
