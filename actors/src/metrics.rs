@@ -184,14 +184,15 @@ pub fn actor_restarted(kind: &'static str) {
 }
 
 /// The values of the label `failure`.
-pub const FAILURES: [&str; 5] = ["throttled", "transient", "not_found", "condition", "refused"];
+pub const FAILURES: [&str; 6] = ["throttled", "transient", "key", "not_found", "condition", "refused"];
 
 /// The value of the label `failure`.
 pub fn failure_name(failure: Failure) -> &'static str {
-    let [throttled, transient, not_found, condition, refused] = FAILURES;
+    let [throttled, transient, key, not_found, condition, refused] = FAILURES;
     match failure {
         Failure::Throttled => throttled,
         Failure::Transient => transient,
+        Failure::Key => key,
         Failure::NotFound => not_found,
         Failure::Condition => condition,
         Failure::Refused => refused,

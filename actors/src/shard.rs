@@ -15,13 +15,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use messages::{EventSchema, HashRange, ShardId, StreamId};
 
 pub use self::epochs::{EPOCHS_MAX, EpochLine, EpochLog, EpochStep, ReadingEpoch};
-use self::holds::{FAILURES_MAX, HoldsNow, is_throttled};
+use self::holds::{FAILURES_MAX, HoldsNow};
 pub use self::holds::{HeldUp, Hold, Holds, SensorFailureRecord};
 pub use self::outcome::{Failing, FailureStreak, HEALS_WITHIN_MS, Outcome};
 pub use self::paths::UnseenPath;
 pub use self::progress::ShardProgress;
 use crate::keys::Keys;
-use crate::ports::aws::CallError;
+use crate::ports::aws::{CallError, Failure};
 use crate::ports::chance::Chance;
 use crate::ports::clock::Clock;
 use crate::ports::faults::Faults;
@@ -93,9 +93,9 @@ impl ShardContext {
     /// A call that the shard needs has failed, and is tried again.
     pub(crate) fn held(&self, hold: Hold, error: &CallError) {
         let (cause, now_ms) = (error.to_string(), self.clock.now_ms());
-        self.figures.holds.failed(hold, &cause, is_throttled(error), now_ms);
+        self.figures.holds.failed(hold, &cause, error.failure, now_ms);
         // That others read the shard too says nothing of this worker.
-        if !(hold == Hold::Reading && is_throttled(error)) {
+        if !(hold == Hold::Reading && error.failure == Failure::Throttled) {
             self.outcome.failed(hold.into(), &cause, !error.may_pass(), now_ms);
         }
     }
@@ -103,7 +103,7 @@ impl ShardContext {
     /// The shard cannot start yet, for this reason, which may pass.
     pub fn held_at_start(&self, cause: &str) {
         let now_ms = self.clock.now_ms();
-        self.figures.holds.failed(Hold::Starting, cause, false, now_ms);
+        self.figures.holds.failed(Hold::Starting, cause, Failure::Transient, now_ms);
         self.outcome.failed(Failing::Starting, cause, false, now_ms);
     }
 }

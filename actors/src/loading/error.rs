@@ -135,7 +135,7 @@ impl LoadError {
             }
             Self::External(error) => error.failure,
             Self::Call(error) => match error.failure {
-                Failure::Throttled | Failure::Transient => WarehouseFailure::Unavailable,
+                Failure::Throttled | Failure::Transient | Failure::Key => WarehouseFailure::Unavailable,
                 Failure::NotFound | Failure::Condition | Failure::Refused => WarehouseFailure::Denied,
             },
             // Fewer epochs make shorter statements.

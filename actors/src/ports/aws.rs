@@ -55,6 +55,9 @@ pub enum Failure {
     Throttled,
     /// The service or the network failed, or no answer came: try again; a write may have been applied.
     Transient,
+    /// The key of what is encrypted may not be used, or is not there, disabled or on its way out: it works again when
+    /// somebody has put the key right.
+    Key,
     /// What was asked for does not exist.
     NotFound,
     /// A condition on a write did not hold.
@@ -97,7 +100,7 @@ impl CallError {
     /// What is to be done about it.
     pub fn verdict(&self) -> FailureVerdict {
         match self.failure {
-            Failure::Throttled | Failure::Transient => FailureVerdict::Retry,
+            Failure::Throttled | Failure::Transient | Failure::Key => FailureVerdict::Retry,
             Failure::NotFound | Failure::Condition | Failure::Refused => FailureVerdict::Restart,
         }
     }
@@ -110,7 +113,7 @@ impl CallError {
     /// Whether the same call may succeed once somebody has put something right elsewhere: a permission, a key, a clock,
     /// a network.
     pub fn may_heal(&self) -> bool {
-        const OTHERS_DECIDE: [&str; 15] = [
+        const OTHERS_DECIDE: [&str; 10] = [
             "AccessDeniedException",
             "AccessDenied",
             "UnrecognizedClientException",
@@ -121,11 +124,6 @@ impl CallError {
             "Unauthorized",
             "InvalidSecurity",
             "AuthorizationError",
-            "KMSAccessDenied",
-            "KMSDisabled",
-            "KMSInvalidState",
-            "KMSNotFound",
-            "KMSOptInRequired",
         ];
         let decided = || self.code.as_deref().is_some_and(|code| OTHERS_DECIDE.contains(&code));
         self.may_pass() || (self.failure == Failure::Refused && decided())
@@ -134,14 +132,15 @@ impl CallError {
     /// Whether it is no matter of this call: whatever is asked of the same resource fails, until somebody puts something
     /// right elsewhere.
     pub fn is_of_all(&self) -> bool {
-        self.failure == Failure::NotFound || (self.may_heal() && !self.may_pass())
+        matches!(self.failure, Failure::NotFound | Failure::Key) || (self.may_heal() && !self.may_pass())
     }
 
     /// What became of the write, if it was one.
     pub fn outcome(&self) -> WriteOutcome {
         match self.failure {
-            Failure::Throttled | Failure::NotFound | Failure::Condition | Failure::Refused => WriteOutcome::NotApplied,
             Failure::Transient => WriteOutcome::Unknown,
+            Failure::Throttled | Failure::Key | Failure::NotFound => WriteOutcome::NotApplied,
+            Failure::Condition | Failure::Refused => WriteOutcome::NotApplied,
         }
     }
 }
@@ -162,6 +161,7 @@ where
         (None, Some(code)) => code.clone(),
         (None, None) => with_causes(&error),
     };
+    let failure = if failure == Failure::Refused && names_a_key(&message) { Failure::Key } else { failure };
     let retry_after = error.raw_response().and_then(|answer| retry_after(|name| answer.headers().get(name)));
     CallError { action: action.into(), failure, code, message: message.chars().take(600).collect(), retry_after }
 }
@@ -171,6 +171,11 @@ where
 pub(super) fn retry_after<'a>(header: impl Fn(&'static str) -> Option<&'a str>) -> Option<Duration> {
     let number = |name| header(name).and_then(|text| text.trim().parse().ok());
     number("x-amz-retry-after").map(Duration::from_millis).or_else(|| number("retry-after").map(Duration::from_secs))
+}
+
+/// Whether a call was denied for a permission of the key: S3 and Kinesis have no code for that, and name the action.
+fn names_a_key(message: &str) -> bool {
+    message.contains("perform: kms:")
 }
 
 /// The error and what caused it, for people: the SDK's own form ends in its inner structure.
@@ -218,15 +223,12 @@ fn by_code(code: &str) -> Failure {
         | "InvalidSignatureException"
         | "SignatureDoesNotMatch"
         | "InvalidAccessKeyId"
-        // The words of SNS: of the topic's policy, and of its key.
+        // The words of SNS, of the topic's policy.
         | "AuthorizationError"
         | "InvalidSecurity"
-        | "ParameterValueInvalid"
-        | "KMSAccessDenied"
-        | "KMSDisabled"
-        | "KMSInvalidState"
-        | "KMSNotFound"
-        | "KMSOptInRequired" => Failure::Refused,
+        | "ParameterValueInvalid" => Failure::Refused,
+        // In the words of Kinesis (KMSDisabledException), of SNS (KMSDisabled) and of S3 (KMS.DisabledException).
+        _ if code.starts_with("KMS") => Failure::Key,
         // A code that nobody has met: the cautious reading is that the call may work later.
         _ => Failure::Transient,
     }
@@ -238,10 +240,32 @@ mod tests {
 
     #[test]
     fn a_topic_that_may_not_be_published_to_is_refused_and_not_waited_for() {
-        for code in ["AuthorizationError", "KMSAccessDenied", "KMSDisabled", "KMSNotFound", "InvalidSecurity"] {
+        for code in ["AuthorizationError", "InvalidSecurity", "ParameterValueInvalid"] {
             assert_eq!(by_code(code), Failure::Refused, "{code}");
         }
         assert_eq!([by_code("KMSThrottling"), by_code("Throttled")], [Failure::Throttled; 2]);
+    }
+
+    /// The codes of Kinesis' GetRecords and PutRecords, of SNS' Publish, and of S3.
+    #[test]
+    fn a_key_that_cannot_be_used_is_waited_for_whatever_it_is_called() {
+        let kinesis = ["KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException"];
+        let sns = ["KMSAccessDenied", "KMSDisabled", "KMSInvalidState", "KMSNotFound", "KMSOptInRequired"];
+        let others =
+            ["KMSNotFoundException", "KMSOptInRequired", "KMS.DisabledException", "KMS.KMSInvalidStateException"];
+        for code in kinesis.into_iter().chain(sns).chain(others) {
+            assert_eq!(by_code(code), Failure::Key, "{code}");
+        }
+        let error = CallError::new("put", Failure::Key, "key is disabled");
+        assert!(error.may_pass() && error.may_heal() && error.is_of_all());
+        assert_eq!(error.outcome(), WriteOutcome::NotApplied);
+        assert_eq!(
+            [by_code("KMSThrottlingException"), by_code("AccessDenied")],
+            [Failure::Throttled, Failure::Refused]
+        );
+        let denied = "User: arn:aws:sts::1:assumed-role/w/i is not authorized to perform: kms:GenerateDataKey on resource: \
+                      arn:aws:kms:eu-west-1:1:key/k because no identity-based policy allows it";
+        assert!(names_a_key(denied) && !names_a_key("not authorized to perform: s3:PutObject on my-kms:bucket"));
     }
 
     #[test]

@@ -5,9 +5,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
-
-use crate::ports::aws::{CallError, Failure};
+use crate::ports::aws::Failure;
 
 /// Errors are shown as long as they last: bounded.
 pub(super) const CAUSE_CHARS_MAX: usize = 400;
@@ -15,7 +13,7 @@ pub(super) const CAUSE_CHARS_MAX: usize = 400;
 pub(super) const FAILURES_MAX: usize = 32;
 
 /// Something that is tried again and again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldUp {
     /// What happened last.
     pub cause: String,
@@ -23,12 +21,12 @@ pub struct HeldUp {
     pub since_ms: i64,
     /// Tries since then.
     pub attempts: u32,
-    /// Whether the service asks to be asked less often.
-    pub throttled: bool,
+    /// What can be done about it.
+    pub failure: Failure,
 }
 
 /// All that can hold a shard up.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holds {
     /// Its start: the lease, the states of the checkpoint.
     pub starting: Option<HeldUp>,
@@ -46,7 +44,7 @@ pub struct Holds {
 }
 
 /// One sensor's actor failed and was started again.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, serde::Serialize)]
 pub struct SensorFailureRecord {
     /// The sensor.
     pub sensor: String,
@@ -77,12 +75,12 @@ impl HoldsNow {
         self.lock().clone()
     }
 
-    pub(super) fn failed(&self, hold: Hold, cause: &str, throttled: bool, now_ms: i64) {
+    pub(super) fn failed(&self, hold: Hold, cause: &str, failure: Failure, now_ms: i64) {
         let mut holds = self.lock();
         let place = holds.place(hold);
         let (since_ms, attempts) = place.as_ref().map_or((now_ms, 0), |held| (held.since_ms, held.attempts));
         let cause = cause.chars().take(CAUSE_CHARS_MAX).collect();
-        *place = Some(HeldUp { cause, since_ms, attempts: attempts.saturating_add(1), throttled });
+        *place = Some(HeldUp { cause, since_ms, attempts: attempts.saturating_add(1), failure });
     }
 
     pub(super) fn passed(&self, hold: Hold) {
@@ -131,11 +129,6 @@ impl Holds {
     }
 }
 
-/// Whether a call was refused for coming too often.
-pub(crate) fn is_throttled(error: &CallError) -> bool {
-    error.failure == Failure::Throttled
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,16 +136,16 @@ mod tests {
     #[test]
     fn a_hold_counts_from_its_first_failure_and_passes_at_once() {
         let holds = HoldsNow::default();
-        holds.failed(Hold::Reading, "no", false, 10);
-        holds.failed(Hold::Reading, "slow down", true, 20);
-        let held = HeldUp { cause: "slow down".into(), since_ms: 10, attempts: 2, throttled: true };
+        holds.failed(Hold::Reading, "no", Failure::Transient, 10);
+        holds.failed(Hold::Reading, "slow down", Failure::Throttled, 20);
+        let held = HeldUp { cause: "slow down".into(), since_ms: 10, attempts: 2, failure: Failure::Throttled };
         assert_eq!(holds.get().reading, Some(held));
         holds.passed(Hold::Reading);
         holds.budget(Some(5));
         holds.budget(Some(9));
         assert_eq!(holds.get(), Holds { budget_since_ms: Some(5), ..Holds::default() });
         holds.trimmed(7);
-        holds.failed(Hold::Reading, "no", false, 8);
+        holds.failed(Hold::Reading, "no", Failure::Transient, 8);
         holds.read(0);
         assert_eq!(holds.get(), Holds { trimmed_since_ms: Some(7), ..Holds::default() });
         holds.read(1);

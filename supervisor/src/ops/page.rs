@@ -37,12 +37,13 @@ macro_rules! runbooks {
 }
 
 /// What to do about every finding and every alert, by name: whoever is called at night has it on the page.
-pub(super) const RUNBOOKS: [(&str, &str); 21] = runbooks![
+pub(super) const RUNBOOKS: [(&str, &str); 22] = runbooks![
     "MangroveActorGivenUp",
     "MangroveActorRestarting",
     "MangroveAlertsFailing",
     "MangroveBudgetExhausted",
     "MangroveFenced",
+    "MangroveKeyRefused",
     "MangroveLeaseDisagrees",
     "MangroveLeaseTableUnreachable",
     "MangroveLoadStopped",

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actors::node::NodeState;
+use actors::ports::aws::Failure;
 use actors::shard::{EpochLine, EpochStep, Failing, FailureStreak, HeldUp, ReadingEpoch};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -271,7 +272,7 @@ fn here(owned: &OwnedStatus, status: &WorkerStatus, listed: &[ListedNode]) -> St
             .at(listed.node.path.clone());
     }
     if let Some(held) = &owned.holds.reading {
-        let runbook = if held.throttled { "MangroveThrottled" } else { "MangroveShardStuck" };
+        let runbook = runbook_of(held, "MangroveShardStuck");
         let holds = format!("the stream cannot be read: {}", held_words(held));
         return StateReason::failing(ShardState::Held, runbook, holds)
             .since(held.since_ms)
@@ -279,7 +280,7 @@ fn here(owned: &OwnedStatus, status: &WorkerStatus, listed: &[ListedNode]) -> St
     }
     if let Some(held) = &owned.holds.uploading {
         let holds = format!("its epoch cannot be stored: {}", held_words(held));
-        return StateReason::failing(ShardState::Held, "MangroveUploadsFailing", holds)
+        return StateReason::failing(ShardState::Held, runbook_of(held, "MangroveUploadsFailing"), holds)
             .since(held.since_ms)
             .at(format!("{prefix}sinks"));
     }
@@ -316,6 +317,15 @@ fn remembered(failure: &FailureStreak, prefix: &str) -> StateReason {
     };
     let holds = format!("{what}, and nothing was committed since: {} ({} failed)", failure.cause, failure.failures);
     StateReason::failing(ShardState::Held, runbook, holds).since(failure.since_ms).at(format!("{prefix}{culprit}"))
+}
+
+/// What is the same whatever is called has its own.
+fn runbook_of(held: &HeldUp, of_what: &'static str) -> &'static str {
+    match held.failure {
+        Failure::Key => "MangroveKeyRefused",
+        Failure::Throttled if of_what == "MangroveShardStuck" => "MangroveThrottled",
+        _ => of_what,
+    }
 }
 
 fn held_words(held: &HeldUp) -> String {

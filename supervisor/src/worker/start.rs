@@ -52,7 +52,7 @@ impl Starting {
             cause: String::new(),
             since_ms: now_ms,
             attempts: 0,
-            throttled: false,
+            failure: Failure::Transient,
         });
         held.cause = error.to_string();
         held.attempts = held.attempts.saturating_add(1);

@@ -136,7 +136,7 @@ impl LeaseTable {
             };
             match error.failure {
                 Failure::Condition => return Ok(self.guard.refused(self.item(key).await?.as_ref(), &nonce)),
-                Failure::Throttled | Failure::Transient if attempt < attempts_max && self.retries.take() => {
+                _ if error.may_pass() && attempt < attempts_max && self.retries.take() => {
                     // A heartbeat, and the commit of an epoch, wait for this.
                     tokio::time::sleep(backoff.pause()).await;
                 }

@@ -130,7 +130,9 @@ impl WarehouseError {
         let said = error.message.to_lowercase();
         let waits = ["paused", "pausing", "resuming", "resizing", "not available", "unavailable", "maintenance"];
         let failure = match (error.failure, error.code.as_deref()) {
-            (Failure::Throttled, _) | (_, Some("DatabaseConnectionException")) => WarehouseFailure::Unavailable,
+            (Failure::Throttled | Failure::Key, _) | (_, Some("DatabaseConnectionException")) => {
+                WarehouseFailure::Unavailable
+            }
             // The service has no code of its own for a cluster that is paused.
             (Failure::Refused | Failure::NotFound, _) if waits.iter().any(|word| said.contains(word)) => {
                 WarehouseFailure::Unavailable

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use actors::loading::{FailingLoads, LoaderStatus, MetadataFailure};
 use actors::node::{Node, NodeState};
+use actors::ports::aws::Failure;
 use actors::shard::UnseenPath;
-use actors::shard::{EpochLine, EpochStep, Holds};
+use actors::shard::{EpochLine, EpochStep, HeldUp, Holds};
 use messages::CutReason;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -48,7 +49,7 @@ fn with(change: impl FnOnce(&mut WorkerStatus)) -> WorkerStatus {
 fn the_reason_shown_is_the_nearest_to_the_cause() {
     let reader = Node::new("shards/000000000003/reader", "reader");
     reader.started();
-    let cases: [(WorkerStatus, ShardState, &str, Option<&str>); 7] = [
+    let cases: [(WorkerStatus, ShardState, &str, Option<&str>); 9] = [
         (status(), ShardState::Reading, "", None),
         (with(|look| look.owned[0].lag_ms = Some(90_000)), ShardState::Lagging, "90 s", Some("MangroveShardLagging")),
         (
@@ -81,6 +82,22 @@ fn the_reason_shown_is_the_nearest_to_the_cause() {
             Some("MangroveShardStuck"),
         ),
         (
+            with(|look| {
+                let key = HeldUp { failure: Failure::Key, ..held("arn:aws:kms:eu-west-1:1:key/k is disabled") };
+                look.owned[0].holds.uploading = Some(key);
+            }),
+            ShardState::Held,
+            "arn:aws:kms:eu-west-1:1:key/k is disabled",
+            Some("MangroveKeyRefused"),
+        ),
+        (
+            // Nobody has said how far behind it is.
+            with(|look| (look.owned[0].lag_ms, look.owned[0].read_at_ms) = (None, NOW_MS - 300_000)),
+            ShardState::Reading,
+            "",
+            None,
+        ),
+        (
             with(|look| look.owned[0].holds.starting = Some(held("no table"))),
             ShardState::Starting,
             "cannot start: no table",
@@ -92,6 +109,11 @@ fn the_reason_shown_is_the_nearest_to_the_cause() {
         assert_eq!((line.state, line.runbook), (state, runbook), "{words}");
         assert!(line.holds.as_deref().unwrap_or_default().contains(words), "{words}: {:?}", line.holds);
     }
+
+    let trimmed = with(|look| look.owned[0].holds.trimmed_since_ms = Some(NOW_MS - 9_000));
+    let (_, diagnosis) = judged(&trimmed, &[&reader]);
+    let said = diagnosis.findings.iter().find(|finding| finding.runbook == "MangroveShardTrimmed").unwrap();
+    assert!(said.since_ms == NOW_MS - 9_000 && said.what.contains("oldest record"), "{}", said.what);
 
     reader.failed("no records\n", NOW_MS - 7_000);
     reader.set_state(NodeState::Restarting);

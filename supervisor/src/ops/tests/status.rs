@@ -6,6 +6,7 @@ use std::time::Duration;
 use actors::alerts::{AlertLine, AlertOutcome};
 use actors::keys::Keys;
 use actors::loading::LoaderStatus;
+use actors::ports::aws::Failure;
 use actors::shard::{HeldUp, Holds, ReadingEpoch, SensorFailureRecord};
 use messages::{Alert, AlertKind, EpochNumber, Position, SensorId, Severity, ShardId, TraceId};
 
@@ -78,7 +79,7 @@ pub(super) fn owned() -> OwnedStatus {
 }
 
 pub(super) fn held(cause: &str) -> HeldUp {
-    HeldUp { cause: cause.into(), since_ms: NOW_MS - 30_000, attempts: 4, throttled: false }
+    HeldUp { cause: cause.into(), since_ms: NOW_MS - 30_000, attempts: 4, failure: Failure::Transient }
 }
 
 fn seen(n: u32) -> ShardSeen {
