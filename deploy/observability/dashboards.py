@@ -171,6 +171,7 @@ SHARDS = [
             ("takeovers", "mangrove_lease_takeovers_total"), ("hand-overs", "mangrove_lease_handovers_total"),
             ("lost", "mangrove_leases_lost_total"), ("given up", "mangrove_shards_given_up_total"),
             ("fences", "mangrove_fences_total"), ("trimmed", "mangrove_shards_trimmed_total"),
+            ("position trimmed", "mangrove_reader_positions_trimmed_total"),
             ("disagree with the bucket", "mangrove_shards_refused_total"),
             ("behind the bucket", "mangrove_lease_rows_advanced_total"))
     ]),
