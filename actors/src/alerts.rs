@@ -90,7 +90,7 @@ pub struct AlertsState {
     myself: Address<AlertsMsg>,
     began: Instant,
     lanes: Lanes<AlertUnderWay>,
-    /// Of each receiver, in their order.
+    /// One for each receiver, in their order.
     breakers: Vec<Arc<Mutex<Breaker>>>,
     /// What this actor started and must not outlive it.
     tasks: JoinSet<()>,

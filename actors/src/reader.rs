@@ -356,7 +356,7 @@ impl ReaderState {
         }
     }
 
-    /// Of a page what was not read before.
+    /// The page without what was read before.
     fn ahead(&mut self, mut page: Page) -> Result<Page, CallError> {
         let skipped = self.trimmed.skip(&self.bounds.reads_from(), &mut page.records);
         let action = || format!("read {} from its oldest record", self.context.shard);

@@ -15,12 +15,12 @@ use crate::ports::backoff::Backoff;
 #[derive(Debug)]
 pub(super) struct Breaker {
     backoff: Backoff,
-    open: Option<Open>,
+    open: Option<Refusing>,
 }
 
 /// It refuses.
 #[derive(Debug)]
-struct Open {
+struct Refusing {
     since: Duration,
     until: Duration,
     pause: Duration,
@@ -51,7 +51,7 @@ impl Breaker {
         }
         let pause = self.backoff.after(error);
         let is_news = self.open.is_none();
-        self.open = Some(Open { since: now, until: now + pause, pause, error: error.clone() });
+        self.open = Some(Refusing { since: now, until: now + pause, pause, error: error.clone() });
         is_news
     }
 
