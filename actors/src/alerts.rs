@@ -212,7 +212,7 @@ impl AlertsState {
         let mut alerts = alerts.into_iter();
         while self.lanes.waiting(self.began.elapsed()) < config.queue_max / 2 {
             let Some((alert, receipt)) = alerts.next() else { break };
-            self.enqueue(self.lanes.with_room(config.queue_max), alert, receipt, None);
+            self.enqueue(self.lanes.with_room(config.queue_max / 2), alert, receipt, None);
         }
         alerts.collect()
     }

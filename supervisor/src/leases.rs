@@ -240,7 +240,9 @@ impl Actor for LeasesActor {
             LeasesMsg::Tick => state.on_tick(&self.config),
             LeasesMsg::Beaten(began, heartbeat, written) => state.on_beaten(began, heartbeat, written, &self.config)?,
             LeasesMsg::Scanned(began, result) => state.on_scanned(began, result, &self.config),
-            LeasesMsg::Watched(began, result) => state.on_watched(began, result, &self.config),
+            LeasesMsg::Watched(began, asked_for, result) => {
+                state.on_watched(began, &asked_for, result, &self.config);
+            }
             LeasesMsg::Discovered(began, result) => state.on_discovered(began, result, &self.config),
             LeasesMsg::Rehearsed(result) => state.on_rehearsed(result),
             LeasesMsg::Ended(shard, ending) => state.on_ended(&shard, ending, &self.config),
@@ -323,7 +325,7 @@ impl LeasesState {
                 return self.scan.ended(Instant::now() + config.scan_interval);
             }
         };
-        let Pace { scan, watches } = Pace::after(rows.read_units, config);
+        let Pace { scan, watches } = Pace::after(rows.read_units, rows.workers.len() > 1, config);
         self.watches = watches;
         self.scan.ended(began + scan);
         self.observer.see(&rows, began.duration_since(self.began), self.began.elapsed());

@@ -30,8 +30,8 @@ pub enum LeasesMsg {
     Beaten(Instant, Option<Heartbeat>, Result<(), LeaseError>),
     /// From the actor's own task: a look at the table ended, begun then.
     Scanned(Instant, Result<LeaseRows, CallError>),
-    /// From the actor's own task: a look at the heartbeats alone ended, begun then.
-    Watched(Instant, Result<LeaseRows, CallError>),
+    /// From the actor's own task: a look at the heartbeats of these workers alone ended, begun then.
+    Watched(Instant, Vec<String>, Result<LeaseRows, CallError>),
     /// From the actor's own task: the stream's shards were listed, begun then.
     Discovered(Instant, Result<Discovered, LeaseError>),
     /// From the actor's own task: whether this worker could go on with what is there.

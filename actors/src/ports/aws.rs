@@ -227,6 +227,8 @@ fn by_code(code: &str) -> Failure {
         | "AuthorizationError"
         | "InvalidSecurity"
         | "ParameterValueInvalid" => Failure::Refused,
+        _ if code.starts_with("KMS") && code.contains("Throttl") => Failure::Throttled,
+        _ if code.starts_with("KMS") && (code.contains("Internal") || code.contains("Timeout")) => Failure::Transient,
         // In the words of Kinesis (KMSDisabledException), of SNS (KMSDisabled) and of S3 (KMS.DisabledException).
         _ if code.starts_with("KMS") => Failure::Key,
         // A code that nobody has met: the cautious reading is that the call may work later.
@@ -256,6 +258,12 @@ mod tests {
         for code in kinesis.into_iter().chain(sns).chain(others) {
             assert_eq!(by_code(code), Failure::Key, "{code}");
         }
+        // A key that is asked too often, or not at all, is none that cannot be used.
+        assert_eq!([by_code("KMS.ThrottlingException"), by_code("KMSThrottlingException")], [Failure::Throttled; 2]);
+        assert_eq!(
+            [by_code("KMS.KMSInternalException"), by_code("KMS.DependencyTimeoutException")],
+            [Failure::Transient; 2]
+        );
         let error = CallError::new("put", Failure::Key, "key is disabled");
         assert!(error.may_pass() && error.may_heal() && error.is_of_all());
         assert_eq!(error.outcome(), WriteOutcome::NotApplied);

@@ -38,18 +38,18 @@ pub fn run_silence(seed: u64, silence: Duration) -> Report {
     run(&SimOptions { seed, mutant: None, schedule: Some(schedule) })
 }
 
-/// A run in which one of three workers dies and the table is so large, by what a look at it may cost, that it is looked at
-/// once in ten seconds.
-pub fn run_large_table(seed: u64) -> Report {
+/// A run in which one of three workers dies at some time, and the table is so large, by what a look at it may cost, that it
+/// is looked at once in ten seconds.
+pub fn run_large_table(seed: u64, killed_at_ms: u64) -> Report {
     // A row is half a unit: so many of shards and workers, and of what else is there.
     let read_units_max = 1.2;
     let schedule = Schedule {
         shards: 6,
         skews_ms: [0; WORKERS],
-        events: vec![(40_000, Event::Kill(1, 30_000))],
+        events: vec![(killed_at_ms, Event::Kill(1, 30_000))],
         boot_gap_ms: 0,
         plans: Vec::new(),
-        storm_ms: 60_000,
+        storm_ms: killed_at_ms + 15_000,
         lost_replies: Vec::new(),
         habit: Habit::Sensor,
         loads: (ServiceFaults::calm(), 0.0),

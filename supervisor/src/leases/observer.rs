@@ -94,12 +94,18 @@ impl Observer {
     /// just before the answer, and what comes after the question may not have been seen: silence is counted from one
     /// answer to a later question, or a slow look would make the living seem dead.
     pub(super) fn see(&mut self, rows: &LeaseRows, asked: Duration, answered: Duration) {
-        self.see_workers(&rows.workers, asked, answered);
+        self.see_workers(&rows.workers, |_| true, asked, answered);
         self.see_leases(&rows.leases, asked, answered);
     }
 
-    /// The same of the rows of all workers that are known.
-    pub(super) fn see_workers(&mut self, rows: &BTreeMap<String, WorkerRow>, asked: Duration, answered: Duration) {
+    /// The same of heartbeats. Whoever was asked for and has none is gone; of others nothing is known.
+    pub(super) fn see_workers(
+        &mut self,
+        rows: &BTreeMap<String, WorkerRow>,
+        asked_for: impl Fn(&str) -> bool,
+        asked: Duration,
+        answered: Duration,
+    ) {
         let now = answered;
         // Of two looks that overlap, the one that was asked for first may be answered last.
         self.now = self.now.max(asked);
@@ -116,7 +122,7 @@ impl Observer {
                 None => drop(self.workers.insert(id.clone(), Seen::first(row.clone(), row.beat, now))),
             }
         }
-        for (id, seen) in &mut self.workers {
+        for (id, seen) in self.workers.iter_mut().filter(|(id, _)| asked_for(id)) {
             seen.gone = !rows.contains_key(id);
         }
         // Whoever said goodbye is remembered for as long as somebody could still wait for it.
@@ -124,18 +130,32 @@ impl Observer {
         self.workers.retain(|_, seen| !seen.gone || now.saturating_sub(seen.since) < forget_after);
     }
 
+    /// Takes in a look at heartbeats alone. True if there are other candidates now.
+    pub(super) fn heard(
+        &mut self,
+        rows: &BTreeMap<String, WorkerRow>,
+        asked_for: impl Fn(&str) -> bool,
+        (asked, answered): (Duration, Duration),
+    ) -> bool {
+        let before: Vec<String> = self.candidates().map(str::to_owned).collect();
+        self.see_workers(rows, asked_for, asked, answered);
+        !self.candidates().eq(before.iter().map(String::as_str))
+    }
+
     fn see_leases(&mut self, rows: &BTreeMap<ShardId, LeaseView>, asked: Duration, answered: Duration) {
         let now = answered;
-        self.scanned = asked;
+        let before = std::mem::replace(&mut self.scanned, asked);
         for (shard, lease) in rows {
             let moved = match self.counters.get_mut(shard) {
                 Some(seen) => seen.update((), lease.counter, now),
                 None => self.counters.insert(shard.clone(), Seen::first((), lease.counter, now)).is_none(),
             };
-            // A look is no snapshot: it may have a row that a worker has just written beside its beat of long ago.
+            // A look is no snapshot: it may have a row that a worker has just written beside its beat of long ago. What
+            // has moved since a look of before that beat says nothing: the worker may have died after both.
             let owner = lease.owner.as_ref().and_then(|owner| self.workers.get_mut(owner));
-            if let Some(owner) = owner.filter(|owner| moved && now.saturating_sub(owner.since) >= self.patience.worker)
-            {
+            let is_news = |owner: &Seen<WorkerRow>| moved && owner.since <= before;
+            let silent = |owner: &Seen<WorkerRow>| now.saturating_sub(owner.since) >= self.patience.worker;
+            if let Some(owner) = owner.filter(|owner| is_news(owner) && silent(owner)) {
                 owner.since = now;
             }
             match (&lease.given_up_by, self.given_up.get(shard)) {

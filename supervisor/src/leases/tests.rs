@@ -150,7 +150,11 @@ fn among_a_thousand_shards_the_silent_are_noticed_by_heartbeats_alone() {
     let of = |world: &World| world.observer.candidates().count();
     assert_eq!((of(&world), world.takes().len()), (12, 0));
     world.beating.retain(|name| *name != "b");
-    let watches = |observer: &mut Observer, rows: &LeaseRows, now| observer.see_workers(&rows.workers, now, now);
+    // It has committed between the last look at its leases and its death.
+    world.rows.leases.get_mut(&id(1)).unwrap().counter += 1;
+    let watches = |observer: &mut Observer, rows: &LeaseRows, now| {
+        observer.see_workers(&rows.workers, |_| true, now, now);
+    };
     world.pass_with(2, watches);
     assert_eq!(of(&world), 12, "two seconds of silence are not death");
     world.pass_with(2, watches);
@@ -166,13 +170,32 @@ fn among_a_thousand_shards_the_silent_are_noticed_by_heartbeats_alone() {
 }
 
 #[test]
+fn a_look_at_heartbeats_asks_for_one_at_the_table_only_when_who_is_there_changes() {
+    let mut world = World::new(vec![lease(0, Some("b"))], &["a", "b", "c"]);
+    let mut asks = |beating: &[&'static str], asked_for: &[&str]| {
+        world.beating = beating.to_vec();
+        let asked = std::cell::Cell::new(false);
+        world.pass_with(1, |observer, rows, now| {
+            let mut rows = rows.workers.clone();
+            rows.retain(|id, _| beating.contains(&id.as_str()));
+            asked.set(observer.heard(&rows, |id| asked_for.contains(&id), (now, now)));
+        });
+        asked.get()
+    };
+    assert!(!asks(&["b", "c"], &["b", "c"]) && !asks(&["b", "c"], &["b", "c"]));
+    // Of whom nothing was asked nothing is known; whoever was asked for and has no row has said goodbye.
+    assert!(!asks(&["b"], &["b"]));
+    assert!(asks(&["b"], &["b", "c"]) && !asks(&["b"], &["b"]));
+}
+
+#[test]
 fn the_pace_of_looks_keeps_to_the_budget() {
     let config = crate::config::Config::shipped("a", messages::EventSchema::built_in("climate").unwrap()).leases;
     // Twenty units a second: five for each of four looks.
-    assert_eq!(Pace::after(5.0, &config), Pace { scan: config.scan_interval, watches: false });
+    assert_eq!(Pace::after(5.0, true, &config), Pace { scan: config.scan_interval, watches: false });
     // A thousand rows of 1 KB, half a unit for each four of them.
-    let large = Pace::after(125.0, &config);
-    assert_eq!(large, Pace { scan: Duration::from_secs_f64(12.5), watches: true });
+    assert_eq!(Pace::after(125.0, true, &config), Pace { scan: Duration::from_secs_f64(12.5), watches: true });
+    assert_eq!(Pace::after(125.0, false, &config), Pace { scan: Duration::from_secs_f64(6.25), watches: false });
 }
 
 #[test]

@@ -13,14 +13,15 @@ use actors::ports::objects::Objects;
 use actors::recovery::{self, Reads, RecoveryError, Unsent};
 use actors::shard::ShardContext;
 use messages::{AlertsMsg, Receipts};
+use ractor::rpc::CallResult;
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 
 use super::Unsettled;
 
-/// Old alerts of one shard that may wait to be sent at once: the queue is for new ones first, and what does not fit
-/// into it is lost.
-const WAITING_MAX: usize = 100;
+/// Old alerts of one shard that are offered at a time. The alerts actor takes what leaves room for new ones, and does not
+/// wait for receivers that refuse.
+const OFFER_MAX: usize = 100;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
@@ -76,11 +77,17 @@ async fn read(context: &ShardContext, objects: &Objects, row: &LeaseRow) -> Unse
 }
 
 async fn send(unsent: Unsent, alerts: &Address<AlertsMsg>, receipts: &Receipts) -> Result<(), Gone> {
-    for alert in unsent.alerts {
-        while receipts.outstanding() > WAITING_MAX {
-            tokio::time::sleep(LOOK_AGAIN).await;
+    let mut alerts_left = unsent.alerts.into_iter().map(|alert| (alert, Some(receipts.issue()))).peekable();
+    while alerts_left.peek().is_some() {
+        let mut offered: Vec<_> = alerts_left.by_ref().take(OFFER_MAX).collect();
+        while !offered.is_empty() {
+            let answer = alerts.actor().call(|reply| AlertsMsg::Offer { alerts: offered, reply }, None).await;
+            let Ok(CallResult::Success(left)) = answer else { return Err(Gone(alerts.node().path.clone())) };
+            if !left.is_empty() {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            offered = left;
         }
-        alerts.send(AlertsMsg::Send { alert, receipt: Some(receipts.issue()), trace: None })?;
     }
     Ok(())
 }
