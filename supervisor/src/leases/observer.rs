@@ -153,7 +153,7 @@ impl Observer {
             // A look is no snapshot: it may have a row that a worker has just written beside its beat of long ago. What
             // has moved since a look of before that beat says nothing: the worker may have died after both.
             let owner = lease.owner.as_ref().and_then(|owner| self.workers.get_mut(owner));
-            let is_news = |owner: &Seen<WorkerRow>| moved && owner.since <= before;
+            let is_news = |owner: &Seen<WorkerRow>| moved && owner.since < before;
             let silent = |owner: &Seen<WorkerRow>| now.saturating_sub(owner.since) >= self.patience.worker;
             if let Some(owner) = owner.filter(|owner| is_news(owner) && silent(owner)) {
                 owner.since = now;
