@@ -5,6 +5,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use actors::ports::leases::LeaseTable;
 use mangrove_tests::process::turn_alone;
 use mangrove_tests::world::{BUCKET, STREAM, World};
 use serde_json::json;
@@ -20,12 +21,13 @@ fn a_thousand_shards_are_known_within_seconds() {
     let _turn = turn_alone();
     let (dir, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
     let world = runtime.block_on(World::new(&dir.path().join("cloud"), SHARDS));
+    runtime.block_on(LeaseTable::new(world.sdk(), "leases").ensure()).unwrap();
     let slow = |service: &str| json!({"service": service, "kind": "delay", "delay_ms": CALL.as_millis() as u64});
     runtime.block_on(world.faults().set(1, &["dynamodb", "s3"].map(slow)));
     let config = dir.path().join("mangrove.toml");
     let text = format!(
         "stream.name = {STREAM:?}\nbucket.name = {BUCKET:?}\nschema.use = \"climate\"\nworker.id = \"worker-a\"\n\
-         ops.bind = \"127.0.0.1:0\"\nleases.shards_max = 1\n"
+         ops.bind = \"127.0.0.1:0\"\nleases.table = \"leases\"\nleases.shards_max = 1\n"
     );
     fs::write(&config, text).unwrap();
     let config = config.display().to_string();
