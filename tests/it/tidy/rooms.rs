@@ -22,7 +22,7 @@ pub(super) const ROOMS: [(&str, &[(&str, &[&str])]); 3] = [
             ("aggregator", &["budget", "hash_key", "metrics", "node", "ports", "shard"]),
             ("agreement", &["lake", "ports", "recovery"]),
             ("alerts", &["metrics", "node", "ports", "ring", "traces"]),
-            ("committer", &["keys", "metrics", "node", "ports", "shard", "traces", "verdict"]),
+            ("committer", &["hash_key", "keys", "metrics", "node", "ports", "shard", "traces", "verdict"]),
             ("loader", &["loading", "metrics", "node", "panics", "ports", "warehouse"]),
             ("loading", &["lake", "metrics", "panics", "ports", "warehouse"]),
             ("metrics", &["ports"]),
