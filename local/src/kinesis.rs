@@ -74,6 +74,9 @@ pub(crate) struct Kinesis {
     /// The streams whose shape is saved. Writers share it; what changes a stream's shards is alone, so that no record
     /// lands in a shard that just closed, or in a stream the next start would not know.
     saved: RwLock<HashSet<String>>,
+    /// Whoever reads records shares it, and whoever shows new ones is alone. ferrokinesis keeps a lock of a thread while a
+    /// read waits in its turn: a put on the same thread would wait for that lock for ever.
+    shown: RwLock<()>,
     journals: std::sync::Mutex<HashMap<String, Arc<Mutex<Journal>>>>,
     /// The streams that spread their records over their shards, whatever the keys are.
     auto: std::sync::Mutex<HashSet<String>>,
@@ -117,6 +120,7 @@ impl Kinesis {
                 // A shape that is not saved yet could be undone by a kill: a reader would have seen a shard end that
                 // then goes on.
                 let _saved = self.saved.read().await;
+                let _shown = self.shown.read().await;
                 match read {
                     "GetRecords" => self.get_records(parts, body).await,
                     "GetShardIterator" => self.get_shard_iterator(parts, body).await,

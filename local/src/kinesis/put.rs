@@ -124,6 +124,7 @@ impl Kinesis {
             journal.append(&entries).map_err(journal_error)?;
             self.note_keys(&entries);
             let shown: Vec<(String, StoredRecordRef<'_>)> = entries.iter().map(|entry| shown(*entry)).collect();
+            let _alone = self.shown.write().await;
             self.store.put_records_batch(stream, &shown).await?;
         }
         Ok(placed)

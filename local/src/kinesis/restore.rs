@@ -76,6 +76,7 @@ impl Kinesis {
             saved: RwLock::new(shape.names()),
             dir: dir.clone(),
             contents,
+            shown: RwLock::default(),
             journals: Default::default(),
             auto: std::sync::Mutex::new(shape.auto.iter().cloned().collect()),
             spread_so_far: Default::default(),
