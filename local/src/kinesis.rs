@@ -74,8 +74,8 @@ pub(crate) struct Kinesis {
     /// The streams whose shape is saved. Writers share it; what changes a stream's shards is alone, so that no record
     /// lands in a shard that just closed, or in a stream the next start would not know.
     saved: RwLock<HashSet<String>>,
-    /// Whoever reads records shares it, and whoever shows new ones is alone. ferrokinesis keeps a lock of a thread while a
-    /// read waits in its turn: a put on the same thread would wait for that lock for ever.
+    /// Reads of records share it, and new records are shown alone. ferrokinesis keeps a lock of a thread while a read waits
+    /// in its turn: a put on the same thread would wait for that lock for ever.
     shown: RwLock<()>,
     journals: std::sync::Mutex<HashMap<String, Arc<Mutex<Journal>>>>,
     /// The streams that spread their records over their shards, whatever the keys are.
