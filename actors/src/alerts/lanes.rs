@@ -59,7 +59,7 @@ impl<T> Lanes<T> {
     /// What is to be handed over now, and to which receiver; none if nothing waits, or no slot is free.
     pub(super) fn next(&mut self) -> Option<(usize, Arc<T>)> {
         let free = |lane: &&mut Lane<T>| lane.under_way < self.in_flight_max && !lane.queue.is_empty();
-        let (number, lane) = self.lanes.iter_mut().enumerate().find(|(_, lane)| free(&lane))?;
+        let (number, lane) = self.lanes.iter_mut().enumerate().find(|(_, lane)| free(lane))?;
         let item = lane.queue.pop_front()?;
         lane.under_way += 1;
         Some((number, item))
