@@ -223,6 +223,7 @@ mod tests {
         drop(alone);
         assert!(budget.has_room());
     }
+
     #[tokio::test(start_paused = true)]
     async fn whoever_waits_behind_shards_that_go_on_has_patience_and_behind_one_that_hangs_little() {
         let budget = Budget::new(100);
