@@ -9,7 +9,6 @@
 mod bucket;
 mod config;
 mod expression;
-mod kinesis;
 mod state;
 mod stream;
 mod table;
@@ -34,6 +33,7 @@ pub use self::table::{Item, RESTORER, RowWrite};
 pub use self::trace::Counts;
 pub use self::warehouse::LoadMutant;
 pub use local_engine::faults::{Fault, OpMatcher, ServiceFaults, Weather};
+use local_engine::stream::{Put, place_of};
 pub use local_engine::{ClientId, Service};
 
 /// What an attempt of a call may take, as in the shipped configuration.
@@ -120,13 +120,13 @@ impl Cloud {
 impl Cloud {
     /// Creates the stream, with equal hash ranges.
     pub fn create_stream(&self, name: &str, shards: u32) {
-        assert!(self.state().stream.create(name, shards), "the cloud has a stream already");
+        self.state().stream.create(name, shards);
     }
 
     /// Lets a second stream be seen: another name and ARN over the same shards, as if two streams had shards of the same
     /// ids.
     pub fn alias_stream(&self, name: &str) {
-        self.state().stream.alias = Some(name.to_owned());
+        self.state().stream.alias(name);
     }
 
     /// Puts the lease table back as it was when these were all of its rows.
@@ -146,14 +146,15 @@ impl Cloud {
 
     /// Stores a record, and gives its shard and sequence number.
     pub fn put(&self, now_ms: i64, partition_key: &str, data: Vec<u8>) -> (String, String) {
-        self.put_to_hash(now_ms, partition_key, stream::place_of(partition_key), data)
+        self.put_to_hash(now_ms, partition_key, place_of(partition_key), data)
     }
 
     /// Stores a record at a place of the hash range of its own.
     pub fn put_to_hash(&self, now_ms: i64, partition_key: &str, hash: u128, data: Vec<u8>) -> (String, String) {
         let mut state = self.state();
         state.settle(now_ms);
-        let (shard, sequence) = state.stream.put(now_ms, partition_key, hash, data.into());
+        let put = Put { partition_key: partition_key.into(), hash: Some(hash), data: data.into() };
+        let (shard, sequence) = state.stream.put(now_ms, put);
         state.trace.feed(format_args!("{now_ms} put {shard} {sequence}"));
         (shard, sequence)
     }
@@ -162,7 +163,7 @@ impl Cloud {
     pub fn spread(&self, now_ms: i64, spread: bool) {
         let mut state = self.state();
         state.settle(now_ms);
-        state.stream.spread = spread;
+        state.stream.the().set_spread(spread);
         state.trace.feed(format_args!("{now_ms} spread {spread}"));
     }
 
@@ -171,7 +172,7 @@ impl Cloud {
         let mut state = self.state();
         state.settle(now_ms);
         state.trace.feed(format_args!("{now_ms} split {shard}"));
-        state.stream.split(shard)
+        state.stream.the().split_evenly(shard).expect("only an open shard is split")
     }
 
     /// Merges two open shards side by side, and gives their child.
@@ -179,12 +180,12 @@ impl Cloud {
         let mut state = self.state();
         state.settle(now_ms);
         state.trace.feed(format_args!("{now_ms} merge {a} {b}"));
-        state.stream.merge(a, b)
+        state.stream.the().merge(a, b).expect("only open shards side by side are merged")
     }
 
     /// Retention has passed a closed shard: the service forgets it.
     pub fn trim(&self, shard: &str) {
-        self.state().stream.trim(shard);
+        assert!(self.state().stream.the().trim(shard), "only a closed shard is forgotten");
     }
 
     /// Plants a row of the lease table, as another application would have written it.
@@ -238,7 +239,7 @@ impl Cloud {
 
     /// The reads of a shard: by which client, and when, in order.
     pub fn reads(&self, shard: &str) -> Vec<(ClientId, i64)> {
-        self.state().stream.shards.iter().find(|known| &*known.id == shard).map_or(Vec::new(), |s| s.readers.clone())
+        self.state().stream.reads(shard)
     }
 
     /// The epochs whose manifests lie in the bucket, and the transactions of the warehouse that have ended; none of these

@@ -1,5 +1,5 @@
 //! GOAL    What the ledger says is what the stream holds, record by record.
-//! METHOD  A real emulator on loopback, whole runs through the public interface; then every shard is read from its
+//! METHOD  The local cloud on loopback, whole runs through the public interface; then every shard is read from its
 //!         beginning and compared with the ledger.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
@@ -15,30 +15,19 @@ use mangrove_fleet::{
     BrokenKind, Entry, FleetOptions, Kind, Ledger, Line, Outcome, ReplayMapping, ReplayOptions, Target, client,
     run_fleet, run_replay,
 };
+use mangrove_local::{LocalCloud, LocalOptions};
 use tokio::sync::watch;
 
 const SHARDS: i32 = 4;
 
-/// A stream with `SHARDS` shards on an emulator of its own.
-async fn stream() -> Target {
-    let options = ferrokinesis::store::StoreOptions {
-        create_stream_ms: 0,
-        shard_limit: 100,
-        ..ferrokinesis::store::StoreOptions::default()
-    };
-    let (app, _store) = ferrokinesis::create_app(options);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, app).await });
+/// A stream with `SHARDS` shards on a local cloud of its own.
+async fn stream(folder: &Path) -> (LocalCloud, Target) {
+    let port = (std::net::Ipv4Addr::LOCALHOST, 0).into();
+    let cloud = LocalCloud::start(LocalOptions::new(port, folder.join("cloud"))).await.unwrap();
+    let url = cloud.endpoint_url();
     let client = client(Some(&url), "us-east-1").await;
     client.create_stream().stream_name("fleet").shard_count(SHARDS).send().await.unwrap();
-    loop {
-        let summary = client.describe_stream_summary().stream_name("fleet").send().await.unwrap();
-        if summary.stream_description_summary().unwrap().stream_status().as_str() == "ACTIVE" {
-            return Target { stream: "fleet".to_owned(), client };
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    (cloud, Target { stream: "fleet".to_owned(), client })
 }
 
 /// All records, by shard.
@@ -100,7 +89,7 @@ fn compare(ledger: &[Entry], stream: &HashMap<String, Vec<Record>>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fleet_with_everything_broken_is_stored_as_its_ledger_says() {
     let folder = tempfile::tempdir().unwrap();
-    let target = stream().await;
+    let (_cloud, target) = stream(folder.path()).await;
     let mut options = FleetOptions::new(200, 5000.0, 42, folder.path().join("ledger.jsonl"));
     options.duration = Some(Duration::from_secs(3));
     options.shares.broken = 0.05;
@@ -119,7 +108,7 @@ async fn a_fleet_with_everything_broken_is_stored_as_its_ledger_says() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_recorded_data_arrives_in_order_and_as_its_ledger_says() {
     let folder = tempfile::tempdir().unwrap();
-    let target = stream().await;
+    let (_cloud, target) = stream(folder.path()).await;
     let ledger = folder.path().join("ledger.jsonl");
     let files = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/beijing-air/*.csv.gz");
     let options = ReplayOptions::new(files, ReplayMapping::named("air-quality").unwrap(), &ledger);

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! listener -> gateway -+-> faults    only with LocalOptions::faults: rules set at /_mangrove/faults
-//!                      +-> kinesis   ferrokinesis, with a journal per stream
+//!                      +-> kinesis   the engine's streams, with a journal for each
 //!                      +-> stateful  DynamoDB by winterbaume and the engine's topics, saved on every change
 //!                      +-> objects   S3 by s3s; an object is a plain file at <data_dir>/s3/<bucket>/<key>
 //!                      +-> warehouse Redshift's Data API on DuckDB, in <data_dir>/warehouse.duckdb; opened when asked
@@ -62,7 +62,8 @@ pub struct LocalOptions {
     pub bind: SocketAddr,
     /// Where everything is stored. Created if missing; one process at a time.
     pub data_dir: PathBuf,
-    /// Throttle Kinesis writes per shard like the real service (1 MiB/s, 1,000 records/s).
+    /// Throttle each shard of Kinesis like the real service: 1 MiB and 1,000 records written, five reads and 2 MiB read a
+    /// second.
     pub enforce_limits: bool,
     /// Let clients set rules for faults at `/_mangrove/faults`; until they do, nothing fails.
     pub faults: bool,
@@ -113,7 +114,7 @@ impl LocalCloud {
         let contents = folder.contents();
         let warehouse = Arc::new(Warehouse::new(&options, folder.contents()));
         let services = Services {
-            kinesis: Kinesis::open(folder.sub("kinesis")?, options.enforce_limits, folder.contents()).await?,
+            kinesis: Kinesis::open(folder.sub("kinesis")?, options.enforce_limits, folder.contents())?,
             tables: Stateful::open(DynamoDbService::new(), folder.sub("dynamodb")?, &contents).await?,
             topics: Stateful::open(Regions::default(), folder.sub("sns")?, &contents).await?,
             objects: objects::open(&folder)?,

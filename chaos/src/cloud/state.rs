@@ -12,7 +12,7 @@ use local_engine::topics::Topics;
 use local_engine::{ClientId, Place, Refusal, Reply, Service};
 
 use super::bucket::Bucket;
-use super::stream::Stream;
+use super::stream::Streams;
 use super::table::Table;
 use super::trace::Trace;
 use super::warehouse::{Ended, Files, Warehouse};
@@ -27,7 +27,7 @@ const STATEMENTS_MAX: u64 = 40;
 
 pub(super) struct State {
     pub(super) faults: WeatherState,
-    pub(super) stream: Stream,
+    pub(super) stream: Streams,
     pub(super) table: Table,
     pub(super) bucket: Bucket,
     pub(super) topics: Topics,
@@ -81,7 +81,7 @@ impl State {
         let files = Files::default();
         Self {
             faults: WeatherState::new(seed),
-            stream: Stream::new(seed),
+            stream: Streams::new(seed),
             table: Table::new(),
             bucket: Bucket::new(files.clone()),
             topics: Topics::default(),

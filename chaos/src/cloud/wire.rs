@@ -83,7 +83,7 @@ impl Call {
         let json: Value = serde_json::from_slice(&body)?;
         let text = |name: &str| json[name].as_str().map(str::to_owned);
         let key = match service {
-            Service::Kinesis => text("ShardId").or_else(|| Some(text("ShardIterator")?.split('/').next()?.to_owned())),
+            Service::Kinesis => text("ShardId").or_else(|| Some(text("ShardIterator")?.split('/').nth(1)?.to_owned())),
             Service::Redshift => warehouse::key(&json),
             _ => row_key(&json["Key"]).or_else(|| Some(json["Item"]["leaseKey"]["S"].as_str()?.to_owned())),
         };

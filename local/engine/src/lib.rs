@@ -4,6 +4,7 @@
 //! local (HTTP, tokio, the data folder)  -+
 //!                                        +-> service   the services, and how each refuses
 //! chaos::cloud (in memory, paused clock) +-> faults    what can befall a request, and which request it befalls
+//!                                        +-> stream    Kinesis
 //!                                        +-> topics    SNS
 //! ```
 //!
@@ -18,6 +19,7 @@ pub mod faults;
 pub mod form;
 mod reply;
 mod service;
+pub mod stream;
 pub mod topics;
 
 pub use crate::reply::{Refusal, Reply, escaped};

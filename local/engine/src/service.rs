@@ -43,7 +43,12 @@ pub struct Place<'a> {
 impl Place<'_> {
     /// The ARN of what has this name there.
     pub fn arn(self, service: &str, name: &str) -> String {
-        format!("arn:aws:{service}:{}:{}:{name}", self.region, self.account)
+        format!("{}:{name}", self.arns(service))
+    }
+
+    /// What is in front of the names in the ARNs of a service there.
+    pub fn arns(self, service: &str) -> String {
+        format!("arn:aws:{service}:{}:{}", self.region, self.account)
     }
 }
 

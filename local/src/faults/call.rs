@@ -9,7 +9,6 @@ use std::borrow::Cow;
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
-use ferrokinesis::shard_iterator::decode_shard_iterator;
 use local_engine::Service;
 use local_engine::faults::Asked;
 use serde_json::Value;
@@ -26,11 +25,8 @@ impl<'a> Call<'a> {
     /// Reads a request for the service it was found to be for.
     pub(crate) fn of(service: Service, parts: &'a Parts, body: &'a [u8]) -> Call<'a> {
         match service {
-            Service::Kinesis => {
-                let operation = json_operation(&parts.headers);
-                Call { service, operation: operation.into(), subject: kinesis_subject(operation, body) }
-            }
-            Service::DynamoDb => {
+            // A shard iterator of the engine says in the clear which shard it reads.
+            Service::Kinesis | Service::DynamoDb => {
                 Call { service, operation: json_operation(&parts.headers).into(), subject: Cow::Borrowed(body) }
             }
             Service::Redshift => {
@@ -57,23 +53,6 @@ impl<'a> Call<'a> {
 fn json_operation(headers: &HeaderMap) -> &str {
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or("");
     target.split_once('.').map_or("", |(_, operation)| operation)
-}
-
-/// A shard iterator is opaque, so that a rule about one shard could not see its reads. What it says is put behind the
-/// body: `<stream>/<shard>/<sequence number>`.
-fn kinesis_subject<'a>(operation: &str, body: &'a [u8]) -> Cow<'a, [u8]> {
-    if operation != "GetRecords" {
-        return Cow::Borrowed(body);
-    }
-    let request: Value = serde_json::from_slice(body).unwrap_or_default();
-    match decode_shard_iterator(request["ShardIterator"].as_str().unwrap_or("")) {
-        Ok((_, stream, shard, sequence)) => {
-            let mut subject = body.to_vec();
-            subject.extend_from_slice(format!("\n{stream}/{shard}/{sequence}").as_bytes());
-            Cow::Owned(subject)
-        }
-        Err(_) => Cow::Borrowed(body),
-    }
 }
 
 /// SQL is full of quotes, which JSON escapes. Its text is put behind the body as it is, so that a rule can name it.

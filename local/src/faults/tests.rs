@@ -4,6 +4,7 @@ use local_engine::Service;
 use local_engine::faults::RULES_MAX;
 
 use super::*;
+use crate::kinesis::{asking, habits};
 
 fn faults(plan: &str) -> Faults {
     let faults = Faults::default();
@@ -135,9 +136,11 @@ fn requests_have_the_names_of_their_operations() {
 
 #[test]
 fn a_read_mentions_its_shard() {
+    let mut streams = local_engine::stream::Kinesis::new(habits(false));
+    streams.create("s", 4, 1).unwrap();
+    let asked = json!({ "StreamName": "s", "ShardId": "shardId-000000000003", "ShardIteratorType": "LATEST" });
+    let at = streams.serve(asking(), "GetShardIterator", &asked).unwrap();
     let read = parts("POST", "/", &[("x-amz-target", "Kinesis_20131202.GetRecords")]);
-    let at = ferrokinesis::shard_iterator::create_shard_iterator("s", "shardId-000000000003", &"4".repeat(56), 1);
-    let body = json!({ "ShardIterator": at }).to_string();
-    let call = Call::of(Service::Kinesis, &read, body.as_bytes());
+    let call = Call::of(Service::Kinesis, &read, &at.body);
     assert!(call.asked().mentions("s/shardId-000000000003/") && !call.asked().mentions("shardId-000000000004"));
 }

@@ -27,13 +27,13 @@ const OLD_FRAME_HEAD_BYTES: usize = 4;
 /// More than any request can be.
 const FRAME_BYTES_MAX: u64 = 64 << 20;
 
-/// One record, as it is kept and as ferrokinesis keeps it.
+/// One record, as it is kept.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Entry<'a> {
     /// `<shard in hex>/<sequence number>`.
     pub(super) key: &'a str,
     pub(super) partition_key: &'a str,
-    /// In base64, as it came and as it will be sent.
+    /// In base64, as it came.
     pub(super) data: &'a str,
     pub(super) arrived_ms: u64,
 }
@@ -56,7 +56,6 @@ pub(super) fn path(dir: &Path, stream: &str) -> PathBuf {
 pub(super) struct Journal {
     file: File,
     len: u64,
-    arrived_ms: u64,
     /// The end of the file is unknown, so nothing may be written behind it.
     torn: bool,
 }
@@ -71,20 +70,9 @@ impl Journal {
         Journal::of(file)
     }
 
-    /// Opens a file that is there, and was read before.
-    pub(super) fn open(path: &Path) -> io::Result<Journal> {
-        Journal::of(OpenOptions::new().read(true).write(true).open(path)?)
-    }
-
     fn of(file: File) -> io::Result<Journal> {
         let len = file.metadata()?.len();
-        Ok(Journal { file, len, arrived_ms: 0, torn: false })
-    }
-
-    /// The arrival time of the next records: the clock, but never before the records already here.
-    pub(super) fn arrival(&mut self, now_ms: u64) -> u64 {
-        self.arrived_ms = self.arrived_ms.max(now_ms);
-        self.arrived_ms
+        Ok(Journal { file, len, torn: false })
     }
 
     /// Writes one frame with one call, and then the head, into the page cache: that survives the death of this process.
@@ -286,7 +274,7 @@ mod tests {
             std::fs::write(&path, torn).unwrap();
 
             assert_eq!(keys(&path), ["a", "b"], "torn after {n_bytes} bytes");
-            Journal::open(&path).unwrap().append(&[entry("c")]).unwrap();
+            Journal::create(&path).unwrap().append(&[entry("c")]).unwrap();
             assert_eq!(keys(&path), ["a", "b", "c"]);
         }
         // Written, and killed before the head knew of it.
@@ -340,12 +328,5 @@ mod tests {
         std::fs::write(&path, &odd).unwrap();
         assert!(matches!(renewed(&path), Err(JournalError::Damaged(_))));
         assert_eq!(std::fs::read(&path).unwrap(), odd);
-    }
-
-    #[test]
-    fn arrival_times_never_run_backwards() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut journal = Journal::create(&path(dir.path(), "s")).unwrap();
-        assert_eq!([journal.arrival(5), journal.arrival(3), journal.arrival(9)], [5, 5, 9]);
     }
 }

@@ -2,188 +2,135 @@
 //!
 //! **Owns** the file of the streams' shapes (shards, retention, consumers).
 //! **Promises** that sequence numbers go on behind the last one that was journaled; that a journal is removed when its
-//! stream was deleted, and for no other reason: neither a shape that is missing nor one that is older makes orphans.
+//! stream was deleted, and for no other reason: neither a shape that is missing nor one that is older makes orphans. What
+//! builds before the engine have written is read, and written anew at the next change of a stream.
 //! **Fails** at start with the file that does not fit, and leaves all as it is; a torn last write is cut off and no
 //! failure (`journal`).
-//! **Not here**: tags of consumers; they last as long as the process.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use ferrokinesis::persistence::PersistentStream;
-use ferrokinesis::sequence::{parse_sequence, shard_ix_to_hex};
-use ferrokinesis::store::Store;
-use ferrokinesis::types::{Consumer, ConsumerStatus, HashKeyRange, Stream};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use local_engine::stream::{self, Record, Saved, Sequence};
 use serde::{Deserialize, Serialize};
-use tokio::sync::RwLock;
 
 use super::journal::{self, Entry, Frames, HEAD_BYTES, Journal, JournalError};
-use super::put::{now_ms, shown};
-use super::{Kinesis, store_options};
+use super::{Kinesis, State, habits};
 use crate::LocalError;
+use crate::clock::now_ms;
 use crate::folder::{Contents, replace_file};
 
 const SHAPE_FILE: &str = "streams.json";
-/// Numbers taken at once when a shard's counter is moved to where it was.
-const NUMBERS_PER_STEP: u64 = 10_000;
-
-/// Every stream has a journal of the present form from this format on.
-const FORMAT: u32 = 2;
+/// Before this format, journals may be of another form.
+const FORMAT_OF_JOURNALS: u32 = 2;
+/// The engine's streams: numbers of another form, which builds before cannot go on from.
+const FORMAT: u32 = 3;
 
 /// Everything about the streams but their records.
 #[derive(Default, Serialize, Deserialize)]
 struct Shape {
     #[serde(default)]
     format: u32,
-    streams: Vec<PersistentStream>,
-    consumers: Vec<Consumer>,
+    #[serde(flatten)]
+    saved: Saved,
     /// Journals that are about to go: their streams were deleted.
     #[serde(default)]
     deleted: Vec<PathBuf>,
-    /// Those that spread their records.
-    #[serde(default)]
-    auto: Vec<String>,
-}
-
-impl Shape {
-    fn names(&self) -> HashSet<String> {
-        self.streams.iter().map(|stream| stream.name.clone()).collect()
-    }
 }
 
 impl Kinesis {
     /// Opens the folder and restores the streams and their records.
-    pub(crate) async fn open(
-        dir: PathBuf,
-        enforce_limits: bool,
-        contents: Arc<Contents>,
-    ) -> Result<Kinesis, LocalError> {
-        let store = Store::new(store_options(enforce_limits));
+    pub(crate) fn open(dir: PathBuf, limits: bool, contents: Arc<Contents>) -> Result<Kinesis, LocalError> {
         let path = dir.join(SHAPE_FILE);
         let shape = read_shape(&path)?;
         if shape.as_ref().is_some_and(|shape| shape.format > FORMAT) {
             return Err(LocalError::damaged(path)("it was written by a newer version"));
         }
         remove_deleted(&dir, shape.as_ref())?;
-        let (shape, is_new) = (shape.unwrap_or_default(), !path.exists());
-        let format = shape.format;
-
-        let kinesis = Kinesis {
-            router: ferrokinesis::create_router(store.clone()),
-            store,
-            saved: RwLock::new(shape.names()),
-            dir: dir.clone(),
-            contents,
-            shown: RwLock::default(),
-            journals: Default::default(),
-            auto: std::sync::Mutex::new(shape.auto.iter().cloned().collect()),
-            spread_so_far: Default::default(),
-            keyless: Default::default(),
-        };
-        for persisted in shape.streams {
-            let path = journal::path(&dir, &persisted.name);
-            if format < FORMAT {
+        if shape.is_some() {
+            contents.note(&path).map_err(LocalError::folder(&path))?;
+        }
+        let unsaved = shape.as_ref().is_some_and(|shape| shape.format < FORMAT_OF_JOURNALS);
+        let Shape { format, saved, .. } = shape.unwrap_or_default();
+        let names: Vec<String> = saved.names().map(str::to_owned).collect();
+        let mut engine = stream::Kinesis::load(habits(limits), saved).map_err(LocalError::damaged(&path))?;
+        let mut journals = HashMap::new();
+        for name in names {
+            let path = journal::path(&dir, &name);
+            if format < FORMAT_OF_JOURNALS {
                 journal::renewed(&path).map_err(unreadable(&path))?;
             } else if !path.exists() {
                 return Err(LocalError::Missing { path });
             }
-            kinesis.restore_stream(persisted, &path).await?;
+            replay(&mut engine, &name, &path)?;
+            let journal = Journal::create(&path).map_err(LocalError::folder(&path))?;
+            journals.insert(name, journal);
         }
-        for mut consumer in shape.consumers {
-            consumer.consumer_status = ConsumerStatus::Active;
-            let arn = consumer.consumer_arn.clone();
-            kinesis.store.put_consumer(&arn, consumer).await.map_err(LocalError::damaged(&path))?;
+        let mut state = State { engine, journals, dir, contents, unsaved };
+        if unsaved {
+            state.save_shape().map_err(LocalError::folder(&path))?;
+            state.unsaved = false;
         }
-        if !is_new {
-            kinesis.contents.note(&path).map_err(LocalError::folder(&path))?;
-        }
-        if !is_new && format < FORMAT {
-            let unsaved = |detail: String| LocalError::folder(&path)(io::Error::other(detail));
-            kinesis.save_shape().await.map_err(unsaved)?;
-        }
-        Ok(kinesis)
+        Ok(Kinesis(Arc::new(Mutex::new(state))))
     }
+}
 
-    /// Writes the shape, forgets the journals of streams that are gone, and returns the names of those that are there.
-    pub(super) async fn save_shape(&self) -> Result<HashSet<String>, String> {
-        let mut shape = Shape { format: FORMAT, ..Shape::default() };
-        for name in self.store.list_stream_names().await {
-            let stream = self.store.get_stream(&name).await.map_err(|error| error.to_string())?;
-            let mut counters = Vec::with_capacity(stream.shards.len());
-            for ix in 0..stream.shards.len() {
-                counters.push(self.store.current_shard_seq(&name, ix as i64).await);
+impl State {
+    /// Writes the shape and forgets the journals of streams that are gone. In this order: a kill in between leaves an empty
+    /// journal without a stream, or one that the shape calls deleted.
+    pub(super) fn save_shape(&mut self) -> io::Result<()> {
+        let saved = self.engine.save();
+        for name in saved.names() {
+            if !self.journals.contains_key(name) {
+                self.journals.insert(name.to_owned(), Journal::create(&journal::path(&self.dir, name))?);
             }
-            shape.consumers.extend(self.store.list_consumers_for_stream(&stream.stream_arn).await);
-            shape.streams.push(PersistentStream::from_stream(name, &stream, counters));
         }
-        shape.consumers.retain(|consumer| consumer.consumer_status != ConsumerStatus::Deleting);
-        shape.auto = self.auto_of(&shape.names());
-
-        self.write_shape(shape).map_err(|error| error.to_string())
-    }
-
-    /// In this order: a kill in between leaves an empty journal without a stream, or one that the shape calls deleted.
-    fn write_shape(&self, mut shape: Shape) -> io::Result<HashSet<String>> {
-        for stream in &shape.streams {
-            self.journal_by(&stream.name, Journal::create)?;
-        }
+        let mut shape = Shape { format: FORMAT, saved, deleted: Vec::new() };
         // At the start there were none but those of streams: the others' streams have been deleted since.
         shape.deleted = orphans(&self.dir, &shape)?;
         let path = self.dir.join(SHAPE_FILE);
         replace_file(&path, &serde_json::to_vec(&shape).map_err(io::Error::other)?)?;
         self.contents.note(&path)?;
-        let mut journals = self.journals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        journals.retain(|name, _| shape.streams.iter().any(|stream| stream.name == *name));
+        self.journals.retain(|name, _| shape.saved.names().any(|there| there == name));
         for name in &shape.deleted {
             std::fs::remove_file(self.dir.join(name))?;
         }
-        Ok(shape.names())
+        Ok(())
     }
+}
 
-    async fn restore_stream(&self, persisted: PersistentStream, path: &Path) -> Result<(), LocalError> {
-        let store = &self.store;
-        let (name, stream, mut counters) = persisted.into_parts();
-        store.put_stream(&name, numbering_layout(&stream)).await.map_err(LocalError::damaged(path))?;
-
-        let oldest_ms = now_ms().saturating_sub(u64::from(stream.retention_period_hours) * 3_600_000);
-        let last = self.replay(&name, path, oldest_ms).await?;
-        for (ix, counter) in counters.iter_mut().enumerate() {
-            if let Some(last) = last.get(&shard_ix_to_hex(ix as i64)) {
-                let number = parse_sequence(last).map_err(LocalError::damaged(path))?;
-                *counter = (*counter).max(number.seq_ix.unwrap_or(0) + 1);
-            }
-            advance(store, &name, ix, *counter).await.map_err(LocalError::damaged(path))?;
-        }
-        store.put_stream(&name, stream).await.map_err(LocalError::damaged(path))
+/// Shows the journal's records again.
+fn replay(engine: &mut stream::Kinesis, stream: &str, path: &Path) -> Result<(), LocalError> {
+    let oldest_ms = now_ms() - engine.retention_ms(stream);
+    let Some(mut frames) = Frames::open(path).map_err(unreadable(path))? else { return Ok(()) };
+    if frames.is_old() {
+        return Err(LocalError::damaged(path)("it does not begin as a journal does"));
     }
-
-    /// Shows the journal's records again; returns the last sequence number of each shard.
-    async fn replay(&self, stream: &str, path: &Path, oldest_ms: u64) -> Result<HashMap<String, String>, LocalError> {
-        let mut last = HashMap::<String, String>::new();
-        let Some(mut frames) = Frames::open(path).map_err(unreadable(path))? else { return Ok(last) };
-        if frames.is_old() {
-            return Err(LocalError::damaged(path)("it does not begin as a journal does"));
+    while let Some(frame) = frames.next().map_err(unreadable(path))? {
+        let entries: Vec<Entry<'_>> = postcard::from_bytes(frame).map_err(LocalError::damaged(path))?;
+        for entry in entries {
+            let (shard, record) = record(&entry)
+                .ok_or("a record without a shard, a number or data")
+                .map_err(LocalError::damaged(path))?;
+            engine.reload(stream, shard, record, oldest_ms).map_err(LocalError::damaged(path))?;
         }
-
-        while let Some(frame) = frames.next().map_err(unreadable(path))? {
-            let entries: Vec<Entry<'_>> = postcard::from_bytes(frame).map_err(LocalError::damaged(path))?;
-            for entry in &entries {
-                let (shard, sequence) =
-                    entry.key.split_once('/').ok_or("a record without a shard").map_err(LocalError::damaged(path))?;
-                match last.get_mut(shard) {
-                    Some(last) => sequence.clone_into(last),
-                    None => drop(last.insert(shard.to_owned(), sequence.to_owned())),
-                }
-            }
-            let records: Vec<_> =
-                entries.iter().filter(|entry| entry.arrived_ms >= oldest_ms).map(|entry| shown(*entry)).collect();
-            self.note_keys(&entries);
-            self.store.put_records_batch(stream, &records).await.map_err(LocalError::damaged(path))?;
-        }
-        Ok(last)
     }
+    Ok(())
+}
+
+/// The place of its shard, and the record.
+fn record(entry: &Entry<'_>) -> Option<(usize, Record)> {
+    let (shard, number) = entry.key.split_once('/')?;
+    let record = Record {
+        sequence: Sequence::parse(number)?,
+        partition_key: entry.partition_key.into(),
+        arrival_ms: i64::try_from(entry.arrived_ms).ok()?,
+        data: STANDARD.decode(entry.data).ok()?.into(),
+    };
+    Some((usize::from_str_radix(shard, 16).ok()?, record))
 }
 
 fn read_shape(path: &Path) -> Result<Option<Shape>, LocalError> {
@@ -227,32 +174,10 @@ fn orphans(dir: &Path, shape: &Shape) -> io::Result<Vec<PathBuf>> {
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
         let is_journal = path.extension().is_some_and(|extension| extension == "journal");
-        let has_stream = || shape.streams.iter().any(|stream| journal::path(dir, &stream.name) == path);
+        let has_stream = || shape.saved.names().any(|stream| journal::path(dir, stream) == path);
         if is_journal && !has_stream() {
             orphans.extend(path.file_name().map(PathBuf::from));
         }
     }
     Ok(orphans)
-}
-
-/// The stream with every shard open and shard `i` answering for hash key `i` alone. ferrokinesis can only count a
-/// shard's numbers up by routing records to it, and routes none to a closed shard.
-fn numbering_layout(stream: &Stream) -> Stream {
-    let mut layout = stream.clone();
-    for (ix, shard) in layout.shards.iter_mut().enumerate() {
-        shard.hash_key_range = HashKeyRange::new(ix.to_string(), ix.to_string());
-        shard.sequence_number_range.ending_sequence_number = None;
-    }
-    layout
-}
-
-async fn advance(store: &Store, stream: &str, ix: usize, counter: u64) -> Result<(), String> {
-    loop {
-        let n_left = counter.saturating_sub(store.current_shard_seq(stream, ix as i64).await);
-        if n_left == 0 {
-            return Ok(());
-        }
-        let numbers = vec![ix as u128; n_left.min(NUMBERS_PER_STEP) as usize];
-        store.allocate_sequences_batch(stream, &numbers).await.map_err(|error| error.to_string())?;
-    }
 }

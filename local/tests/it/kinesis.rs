@@ -1,13 +1,15 @@
-//! Streams: writing, reading, reshaping, and what the journal in front of ferrokinesis adds.
+//! Streams: writing, reading, reshaping, and what the journal adds.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::config::retry::RetryConfig;
+use aws_sdk_kinesis::primitives::{Blob, DateTime};
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Record, Shard, ShardIteratorType};
+use mangrove_local::{LocalCloud, LocalOptions};
 
-use crate::World;
+use crate::{World, options, sdk};
 
 pub(crate) async fn create(client: &Client, stream: &str, n_shards: i32) {
     client.create_stream().stream_name(stream).shard_count(n_shards).send().await.unwrap();
@@ -258,6 +260,59 @@ async fn a_deleted_stream_leaves_nothing_to_a_new_one_of_its_name() {
 
     let world = world.reopened().await;
     assert!(read_all(&world.kinesis(), "again").await.values().all(Vec::is_empty));
+}
+
+#[tokio::test]
+async fn a_position_of_elsewhere_is_refused() {
+    let world = World::new().await;
+    let client = world.kinesis();
+    create(&client, "here", 2).await;
+    let put = client.put_record().stream_name("here").explicit_hash_key("0").partition_key("a").data(Blob::new("x"));
+    let number = put.clone().send().await.unwrap().sequence_number;
+    let at = async |shard: &str, number: &str| {
+        let kind = ShardIteratorType::AfterSequenceNumber;
+        let request = client.get_shard_iterator().stream_name("here").shard_id(shard).shard_iterator_type(kind);
+        request.starting_sequence_number(number).send().await.map_err(|error| error.into_service_error())
+    };
+    assert!(at("shardId-000000000000", &number).await.is_ok());
+    assert!(at("shardId-000000000001", &number).await.unwrap_err().is_invalid_argument_exception(), "another shard");
+
+    client.delete_stream().stream_name("here").send().await.unwrap();
+    create(&client, "here", 2).await;
+    put.send().await.unwrap();
+    assert!(at("shardId-000000000000", &number).await.unwrap_err().is_invalid_argument_exception(), "another stream");
+
+    let kind = ShardIteratorType::AtTimestamp;
+    let then = client.get_shard_iterator().stream_name("here").shard_id("shardId-000000000000");
+    let then = then.shard_iterator_type(kind).timestamp(DateTime::from_millis(now_ms() as i64 + 60_000));
+    assert!(then.send().await.unwrap_err().into_service_error().is_invalid_argument_exception(), "the future");
+}
+
+#[tokio::test]
+async fn shards_are_throttled_where_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let cloud = LocalCloud::start(LocalOptions { enforce_limits: true, ..options(dir.path()) }).await.unwrap();
+    let sdk = sdk(&cloud.endpoint_url()).await;
+    let config = aws_sdk_kinesis::config::Builder::from(&sdk).retry_config(RetryConfig::disabled());
+    let client = Client::from_conf(config.build());
+    create(&client, "narrow", 1).await;
+    let shard = shards(&client, "narrow").await.remove(0);
+
+    // Two of these are more than a second takes, and four more than it gives: any two, or five, that fall within one.
+    let put = client.put_record().stream_name("narrow").partition_key("k").data(Blob::new(vec![7; 600_000]));
+    let mut refused = None;
+    for _ in 0..50 {
+        refused = refused.or(put.clone().send().await.err());
+    }
+    assert!(refused.unwrap().into_service_error().is_provisioned_throughput_exceeded_exception());
+    let at = iterator(&client, "narrow", &shard, ShardIteratorType::TrimHorizon).await;
+    let mut refused = None;
+    for _ in 0..50 {
+        let read = client.get_records().set_shard_iterator(at.clone()).limit(1);
+        refused = refused.or(read.send().await.err());
+    }
+    assert!(refused.unwrap().into_service_error().is_provisioned_throughput_exceeded_exception());
+    cloud.stop().await.unwrap();
 }
 
 fn now_ms() -> u64 {

@@ -54,7 +54,7 @@ pub struct LocalArgs {
     /// An SNS topic to create; can be repeated
     #[arg(long, value_name = "NAME")]
     pub topic: Vec<String>,
-    /// Throttle writes per shard as AWS does: 1 MiB and 1,000 records a second
+    /// Throttle shards as AWS does: a second takes 1 MiB and 1,000 records, and gives five reads and 2 MiB
     #[arg(long)]
     pub enforce_limits: bool,
     /// Memory of the embedded warehouse, MiB; it is opened by the first statement

@@ -48,7 +48,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
 
 /// The tests of the binary belong to the package that builds it, and share the harness, as those of the oracle do: a
 /// cycle of packages, not of builds. Cargo refuses it for anything but tests.
-const HARNESS_OF: [(&str, &str); 2] = [("supervisor", "tests"), ("chaos", "tests")];
+const HARNESS_OF: [(&str, &str); 3] = [("supervisor", "tests"), ("chaos", "tests"), ("fleet", "local")];
 
 /// `local`, `fleet` and `chaos` stand apart: the services, the producer, and the services of the simulation.
 pub(super) fn only_ports_name_the_sdk(sources: &[Source]) -> Vec<String> {

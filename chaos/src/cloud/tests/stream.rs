@@ -142,7 +142,7 @@ async fn a_stream_is_provisioned_once() {
     assert_eq!(world.cloud.shards().len(), 2);
     // What the simulation does not know is refused, not ignored.
     let raw = aws_sdk_kinesis::Client::new(&sdk);
-    assert!(raw.list_streams().send().await.is_err());
+    assert!(raw.get_resource_policy().resource_arn("arn").send().await.is_err());
     assert!(raw.get_records().shard_iterator("nonsense").send().await.is_err());
 }
 
@@ -156,7 +156,7 @@ fn a_key_lies_where_its_digest_says() {
         ("abcdefghijklmnopqrstuvwxyz", 0xc3fcd3d76192e4007dfb496cca67e13b),
     ];
     for (key, place) in known {
-        assert_eq!(crate::cloud::stream::place_of(key), place, "{key:?}");
+        assert_eq!(place_of(key), place, "{key:?}");
     }
     // Two halves: the key goes where its first bit says.
     let (world, _) = world(2);
