@@ -31,7 +31,6 @@ use serde_json::Value;
 
 use crate::clock::now_ms;
 use crate::folder::Contents;
-use crate::reply;
 use journal::{Entry, Journal};
 
 /// The real service's bound and default.
@@ -74,9 +73,9 @@ impl Kinesis {
     pub(crate) async fn handle(&self, parts: Parts, body: Bytes) -> Response<Body> {
         let is_cbor = is_cbor(&parts);
         let mut answer = match self.answer(operation(&parts), is_cbor, &body) {
-            Ok(Answer::Whole(reply)) => cbor::written(is_cbor, reply),
+            Ok(Answer::Whole(reply)) => cbor::written(is_cbor, Ok(reply)),
             Ok(Answer::Subscription(iterator)) => subscription::body(self.clone(), iterator, is_cbor),
-            Err(refusal) => reply::refuse(Service::Kinesis, refusal),
+            Err(refusal) => cbor::written(is_cbor, Err(refusal)),
         };
         // SDKs show it to their users.
         answer.headers_mut().insert(HeaderName::from_static("x-amzn-requestid"), HeaderValue::from_static("local"));

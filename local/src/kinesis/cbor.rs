@@ -1,17 +1,16 @@
 //! The two encodings of Kinesis: JSON, and CBOR, which Java's SDK asks for.
 
 use axum::body::Body;
-use axum::http::{Response, StatusCode};
+use axum::http::{HeaderValue, Response, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ciborium::Value as Cbor;
-use local_engine::{Refusal, Reply};
+use local_engine::{Refusal, Reply, Service};
 use serde_json::{Number, Value};
 
 use crate::reply;
 
 pub(super) const CONTENT_TYPE: &str = "application/x-amz-cbor-1.1";
-const JSON: &str = "application/x-amz-json-1.1";
 /// The one field of bytes, which JSON has in Base64.
 const BLOB: &str = "Data";
 
@@ -25,12 +24,19 @@ pub(super) fn read(is_cbor: bool, body: &[u8]) -> Result<Value, Refusal> {
     read.ok_or_else(|| Refusal::new(400, "SerializationException", "the body is not an object"))
 }
 
-/// A successful answer, in the encoding of its request.
-pub(super) fn written(is_cbor: bool, Reply { body, .. }: Reply) -> Response<Body> {
+/// An answer, in the encoding of its request.
+pub(super) fn written(is_cbor: bool, answered: Result<Reply, Refusal>) -> Response<Body> {
     if !is_cbor {
-        return reply::answer(StatusCode::OK, JSON, body);
+        return reply::of_engine(Service::Kinesis, answered);
     }
-    reply::answer(StatusCode::OK, CONTENT_TYPE, encoded(&body))
+    let answer = answered.unwrap_or_else(|refusal| {
+        let code = refusal.code;
+        refusal.reply(Service::Kinesis, false).with("x-amzn-errortype", code)
+    });
+    let body = encoded(&answer.body).into();
+    let mut response = reply::of_engine(Service::Kinesis, Ok(Reply { body, ..answer }));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    response
 }
 
 /// JSON, as CBOR; no content is none.

@@ -39,7 +39,7 @@ impl Kinesis {
                 Ok(Reply::json(&json!({ "MinimumThroughputBillingCommitment": { "Status": "DISABLED" } })))
             }
             "SplitShard" | "MergeShards" | "UpdateShardCount" => self.on_reshard(operation, input),
-            _ if operation.contains("Tag") => self.on_tags(operation, input),
+            _ if operation.contains("Tag") || operation.starts_with("Untag") => self.on_tags(operation, input),
             _ => self.on_setting(operation, input),
         }
     }
@@ -199,7 +199,7 @@ impl Kinesis {
                 stream.on_demand = match input["StreamModeDetails"]["StreamMode"].as_str() {
                     Some("ON_DEMAND") => true,
                     Some("PROVISIONED") => false,
-                    _ => return Err(invalid("StreamMode must be PROVISIONED or ON_DEMAND.")),
+                    _ => return Err(Refusal::validation("StreamMode must be PROVISIONED or ON_DEMAND")),
                 };
             }
             "UpdateStreamRecordDistributionStrategy" => {
@@ -222,9 +222,14 @@ impl Kinesis {
             }
             "IncreaseStreamRetentionPeriod" | "DecreaseStreamRetentionPeriod" => {
                 let hours = number("RetentionPeriodHours");
-                let increases = operation.starts_with("Increase");
-                if if increases { hours < stream.retention_hours } else { hours > stream.retention_hours } {
-                    let than = if increases { "shorter" } else { "longer" };
+                if hours < 24 {
+                    return Err(invalid("Minimum allowed retention period is 24 hours."));
+                }
+                let (than, is_so) = match operation.starts_with("Increase") {
+                    true => ("shorter", hours < stream.retention_hours),
+                    false => ("longer", hours > stream.retention_hours),
+                };
+                if is_so {
                     return Err(invalid(format!(
                         "the retention period can not be {than} than the existing one of {} hours",
                         stream.retention_hours
@@ -232,7 +237,7 @@ impl Kinesis {
                 }
                 stream.retention_hours = hours;
             }
-            _ => return Ok(on_metrics(stream, operation, input)),
+            _ => return on_metrics(stream, operation, input),
         }
         Ok(Reply::text(""))
     }
@@ -242,9 +247,6 @@ fn on_scale(stream: &mut Stream, input: &Value) -> Result<Reply, Refusal> {
     let target = input["TargetShardCount"].as_u64().and_then(|n| u32::try_from(n).ok());
     let target = target.filter(|target| (1..=SHARDS_MAX).contains(target));
     let target = target.ok_or_else(|| invalid(format!("TargetShardCount is not between 1 and {SHARDS_MAX}.")))?;
-    if input["ScalingType"] != "UNIFORM_SCALING" {
-        return Err(Refusal::validation("ScalingType must be UNIFORM_SCALING"));
-    }
     let open = stream.n_open();
     if open == target as usize {
         return Err(invalid(format!("TargetShardCount {target} is the same as the current shard count {open}.")));
@@ -256,9 +258,12 @@ fn on_scale(stream: &mut Stream, input: &Value) -> Result<Reply, Refusal> {
     ))
 }
 
-fn on_metrics(stream: &mut Stream, operation: &str, input: &Value) -> Reply {
+fn on_metrics(stream: &mut Stream, operation: &str, input: &Value) -> Result<Reply, Refusal> {
     let asked: Vec<&str> =
         input["ShardLevelMetrics"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if let Some(other) = asked.iter().find(|asked| **asked != "ALL" && !METRICS.contains(asked)) {
+        return Err(Refusal::validation(format!("ShardLevelMetrics has {other}, which is no metric of a shard")));
+    }
     let is_asked = |metric: &str| asked.contains(&"ALL") || asked.contains(&metric);
     let before = stream.metrics.clone();
     let enables = operation.starts_with("Enable");
@@ -267,20 +272,26 @@ fn on_metrics(stream: &mut Stream, operation: &str, input: &Value) -> Reply {
         .into_iter()
         .filter(|metric| if enables { is_on(metric) || is_asked(metric) } else { is_on(metric) && !is_asked(metric) });
     stream.metrics = after.map(str::to_owned).collect();
-    Reply::json(&json!({
+    Ok(Reply::json(&json!({
         "StreamName": stream.name,
         "StreamARN": stream.arn,
         "CurrentShardLevelMetrics": before,
         "DesiredShardLevelMetrics": stream.metrics,
-    }))
+    })))
 }
 
 fn add_tags(tags: &mut BTreeMap<String, String>, given: &Value) -> Result<Reply, Refusal> {
     let mut all = tags.clone();
+    if given.as_object().is_none_or(|given| !(1..=TAGS_MAX).contains(&given.len())) {
+        return Err(Refusal::validation(format!("Tags must have 1 to {TAGS_MAX} entries")));
+    }
     for (key, value) in given.as_object().into_iter().flatten() {
         let value = value.as_str().ok_or_else(|| invalid(format!("the value of the tag {key} is not a text")))?;
-        if key.is_empty() || !is_tag(key, TAG_KEY_MAX) || !is_tag(value, TAG_VALUE_MAX) {
-            return Err(invalid(format!("the tag {key} is too long, or has characters that tags do not have")));
+        if key.is_empty() || key.chars().count() > TAG_KEY_MAX || value.chars().count() > TAG_VALUE_MAX {
+            return Err(Refusal::validation(format!("the tag {key}, or its value, is empty or too long")));
+        }
+        if !is_tag(key) || !is_tag(value) {
+            return Err(invalid(format!("the tag {key} has characters that tags do not have")));
         }
         all.insert(key.clone(), value.to_owned());
     }
@@ -291,7 +302,6 @@ fn add_tags(tags: &mut BTreeMap<String, String>, given: &Value) -> Result<Reply,
     Ok(Reply::text(""))
 }
 
-fn is_tag(text: &str, n_max: usize) -> bool {
-    let may_be = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c);
-    text.chars().count() <= n_max && text.chars().all(may_be)
+fn is_tag(text: &str) -> bool {
+    text.chars().all(|c| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c))
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::reads::position;
 use super::{Asking, Kinesis, in_use, invalid, not_found};
 use crate::{Refusal, Reply};
 
@@ -137,6 +138,6 @@ impl Kinesis {
         let stream = stream.ok_or_else(|| not_found("the consumer's stream is gone"))?;
         let (at, shard) = (&input["StartingPosition"], input["ShardId"].as_str().unwrap_or_default());
         let kind = at["Type"].as_str().ok_or_else(|| invalid("StartingPosition.Type is missing."))?;
-        self.position(stream, shard, kind, (&at["SequenceNumber"], &at["Timestamp"]), asking)
+        position(stream, shard, kind, (&at["SequenceNumber"], &at["Timestamp"]), asking.now_ms)
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::invalid;
 use crate::Refusal;
 
-use Kind::{Bool, Bytes, Count, HashKey, List, Map, Name, Number, Text, Time};
+use Kind::{Bool, Bytes, Count, HashKey, List, Map, Name, OneOf, StreamArn, Text, Time};
 
 /// What a parameter is.
 #[derive(Clone, Copy)]
@@ -15,9 +15,10 @@ enum Kind {
     /// Letters, digits, `_`, `.` and `-`, up to 128.
     Name,
     Text,
+    StreamArn,
+    OneOf(&'static [&'static str]),
     /// A whole number between these.
     Count(u64, u64),
-    Number,
     Time,
     Bool,
     /// Base64.
@@ -31,9 +32,20 @@ enum Kind {
 /// A parameter, and whether it must be there.
 type Parameter = (&'static str, Kind, bool);
 
-const STREAM: [Parameter; 2] = [("StreamName", Name, false), ("StreamARN", Text, false)];
+const STREAM: [Parameter; 2] = [("StreamName", Name, false), ("StreamARN", StreamArn, false)];
 const RECORD: [Parameter; 3] =
     [("Data", Bytes, true), ("PartitionKey", Text, false), ("ExplicitHashKey", HashKey, false)];
+
+const ITERATORS: [&str; 5] = ["TRIM_HORIZON", "LATEST", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER", "AT_TIMESTAMP"];
+/// Operations without a stream, and those that may tell it in another way, or miss it with words of their own.
+const OF_NO_STREAM: [&str; 4] = ["ListStreams", "DescribeLimits", "DescribeAccountSettings", "SubscribeToShard"];
+const BY_OTHERS: [&str; 5] = [
+    "GetRecords",
+    "ListShards",
+    "DescribeStreamConsumer",
+    "DeregisterStreamConsumer",
+    "UpdateStreamRecordDistributionStrategy",
+];
 
 /// Those besides the stream; none is an operation that is not offered.
 fn parameters(operation: &str) -> Option<&'static [Parameter]> {
@@ -51,7 +63,7 @@ fn parameters(operation: &str) -> Option<&'static [Parameter]> {
         ],
         "GetShardIterator" => &[
             ("ShardId", Name, true),
-            ("ShardIteratorType", Text, true),
+            ("ShardIteratorType", OneOf(&ITERATORS), true),
             ("StartingSequenceNumber", Text, false),
             ("Timestamp", Time, false),
         ],
@@ -60,13 +72,15 @@ fn parameters(operation: &str) -> Option<&'static [Parameter]> {
         "PutRecords" => &[("Records", List(500), true)],
         "SplitShard" => &[("ShardToSplit", Name, true), ("NewStartingHashKey", HashKey, true)],
         "MergeShards" => &[("ShardToMerge", Name, true), ("AdjacentShardToMerge", Name, true)],
-        "UpdateShardCount" => &[("TargetShardCount", Number, true), ("ScalingType", Text, true)],
+        "UpdateShardCount" => {
+            &[("TargetShardCount", Count(1, u64::MAX), true), ("ScalingType", OneOf(&["UNIFORM_SCALING"]), true)]
+        }
         "UpdateStreamMode" => &[("StreamModeDetails", Map, true)],
         "UpdateStreamRecordDistributionStrategy" => &[("RecordDistributionStrategy", Text, true)],
         "UpdateStreamWarmThroughput" => &[("WarmThroughputMiBps", Count(0, 100_000), true)],
         "UpdateMaxRecordSize" => &[("MaxRecordSizeInKiB", Count(1_024, 10_240), true)],
         "IncreaseStreamRetentionPeriod" | "DecreaseStreamRetentionPeriod" => {
-            &[("RetentionPeriodHours", Count(24, 8_760), true)]
+            &[("RetentionPeriodHours", Count(1, 8_760), true)]
         }
         "EnableEnhancedMonitoring" | "DisableEnhancedMonitoring" => &[("ShardLevelMetrics", List(7), true)],
         "AddTagsToStream" => &[("Tags", Map, true)],
@@ -96,10 +110,12 @@ pub(super) fn understood(operation: &str, input: &Value) -> Result<(), Refusal> 
     let Some(own) = parameters(operation) else {
         return Err(unknown(operation));
     };
-    let of_none = ["ListStreams", "DescribeLimits", "DescribeAccountSettings", "SubscribeToShard"];
-    let of_none = of_none.contains(&operation) || !input["ResourceARN"].is_null();
+    let of_none = OF_NO_STREAM.contains(&operation) || own.iter().any(|(name, ..)| *name == "ResourceARN");
     let known = if of_none { own.to_vec() } else { [own, &STREAM].concat() };
     check(operation, input, &known)?;
+    if !of_none && !BY_OTHERS.contains(&operation) && STREAM.iter().all(|(name, ..)| input[*name].is_null()) {
+        return Err(Refusal::validation("StreamName is missing: Value null failed to satisfy constraint"));
+    }
     match operation {
         "PutRecords" => {
             input["Records"].as_array().into_iter().flatten().try_for_each(|record| check(operation, record, &RECORD))
@@ -127,14 +143,13 @@ fn check(operation: &str, input: &Value, parameters: &[Parameter]) -> Result<(),
 impl Kind {
     fn check(self, name: &str, value: &Value) -> Result<(), Refusal> {
         let fits = match self {
-            Name | Text | Bytes | HashKey => {
+            Name | Text | StreamArn | OneOf(_) | Bytes | HashKey => {
                 return self.check_text(name, value.as_str().ok_or_else(|| wrong_type(name))?);
             }
             Count(from, to) => match value.as_i64() {
                 None => return Err(wrong_type(name)),
                 Some(number) => u64::try_from(number).is_ok_and(|number| (from..=to).contains(&number)),
             },
-            Number => value.as_i64().is_some(),
             Time => value.as_f64().is_some(),
             Bool => value.is_boolean(),
             Map => value.is_object(),
@@ -160,6 +175,8 @@ impl Kind {
             HashKey if text.is_empty() || text.len() > 39 || !text.bytes().all(|byte| byte.is_ascii_digit()) => {
                 Err(unfit(name, "must be a whole number of up to 39 digits"))
             }
+            StreamArn if !text.contains(":stream/") => Err(unfit(name, "must be the ARN of a stream")),
+            OneOf(all) if !all.contains(&text) => Err(unfit(name, &format!("must be one of {}", all.join(", ")))),
             Text if text.is_empty() => Err(unfit(name, "must not be empty")),
             Text if name == "PartitionKey" && text.chars().count() > 256 => {
                 Err(unfit(name, "must have at most 256 characters"))

@@ -5,8 +5,6 @@
 //! page where more wait behind it, and 0 where none do. Iterators and tokens hold over a restart.
 //! **Fails** on what is not ours with `InvalidArgumentException`.
 
-use std::sync::Arc;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -103,39 +101,9 @@ impl Kinesis {
     pub(super) fn on_iterator(&self, asking: Asking, input: &Value) -> Result<Reply, Refusal> {
         let (stream, kind) = (self.of(input)?, input["ShardIteratorType"].as_str().unwrap_or_default());
         let id = input["ShardId"].as_str().unwrap_or_default();
-        let at = self.position(stream, id, kind, (&input["StartingSequenceNumber"], &input["Timestamp"]), asking)?;
+        let from = (&input["StartingSequenceNumber"], &input["Timestamp"]);
+        let at = position(stream, id, kind, from, asking.now_ms)?;
         Ok(Reply::json(&json!({ "ShardIterator": at })))
-    }
-
-    /// An iterator of this kind, from this number or this time on.
-    pub(super) fn position(
-        &self,
-        stream: &Stream,
-        id: &str,
-        kind: &str,
-        (number, time): (&Value, &Value),
-        asking: Asking,
-    ) -> Result<String, Refusal> {
-        let shard = readable(stream, id)?;
-        let place = |text: &str| match Sequence::parse(text) {
-            Some(number) if stream.may_be_of(shard, number) => Ok(number),
-            _ => Err(invalid(format!("StartingSequenceNumber {text} is not of {id}"))),
-        };
-        let from = match (kind, number.as_str(), time.as_f64()) {
-            ("TRIM_HORIZON", None, None) => shard.first,
-            ("LATEST", None, None) => shard.tip.after(1),
-            ("AT_SEQUENCE_NUMBER", Some(text), None) => place(text)?,
-            ("AFTER_SEQUENCE_NUMBER", Some(text), None) => place(text)?.after(1),
-            ("AT_TIMESTAMP", None, Some(seconds)) if (seconds * 1_000.0).floor() as i64 > asking.now_ms => {
-                return Err(invalid("Timestamp is in the future."));
-            }
-            ("AT_TIMESTAMP", None, Some(seconds)) => {
-                let at = shard.records.partition_point(|record| seconds_of(record) < seconds);
-                shard.records.get(at).map_or(shard.tip.after(1), |record| record.sequence)
-            }
-            _ => return Err(invalid(format!("ShardIteratorType {kind} with these parameters"))),
-        };
-        Ok(iterator(&stream.name, shard, from, asking.now_ms))
     }
 
     pub(super) fn on_records(&mut self, asking: Asking, input: &Value) -> Result<Reply, Refusal> {
@@ -186,6 +154,36 @@ impl Kinesis {
             n_bytes: page.iter().map(|record| record.data.len()).sum(),
         })
     }
+}
+
+/// An iterator of this kind, from this number or this time on.
+pub(super) fn position(
+    stream: &Stream,
+    id: &str,
+    kind: &str,
+    (number, time): (&Value, &Value),
+    now_ms: i64,
+) -> Result<String, Refusal> {
+    let shard = readable(stream, id)?;
+    let place = |text: &str| match Sequence::parse(text) {
+        Some(number) if stream.may_be_of(shard, number) => Ok(number),
+        _ => Err(invalid(format!("StartingSequenceNumber {text} is not of {id}"))),
+    };
+    let from = match (kind, number.as_str(), time.as_f64()) {
+        ("TRIM_HORIZON", None, None) => shard.first,
+        ("LATEST", None, None) => shard.tip.after(1),
+        ("AT_SEQUENCE_NUMBER", Some(text), None) => place(text)?,
+        ("AFTER_SEQUENCE_NUMBER", Some(text), None) => place(text)?.after(1),
+        ("AT_TIMESTAMP", None, Some(seconds)) if (seconds * 1_000.0).floor() as i64 > now_ms => {
+            return Err(invalid("Timestamp is in the future."));
+        }
+        ("AT_TIMESTAMP", None, Some(seconds)) => {
+            let at = shard.records.partition_point(|record| seconds_of(record) < seconds);
+            shard.records.get(at).map_or(shard.tip.after(1), |record| record.sequence)
+        }
+        _ => return Err(invalid(format!("ShardIteratorType {kind} with these parameters"))),
+    };
+    Ok(iterator(&stream.name, shard, from, now_ms))
 }
 
 /// How many records are a page: at least one, however large.
@@ -259,7 +257,6 @@ pub(super) fn describe(shard: &Shard) -> Value {
 }
 
 fn child(shard: &Shard) -> Value {
-    let parents: Vec<&Arc<str>> = shard.parents.iter().collect();
-    let parents: Vec<&str> = parents.iter().map(|parent| &***parent).collect();
+    let parents: Vec<&str> = shard.parents.iter().map(|parent| &**parent).collect();
     json!({ "ShardId": &*shard.id, "ParentShards": parents, "HashKeyRange": hash_range(shard) })
 }
