@@ -8,7 +8,6 @@
 
 mod bucket;
 mod config;
-mod expression;
 mod state;
 mod stream;
 mod table;
@@ -29,11 +28,12 @@ use bytes::Bytes;
 pub use self::bucket::{ObjectWrite, PutOutcome, StoredObject};
 use self::state::State;
 pub use self::stream::{ShardView, StoredRecord};
-pub use self::table::{Item, RESTORER, RowWrite};
+pub use self::table::RESTORER;
 pub use self::trace::Counts;
 pub use self::warehouse::LoadMutant;
 pub use local_engine::faults::{Fault, OpMatcher, ServiceFaults, Weather};
 use local_engine::stream::{Put, place_of};
+pub use local_engine::table::{Item, RowWrite};
 pub use local_engine::{ClientId, Service};
 
 /// What an attempt of a call may take, as in the shipped configuration.
@@ -229,12 +229,12 @@ impl Cloud {
 
     /// The rows of the lease table.
     pub fn rows(&self) -> BTreeMap<String, Item> {
-        self.state().table.rows.clone()
+        self.state().table.rows()
     }
 
     /// Every write of a row that was applied.
     pub fn lease_history(&self) -> Vec<RowWrite> {
-        self.state().table.history.clone()
+        self.state().table.history()
     }
 
     /// The reads of a shard: by which client, and when, in order.

@@ -20,16 +20,17 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use local_engine::Service as Target;
+use local_engine::table::Tables;
+use local_engine::topics::Topics;
 use s3s::service::S3Service;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use winterbaume_dynamodb::DynamoDbService;
 
 use crate::faults::{self, Call, Faults, Severed};
 use crate::folder::Folder;
 use crate::kinesis::Kinesis;
 use crate::objects;
 use crate::reply::{self, Refusal};
-use crate::stateful::{Regions, Stateful};
+use crate::stateful::Stateful;
 use crate::warehouse::Warehouse;
 
 pub(crate) use scope::Scope;
@@ -108,8 +109,8 @@ impl Service {
 /// What the gateway leads to.
 pub(crate) struct Services {
     pub(crate) kinesis: Kinesis,
-    pub(crate) tables: Stateful<DynamoDbService>,
-    pub(crate) topics: Stateful<Regions>,
+    pub(crate) tables: Stateful<Tables>,
+    pub(crate) topics: Stateful<Topics>,
     pub(crate) objects: S3Service,
     pub(crate) warehouse: Arc<Warehouse>,
 }
@@ -224,8 +225,8 @@ impl Gateway {
     async fn route(&self, service: Service, parts: Parts, body: Bytes) -> Response<Body> {
         match service {
             Service::Kinesis => self.services.kinesis.handle(parts, body).await,
-            Service::DynamoDb => self.services.tables.handle(&parts, body).await,
-            Service::Sns => self.services.topics.handle(&parts, body).await,
+            Service::DynamoDb => self.services.tables.handle(region(&parts), &parts, &body),
+            Service::Sns => self.services.topics.handle(region(&parts), &parts, &body),
             Service::S3 => objects::handle(&self.services.objects, parts, body).await,
             Service::Redshift => self.services.warehouse.handle(&parts, body).await,
             Service::UnknownTarget => reply::json_error(
@@ -236,6 +237,10 @@ impl Gateway {
             Service::UnknownQuery => reply::query_error(UNKNOWN_QUERY),
         }
     }
+}
+
+fn region(parts: &Parts) -> &str {
+    Scope::of(&parts.headers).region()
 }
 
 /// Services that are named by their target; their scopes are of no use.

@@ -5,7 +5,7 @@
 //! ```text
 //! listener -> gateway -+-> faults    only with LocalOptions::faults: rules set at /_mangrove/faults
 //!                      +-> kinesis   the engine's streams, with a journal for each
-//!                      +-> stateful  DynamoDB by winterbaume and the engine's topics, saved on every change
+//!                      +-> stateful  the engine's tables (DynamoDB) and topics (SNS), saved on every change
 //!                      +-> objects   S3 by s3s; an object is a plain file at <data_dir>/s3/<bucket>/<key>
 //!                      +-> warehouse Redshift's Data API on DuckDB, in <data_dir>/warehouse.duckdb; opened when asked
 //! ```
@@ -41,13 +41,12 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use winterbaume_dynamodb::DynamoDbService;
 
 use crate::faults::Faults;
 use crate::folder::Folder;
 use crate::gateway::{Gateway, Services};
 use crate::kinesis::Kinesis;
-use crate::stateful::{Regions, Stateful};
+use crate::stateful::Stateful;
 use crate::warehouse::Warehouse;
 
 pub use crate::error::LocalError;
@@ -115,8 +114,8 @@ impl LocalCloud {
         let warehouse = Arc::new(Warehouse::new(&options, folder.contents()));
         let services = Services {
             kinesis: Kinesis::open(folder.sub("kinesis")?, options.enforce_limits, folder.contents())?,
-            tables: Stateful::open(DynamoDbService::new(), folder.sub("dynamodb")?, &contents).await?,
-            topics: Stateful::open(Regions::default(), folder.sub("sns")?, &contents).await?,
+            tables: Stateful::open(folder.sub("dynamodb")?, &contents)?,
+            topics: Stateful::open(folder.sub("sns")?, &contents)?,
             objects: objects::open(&folder)?,
             warehouse: Arc::clone(&warehouse),
         };

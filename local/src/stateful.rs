@@ -1,105 +1,124 @@
-//! DynamoDB and SNS: services whose whole state is saved to the data folder on every change.
+//! DynamoDB and SNS: the engine's tables and topics, a set for each region, saved to the data folder on every change.
 //!
 //! **Owns** one file per region, a snapshot of the whole service. Tables here are small (leases, not data).
 //! **Promises** that a change is on disk before it is acknowledged, and that nobody reads a change that is not.
 //! **Fails** with the service's own 500 when the snapshot cannot be written; the change then is in memory only.
-//! **Not here**: what the services understand (`dynamo`, `topics`); backups, streams and exports of DynamoDB, which the
-//! crate does not put into its snapshots, are refused.
+//! **Not here**: what the services understand (`local/engine`).
 
-mod dynamo;
-mod refused;
-mod topics;
-
-pub(crate) use topics::Regions;
-
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
+use axum::http::Response;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
-use bytes::Bytes;
-use tokio::sync::RwLock;
-use winterbaume_core::{MockRequest, MockResponse};
+use local_engine::table::{self, Asking, Habits, Tables};
+use local_engine::topics::{self, Topics};
+use local_engine::{ClientId, Place, Refusal, Reply, Service};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use crate::LocalError;
+use crate::clock::now_ms;
 use crate::folder::{Contents, replace_file};
-use crate::gateway::Scope;
-use crate::reply;
+use crate::{ACCOUNT, LocalError, reply};
 
-/// A service whose whole state can be saved and loaded per region.
-#[async_trait::async_trait]
-pub(crate) trait Saved: Send + Sync + 'static {
-    /// The name in a credential scope.
-    const SCOPE: &'static str;
+/// As the service: pages are full, a table can be used at once.
+const HABITS: Habits = Habits { rows_per_page: usize::MAX, creating_ms: 0, keeps_history: false };
+
+/// What a service has in one region.
+pub(crate) trait Regional: Default + Serialize + DeserializeOwned + Send + 'static {
+    const SERVICE: Service;
 
     /// Whether a request leaves the state as it is.
     fn only_reads(parts: &Parts, body: &[u8]) -> bool;
 
-    /// Answers one request. Nothing else changes meanwhile.
-    async fn answer(&self, region: &str, parts: &Parts, body: Bytes) -> Response<Body>;
+    /// Answers one request.
+    fn answer(&mut self, place: Place<'_>, parts: &Parts, body: &[u8]) -> Result<Reply, Refusal>;
+}
 
-    async fn save(&self, region: &str) -> io::Result<Vec<u8>>;
+impl Regional for Topics {
+    const SERVICE: Service = Service::Sns;
 
-    async fn load(&self, region: &str, state: &[u8]) -> Result<(), String>;
+    fn only_reads(_parts: &Parts, body: &[u8]) -> bool {
+        topics::only_reads(body)
+    }
+
+    fn answer(&mut self, place: Place<'_>, _parts: &Parts, body: &[u8]) -> Result<Reply, Refusal> {
+        self.serve(place, now_ms(), &topics::form(body))
+    }
+}
+
+impl Regional for Tables {
+    const SERVICE: Service = Service::DynamoDb;
+
+    fn only_reads(parts: &Parts, _body: &[u8]) -> bool {
+        table::only_reads(operation(parts))
+    }
+
+    fn answer(&mut self, place: Place<'_>, parts: &Parts, body: &[u8]) -> Result<Reply, Refusal> {
+        let asking = Asking { place, now_ms: now_ms(), client: ClientId(0), habits: HABITS };
+        // What is not JSON is refused as what is no request.
+        let input = serde_json::from_slice(if body.is_empty() { b"{}" } else { body }).unwrap_or(Value::Null);
+        self.serve(asking, operation(parts), &input)
+    }
+}
+
+fn operation(parts: &Parts) -> &str {
+    let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or("");
+    target.split_once('.').map_or("", |(_, operation)| operation)
 }
 
 /// A service with its folder.
 pub(crate) struct Stateful<S> {
-    service: S,
+    /// Changes are alone until they are saved, so that snapshots are ordered and no reader sees what is not saved yet.
+    regions: Mutex<HashMap<String, S>>,
     dir: PathBuf,
     contents: Arc<Contents>,
-    /// Changes are alone, so that snapshots are ordered and no reader sees what is not saved yet.
-    order: RwLock<()>,
 }
 
-impl<S: Saved> Stateful<S> {
+impl<S: Regional> Stateful<S> {
     /// Restores every region the folder holds.
-    pub(crate) async fn open(service: S, dir: PathBuf, contents: &Arc<Contents>) -> Result<Stateful<S>, LocalError> {
-        for path in regions(&dir).map_err(LocalError::folder(&dir))? {
+    pub(crate) fn open(dir: PathBuf, contents: &Arc<Contents>) -> Result<Stateful<S>, LocalError> {
+        let mut regions = HashMap::new();
+        for path in files(&dir).map_err(LocalError::folder(&dir))? {
             let Some(region) = path.file_stem().and_then(|stem| stem.to_str()) else { continue };
-            let state = std::fs::read(&path).map_err(LocalError::folder(&path))?;
-            service.load(region, &state).await.map_err(LocalError::damaged(&path))?;
+            let saved = std::fs::read(&path).map_err(LocalError::folder(&path))?;
+            let read = serde_json::from_slice(&saved).map_err(|error| error.to_string());
+            regions.insert(region.to_owned(), read.map_err(LocalError::damaged(&path))?);
             contents.note(&path).map_err(LocalError::folder(&path))?;
         }
-        Ok(Stateful { service, dir, contents: Arc::clone(contents), order: RwLock::new(()) })
+        Ok(Stateful { regions: Mutex::new(regions), dir, contents: Arc::clone(contents) })
     }
 
     /// Answers one request.
-    pub(crate) async fn handle(&self, parts: &Parts, body: Bytes) -> Response<Body> {
-        let region = Scope::of(&parts.headers).region();
-        if S::only_reads(parts, &body) {
-            let _readers = self.order.read().await;
-            return self.service.answer(region, parts, body).await;
-        }
-        let _alone = self.order.write().await;
-        let answer = self.service.answer(region, parts, body).await;
+    pub(crate) fn handle(&self, region: &str, parts: &Parts, body: &[u8]) -> Response<Body> {
+        // A panic in a request leaves at worst what it had changed so far.
+        let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = regions.entry(region.to_owned()).or_default();
+        let answer = state.answer(Place { region, account: ACCOUNT }, parts, body);
         // A refused change changed nothing, and losing a race is common.
-        if answer.status().is_success()
-            && let Err(error) = self.persist(region).await
+        if answer.is_ok()
+            && !S::only_reads(parts, body)
+            && let Err(error) = self.persist(region, state)
         {
-            tracing::error!(service = S::SCOPE, region, %error, "cannot save the state");
-            return reply::json_error(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "InternalServerError",
-                "the local cloud could not write its data folder",
-            );
+            tracing::error!(service = S::SERVICE.as_str(), region, %error, "cannot save the state");
+            let message = "the local cloud could not write its data folder";
+            return reply::refuse(S::SERVICE, Refusal { message: message.into(), ..Refusal::internal(S::SERVICE) });
         }
-        answer
+        reply::of_engine(S::SERVICE, answer)
     }
 
-    async fn persist(&self, region: &str) -> io::Result<()> {
-        let state = self.service.save(region).await?;
+    fn persist(&self, region: &str, state: &S) -> io::Result<()> {
         // In place of a blocking task: the page cache takes a small file faster than a thread switch.
         let path = self.dir.join(format!("{region}.json"));
-        replace_file(&path, &state)?;
+        replace_file(&path, &serde_json::to_vec(state)?)?;
         self.contents.note(&path)
     }
 }
 
-fn regions(dir: &Path) -> io::Result<Vec<PathBuf>> {
+fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
@@ -108,26 +127,4 @@ fn regions(dir: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(paths)
-}
-
-/// The request as winterbaume expects it: the region once in the host, once in a scope, both checked by us.
-fn request(service: &str, region: &str, method: &str, sent: &HeaderMap, body: Bytes) -> MockRequest {
-    let mut headers = HeaderMap::new();
-    for name in [CONTENT_TYPE, HeaderName::from_static("x-amz-target")] {
-        if let Some(value) = sent.get(&name) {
-            headers.insert(name, value.clone());
-        }
-    }
-    let scope = format!("AWS4-HMAC-SHA256 Credential=local/20000101/{region}/{service}/aws4_request, Signature=none");
-    if let Ok(scope) = HeaderValue::from_str(&scope) {
-        headers.insert(AUTHORIZATION, scope);
-    }
-    MockRequest { method: method.to_owned(), uri: format!("https://{service}.{region}.amazonaws.com/"), headers, body }
-}
-
-fn response(answer: MockResponse) -> Response<Body> {
-    let mut response = Response::new(Body::from(answer.body));
-    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    *response.headers_mut() = answer.headers;
-    response
 }

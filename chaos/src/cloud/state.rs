@@ -13,7 +13,7 @@ use local_engine::{ClientId, Place, Refusal, Reply, Service};
 
 use super::bucket::Bucket;
 use super::stream::Streams;
-use super::table::Table;
+use super::table::LeaseTable;
 use super::trace::Trace;
 use super::warehouse::{Ended, Files, Warehouse};
 use super::wire::{Call, Input};
@@ -28,7 +28,7 @@ const STATEMENTS_MAX: u64 = 40;
 pub(super) struct State {
     pub(super) faults: WeatherState,
     pub(super) stream: Streams,
-    pub(super) table: Table,
+    pub(super) table: LeaseTable,
     pub(super) bucket: Bucket,
     pub(super) topics: Topics,
     /// The messages, in order.
@@ -82,7 +82,7 @@ impl State {
         Self {
             faults: WeatherState::new(seed),
             stream: Streams::new(seed),
-            table: Table::new(),
+            table: LeaseTable::default(),
             bucket: Bucket::new(files.clone()),
             topics: Topics::default(),
             published: Vec::new(),

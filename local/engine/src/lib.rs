@@ -5,6 +5,7 @@
 //!                                        +-> service   the services, and how each refuses
 //! chaos::cloud (in memory, paused clock) +-> faults    what can befall a request, and which request it befalls
 //!                                        +-> stream    Kinesis
+//!                                        +-> table     DynamoDB
 //!                                        +-> topics    SNS
 //! ```
 //!
@@ -20,6 +21,7 @@ pub mod form;
 mod reply;
 mod service;
 pub mod stream;
+pub mod table;
 pub mod topics;
 
 pub use crate::reply::{Refusal, Reply, escaped};

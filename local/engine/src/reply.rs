@@ -31,8 +31,8 @@ pub struct Refusal {
     pub code: &'static str,
     /// For people.
     pub message: Cow<'static, str>,
-    /// The row that a failed condition found, if it was asked for.
-    pub item: Option<Value>,
+    /// What it says beside that, by name: the row that a failed condition found, why a transaction was cancelled.
+    pub extra: Option<(&'static str, Value)>,
 }
 
 impl Reply {
@@ -56,7 +56,7 @@ impl Reply {
 impl Refusal {
     /// A refusal without a row.
     pub fn new(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, message: message.into(), item: None }
+        Self { status, code, message: message.into(), extra: None }
     }
 
     /// The caller is wrong: its request will never work.
@@ -99,13 +99,13 @@ impl Refusal {
 
     /// As the service writes it; the answer to a HEAD has no content.
     pub fn reply(self, service: Service, head: bool) -> Reply {
-        let Self { status, code, message, item } = self;
+        let Self { status, code, message, extra } = self;
         let body = match service {
             Service::Kinesis | Service::DynamoDb | Service::Redshift => {
                 // Both spellings: the services do not agree on one.
                 let mut body = json!({ "__type": code, "message": message, "Message": message });
-                if let Some(item) = item {
-                    body["Item"] = item;
+                if let Some((name, value)) = extra {
+                    body[name] = value;
                 }
                 body.to_string()
             }

@@ -8,8 +8,8 @@
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
-use winterbaume_core::default_account_id;
 
+use crate::ACCOUNT;
 use crate::reply::Refusal;
 
 /// What a path leads to.
@@ -121,7 +121,7 @@ fn header_refusal(parts: &Parts, kind: Kind) -> Option<Refusal> {
     for (name, value) in &parts.headers {
         let (name, value) = (name.as_str(), value.to_str().unwrap_or(""));
         if OWNERS.contains(&name) {
-            if value != default_account_id() {
+            if value != ACCOUNT {
                 return Some(NOT_THE_OWNER);
             }
             continue;

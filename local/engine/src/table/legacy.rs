@@ -1,9 +1,9 @@
 //! Conditions and updates as they were written before there were expressions, put into expressions: KCL writes its
-//! leases so, and winterbaume would answer 200 and leave them out.
+//! leases so.
 //!
 //! **Promises** the same outcome as `Expected`, `AttributeUpdates`, `KeyConditions`, `QueryFilter`, `ScanFilter` and
 //! `AttributesToGet` have in DynamoDB, or its `ValidationException`.
-//! **Not here**: whether the operation has the parameter (`params`).
+//! **Not here**: whether the operation has the parameter (`parameters`).
 
 use serde_json::{Map, Value, json};
 
@@ -17,7 +17,7 @@ const LEGACY: [&str; 7] = [
     "ScanFilter",
     "AttributesToGet",
 ];
-pub(super) const EXPRESSIONS: [&str; 5] =
+const EXPRESSIONS: [&str; 5] =
     ["ConditionExpression", "UpdateExpression", "KeyConditionExpression", "FilterExpression", "ProjectionExpression"];
 
 const INVALID: &str = "One or more parameter values were invalid: ";

@@ -1,10 +1,10 @@
-//! What the local DynamoDB understands: each operation with the parameters that it heeds.
-//!
-//! winterbaume leaves out what it does not know, and answers 200. So what is not in this table is refused.
+//! What the tables understand: each operation with the parameters that it heeds. What is not here is refused.
 //!
 //! **Promises** a parameter is heeded, or changes nothing that a client can see, or is refused.
 
 use serde_json::{Map, Value};
+
+use crate::Refusal;
 
 const CONDITIONAL: &[&str] = &[
     "TableName",
@@ -96,7 +96,6 @@ const OPERATIONS: &[(&str, &[&str], &[&str])] = &[
         &[],
         &["TransactItems", "ClientRequestToken", "ReturnConsumedCapacity", "ReturnItemCollectionMetrics"],
     ),
-    ("ExecuteStatement", &[], &["Statement", "Parameters", "ConsistentRead", "ReturnConsumedCapacity"]),
     ("TagResource", &[], &["ResourceArn", "Tags"]),
     ("UntagResource", &[], &["ResourceArn", "TagKeys"]),
     ("ListTagsOfResource", &[], &["ResourceArn"]),
@@ -119,23 +118,22 @@ pub(super) fn is_known(operation: &str) -> bool {
     OPERATIONS.iter().any(|(name, _, _)| *name == operation)
 }
 
-/// The message of a `ValidationException`, if something in the request would be left out.
-pub(super) fn not_understood(operation: &str, request: &Map<String, Value>) -> Option<String> {
-    let (_, shared, own) = OPERATIONS.iter().find(|(name, _, _)| *name == operation)?;
-    let given = request.iter().filter(|(_, value)| !value.is_null());
-    let refused = |name: &str| format!("the local cloud does not support {name} of {operation}");
-    for (name, value) in given {
+/// Refuses a request of which something would be left out.
+pub(super) fn understood(operation: &str, request: &Map<String, Value>) -> Result<(), Refusal> {
+    let refused = |name: &str| Refusal::validation(format!("this cloud does not support {name} of {operation}"));
+    let Some((_, shared, own)) = OPERATIONS.iter().find(|(name, _, _)| *name == operation) else { return Ok(()) };
+    for (name, value) in request.iter().filter(|(_, value)| !value.is_null()) {
         let known = shared.contains(&name.as_str()) || own.contains(&name.as_str());
         if !known || NOT_THERE.iter().any(|(not_there, asks)| not_there == name && asks(value)) {
-            return Some(refused(name));
+            return Err(refused(name));
         }
     }
     // What is asked for of one table of a batch.
     if operation == "BatchGetItem" {
         let tables = request.get("RequestItems").and_then(Value::as_object).into_iter().flatten();
         let asked = tables.flat_map(|(_, table)| table.as_object().into_iter().flatten());
-        let unknown = asked.map(|(name, _)| name).find(|name| !["Keys", "ConsistentRead"].contains(&name.as_str()));
-        return unknown.map(|name| refused(name));
+        let mut unknown = asked.filter(|(name, _)| !["Keys", "ConsistentRead"].contains(&name.as_str()));
+        return unknown.next().map_or(Ok(()), |(name, _)| Err(refused(name)));
     }
-    None
+    Ok(())
 }
