@@ -48,7 +48,7 @@ const HELD_INTERVAL: Duration = Duration::from_millis(20);
 const TURN_MAX: Duration = Duration::from_secs(1);
 
 /// What comes on top of the pause after a throttle, at most.
-const JITTER: Duration = Duration::from_millis(250);
+const JITTER: Duration = Duration::from_millis(100);
 
 /// Fixed for the life of the process.
 #[derive(Clone, Debug)]

@@ -28,6 +28,7 @@ use messages::{
 use sha2::{Digest as _, Sha256};
 use tracing::info;
 
+pub use self::files::FileError;
 use self::files::Named;
 use self::shards::Shards;
 use crate::aggregator::{Full, Tallied, Tally};
@@ -115,6 +116,14 @@ pub enum RecomputeError {
         key: String,
         /// What is wrong.
         problem: String,
+    },
+    /// A file of the lake cannot be read.
+    #[error("{key}: {problem}")]
+    File {
+        /// The object.
+        key: String,
+        /// Why not.
+        problem: FileError,
     },
     /// No shard of the stream has committed anything.
     #[error("{table:?} has no shard of {stream:?} that has committed anything: is it the lease table of this stream?")]

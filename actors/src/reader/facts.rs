@@ -102,7 +102,7 @@ impl Facts {
 
     /// The stream gives no more for a second: others may read it too.
     pub(super) fn throttled(&self, error: &CallError) {
-        info!(shard = %self.context.shard, %error, "the stream is asked for less for a second");
+        info!(shard = %self.context.shard, %error, "others read this shard too: it is asked again soon, and half as often for a minute");
     }
 
     /// It is asked again.

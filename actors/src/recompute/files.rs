@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::error::ArrowError;
 use bytes::Bytes;
 use messages::{AggregateRow, EpochNumber, EventSchema, SensorId, ShardId, WindowKind};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::errors::ParquetError;
 
 use super::{OBJECT_BYTES_MAX, Pass, Recompute, RecomputeError};
 use crate::aggregator::{Full, Tally};
@@ -24,7 +26,29 @@ pub(super) struct Named {
     pub(super) epoch: EpochNumber,
 }
 
-type FileRead<T> = Result<T, String>;
+/// A file is not what the lake's files are.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It is no Parquet.
+    #[error("cannot be read: {0}")]
+    Parquet(#[from] ParquetError),
+    /// Its rows are none.
+    #[error("cannot be read: {0}")]
+    Rows(#[from] ArrowError),
+    /// A column is missing.
+    #[error("has no column {0}")]
+    NoColumn(String),
+    /// A column has values of another type.
+    #[error("the column {column} is {found}")]
+    Type {
+        /// The column.
+        column: String,
+        /// The type of its values.
+        found: DataType,
+    },
+}
+
+type FileRead<T> = Result<T, FileError>;
 
 impl Recompute {
     /// Counts a file's readings.
@@ -87,20 +111,19 @@ impl Recompute {
     ) -> Result<T, RecomputeError> {
         let body = self.objects.get(&file.key, OBJECT_BYTES_MAX).await?;
         let done = tokio::task::spawn_blocking(move || read(body)).await;
-        done?.map_err(|problem| RecomputeError::Lake { key: file.key.clone(), problem })
+        done?.map_err(|problem| RecomputeError::File { key: file.key.clone(), problem })
     }
 }
 
 /// The wanted columns of a file; those that an older schema did not have are missing.
 fn batches(body: Bytes, wanted: &[&str]) -> FileRead<impl Iterator<Item = FileRead<RecordBatch>>> {
-    let text = |error: &dyn std::fmt::Display| format!("cannot be read: {error}");
-    let builder = ParquetRecordBatchReaderBuilder::try_new(body).map_err(|error| text(&error))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(body)?;
     let fields = builder.schema().fields().iter().enumerate();
     let roots: Vec<usize> =
         fields.filter(|(_, field)| wanted.contains(&field.name().as_str())).map(|(n, _)| n).collect();
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-    let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(|error| text(&error))?;
-    Ok(reader.map(|batch| batch.map_err(|error| format!("cannot be read: {error}"))))
+    let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?;
+    Ok(reader.map(|batch| Ok(batch?)))
 }
 
 fn readings_of(
@@ -109,8 +132,8 @@ fn readings_of(
     (pass, closed_us): (&Pass, i64),
     tally: &mut Tally,
 ) -> FileRead<Result<(), Full>> {
-    let (sensors, times) = (texts(batch, columns::SENSOR_ID)?, column(batch, columns::EVENT_TIME)?);
-    let times = times.as_primitive_opt::<TimestampMicrosecondType>().ok_or("event_time is no time")?;
+    let sensors = texts(batch, columns::SENSOR_ID)?;
+    let times = primitives::<TimestampMicrosecondType>(batch, columns::EVENT_TIME)?;
     let mut values: Vec<(u16, Vec<Option<f64>>)> = Vec::new();
     for (field, name) in fields {
         if batch.column_by_name(name).is_some() {
@@ -149,10 +172,9 @@ fn windows_of(
     mut take: impl FnMut(&ShardId, AggregateRow),
 ) -> FileRead<()> {
     let (sensors, names) = (texts(batch, columns::SENSOR_ID)?, texts(batch, columns::FIELD)?);
-    let starts = column(batch, columns::WINDOW_START)?.as_primitive_opt::<TimestampMicrosecondType>();
-    let starts = starts.ok_or("window_start is no time")?;
-    let revisions = column(batch, columns::REVISION)?.as_primitive_opt::<Int32Type>().ok_or("revision is no number")?;
-    let counts = column(batch, columns::COUNT)?.as_primitive_opt::<Int64Type>().ok_or("count is no number")?;
+    let starts = primitives::<TimestampMicrosecondType>(batch, columns::WINDOW_START)?;
+    let revisions = primitives::<Int32Type>(batch, columns::REVISION)?;
+    let counts = primitives::<Int64Type>(batch, columns::COUNT)?;
     let [sum, min, max, mean, stddev, first, last] =
         [columns::SUM, columns::MIN, columns::MAX, columns::MEAN, columns::STDDEV, columns::FIRST, columns::LAST]
             .map(|name| numbers(batch, name));
@@ -195,11 +217,21 @@ fn windows_of(
 }
 
 fn column<'a>(batch: &'a RecordBatch, name: &str) -> FileRead<&'a dyn Array> {
-    batch.column_by_name(name).map(AsRef::as_ref).ok_or_else(|| format!("has no column {name}"))
+    batch.column_by_name(name).map(AsRef::as_ref).ok_or_else(|| FileError::NoColumn(name.to_owned()))
 }
 
 fn texts<'a>(batch: &'a RecordBatch, name: &str) -> FileRead<&'a StringArray> {
-    column(batch, name)?.as_string_opt::<i32>().ok_or_else(|| format!("the column {name} is no text"))
+    let column = column(batch, name)?;
+    column.as_string_opt::<i32>().ok_or_else(|| other_type(name, column))
+}
+
+fn primitives<'a, T: ArrowPrimitiveType>(batch: &'a RecordBatch, name: &str) -> FileRead<&'a PrimitiveArray<T>> {
+    let column = column(batch, name)?;
+    column.as_primitive_opt::<T>().ok_or_else(|| other_type(name, column))
+}
+
+fn other_type(name: &str, column: &dyn Array) -> FileError {
+    FileError::Type { column: name.to_owned(), found: column.data_type().clone() }
 }
 
 /// The values of a column as the aggregator counts them.
@@ -208,6 +240,6 @@ fn numbers(batch: &RecordBatch, name: &str) -> FileRead<Vec<Option<f64>>> {
     match column.data_type() {
         DataType::Float64 => Ok(column.as_primitive::<Float64Type>().iter().collect()),
         DataType::Int64 => Ok(column.as_primitive::<Int64Type>().iter().map(|n| n.map(|n| n as f64)).collect()),
-        other => Err(format!("the column {name} is {other}, and no number")),
+        _ => Err(other_type(name, column)),
     }
 }

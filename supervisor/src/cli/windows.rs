@@ -139,9 +139,10 @@ fn summary(days: &[Day], dry_run: bool) -> String {
 
 fn failed(error: RecomputeError) -> CliError {
     match error {
-        RecomputeError::Call(_) | RecomputeError::Lease(_) | RecomputeError::Lake { .. } => {
-            CliError::environment(error.to_string())
-        }
+        RecomputeError::Call(_)
+        | RecomputeError::Lease(_)
+        | RecomputeError::Lake { .. }
+        | RecomputeError::File { .. } => CliError::environment(error.to_string()),
         RecomputeError::NothingCommitted { .. } | RecomputeError::TooMany { .. } => {
             CliError::configuration(error.to_string())
         }
