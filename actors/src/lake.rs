@@ -9,6 +9,7 @@
 pub mod columns;
 pub(crate) mod digest;
 pub(crate) mod keys;
+pub mod probe;
 pub(crate) mod state;
 
 pub use self::keys::{

@@ -17,6 +17,7 @@ mod error;
 mod figures;
 mod lake;
 mod metadata;
+mod probe;
 mod proven;
 mod refusals;
 mod spectrum;
@@ -41,6 +42,7 @@ use crate::ports::clock::Clock;
 use crate::ports::faults::Faults;
 use crate::ports::objects::{Objects, Put};
 use crate::ports::warehouse::Warehouse;
+use crate::sinks::Encoding;
 use crate::warehouse::batch::{CopyManifest, Feed, LoadBatch};
 use crate::warehouse::external::{SpectrumMode, Taken};
 use crate::warehouse::ledger::{self, RefusedEpoch, RowCounts, ShardStatus, Tips};
@@ -75,6 +77,8 @@ pub struct LoadingConfig {
     pub patience: RefusalPatience,
     /// What people know of sensors and places.
     pub metadata: MetadataConfig,
+    /// How the files are written that are loaded.
+    pub encoding: Encoding,
     /// Whether the cleansed zone is asked where it lies.
     pub spectrum: Option<SpectrumConfig>,
 }
@@ -186,7 +190,7 @@ impl Loading {
         &self.ports.faults
     }
 
-    /// Brings the tables up to the event schema. Returns what it took: nothing, if they are as they should be.
+    /// Brings the tables up to the event schema, and has the warehouse show that it reads the lake's files. Returns what it took: nothing, if they are as they should be.
     pub async fn ensure_tables(&self) -> Result<Vec<String>, LoadError> {
         let warehouse = &self.ports.warehouse;
         if warehouse.query(&self.star.has_namespace()?, "mangrove: schema", 1).await?.is_empty() {
@@ -206,6 +210,7 @@ impl Loading {
             warehouse.execute(&diff::record(&self.star, statement)?, "mangrove: schema version").await?;
             info!(statement, "changed the warehouse's tables");
         }
+        self.ensure_probe().await?;
         self.ensure_external().await?;
         Ok(changes)
     }

@@ -45,6 +45,7 @@ pub use self::epoch::{encode_epoch, encode_windows};
 pub use self::error::EncodeError;
 use self::facts::{Encodes, Facts};
 pub use self::job::{Codec, Encoding, Encodings, EpochContext};
+pub use self::table::probe_file;
 use self::uploads::{UploadStep, Uploads};
 use crate::node::{Address, Gone, Node};
 use crate::panics::Panicked;

@@ -20,6 +20,7 @@ mod literal;
 mod load;
 pub mod load_policy;
 pub mod metadata;
+pub mod probe;
 mod service;
 mod sql;
 mod star;

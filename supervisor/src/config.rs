@@ -201,6 +201,7 @@ impl Config {
         let warehouse_schema = warehouse::namespace(&mut reading.section("warehouse"));
         let metadata = warehouse::metadata(&mut reading.section("metadata"), &worker.schema);
         let traces = traces::read(&mut reading.section("traces"), sources, &worker.worker_id);
+        let encoding = worker.shard.sinks.encoding;
         let mut config = Self {
             worker,
             warnings: Vec::new(),
@@ -214,7 +215,7 @@ impl Config {
             bucket_name,
             encryption: edge::encryption(&mut reading.section("bucket")),
             receivers: bounds::receivers(&mut reading.section("alerts")),
-            warehouse: warehouse::read(&mut reading.section("warehouse"), &warehouse_schema, &metadata),
+            warehouse: warehouse::read(&mut reading.section("warehouse"), &warehouse_schema, &metadata, encoding),
             warehouse_schema,
             metadata,
             ops_bind: edge::ops_bind(&mut reading.section("ops")),

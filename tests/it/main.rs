@@ -18,6 +18,7 @@ mod hostile;
 mod kpl;
 mod lifecycle;
 mod metadata;
+mod probe;
 mod readers;
 mod readiness;
 mod reshard;

@@ -10,6 +10,7 @@ use actors::ports::clock::Clock;
 use actors::ports::faults::Faults;
 use actors::ports::objects::Objects;
 use actors::ports::warehouse::{SdkConfig, Warehouse, WarehousePlace, WarehouseTarget};
+use actors::sinks::Encoding;
 use actors::warehouse::Cell;
 use messages::EventSchema;
 use parquet::record::Field;
@@ -60,6 +61,7 @@ pub fn loading_in(
         bytes_max: 1 << 30,
         patience: RefusalPatience { attempts_max: 2, alike_max: 3 },
         metadata: MetadataConfig::none(),
+        encoding: Encoding::RECOMMENDED,
         spectrum: None,
     };
     change(&mut config);

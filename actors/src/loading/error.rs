@@ -6,8 +6,10 @@ use messages::{EpochNumber, ShardId};
 
 use crate::ports::aws::{CallError, Failure};
 use crate::ports::warehouse::{WarehouseError, WarehouseFailure};
+use crate::sinks::EncodeError;
 use crate::warehouse::diff::DiffError;
 use crate::warehouse::ledger::Unreadable;
+use crate::warehouse::probe::Misread;
 use crate::warehouse::{TooMuch, Unquotable};
 
 /// A load could not be made.
@@ -19,6 +21,18 @@ pub enum LoadError {
     /// The external table, or a partition of it, cannot be made.
     #[error("the external table: {0}")]
     External(WarehouseError),
+    /// The warehouse did not take the probe: a file of known rows.
+    #[error(
+        "the warehouse refuses to read a file of known rows as this configuration writes it: {0}. Nothing is loaded; set \
+         parquet.compression = \"snappy\" and parquet.encodings = \"v1\", which Redshift documents, or give its role the bucket"
+    )]
+    ProbeRefused(WarehouseError),
+    /// The warehouse reads the lake's files as something else.
+    #[error(transparent)]
+    Misread(#[from] Misread),
+    /// The probe cannot be written.
+    #[error(transparent)]
+    Probe(#[from] EncodeError),
     /// The bucket or the lease table failed, or refused.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -128,12 +142,14 @@ impl LoadError {
         match self {
             Self::Warehouse(error) => error.failure,
             // No epoch is at fault: none is put aside for it.
-            Self::External(error)
+            Self::External(error) | Self::ProbeRefused(error)
                 if matches!(error.failure, WarehouseFailure::Refused | WarehouseFailure::TooLarge) =>
             {
                 WarehouseFailure::Denied
             }
-            Self::External(error) => error.failure,
+            // The warehouse has read the file, and said no: in whatever words.
+            Self::ProbeRefused(error) if error.ran => WarehouseFailure::Denied,
+            Self::External(error) | Self::ProbeRefused(error) => error.failure,
             Self::Call(error) => match error.failure {
                 Failure::Throttled | Failure::Transient | Failure::Key => WarehouseFailure::Unavailable,
                 Failure::NotFound | Failure::Condition | Failure::Refused => WarehouseFailure::Denied,
@@ -144,9 +160,12 @@ impl LoadError {
             Self::NotNext { .. } | Self::Lake { .. } | Self::Gap { .. } | Self::Twice { .. } => {
                 WarehouseFailure::Denied
             }
-            Self::OtherHistory { .. } | Self::Tables(_) | Self::Ledger(_) | Self::Unquotable(_) => {
-                WarehouseFailure::Denied
-            }
+            Self::Misread(_)
+            | Self::Probe(_)
+            | Self::OtherHistory { .. }
+            | Self::Tables(_)
+            | Self::Ledger(_)
+            | Self::Unquotable(_) => WarehouseFailure::Denied,
             Self::SameWords { .. } | Self::OutOfTime(_) => WarehouseFailure::Unavailable,
         }
     }

@@ -20,9 +20,10 @@ use parquet::file::properties::{WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
 use super::error::EncodeError;
-use super::job::{Codec, Encodings, Job};
+use super::job::{Codec, Encoding as FileEncoding, Encodings, Job};
 use crate::lake::columns::{DATA, EVENT_ID, EVENT_TIME, SEQUENCE};
 use crate::lake::digest::{Digest, hex};
+use crate::lake::probe;
 
 /// Rows gathered at a time: few enough to stay in the cache until they are encoded, many enough to pay for the call.
 pub(super) const CHUNK_ROWS: usize = 16_384;
@@ -42,7 +43,7 @@ pub(super) struct ParquetTable {
 impl ParquetTable {
     /// Begins an object whose rows will come ordered by its first `n_sorted` columns.
     pub(super) fn create(job: &Job<'_>, zone: Zone, schema: &SchemaRef, n_sorted: usize) -> Result<Self, EncodeError> {
-        let writer = properties(job, schema, n_sorted)
+        let writer = properties(&job.context.encoding, schema, n_sorted, metadata(job))
             .and_then(|properties| ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)))
             .map_err(|source| EncodeError::Parquet { zone, source })?;
         let columns = schema.fields().iter().map(|f| Digest::new(f.name())).collect();
@@ -75,8 +76,26 @@ impl ParquetTable {
     }
 }
 
-fn properties(job: &Job<'_>, schema: &SchemaRef, n_sorted: usize) -> Result<WriterProperties, ParquetError> {
-    let encoding = &job.context.encoding;
+/// A file of known rows, written as every file of the lake is: whether a warehouse reads such files is tried by it.
+pub fn probe_file(encoding: &FileEncoding) -> Result<Vec<u8>, EncodeError> {
+    let (zone, schema) = (Zone::Cleansed, probe::schema());
+    let rows = RecordBatch::try_new(schema.clone(), probe::columns())
+        .map_err(|source| EncodeError::Columns { zone, source })?;
+    let written = || {
+        let properties = properties(encoding, &schema, 0, Vec::new())?;
+        let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties))?;
+        writer.write(&rows)?;
+        writer.into_inner()
+    };
+    written().map_err(|source| EncodeError::Parquet { zone, source })
+}
+
+fn properties(
+    encoding: &FileEncoding,
+    schema: &SchemaRef,
+    n_sorted: usize,
+    metadata: Vec<KeyValue>,
+) -> Result<WriterProperties, ParquetError> {
     let sorted =
         (0..n_sorted as i32).map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: false });
     let compression = match encoding.codec {
@@ -89,7 +108,7 @@ fn properties(job: &Job<'_>, schema: &SchemaRef, n_sorted: usize) -> Result<Writ
         .set_compression(compression)
         .set_max_row_group_row_count(Some(encoding.row_group_rows.max(1)))
         .set_sorting_columns((n_sorted > 0).then(|| sorted.collect()))
-        .set_key_value_metadata(Some(metadata(job)));
+        .set_key_value_metadata(Some(metadata));
     for field in schema.fields() {
         let column = ColumnPath::from(field.name().as_str());
         let delta = matches!(field.data_type(), DataType::Timestamp(..)) && encoding.encodings == Encodings::V2;

@@ -63,6 +63,11 @@ templates! {
         Refused { schema, stream, shard, epoch, manifest, attempts, error }
         Ages { now }
     }
+    probe {
+        Known { schema, mark }
+        Mark { schema, digest, mark }
+        Read { stage }
+    }
     versions {
         Say { schema, columns, values }
         Every { schema, events, metadata, touched }

@@ -7,6 +7,7 @@ use actors::loader::LoaderConfig;
 use actors::loading::{LoadingConfig, MetadataConfig, RefusalPatience};
 use actors::ports::warehouse::{WarehousePlace, WarehouseTarget};
 use actors::sensors::SensorsConfig;
+use actors::sinks::Encoding;
 use messages::EventSchema;
 use supervisor::config::Config;
 use supervisor::worker::WorkerConfig;
@@ -39,6 +40,7 @@ pub(super) fn loading() -> LoadingConfig {
         bytes_max: 1 << 30,
         patience: RefusalPatience { attempts_max: 2, alike_max: 3 },
         metadata: MetadataConfig::none(),
+        encoding: Encoding::RECOMMENDED,
         spectrum: None,
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use actors::loader::LoaderConfig;
 use actors::loading::{LoadingConfig, MetadataConfig, RefusalPatience, SpectrumConfig};
 use actors::ports::warehouse::{WarehousePlace, WarehouseTarget};
+use actors::sinks::Encoding;
 use actors::warehouse::SITE_BYTES_MAX;
 use actors::warehouse::external::SpectrumMode;
 use actors::warehouse::metadata::{COLUMNS_MAX, Limits, MetadataColumn, MetadataColumns};
@@ -104,7 +105,12 @@ fn attributes(s: &mut Section<'_>, key: &str) -> Vec<MetadataColumn> {
     declared.iter().filter_map(|text| MetadataColumn::parse(text).ok()).collect()
 }
 
-pub(super) fn read(s: &mut Section<'_>, namespace: &str, metadata: &MetadataConfig) -> Option<WarehouseConfig> {
+pub(super) fn read(
+    s: &mut Section<'_>,
+    namespace: &str,
+    metadata: &MetadataConfig,
+    encoding: Encoding,
+) -> Option<WarehouseConfig> {
     let enabled = s.flag("enabled");
     let workgroup = optional(s, "workgroup", names::workgroup);
     let cluster = optional(s, "cluster", names::cluster);
@@ -123,6 +129,7 @@ pub(super) fn read(s: &mut Section<'_>, namespace: &str, metadata: &MetadataConf
             alike_max: s.count("alike_max", 2..=1_000),
         },
         metadata: metadata.clone(),
+        encoding,
         spectrum: spectrum(s, namespace),
     };
     let loader = LoaderConfig {

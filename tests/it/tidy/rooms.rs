@@ -24,7 +24,7 @@ pub(super) const ROOMS: [(&str, &[(&str, &[&str])]); 3] = [
             ("alerts", &["metrics", "node", "ports", "ring", "traces"]),
             ("committer", &["hash_key", "keys", "metrics", "node", "ports", "shard", "traces", "verdict"]),
             ("loader", &["loading", "metrics", "node", "panics", "ports", "warehouse"]),
-            ("loading", &["lake", "metrics", "panics", "ports", "warehouse"]),
+            ("loading", &["lake", "metrics", "panics", "ports", "sinks", "warehouse"]),
             ("metrics", &["ports"]),
             ("node", &["metrics"]),
             ("ports", &["keys", "panics", "verdict", "warehouse"]),

@@ -37,7 +37,7 @@ impl Tables {
         request: &Map<String, Value>,
     ) -> Result<Value, Refusal> {
         let table = self.table_mut(asking, name_of(request)?)?;
-        let write = table.prepare(operation, request)?;
+        let write = table.weighed(operation, request)?;
         let returned = write.returned(operation, request)?;
         if !write.holds {
             let mut refusal = Refusal::new(400, "ConditionalCheckFailedException", "The conditional request failed");
@@ -68,7 +68,7 @@ impl Tables {
                     (None, Some(delete)) => ("DeleteItem", delete),
                     _ => return Err(Refusal::validation("a write of a batch needs PutRequest or DeleteRequest")),
                 };
-                writes.push((name.clone(), self.table_mut(asking, name)?.prepare(operation, one)?));
+                writes.push((name.clone(), self.table_mut(asking, name)?.weighed(operation, one)?));
             }
         }
         self.apply_all(asking, "BatchWriteItem", BATCH_MAX, writes)?;
@@ -95,7 +95,7 @@ impl Tables {
         for asked in whole.as_array().into_iter().flatten() {
             let (operation, one) = action(asked)?;
             let name = name_of(one)?.to_owned();
-            let write = self.table_mut(asking, &name)?.prepare(operation, one)?;
+            let write = self.table_mut(asking, &name)?.weighed(operation, one)?;
             reasons.push(write.reason(one));
             writes.push((name, write));
         }
@@ -131,7 +131,7 @@ impl Tables {
 }
 
 impl Table {
-    fn prepare(&self, operation: &str, request: &Map<String, Value>) -> Result<Write, Refusal> {
+    fn weighed(&self, operation: &str, request: &Map<String, Value>) -> Result<Write, Refusal> {
         let given = |name: &str| item(request.get(name).unwrap_or(&Value::Null));
         let (key, put) = match operation {
             "PutItem" => {
