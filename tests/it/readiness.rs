@@ -204,3 +204,32 @@ async fn a_drain_waits_for_receivers_for_so_long_and_no_longer_and_the_next_owne
     let number = |name: &str| row[name].as_n().unwrap().parse::<u64>().unwrap();
     assert!(number("mangroveAlertsThrough") < number("mangroveEpoch"), "{row:?}");
 }
+
+/// A clock that is wrong is no permission that is missing: the client measures it and signs by the service's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_differs_from_the_services_is_waited_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), 2).await;
+    let worker = world.worker(&named("worker-a")).await;
+    world.put(&records(0, 200)).await;
+    caught_up(&worker).await;
+    let faults = world.faults();
+    let rule = |(service, operation)| json!({ "service": service, "operation": operation, "kind": "skew", "count": 4 });
+    let calls = [("kinesis", "GetRecords"), ("dynamodb", "UpdateItem"), ("s3", "PutObject")];
+    faults.set(0, &calls.map(rule)).await;
+    let (mut put, deadline) = (200, Instant::now() + PATIENCE);
+    while faults.hits().await.iter().any(|hits| *hits < 4) {
+        assert!(Instant::now() < deadline, "{:?}", faults.hits().await);
+        world.put(&records(put, 1)).await;
+        put += 1;
+        tokio::time::sleep(POLL).await;
+    }
+    faults.end().await;
+    caught_up(&worker).await;
+    let restarted: Vec<_> = worker.tree().nodes().into_iter().filter(|node| node.restarts() > 0).collect();
+    assert!(restarted.is_empty(), "{:?}", restarted.iter().map(|node| &node.path).collect::<Vec<_>>());
+    until_ready(&worker).await;
+    finish(worker).await;
+    assert_whole(&world.lake(), &records(0, put));
+    world.stop().await;
+}

@@ -161,7 +161,17 @@ where
         (None, Some(code)) => code.clone(),
         (None, None) => with_causes(&error),
     };
-    let failure = if failure == Failure::Refused && names_a_key(&message) { Failure::Key } else { failure };
+    let of_clock = is_of_clock(code.as_deref(), &message);
+    let failure = match failure {
+        Failure::Refused if names_a_key(&message) => Failure::Key,
+        // The client measures the difference with every answer, and signs the next call by the service's clock.
+        Failure::Refused if of_clock => Failure::Transient,
+        other => other,
+    };
+    let message = match of_clock {
+        true => format!("the clock of this machine differs from the service's: {message}"),
+        false => message,
+    };
     let retry_after = error.raw_response().and_then(|answer| retry_after(|name| answer.headers().get(name)));
     CallError { action: action.into(), failure, code, message: message.chars().take(600).collect(), retry_after }
 }
@@ -176,6 +186,12 @@ pub(super) fn retry_after<'a>(header: impl Fn(&'static str) -> Option<&'a str>) 
 /// Whether a call was denied for a permission of the key: S3 and Kinesis have no code for that, and name the action.
 fn names_a_key(message: &str) -> bool {
     message.contains("perform: kms:")
+}
+
+/// Whether a signature was refused for its time.
+fn is_of_clock(code: Option<&str>, message: &str) -> bool {
+    let told = ["Signature expired", "Signature not yet current"].iter().any(|words| message.contains(words));
+    told || matches!(code, Some("RequestTimeTooSkewed" | "RequestExpired"))
 }
 
 /// The error and what caused it, for people: the SDK's own form ends in its inner structure.
@@ -274,6 +290,22 @@ mod tests {
         let denied = "User: arn:aws:sts::1:assumed-role/w/i is not authorized to perform: kms:GenerateDataKey on resource: \
                       arn:aws:kms:eu-west-1:1:key/k because no identity-based policy allows it";
         assert!(names_a_key(denied) && !names_a_key("not authorized to perform: s3:PutObject on my-kms:bucket"));
+    }
+
+    #[test]
+    fn a_signature_that_is_refused_for_its_time_is_no_wrong_key() {
+        let expired =
+            "Signature expired: 20260101T000000Z is now earlier than 20260101T001000Z (20260101T001500Z - 5 min.)";
+        let early = "Signature not yet current: 20260101T001000Z is still later than 20260101T000500Z (20260101T000000Z + 5 min.)";
+        for message in [expired, early] {
+            assert!(is_of_clock(Some("InvalidSignatureException"), message), "{message}");
+        }
+        assert!(is_of_clock(
+            Some("RequestTimeTooSkewed"),
+            "The difference between the request time and the current time"
+        ));
+        let wrong_key = "The request signature we calculated does not match the signature you provided";
+        assert!(!is_of_clock(Some("InvalidSignatureException"), wrong_key));
     }
 
     #[test]

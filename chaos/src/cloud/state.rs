@@ -126,6 +126,8 @@ impl State {
             Fault::EmptyPage | Fault::Abort => Answer::Reply(self.apply(context, &call)),
             Fault::Throttle => Answer::Reply(self.refuse(context, &call, Refusal::throttled(call.service))),
             Fault::Error => Answer::Reply(self.refuse(context, &call, Refusal::internal(call.service))),
+            Fault::Deny => Answer::Reply(self.refuse(context, &call, Refusal::denied(call.service))),
+            Fault::Skew => Answer::Reply(self.refuse(context, &call, Refusal::skewed(call.service))),
             Fault::Reset => self.drop_it(context, &call, "reset", Answer::Broken),
             Fault::Conflict => {
                 let message = "a conditional request for this key is under way";

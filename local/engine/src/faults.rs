@@ -24,6 +24,10 @@ pub enum Fault {
     Throttle,
     /// The service's own internal error; not applied.
     Error,
+    /// The service's own refusal for want of a permission; not applied.
+    Deny,
+    /// The service's own refusal of a signature by a clock that differs from its own; not applied.
+    Skew,
     /// The end of the connection, at once; not applied.
     Reset,
     /// Never applied and never answered: the client runs into its own timeout, or the connection ends late.
@@ -46,14 +50,24 @@ pub enum Fault {
 
 impl Fault {
     /// Those that a rule can ask for: what a server can do to a client whose patience it does not know.
-    pub const OF_RULES: [Fault; 6] =
-        [Self::Throttle, Self::Error, Self::HangBefore, Self::LoseReply, Self::Delay, Self::Reset];
+    pub const OF_RULES: [Fault; 8] = [
+        Self::Throttle,
+        Self::Error,
+        Self::Deny,
+        Self::Skew,
+        Self::HangBefore,
+        Self::LoseReply,
+        Self::Delay,
+        Self::Reset,
+    ];
 
     /// The name, in plans and in counts.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Throttle => "throttle",
             Self::Error => "error",
+            Self::Deny => "deny",
+            Self::Skew => "skew",
             Self::Reset => "reset",
             Self::HangBefore => "timeout_before",
             Self::HangAfter => "timeout_after",

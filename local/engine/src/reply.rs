@@ -86,6 +86,32 @@ impl Refusal {
         Self::new(500, code, "internal error")
     }
 
+    /// A permission is missing, as each service says it.
+    pub fn denied(service: Service) -> Self {
+        let (status, code) = match service {
+            Service::Kinesis | Service::DynamoDb | Service::Redshift => (400, "AccessDeniedException"),
+            Service::S3 => (403, "AccessDenied"),
+            Service::Sns => (403, "AuthorizationError"),
+        };
+        Self::new(status, code, "not authorized to perform this action")
+    }
+
+    /// The client's clock differs too much to accept its signature, as each service says it.
+    pub fn skewed(service: Service) -> Self {
+        let expired =
+            "Signature expired: 20260101T000000Z is now earlier than 20260101T001000Z (20260101T001500Z - 5 min.)";
+        match service {
+            Service::Kinesis | Service::DynamoDb | Service::Redshift => {
+                Self::new(400, "InvalidSignatureException", expired)
+            }
+            Service::Sns => Self::new(403, "SignatureDoesNotMatch", expired),
+            Service::S3 => {
+                let message = "The difference between the request time and the current time is too large.";
+                Self::new(403, "RequestTimeTooSkewed", message)
+            }
+        }
+    }
+
     /// An operation, or a parameter, that would be answered and not heeded.
     pub fn unknown(service: Service, operation: &str) -> Self {
         let message = format!("this cloud has no such operation, or not with these parameters: {operation}");

@@ -28,6 +28,8 @@ pub(crate) async fn enact(
     match fault {
         Fault::Throttle => Ok(reply::refuse(service, Refusal::throttled(service))),
         Fault::Error => Ok(reply::refuse(service, Refusal::internal(service))),
+        Fault::Deny => Ok(reply::refuse(service, Refusal::denied(service))),
+        Fault::Skew => Ok(reply::refuse(service, Refusal::skewed(service))),
         Fault::HangBefore => {
             // The future owns the body and its share of the budget.
             drop(answer);

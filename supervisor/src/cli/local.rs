@@ -31,8 +31,8 @@ With --faults, clients set rules for faults on the same port, and see what was i
     {\"service\": \"s3\", \"operation\": \"PutObject\", \"kind\": \"lose_reply\", \"probability\": 0.1, \"count\": 5}]}'
   curl http://127.0.0.1:4566/_mangrove/faults
   curl -X DELETE http://127.0.0.1:4566/_mangrove/faults
-A rule has a service (kinesis, dynamodb, s3, sns, redshift, any) and a kind (throttle, error, timeout_before, lose_reply, delay,
-reset); it may have an operation, a probability, a count, a delay_ms, and a match: a text in the key, path or body.
+A rule has a service (kinesis, dynamodb, s3, sns, redshift, any) and a kind (throttle, error, deny, skew, timeout_before, lose_reply,
+delay, reset); it may have an operation, a probability, a count, a delay_ms, and a match: a text in the key, path or body.
 
 What is stored stays in the folder, whether the process is stopped or killed.")]
 pub struct LocalArgs {

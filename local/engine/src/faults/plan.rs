@@ -105,7 +105,7 @@ fn rule(at: &str, value: &Value) -> Result<Rule, PlanError> {
     }
     let delay = match (fault, delay_ms) {
         (Fault::Delay, None) => return Err(keys.wrong("delay_ms", "is missing; a delay needs it")),
-        (Fault::Throttle | Fault::Error | Fault::Reset, Some(_)) => {
+        (Fault::Throttle | Fault::Error | Fault::Deny | Fault::Skew | Fault::Reset, Some(_)) => {
             return Err(keys.wrong("delay_ms", "is for delay, timeout_before and lose_reply only"));
         }
         (Fault::HangBefore, None) => TIMEOUT,
