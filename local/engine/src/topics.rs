@@ -3,8 +3,10 @@
 //! **Owns** the topics, in the form in which the local cloud saves them.
 //! **Promises** nothing is answered with 200 and not done. A message is taken and forgotten, because nobody can
 //! subscribe: Subscribe is refused. Who wants messages reads them in the request.
+//! A FIFO topic demands a group, and knows a message for five minutes by its deduplication id, or by its content if it is
+//! made so.
 //! **Fails** with SNS's `InvalidAction` or `InvalidParameter`.
-//! **Not here**: deliveries, FIFO topics, permissions.
+//! **Not here**: deliveries, permissions.
 
 use std::collections::BTreeMap;
 
@@ -18,17 +20,32 @@ use crate::{Place, Refusal, Reply, escaped};
 const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 const NAME_CHARS_MAX: usize = 256;
 const BATCH_MAX: usize = 10;
+/// How long a FIFO topic knows a message.
+const KNOWN_MS: i64 = 5 * 60 * 1_000;
+const FIFO: &str = "FifoTopic";
+const BY_CONTENT: &str = "ContentBasedDeduplication";
 
 /// Each action with the parameters that it heeds, besides `Action` and `Version`.
 const ACTIONS: &[(&str, &[&str])] = &[
-    ("CreateTopic", &["Name", "Tags"]),
+    ("CreateTopic", &["Name", "Tags", "Attributes"]),
     ("DeleteTopic", &["TopicArn"]),
     ("ListTopics", &[]),
     ("GetTopicAttributes", &["TopicArn"]),
     ("SetTopicAttributes", &["TopicArn", "AttributeName", "AttributeValue"]),
     ("ListSubscriptions", &[]),
     ("ListSubscriptionsByTopic", &["TopicArn"]),
-    ("Publish", &["TopicArn", "Message", "Subject", "MessageAttributes", "MessageStructure"]),
+    (
+        "Publish",
+        &[
+            "TopicArn",
+            "Message",
+            "Subject",
+            "MessageAttributes",
+            "MessageStructure",
+            "MessageGroupId",
+            "MessageDeduplicationId",
+        ],
+    ),
     ("PublishBatch", &["TopicArn", "PublishBatchRequestEntries"]),
     ("TagResource", &["ResourceArn", "Tags"]),
     ("UntagResource", &["ResourceArn", "TagKeys"]),
@@ -43,6 +60,9 @@ pub struct Topics {
     /// So that no two messages of one moment have one id.
     #[serde(skip)]
     n_published: u64,
+    /// When a message of a FIFO topic was taken, and under which id, by topic and deduplication id.
+    #[serde(skip)]
+    taken: BTreeMap<(String, String), (i64, String)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -103,10 +123,21 @@ impl Topics {
 
     fn on_create(&mut self, place: Place<'_>, name: &str, form: &Form) -> Result<String, Refusal> {
         let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if name.is_empty() || name.len() > NAME_CHARS_MAX || !name.chars().all(is_part) {
+        let (stem, is_fifo) = name.strip_suffix(".fifo").map_or((name, false), |stem| (stem, true));
+        if stem.is_empty() || name.len() > NAME_CHARS_MAX || !stem.chars().all(is_part) {
             return Err(invalid("Topic Name"));
         }
+        let asked = entries(form, "Attributes");
+        if let Some(name) = asked.keys().find(|name| ![FIFO, BY_CONTENT, "DisplayName"].contains(&name.as_str())) {
+            return Err(invalid(&format!("Attributes Reason: this cloud does not support {name}")));
+        }
+        if is_fifo != asked.get(FIFO).is_some_and(|value| value == "true") {
+            return Err(invalid(
+                "Topic Name: a FIFO topic, and no other, ends in .fifo and has the attribute FifoTopic",
+            ));
+        }
         let arn = self.create(place, name, tags(form));
+        self.topic(&arn)?.attributes.extend(asked);
         Ok(format!("<TopicArn>{}</TopicArn>", escaped(&arn)))
     }
 
@@ -126,26 +157,55 @@ impl Topics {
                 Ok(String::new())
             }
             "Publish" => {
-                check_message(form)?;
-                Ok(format!("<MessageId>{}</MessageId>", self.message_id(now_ms)))
+                let id = self.take(now_ms, arn, form)?;
+                Ok(format!("<MessageId>{id}</MessageId>"))
             }
-            "PublishBatch" => self.on_batch(now_ms, &members(form, "PublishBatchRequestEntries")),
+            "PublishBatch" => self.on_batch(now_ms, arn, &members(form, "PublishBatchRequestEntries")),
             // ListSubscriptionsByTopic
             _ => Ok("<Subscriptions/>".to_owned()),
         }
     }
 
-    fn on_batch(&mut self, now_ms: i64, entries: &[Form]) -> Result<String, Refusal> {
+    fn on_batch(&mut self, now_ms: i64, arn: &str, entries: &[Form]) -> Result<String, Refusal> {
         if !(1..=BATCH_MAX).contains(&entries.len()) {
             return Err(invalid(&format!("a batch has 1 to {BATCH_MAX} entries")));
         }
         let mut done = String::new();
         for entry in entries {
-            check_message(entry)?;
+            let message_id = self.take(now_ms, arn, entry)?;
             let id = escaped(entry.get("Id").map_or("", String::as_str));
-            done += &format!("<member><Id>{id}</Id><MessageId>{}</MessageId></member>", self.message_id(now_ms));
+            done += &format!("<member><Id>{id}</Id><MessageId>{message_id}</MessageId></member>");
         }
         Ok(format!("<Successful>{done}</Successful><Failed/>"))
+    }
+
+    /// Takes a message, and gives its id; of one that a FIFO topic knows, the id of then.
+    fn take(&mut self, now_ms: i64, arn: &str, form: &Form) -> Result<String, Refusal> {
+        check_message(form)?;
+        let text = |name: &str| form.get(name).filter(|value| !value.is_empty()).cloned();
+        let (group, key) = (text("MessageGroupId"), text("MessageDeduplicationId"));
+        let attributes = &self.topic(arn)?.attributes;
+        let has = |name: &str| attributes.get(name).is_some_and(|value| value == "true");
+        if !has(FIFO) {
+            return match key {
+                Some(_) => Err(invalid("MessageDeduplicationId Reason: it is not valid for this topic type")),
+                None => Ok(self.message_id(now_ms)),
+            };
+        }
+        let by_content = has(BY_CONTENT).then(|| text("Message")).flatten();
+        if group.is_none() {
+            return Err(invalid("The MessageGroupId parameter is required for FIFO topics"));
+        }
+        let key = key.or(by_content).ok_or_else(|| {
+            invalid("The topic should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly")
+        })?;
+        self.taken.retain(|_, (at_ms, _)| now_ms - *at_ms < KNOWN_MS);
+        if let Some((_, id)) = self.taken.get(&(arn.to_owned(), key.clone())) {
+            return Ok(id.clone());
+        }
+        let id = self.message_id(now_ms);
+        self.taken.insert((arn.to_owned(), key), (now_ms, id.clone()));
+        Ok(id)
     }
 
     fn topic(&mut self, arn: &str) -> Result<&mut Topic, Refusal> {
@@ -179,6 +239,16 @@ fn check_message(form: &Form) -> Result<(), Refusal> {
         n_bytes if n_bytes > MESSAGE_BYTES_MAX => Err(invalid("Message too long")),
         _ => Ok(()),
     }
+}
+
+/// The entries of a map: `Attributes.entry.1.key=a`, `Attributes.entry.1.value=b`.
+fn entries(form: &Form, map: &str) -> BTreeMap<String, String> {
+    let prefix = format!("{map}.entry.");
+    let keys = form.iter().filter_map(|(name, key)| {
+        let number = name.strip_prefix(&prefix)?.strip_suffix(".key")?;
+        Some((key.clone(), form.get(&format!("{prefix}{number}.value"))?.clone()))
+    });
+    keys.collect()
 }
 
 fn tags(form: &Form) -> BTreeMap<String, String> {
@@ -301,6 +371,35 @@ mod tests {
         assert!(done.contains("<Id>id-1</Id>") && done.contains("<Id>id-2</Id>"), "{done}");
         let many: String = (1..=11).map(entry).collect();
         assert_eq!(asked(&mut topics, &format!("Action=PublishBatch&TopicArn={arn}{many}")), Err("InvalidParameter"));
+    }
+
+    #[test]
+    fn a_fifo_topic_has_groups_and_takes_a_message_once() {
+        let mut topics = Topics::default();
+        let fifo = "Attributes.entry.1.key=FifoTopic&Attributes.entry.1.value=true";
+        assert_eq!(asked(&mut topics, "Action=CreateTopic&Name=a.fifo"), Err("InvalidParameter"));
+        assert_eq!(asked(&mut topics, &format!("Action=CreateTopic&Name=a&{fifo}")), Err("InvalidParameter"));
+        asked(&mut topics, &format!("Action=CreateTopic&Name=a.fifo&{fifo}")).unwrap();
+        let publish = |topics: &mut Topics, more: &str| {
+            let arn = "arn:aws:sns:eu-west-1:123456789012:a.fifo";
+            asked(topics, &format!("Action=Publish&TopicArn={arn}&Message=x{more}"))
+        };
+        for refused in ["", "&MessageGroupId=g", "&MessageDeduplicationId=1"] {
+            assert_eq!(publish(&mut topics, refused), Err("InvalidParameter"), "{refused}");
+        }
+        let first = publish(&mut topics, "&MessageGroupId=g&MessageDeduplicationId=1").unwrap();
+        assert_eq!(publish(&mut topics, "&MessageGroupId=g&MessageDeduplicationId=1").unwrap(), first);
+        assert_ne!(publish(&mut topics, "&MessageGroupId=g&MessageDeduplicationId=2").unwrap(), first);
+        let later = format!(
+            "Action=Publish&TopicArn=arn:aws:sns:eu-west-1:123456789012:a.fifo&Message=x{}",
+            "&MessageGroupId=g&MessageDeduplicationId=1"
+        );
+        let later = topics.serve(HERE, 7 + KNOWN_MS, &form(later.as_bytes())).unwrap();
+        assert_ne!(later.body, first, "five minutes later it is another one");
+
+        let standard = topics.create(HERE, "alerts", BTreeMap::new());
+        let to_standard = format!("Action=Publish&TopicArn={standard}&Message=x&MessageDeduplicationId=1");
+        assert_eq!(asked(&mut topics, &to_standard), Err("InvalidParameter"));
     }
 
     #[test]

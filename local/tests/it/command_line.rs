@@ -420,8 +420,13 @@ async fn aws_sns() {
             form("Action=CreateTopic&Name=alerts", 200, "arn:aws:sns:eu-west-1:123456789012:alerts"),
             form(
                 "Action=CreateTopic&Name=a.fifo&Attributes.entry.1.key=FifoTopic&Attributes.entry.1.value=true",
+                200,
+                "a.fifo",
+            ),
+            form(
+                "Action=Publish&TopicArn=arn%3Aaws%3Asns%3Aeu-west-1%3A123456789012%3Aa.fifo&Message=hi",
                 400,
-                "InvalidParameter",
+                "MessageGroupId",
             ),
             form("Action=ListTopics", 200, "alerts"),
             form(
