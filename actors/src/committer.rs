@@ -47,6 +47,8 @@ pub struct CommitterConfig {
     pub rows_max: u64,
     /// Every how many epochs the state object holds every sensor.
     pub full_state_every: u64,
+    /// All states are written anew when the oldest that a start would read is this old, whatever is read.
+    pub refresh_after: Duration,
 }
 
 /// How a shard was given up in good order: all that was read of it is committed.
@@ -74,6 +76,8 @@ pub struct CommitterArgs {
     pub lease: Lease,
     /// How carefully the shard is read.
     pub caution: Option<Caution>,
+    /// How long ago the oldest state was stored that was read for it; none if there was none.
+    pub states_age: Option<Duration>,
     /// Epochs of the last owner whose alerts are being sent again, oldest first.
     pub unsettled: VecDeque<(EpochNumber, Receipts)>,
     /// Sends them, as long as this committer runs.
@@ -148,6 +152,7 @@ impl Actor for CommitterActor {
             checkpoint: row.checkpoint.clone(),
             pinned: row.pending.as_ref().map(|pending| pending.plan.clone()),
             unsettled: args.unsettled,
+            states_age: args.states_age,
             cautious_for: args.caution.map_or(0, |caution| caution.lasts),
         };
         let state = CommitterState {
@@ -242,7 +247,7 @@ impl CommitterState {
     async fn execute(&mut self, effect: Effect) -> Result<Option<Event>, CommitError> {
         match effect {
             Effect::Cut { epoch, reason, full_state } => {
-                self.facts.cut(epoch, reason);
+                self.facts.cut(epoch, reason, full_state);
                 if let Some(reader) = &self.reader {
                     // A reader that has just died takes the shard down with it; nothing is lost with this message.
                     let _ = reader.send_message(ReaderMsg::Cut { epoch, reason, full_state });

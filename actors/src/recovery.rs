@@ -57,10 +57,15 @@ impl Reads {
     }
 
     pub(crate) async fn get(&self, key: &str) -> Result<Bytes, CallError> {
+        Ok(self.get_dated(key).await?.0)
+    }
+
+    /// An object, and when it was stored.
+    async fn get_dated(&self, key: &str) -> Result<(Bytes, Option<i64>), CallError> {
         let began = Instant::now();
         let mut backoff = Backoff::new(&self.chance, READ_BACKOFF, READ_PATIENCE);
         for _ in 1..READ_TRIES {
-            match self.objects.get(key, OBJECT_BYTES_MAX).await {
+            match self.objects.get_dated(key, OBJECT_BYTES_MAX).await {
                 Err(error) if error.may_pass() && began.elapsed() < READ_PATIENCE => {
                     warn!(%error, "read failed, trying again");
                     tokio::time::sleep(backoff.after(&error).min(READ_PATIENCE.saturating_sub(began.elapsed()))).await;
@@ -68,7 +73,7 @@ impl Reads {
                 outcome => return outcome,
             }
         }
-        self.objects.get(key, OBJECT_BYTES_MAX).await
+        self.objects.get_dated(key, OBJECT_BYTES_MAX).await
     }
 }
 
@@ -83,6 +88,9 @@ pub struct Recovered {
     pub fields: Vec<String>,
     /// The event-time watermark, microseconds since 1970; the beginning of time for a fresh shard.
     pub watermark_us: Option<i64>,
+    /// When the oldest object was stored of those that were read, milliseconds since 1970; none if none was read. One
+    /// that does not say is as old as can be.
+    pub oldest_ms: Option<i64>,
 }
 
 impl Recovered {
@@ -99,6 +107,7 @@ impl Recovered {
         self.fields = parent.fields;
         // The later of both: a window that one parent has closed for good must stay closed.
         self.watermark_us = self.watermark_us.max(parent.watermark_us);
+        self.oldest_ms = self.oldest_ms.into_iter().chain(parent.oldest_ms).min();
         // A sensor that both parents know (a producer that moved it) keeps the state of the one named later.
         let newest: BTreeMap<_, _> = self.sensors.drain(..).map(|entry| (entry.sensor.clone(), entry)).collect();
         self.sensors.extend(newest.into_values());
@@ -158,21 +167,22 @@ impl RecoveryError {
 /// Reads the states as of the epoch that this state object belongs to.
 pub async fn states(reads: &Reads, newest_key: Option<&str>, fields: &[String]) -> Result<Recovered, RecoveryError> {
     let mut newest: BTreeMap<(StateKind, _), StateEntry> = BTreeMap::new();
-    let (mut watermark_us, mut stored_fields) = (None, Vec::new());
+    let mut read = Recovered::default();
     let mut next = newest_key.map(str::to_owned);
     for _ in 0..CHAIN_MAX {
         let Some(key) = next else {
-            return Ok(sorted(newest, watermark_us, stored_fields));
+            return Ok(sorted(newest, read));
         };
-        let bytes = reads.get(&key).await?;
+        let (bytes, stored_ms) = reads.get_dated(&key).await?;
+        read.oldest_ms = read.oldest_ms.into_iter().chain([stored_ms.unwrap_or(0)]).min();
         let state =
             work::here(|| decode_state(&bytes)).map_err(|source| RecoveryError::State { key: key.clone(), source })?;
         if state.header.fields != fields {
             return Err(RecoveryError::OtherFields { stored: state.header.fields, now: fields.to_vec() });
         }
-        watermark_us.get_or_insert(state.header.watermark_us);
+        read.watermark_us.get_or_insert(state.header.watermark_us);
         // Those of the whole chain are the same.
-        stored_fields = state.header.fields;
+        read.fields = state.header.fields;
         for entry in state.entries {
             newest.entry((entry.kind, entry.sensor.clone())).or_insert(entry);
         }
@@ -181,11 +191,11 @@ pub async fn states(reads: &Reads, newest_key: Option<&str>, fields: &[String]) 
     Err(RecoveryError::Endless(CHAIN_MAX))
 }
 
-fn sorted<K: Ord>(newest: BTreeMap<K, StateEntry>, watermark_us: Option<i64>, fields: Vec<String>) -> Recovered {
+fn sorted<K: Ord>(newest: BTreeMap<K, StateEntry>, read: Recovered) -> Recovered {
     // An empty entry says that its owner has forgotten the sensor.
     let entries = newest.into_values().filter(|entry| !entry.bytes.is_empty());
     let (sensors, windows) = entries.partition(|entry| entry.kind == StateKind::Sensor);
-    Recovered { sensors, windows, fields, watermark_us }
+    Recovered { sensors, windows, ..read }
 }
 
 /// Alerts that may not have left.
@@ -244,6 +254,7 @@ mod tests {
             windows: [("low", 60), ("high", 10)].map(|(id, key)| entry(StateKind::Windows, id, key)).into(),
             fields: vec!["heat".to_owned()],
             watermark_us: Some(1),
+            oldest_ms: Some(7),
         };
         let from = HashRange::parse("0", "99").unwrap();
         for (range, sensor, hash_key) in [(("0", "49"), "low", 10), (("50", "99"), "high", 60)] {
@@ -251,7 +262,10 @@ mod tests {
             child.unite(parent(), from, HashRange::parse(range.0, range.1).unwrap());
             let sensors: Vec<_> = child.sensors.iter().map(|entry| (entry.sensor.as_str(), entry.hash_key)).collect();
             assert_eq!(sensors, [(sensor, hash_key)]);
-            assert_eq!((child.windows.len(), child.watermark_us), (0, Some(1)));
+            assert_eq!((child.windows.len(), child.watermark_us, child.oldest_ms), (0, Some(1), Some(7)));
+            child.unite(Recovered { oldest_ms: Some(3), ..Recovered::default() }, from, from);
+            child.unite(Recovered::default(), from, from);
+            assert_eq!(child.oldest_ms, Some(3), "the oldest of all");
         }
     }
 }

@@ -108,7 +108,7 @@ impl ShardContext {
     }
 }
 
-/// How far a page is behind that does not say.
+/// A time that nobody has told.
 const UNKNOWN: i64 = i64::MIN;
 
 /// Figures of one shard, written by its actors, read by the ops endpoint and the progress display.
@@ -123,6 +123,7 @@ pub struct ShardFigures {
     sensor_restarts: AtomicU64,
     lost_writes: AtomicU64,
     sensor_refused_ms: AtomicI64,
+    states_since_ms: AtomicI64,
     silences: AtomicU64,
     windows: AtomicU64,
     epoch: AtomicU64,
@@ -156,6 +157,7 @@ impl Default for ShardFigures {
             sensor_restarts: AtomicU64::default(),
             lost_writes: AtomicU64::default(),
             sensor_refused_ms: AtomicI64::default(),
+            states_since_ms: AtomicI64::new(UNKNOWN),
             silences: AtomicU64::default(),
             epoch: AtomicU64::default(),
             closed: AtomicBool::default(),
@@ -294,6 +296,16 @@ impl ShardFigures {
     /// When a sensor was last refused, milliseconds since 1970; none if none was.
     pub fn sensor_refused_ms(&self) -> Option<i64> {
         Some(self.sensor_refused_ms.load(Ordering::Relaxed)).filter(|at_ms| *at_ms > 0)
+    }
+
+    /// When the oldest state was stored that a start would read, milliseconds since 1970; none if it would read none.
+    pub fn set_states_since(&self, at_ms: Option<i64>) {
+        self.states_since_ms.store(at_ms.unwrap_or(UNKNOWN), Ordering::Relaxed);
+    }
+
+    /// When the oldest state was stored that a start would read, milliseconds since 1970; none if it would read none.
+    pub fn states_since_ms(&self) -> Option<i64> {
+        Some(self.states_since_ms.load(Ordering::Relaxed)).filter(|at_ms| *at_ms != UNKNOWN)
     }
 
     /// How many windows are open.

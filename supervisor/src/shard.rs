@@ -268,10 +268,13 @@ impl Shard {
         let (suspects, previous) = (suspects(&row), row.state_key.clone());
         let watermark_us = states.watermark_us.unwrap_or(i64::MIN);
         let windows = (states.windows, states.fields, watermark_us);
+        let (now_ms, oldest_ms) = (self.context.clock.now_ms(), states.oldest_ms);
+        self.context.figures.set_states_since(oldest_ms);
+        let states_age = oldest_ms.map(|at_ms| Duration::from_millis(now_ms.saturating_sub(at_ms).max(0) as u64));
         let (committer, sinks, aggregator, sensors, reader) = (shard(), shard(), shard(), shard(), shard());
         let (sensor_alerts, alerts, suspected) = (alerts.clone(), alerts.clone(), suspects.clone());
         [
-            Box::new(move |context| Box::pin(committer.start_committer(context, lease, alerts))),
+            Box::new(move |context| Box::pin(committer.start_committer(context, (lease, states_age), alerts))),
             Box::new(move |context| Box::pin(sinks.start_sinks(context, previous, pinned))),
             Box::new(move |context| Box::pin(aggregator.start_aggregator(context, windows))),
             Box::new(move |context| Box::pin(sensors.start_sensors(context, states.sensors, suspected, sensor_alerts))),
@@ -282,7 +285,7 @@ impl Shard {
     async fn start_committer(
         self,
         context: StartContext,
-        lease: Lease,
+        (lease, states_age): (Lease, Option<Duration>),
         alerts: Address<AlertsMsg>,
     ) -> Result<ActorCell, StartError> {
         let (resending, unsettled) = resend::resend(&self.context, &self.ports.objects, &lease.row, &alerts);
@@ -290,6 +293,7 @@ impl Shard {
             caution: Caution::after(lease.row.tries),
             context: self.context,
             lease,
+            states_age,
             unsettled,
             resending,
             released: self.released,

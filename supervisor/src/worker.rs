@@ -202,6 +202,7 @@ impl Worker {
                 bytes_max: committer.bytes_max,
                 partitions_max: committer.partitions_max,
                 rows_max: committer.rows_max,
+                refresh_after: committer.refresh_after,
             },
         };
         let (stream, leases_address) = (ports.stream.clone(), LeasesAddress::default());

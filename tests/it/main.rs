@@ -28,6 +28,7 @@ mod spectrum;
 mod spread;
 mod star;
 mod start;
+mod states;
 mod tidy;
 mod trimmed;
 mod warehouse;

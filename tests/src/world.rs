@@ -71,6 +71,7 @@ pub struct Setup {
     pub partitions_max: usize,
     pub rows_max: u64,
     pub full_state_every: u64,
+    pub refresh_after: Duration,
     pub faults: String,
     pub sensors: SensorsConfig,
     /// Whether aggregates are taken whole where keys decide.
@@ -111,6 +112,7 @@ impl Default for Setup {
             partitions_max: 256,
             rows_max: 250_000,
             full_state_every: 4,
+            refresh_after: Duration::from_secs(7 * 86_400),
             faults: String::new(),
             sensors,
             whole_aggregates: false,
@@ -346,6 +348,28 @@ impl World {
         put.send().await.unwrap();
     }
 
+    /// Deletes what lies under a prefix and is older than this, as a lifecycle rule does. Answers with the keys.
+    pub async fn expire(&self, prefix: &str, age: Duration) -> Vec<String> {
+        let config = aws_sdk_s3::config::Builder::from(&self.sdk).force_path_style(true).build();
+        let bucket = aws_sdk_s3::Client::from_conf(config);
+        let (mut expired, mut token) = (Vec::new(), None);
+        loop {
+            let page = bucket.list_objects_v2().bucket(BUCKET).prefix(prefix).set_continuation_token(token);
+            let page = page.send().await.unwrap();
+            let end_ms = Clock::system().now_ms() - age.as_millis() as i64;
+            let old =
+                page.contents().iter().filter(|object| object.last_modified().unwrap().to_millis().unwrap() < end_ms);
+            for key in old.map(|object| object.key().unwrap().to_owned()) {
+                bucket.delete_object().bucket(BUCKET).key(&key).send().await.unwrap();
+                expired.push(key);
+            }
+            token = page.next_continuation_token;
+            if token.is_none() {
+                return expired;
+            }
+        }
+    }
+
     pub fn lake(&self) -> Lake {
         Lake::read(&self.dir.join("s3").join(BUCKET))
     }
@@ -460,6 +484,7 @@ fn shard(setup: &Setup, config: &mut ShardConfig) {
         partitions_max: setup.partitions_max,
         rows_max: setup.rows_max,
         full_state_every: setup.full_state_every,
+        refresh_after: setup.refresh_after,
     };
     config.start = setup.start;
 }

@@ -29,12 +29,15 @@ struct UnderWay {
 pub(super) struct Facts {
     context: ShardContext,
     under_way: Option<UnderWay>,
+    /// When the epoch under way was cut, milliseconds since 1970, if it has all states. When one that an earlier
+    /// incarnation has cut was stored, nobody knows.
+    full_cut_ms: Option<i64>,
 }
 
 impl Facts {
     pub(super) fn new(context: ShardContext) -> Self {
         metrics::shard_begins(&context.shard);
-        Self { context, under_way: None }
+        Self { context, under_way: None, full_cut_ms: None }
     }
 
     /// The open epoch holds more.
@@ -43,10 +46,12 @@ impl Facts {
     }
 
     /// The reader was asked to end the epoch.
-    pub(super) fn cut(&self, epoch: EpochNumber, reason: CutReason) {
-        debug!(shard = %self.context.shard, %epoch, ?reason, "epoch cut");
+    pub(super) fn cut(&mut self, epoch: EpochNumber, reason: CutReason, full_state: bool) {
+        debug!(shard = %self.context.shard, %epoch, ?reason, full_state, "epoch cut");
+        let now_ms = self.context.clock.now_ms();
+        self.full_cut_ms = full_state.then_some(now_ms);
         self.context.progress.wrote();
-        self.context.figures.epochs().cut(epoch.0, reason, self.context.clock.now_ms());
+        self.context.figures.epochs().cut(epoch.0, reason, now_ms);
     }
 
     /// The reader has ended the epoch.
@@ -121,6 +126,9 @@ impl Facts {
         context.faults.hit("committer.committed", context.shard.short());
         context.committed(plan.cut.epoch.0, plan.records, now_ms);
         context.figures.epochs().committed(plan.cut.epoch.0, now_ms);
+        if let Some(cut_ms) = self.full_cut_ms.take() {
+            context.figures.set_states_since(Some(cut_ms));
+        }
         let Some(UnderWay { prepared_at, first_arrival_ms }) = self.under_way.take() else { return };
         let latency = first_arrival_ms.and_then(|at_ms| u64::try_from(now_ms - at_ms).ok()).map(Duration::from_millis);
         metrics::epoch_committed(&context.shard, plan, prepared_at.elapsed(), latency);

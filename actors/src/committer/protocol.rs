@@ -7,6 +7,8 @@
 //! - A commit needs a [`CommitPermit`], and only an upload of what was prepared makes one (CHECKPOINT).
 //! - At most one epoch is between its cut and its commit.
 //! - An epoch that was pinned by an earlier incarnation is finished with the same plan, or not at all.
+//! - No state that a start reads again gets older than `refresh_after` and an epoch, whatever is read: an epoch is cut for
+//!   it though it has no records (BOUNDED).
 //! - After a release nothing more is written.
 //!
 //! **Fails** by refusing an event that is out of order, and stays refusing: the next incarnation begins from the lease row.
@@ -40,6 +42,10 @@ pub(super) struct EpochRules {
     pub(super) rows_max: u64,
     /// Every how many epochs the state object holds every sensor.
     pub(super) full_state_every: u64,
+    /// All states are written anew when the oldest that a start would read is this old.
+    pub(super) refresh_after: Duration,
+    /// False only in a mutant: states get as old as they may.
+    pub(super) refreshes: bool,
     /// False only in a mutant: epochs are not pinned before they are uploaded.
     pub(super) prepares: bool,
     /// False only in a mutant: the checkpoint moves before the upload.
@@ -57,8 +63,22 @@ impl EpochRules {
             partitions_max: config.partitions_max,
             rows_max: config.rows_max,
             full_state_every: config.full_state_every,
+            // Sooner by up to a quarter, for the same reason.
+            refresh_after: config.refresh_after.mul_f64((3.0 + share) / 4.0),
+            refreshes: !faults.lacks(Mechanism::StatesRefreshed),
             prepares: !faults.lacks(Mechanism::Prepare),
             commits_last: !faults.lacks(Mechanism::CommitLast),
+        }
+    }
+
+    /// How long after its begin an incarnation writes all states anew, whatever is read. A shard that has nothing but what
+    /// its parents have left does so as soon as its first record would make it: it leans on their objects no longer.
+    fn refresh_at(&self, begin: &Begin) -> Duration {
+        match begin.states_age {
+            _ if !self.refreshes => Duration::MAX,
+            None => Duration::MAX,
+            Some(_) if begin.epoch == EpochNumber(0) => self.first_age_max,
+            Some(age) => self.refresh_after.saturating_sub(age),
         }
     }
 }
@@ -74,6 +94,8 @@ pub(super) struct Begin {
     pub(super) pinned: Option<Box<EpochPlan>>,
     /// Epochs whose alerts are being sent again, oldest first.
     pub(super) unsettled: VecDeque<(EpochNumber, Receipts)>,
+    /// How long ago the oldest state was stored that was read for it, its own or its parents'; none if there was none.
+    pub(super) states_age: Option<Duration>,
     /// Records that are to be prepared with caution.
     pub(super) cautious_for: u64,
 }
@@ -218,6 +240,8 @@ pub(super) struct Protocol {
     draining: bool,
     unwritten_windows: bool,
     cautious_for: u64,
+    /// When all states are written anew.
+    refresh_at: Duration,
     /// Committed epochs whose alerts are still on their way, oldest first.
     unsettled: VecDeque<(EpochNumber, Receipts)>,
 }
@@ -226,9 +250,11 @@ type Effects = Result<Option<Effect>, ProtocolError>;
 
 impl Protocol {
     pub(super) fn new(rules: EpochRules, begin: Begin) -> Self {
-        let Begin { epoch, checkpoint, pinned, unsettled, cautious_for } = begin;
+        let refresh_at = rules.refresh_at(&begin);
+        let Begin { epoch, checkpoint, pinned, unsettled, cautious_for, states_age: _ } = begin;
         Self {
             age_max: rules.first_age_max,
+            refresh_at,
             rules,
             epoch,
             checkpoint,
@@ -246,7 +272,7 @@ impl Protocol {
         }
     }
 
-    /// What follows from an event. `now` is the time since some fixed moment.
+    /// What follows from an event. `now` is the time since the incarnation has begun.
     pub(super) fn on(&mut self, event: Event, now: Duration) -> Effects {
         match event {
             Event::Attached => {
@@ -310,7 +336,7 @@ impl Protocol {
                 }
             }
             CutReason::Age | CutReason::Bytes | CutReason::Partitions | CutReason::Rows => {
-                return self.open.since.and_then(|_| self.cut(reason));
+                return self.open.since.and_then(|_| self.cut(reason, now));
             }
         }
         self.go_on(now)
@@ -404,12 +430,12 @@ impl Protocol {
             return if self.draining || settled { self.release() } else { None };
         }
         if let Some(reason) = self.wanted {
-            return self.cut(reason);
+            return self.cut(reason, now);
         }
         if self.draining {
             // Judged only now: what is on its way may change windows until the epoch before is committed.
             let holds_something = self.open.since.is_some() || self.unwritten_windows;
-            return if holds_something { self.cut(CutReason::Shutdown) } else { self.release() };
+            return if holds_something { self.cut(CutReason::Shutdown, now) } else { self.release() };
         }
         self.cut_if_due(now)
     }
@@ -422,15 +448,18 @@ impl Protocol {
             CutReason::Rows
         } else if open.bytes >= rules.bytes_max {
             CutReason::Bytes
+        } else if now >= self.refresh_at {
+            // By its age as well: another reason would be one that the release beside this one does not know.
+            CutReason::Age
         } else if open.since.is_some_and(|since| self.hurried || now.saturating_sub(since) >= self.age_max) {
             CutReason::Age
         } else {
             return None;
         };
-        self.cut(reason)
+        self.cut(reason, now)
     }
 
-    fn cut(&mut self, reason: CutReason) -> Option<Effect> {
+    fn cut(&mut self, reason: CutReason, now: Duration) -> Option<Effect> {
         if !self.attached || !matches!(self.stage, Stage::Idle) {
             return None;
         }
@@ -438,7 +467,10 @@ impl Protocol {
         let epoch = self.next_epoch();
         // The first one holds what a child shard has from its parents.
         let full_state = epoch.0 == 1 || epoch.0.is_multiple_of(self.rules.full_state_every.max(1));
-        let full_state = full_state || reason == CutReason::ShardEnd;
+        let full_state = full_state || reason == CutReason::ShardEnd || now >= self.refresh_at;
+        if full_state && self.rules.refreshes {
+            self.refresh_at = now.saturating_add(self.rules.refresh_after);
+        }
         self.stage = Stage::Cut;
         Some(Effect::Cut { epoch, reason, full_state })
     }

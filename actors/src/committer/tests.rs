@@ -1,6 +1,7 @@
 //! The protocol without its actor: the table that ARCHITECTURE.md shows, and all orders of events.
 
 mod orders;
+mod refresh;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,6 +15,7 @@ use crate::ports::faults::Faults;
 
 const AGE_MAX: Duration = Duration::from_secs(10);
 const ROWS_MAX: u64 = 10;
+const REFRESH_AFTER: Duration = Duration::from_secs(1_000);
 
 fn rules() -> EpochRules {
     EpochRules {
@@ -23,6 +25,8 @@ fn rules() -> EpochRules {
         partitions_max: 100,
         rows_max: ROWS_MAX,
         full_state_every: 3,
+        refresh_after: REFRESH_AFTER,
+        refreshes: true,
         prepares: true,
         commits_last: true,
     }
@@ -30,7 +34,8 @@ fn rules() -> EpochRules {
 
 fn begin(epoch: u64, checkpoint: Position, pinned: Option<EpochPlan>) -> Begin {
     let pinned = pinned.map(Box::new);
-    Begin { epoch: EpochNumber(epoch), checkpoint, pinned, unsettled: VecDeque::new(), cautious_for: 0 }
+    let unsettled = VecDeque::new();
+    Begin { epoch: EpochNumber(epoch), checkpoint, pinned, unsettled, states_age: None, cautious_for: 0 }
 }
 
 fn at(record: u64) -> Position {
@@ -60,19 +65,28 @@ fn plan(epoch: u64, from: Position, to: Position, reason: CutReason) -> EpochPla
 
 /// A machine whose shard has committed one epoch, up to record 5.
 fn after_one_epoch(pinned: Option<EpochPlan>) -> Protocol {
-    Protocol::new(rules(), begin(1, at(5), pinned))
+    Protocol::new(rules(), Begin { states_age: Some(Duration::ZERO), ..begin(1, at(5), pinned) })
 }
 
 #[test]
 fn shards_that_begin_at_one_moment_end_their_first_epochs_at_different_ones() {
-    let config =
-        CommitterConfig { age_max: AGE_MAX, bytes_max: 1, partitions_max: 1, rows_max: 1, full_state_every: 1 };
+    let config = CommitterConfig {
+        age_max: AGE_MAX,
+        bytes_max: 1,
+        partitions_max: 1,
+        rows_max: 1,
+        full_state_every: 1,
+        refresh_after: REFRESH_AFTER,
+    };
     let first = |n: u32| EpochRules::new(&config, &ShardId::new(&format!("shardId-{n:012}")), &Faults::none());
     let ages: BTreeSet<Duration> = (0..100).map(|n| first(n).first_age_max).collect();
     assert!(*ages.first().unwrap() >= AGE_MAX / 2 && *ages.last().unwrap() <= AGE_MAX);
     // All over the time in between.
     let tenths: BTreeSet<u128> = ages.iter().map(|age| age.as_millis() / 500).collect();
     assert!(ages.len() == 100 && tenths.len() >= 9, "{ages:?}");
+    let refreshed: BTreeSet<Duration> = (0..100).map(|n| first(n).refresh_after).collect();
+    let (soonest, latest) = (*refreshed.first().unwrap(), *refreshed.last().unwrap());
+    assert!(refreshed.len() == 100 && soonest >= REFRESH_AFTER * 3 / 4 && latest <= REFRESH_AFTER, "{refreshed:?}");
 }
 
 #[test]

@@ -410,7 +410,9 @@ impl Lease {
         if let Some(sample) = sample {
             write.set("mangroveSample", AttributeValue::B(Blob::new(sample.encode())));
         }
-        write.set("checkpoint", text(&plan.cut.to.to_string())).set("checkpointSubSequenceNumber", number(0));
+        write
+            .set("checkpoint", text(&self.row.checkpoint_text(&plan.cut.to)))
+            .set("checkpointSubSequenceNumber", number(0));
         write.set("ownerSwitchesSinceCheckpoint", number(0));
         write.set("mangroveEpoch", number(plan.cut.epoch.0)).set("mangroveAlertsThrough", number(alerts_through.0));
         if let Some(key) = self.table.guard.state_key(plan) {

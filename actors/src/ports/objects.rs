@@ -202,10 +202,16 @@ impl Objects {
 
     /// Reads an object of at most this many bytes.
     pub async fn get(&self, key: &str, bytes_max: usize) -> Result<Bytes, CallError> {
+        Ok(self.get_dated(key, bytes_max).await?.0)
+    }
+
+    /// The same, and when it was stored, in milliseconds since 1970, by the service's clock; none if that does not say.
+    pub async fn get_dated(&self, key: &str, bytes_max: usize) -> Result<(Bytes, Option<i64>), CallError> {
         let action = || format!("get {key:?}");
         let answer = self.client.get_object().bucket(&self.bucket).key(key).send().await;
         let answer = answer.map_err(|e| classify(action(), e))?;
         let length = answer.content_length().unwrap_or(0);
+        let stored_ms = answer.last_modified().and_then(|at| at.to_millis().ok());
         let fail = |failure, message: String| CallError::new(action(), failure, message);
         if usize::try_from(length).is_ok_and(|n| n > bytes_max) {
             return Err(fail(Failure::Refused, format!("{length} bytes, more than the {bytes_max} allowed")));
@@ -214,7 +220,7 @@ impl Objects {
         let body = tokio::time::timeout(self.attempt_timeout + transfer_time(bytes_max), answer.body.collect()).await;
         let body = body.map_err(|e| fail(Failure::Transient, e.to_string()))?;
         let body = body.map_err(|e| fail(Failure::Transient, e.to_string()))?;
-        Ok(body.into_bytes())
+        Ok((body.into_bytes(), stored_ms))
     }
 
     /// Reads the beginning of an object that is not empty: at most this many bytes.

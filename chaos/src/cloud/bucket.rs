@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::ops::Bound;
 
 use bytes::Bytes;
+use chrono::DateTime;
 use local_engine::{ClientId, Refusal, Reply, Service, escaped};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -190,5 +191,7 @@ fn etag(bytes: &[u8]) -> String {
 fn describe(object: &StoredObject, body: Bytes) -> Reply {
     let length = object.bytes.len().to_string();
     let reply = Reply::text(body).with("etag", etag(&object.bytes)).with("content-length", length);
+    let stored = DateTime::from_timestamp_millis(object.created_ms).unwrap_or_default();
+    let reply = reply.with("last-modified", stored.format("%a, %d %b %Y %H:%M:%S GMT").to_string());
     object.metadata.iter().fold(reply, |reply, (name, value)| reply.with(&format!("x-amz-meta-{name}"), value))
 }

@@ -166,6 +166,8 @@ fn committer(s: &mut Section<'_>) -> CommitterConfig {
         partitions_max: s.count("partitions_max", 1..=5_000),
         rows_max: s.count("rows_max", 1_000..=100_000_000),
         full_state_every: s.count("full_state_every", 1..=10_000),
+        // Longer than any epoch.
+        refresh_after: s.duration("refresh_after", HOUR..=90 * DAY),
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::sampler::Sampler;
 use super::shards::{LAG_MS_MAX, ShardLine, ShardState};
-use super::status::WorkerStatus;
+use super::status::{OwnedStatus, WorkerStatus};
 use super::words;
 use crate::leases::LeaseFinding;
 use crate::supervision::history::{FailureOutcome, FailureRecord};
@@ -29,6 +29,8 @@ const LOAD_FAILURES_MIN: u64 = 2;
 /// An epoch that was put aside is worth a word for this long: whether somebody has loaded it since, only the warehouse
 /// knows.
 const PUT_ASIDE_MS: i64 = 3_600_000;
+/// States that are so many times as old as they should get at most: at two they may expire.
+const STATES_LATE: f64 = 1.5;
 /// Findings of one kind are counted beyond this.
 const SAME_MAX: usize = 8;
 
@@ -92,6 +94,7 @@ pub(super) fn diagnosis(evidence: &Observed<'_>) -> Diagnosis {
     evidence.of_alerts(&mut findings);
     evidence.of_quarantine(&mut findings);
     evidence.of_limits(&mut findings);
+    evidence.of_states(&mut findings);
     evidence.of_paths(&mut findings);
     evidence.of_warehouse(&mut findings);
     // The worst first, and of the equally bad the oldest: what came first is more likely the cause.
@@ -285,6 +288,24 @@ impl Observed<'_> {
             );
             let since_ms = self.since(&format!("partitions {shard}"));
             add(what, Some(shard), since_ms, ("shards", "MangroveShardLagging"));
+        }
+    }
+
+    /// What should have been written anew, before a lifecycle rule may take it.
+    fn of_states(&self, findings: &mut Vec<Finding>) {
+        let late_ms = (self.status.limits.refresh_after.mul_f64(STATES_LATE).as_millis() as i64).max(1);
+        let old = |owned: &OwnedStatus| Some((owned.shard.short().to_owned(), owned.states_age_ms?));
+        let old = self.status.owned.iter().filter_map(old).filter(|(_, age_ms)| *age_ms > late_ms);
+        for (shard, age_ms) in old.take(SAME_MAX) {
+            let what = format!(
+                "Shard {shard} leans on a state that is {} old and was to be written anew at {} (epoch.refresh_after): a \
+                 lifecycle rule on state/ may take it at twice that.",
+                words::duration(age_ms),
+                words::duration(self.status.limits.refresh_after.as_millis() as i64),
+            );
+            let since_ms = self.since(&format!("states {shard}"));
+            let (view, at, runbook) = ("shards", Some(shard), "MangroveStatesOld");
+            findings.push(Finding { level: Level::Warning, what, since_ms, view, at, runbook });
         }
     }
 

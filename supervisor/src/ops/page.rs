@@ -37,7 +37,7 @@ macro_rules! runbooks {
 }
 
 /// What to do about every finding and every alert, by name: whoever is called at night has it on the page.
-pub(super) const RUNBOOKS: [(&str, &str); 22] = runbooks![
+pub(super) const RUNBOOKS: [(&str, &str); 23] = runbooks![
     "MangroveActorGivenUp",
     "MangroveActorRestarting",
     "MangroveAlertsFailing",
@@ -55,6 +55,7 @@ pub(super) const RUNBOOKS: [(&str, &str); 22] = runbooks![
     "MangroveShardStuck",
     "MangroveShardTrimmed",
     "MangroveShardUnowned",
+    "MangroveStatesOld",
     "MangroveThrottled",
     "MangroveUploadsFailing",
     "MangroveWarehouseLagging",

@@ -65,6 +65,8 @@ pub struct EpochLimits {
     pub partitions_max: usize,
     /// It holds this many readings.
     pub rows_max: u64,
+    /// The oldest state is this old.
+    pub refresh_after: Duration,
 }
 
 /// A shard that this worker works on.
@@ -102,6 +104,8 @@ pub struct OwnedStatus {
     pub epochs: Vec<EpochLine>,
     /// When a sensor was last refused because as many are known as may be, milliseconds since 1970.
     pub refused_ms: Option<i64>,
+    /// How old the oldest state is that a start would read, in milliseconds; none if it would read none.
+    pub states_age_ms: Option<i64>,
     /// The last failures of single sensors, newest first.
     pub failures: Vec<SensorFailureRecord>,
     /// Paths of the schema that no event of the last epoch had; none before that is known.

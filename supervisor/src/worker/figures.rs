@@ -24,10 +24,11 @@ impl Worker {
     pub fn scraped(&self) -> Scraped {
         let (owned, leases, budget) = (self.owned.clone(), self.leases.clone(), self.budget.clone());
         let (tree, clock, limit) = (self.tree.clone(), self.clock.clone(), self.status.memory_limit);
-        let keys = self.keys.clone();
+        let (keys, refresh_after) = (self.keys.clone(), self.status.limits.refresh_after);
         Arc::new(move |scrape| {
             actors(scrape, &tree);
             shards(scrape, &owned.all(), clock.now_ms());
+            scrape.value(&STATE_REFRESH_AFTER, refresh_after.as_secs_f64());
             scrape.value(&BUDGET, budget.taken() as f64);
             scrape.value(&BUDGET_LIMIT, budget.bytes_max() as f64);
             scrape.samples(&MEMORY_LIMIT, limit.map(|bytes| ([], bytes as f64)));
@@ -96,6 +97,14 @@ fn shards(scrape: &mut Scrape, owned: &[Shard], now_ms: i64) {
     gauge(&SILENCES, &|shard| Some(shard.figures.silences() as f64));
     gauge(&WINDOWS, &|shard| Some(shard.figures.windows() as f64));
     gauge(&PATHS_UNSEEN, &|shard| shard.figures.unseen_paths().map(|paths| paths.len() as f64));
+    let oldest = named.iter().filter_map(|(_, shard)| states_age_ms(&shard.figures, now_ms)).max();
+    scrape.samples(&STATE_OLDEST, oldest.map(|age_ms| ([], age_ms as f64 / 1_000.0)));
+}
+
+/// How old the oldest state is that a start would read. A shard that was read to its end starts no more.
+pub(super) fn states_age_ms(figures: &ShardFigures, now_ms: i64) -> Option<i64> {
+    let since_ms = figures.states_since_ms().filter(|_| !figures.has_ended());
+    since_ms.map(|since_ms| now_ms.saturating_sub(since_ms).max(0))
 }
 
 /// What the last page said, and the time since: a reader that stands still falls behind. None before the first page, and if
@@ -128,5 +137,17 @@ mod tests {
         assert_eq!(lag_ms(&figures, 90_000), Some(300), "nothing more will come");
         figures.set_ended();
         assert!(is_read(&figures, 90_000));
+    }
+
+    #[test]
+    fn states_grow_older_until_they_are_written_anew_or_nobody_needs_them() {
+        let figures = ShardFigures::default();
+        assert_eq!(states_age_ms(&figures, 1_000), None, "a start would read none");
+        figures.set_states_since(Some(400));
+        assert_eq!([states_age_ms(&figures, 1_000), states_age_ms(&figures, 100)], [Some(600), Some(0)]);
+        figures.set_states_since(Some(900));
+        assert_eq!(states_age_ms(&figures, 1_000), Some(100));
+        figures.set_ended();
+        assert_eq!(states_age_ms(&figures, 1_000), None);
     }
 }

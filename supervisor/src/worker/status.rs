@@ -9,6 +9,7 @@ use actors::loading::LoaderFigures;
 use actors::metrics::AlertFigures;
 use actors::ports::clock::Clock;
 
+use super::figures::states_age_ms;
 use super::start::Starting;
 use crate::leases::LeaseFigures;
 use crate::ops::status::{EpochLimits, OwnedStatus, StatusSource, WorkerStatus};
@@ -74,6 +75,7 @@ fn owned(shard: &Shard, now_ms: i64) -> OwnedStatus {
         open: figures.epochs().open(),
         epochs: figures.epochs().lines(),
         refused_ms: figures.sensor_refused_ms(),
+        states_age_ms: states_age_ms(figures, now_ms),
         failures: figures.sensor_falls(),
         unseen_paths: figures.unseen_paths(),
     }

@@ -1,5 +1,5 @@
 //! GOAL    Whatever happens in whatever order, the checkpoint moves over what is stored and was pinned, epoch by epoch, and
-//!         a shard comes to rest (CHECKPOINT, LIVE).
+//!         a shard comes to rest (CHECKPOINT, LIVE); and no state that a start would read gets older than it may (BOUNDED).
 //! METHOD  A model of lease row, bucket and actors; random steps with duplicates of events, writes that fail, replies that
 //!         are lost and crashes. A machine without one of its steps is noticed by the same walk.
 
@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::super::protocol::{Effect, EpochRules, Event, Protocol};
-use super::{AGE_MAX, at, begin, plan, rules};
+use super::super::protocol::{Begin, Effect, EpochRules, Event, Protocol};
+use super::{AGE_MAX, REFRESH_AFTER, at, begin, plan, rules};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -20,6 +20,8 @@ enum Step {
     Deliver,
     DeliverTwice,
     Wait,
+    /// Some tenths of the time after which states are written anew.
+    Idle(u32),
     Hurry,
     EndShard,
     Drain,
@@ -36,6 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
         12 => Just(Step::Deliver),
         1 => Just(Step::DeliverTwice),
         3 => Just(Step::Wait),
+        2 => (1u32..12).prop_map(Step::Idle),
         1 => Just(Step::Hurry),
         1 => Just(Step::EndShard),
         1 => Just(Step::Drain),
@@ -49,8 +52,14 @@ fn step() -> impl Strategy<Value = Step> {
 struct World {
     rules: EpochRules,
     now: Duration,
+    /// When the machine has begun.
+    began: Duration,
     row: (u64, Position, Option<EpochPlan>),
+    /// When the oldest state was stored that a start would read, the parents' before the first epoch.
+    states_since: Duration,
     stored: BTreeMap<EpochNumber, EpochPlan>,
+    /// When each epoch was.
+    stored_at: BTreeMap<EpochNumber, Duration>,
     ends: bool,
     is_released: bool,
     /// The reader was told to drain: it reads no more.
@@ -83,8 +92,11 @@ impl World {
         let mut world = Self {
             rules,
             now: Duration::ZERO,
+            began: Duration::ZERO,
             row: (0, Position::TrimHorizon, None),
+            states_since: Duration::ZERO,
             stored: BTreeMap::new(),
+            stored_at: BTreeMap::new(),
             ends: false,
             is_released: false,
             drains: false,
@@ -110,7 +122,12 @@ impl World {
             Some(pinned) => record(&pinned.cut.to).max(record(&checkpoint)),
             None => record(&checkpoint),
         };
-        self.machine = Protocol::new(self.rules.clone(), begin(epoch, checkpoint.clone(), pinned.clone()));
+        self.began = self.now;
+        let begin = Begin {
+            states_age: Some(self.now - self.states_since),
+            ..begin(epoch, checkpoint.clone(), pinned.clone())
+        };
+        self.machine = Protocol::new(self.rules.clone(), begin);
         self.wire = VecDeque::from([Event::Attached]);
         (self.under_way, self.cut_at) = (pinned.is_some(), checkpoint);
         if let Some(pinned) = pinned {
@@ -133,10 +150,8 @@ impl World {
             Step::Read(_) => Ok(()),
             Step::Deliver => self.deliver(1),
             Step::DeliverTwice => self.deliver(2),
-            Step::Wait => {
-                self.now += AGE_MAX;
-                self.meet(Event::Tick)
-            }
+            Step::Wait => self.wait(AGE_MAX),
+            Step::Idle(tenths) => self.wait(REFRESH_AFTER * *tenths / 10),
             Step::Hurry => self.meet(Event::Hurried),
             Step::EndShard => {
                 self.ends = true;
@@ -163,6 +178,11 @@ impl World {
         }
     }
 
+    fn wait(&mut self, time: Duration) -> Walked {
+        self.now += time;
+        self.meet(Event::Tick)
+    }
+
     fn deliver(&mut self, times: usize) -> Walked {
         let Some(event) = self.wire.pop_front() else { return Ok(()) };
         (0..times).try_for_each(|_| self.meet(event.clone()))
@@ -171,7 +191,7 @@ impl World {
     fn meet(&mut self, event: Event) -> Walked {
         let mut next = Some(event);
         while let Some(event) = next.take().filter(|_| !self.is_gone) {
-            match self.machine.on(event, self.now) {
+            match self.machine.on(event, self.now - self.began) {
                 Ok(Some(effect)) => next = self.execute(effect)?,
                 Ok(None) => {}
                 Err(_) => self.restart(),
@@ -199,7 +219,7 @@ impl World {
 
     fn happen(&mut self, effect: Effect) -> Result<Option<Event>, String> {
         match effect {
-            Effect::Cut { epoch, reason, .. } => {
+            Effect::Cut { epoch, reason, full_state } => {
                 if std::mem::replace(&mut self.under_way, true) {
                     return Err(format!("epoch {epoch} is cut before the one before is committed"));
                 }
@@ -209,7 +229,8 @@ impl World {
                     false => at(self.read),
                 };
                 let from = std::mem::replace(&mut self.cut_at, to.clone());
-                let plan = plan(epoch.0, from, to, reason);
+                let mut plan = plan(epoch.0, from, to, reason);
+                plan.cut.full_state = full_state;
                 self.wire.extend([Event::WasCut, Event::Planned(Box::new(plan), Receipts::default())]);
                 Ok(None)
             }
@@ -227,6 +248,7 @@ impl World {
             Effect::Upload(epoch) => {
                 let pinned = self.row.2.clone().filter(|pinned| pinned.cut.epoch == epoch);
                 let pinned = pinned.ok_or("what is uploaded was not pinned")?;
+                self.stored_at.entry(epoch).or_insert(self.now);
                 let stored = self.stored.entry(epoch).or_insert_with(|| pinned.clone());
                 if *stored != pinned {
                     return Err(format!("epoch {epoch} is stored with other content"));
@@ -242,6 +264,9 @@ impl World {
                 if plan.cut.epoch.0 != self.row.0 + 1 || plan.cut.from != self.row.1 || plan.cut.to < self.row.1 {
                     return Err(format!("{:?} does not follow on {:?}", plan.cut, self.row));
                 }
+                if plan.cut.full_state {
+                    self.states_since = self.stored_at[&plan.cut.epoch];
+                }
                 self.row = (plan.cut.epoch.0, plan.cut.to.clone(), None);
                 self.under_way = false;
                 Ok(Some(Event::Committed))
@@ -253,7 +278,8 @@ impl World {
         }
     }
 
-    /// After all that, nothing goes wrong any more: whatever was read is committed, and a drain ends in a release.
+    /// After all that, nothing goes wrong any more: whatever was read is committed, a drain ends in a release, and where
+    /// nothing is read any more, states do not grow old.
     fn comes_to_rest(&mut self) -> Walked {
         (self.fail_next, self.lose_next) = (false, false);
         self.step(&Step::Read(1))?;
@@ -264,9 +290,20 @@ impl World {
             self.step(&Step::Wait)?;
         }
         let all = self.is_released || self.row.1 == Position::ShardEnd || record(&self.row.1) == self.read;
-        match all {
-            true => Ok(()),
-            false => Err(format!("{} was read, and {:?} is committed", self.read, self.row)),
+        if !all {
+            return Err(format!("{} was read, and {:?} is committed", self.read, self.row));
+        }
+        for _ in 0..30 {
+            self.wait(REFRESH_AFTER / 10)?;
+            while !self.wire.is_empty() {
+                self.deliver(1)?;
+            }
+        }
+        let is_read_on = !self.is_released && self.row.1 != Position::ShardEnd;
+        let age = self.now - self.states_since;
+        match is_read_on && age > REFRESH_AFTER * 11 / 10 {
+            true => Err(format!("states are {age:?} old: {:?}", self.row)),
+            false => Ok(()),
         }
     }
 }
@@ -290,8 +327,13 @@ proptest! {
 fn a_machine_that_lacks_a_step_is_noticed() {
     let mut runner = TestRunner::deterministic();
     let walks: Vec<Vec<Step>> =
-        (0..50).map(|_| prop::collection::vec(step(), 100..120).new_tree(&mut runner).unwrap().current()).collect();
-    for lacking in [EpochRules { prepares: false, ..rules() }, EpochRules { commits_last: false, ..rules() }] {
+        (0..50).map(|_| prop::collection::vec(step(), 10..120).new_tree(&mut runner).unwrap().current()).collect();
+    let lacking = [
+        EpochRules { prepares: false, ..rules() },
+        EpochRules { commits_last: false, ..rules() },
+        EpochRules { refreshes: false, ..rules() },
+    ];
+    for lacking in lacking {
         let noticed = walks.iter().any(|steps| walk(lacking.clone(), steps).is_err());
         assert!(noticed, "{lacking:?}");
     }

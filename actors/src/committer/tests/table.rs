@@ -8,7 +8,7 @@ use std::{env, fs};
 use messages::{CutReason, EpochNumber, Position, Receipts};
 
 use super::super::protocol::{Effect, Event, Protocol, Stage};
-use super::{ROWS_MAX, after_one_epoch, at, plan};
+use super::{REFRESH_AFTER, ROWS_MAX, after_one_epoch, at, plan};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ARCHITECTURE.md");
 const BEGIN: &str = "<!-- the epoch protocol, as `committer/tests/table.rs` writes it -->\n";
@@ -50,6 +50,7 @@ fn events() -> Vec<(&'static str, Vec<Event>)> {
         ("records, and the epoch is full", vec![progress(ROWS_MAX)]),
         ("records, and the epoch is not full", vec![progress(1)]),
         ("records, and a commit is waited for", vec![progress(1), Event::Hurried]),
+        ("nothing, and the states are old", vec![Event::Tick]),
         ("the shard's end", vec![Event::Wanted(CutReason::ShardEnd)]),
         ("a drain, and nothing was read", vec![Event::Wanted(CutReason::Shutdown)]),
         ("a drain, and records were read", vec![progress(1), Event::Wanted(CutReason::Shutdown)]),
@@ -78,7 +79,8 @@ fn cell(mut machine: Protocol, events: Vec<Event>) -> String {
     let before = name(machine.stage());
     let mut last = None;
     for event in events {
-        match machine.on(event, Duration::ZERO) {
+        let now = if matches!(event, Event::Tick) { REFRESH_AFTER } else { Duration::ZERO };
+        match machine.on(event, now) {
             Ok(effect) => last = last.or(effect),
             Err(_) => return "*refused*".to_owned(),
         }

@@ -35,6 +35,8 @@ mechanisms! {
     FinishPinned = "pinned-epoch-ignored",
     /// The checkpoint moves when all objects are stored.
     CommitLast = "commit-before-upload",
+    /// States are written anew before they are so old that a lifecycle rule takes them.
+    StatesRefreshed = "idle-shard-not-refreshed",
     /// A failed upload stops the epoch.
     UploadsCount = "failed-upload-skipped",
     /// Objects are created, never replaced.

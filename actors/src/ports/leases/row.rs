@@ -67,7 +67,7 @@ pub struct LeaseRow {
     /// again as a whole, so that none of its user records is lost.
     pub begin_inside: Option<SequenceNumber>,
     /// Nothing that arrived before this time is read, milliseconds since 1970; none begins with the oldest record. It
-    /// counts until the first commit, and for the shard's children.
+    /// counts until a record is committed, and for the shard's children.
     pub start_at_ms: Option<i64>,
     /// Where a KCL application was to begin, which it has not done: its words, not ours.
     pub start_word: Option<StartWord>,
@@ -221,8 +221,8 @@ impl LeaseRow {
     }
 
     /// KCL has a word for a beginning at a time; the time itself it takes from its configuration.
-    fn checkpoint_text(&self) -> String {
-        match (&self.checkpoint, self.start_at_ms) {
+    pub(super) fn checkpoint_text(&self, checkpoint: &Position) -> String {
+        match (checkpoint, self.start_at_ms) {
             (Position::TrimHorizon, Some(_)) => StartWord::AtTimestamp.as_str().to_owned(),
             (checkpoint, _) => checkpoint.to_string(),
         }
@@ -234,7 +234,7 @@ impl LeaseRow {
             ("leaseKey".to_owned(), AttributeValue::S(self.shard.to_string())),
             ("entityType".to_owned(), AttributeValue::S("LEASE".to_owned())),
             ("leaseCounter".to_owned(), AttributeValue::N(self.counter.to_string())),
-            ("checkpoint".to_owned(), AttributeValue::S(self.checkpoint_text())),
+            ("checkpoint".to_owned(), AttributeValue::S(self.checkpoint_text(&self.checkpoint))),
             ("checkpointSubSequenceNumber".to_owned(), AttributeValue::N("0".to_owned())),
             ("ownerSwitchesSinceCheckpoint".to_owned(), AttributeValue::N("0".to_owned())),
         ]);

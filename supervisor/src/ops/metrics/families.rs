@@ -151,6 +151,19 @@ pub mod family {
         &["shard"],
         "paths of the event schema that no event of the shard's last epoch had (of at least 100 events)",
     );
+    /// The oldest state.
+    pub const STATE_OLDEST: Family = Family::gauge(
+        "mangrove_state_oldest_seconds",
+        &[],
+        "age of the oldest state in S3 that a start of one of this worker's shards would read: a lifecycle rule that takes \
+         it takes it too early",
+    );
+    /// When states are written anew.
+    pub const STATE_REFRESH_AFTER: Family = Family::gauge(
+        "mangrove_state_refresh_after_seconds",
+        &[],
+        "at what age states are written anew (epoch.refresh_after); at twice that age they may expire",
+    );
     /// The budget in use.
     pub const BUDGET: Family = Family::gauge("mangrove_budget_bytes", &[], "bytes of the worker's budget in use");
     /// The budget.
@@ -195,6 +208,8 @@ pub mod family {
         &SILENCES,
         &WINDOWS,
         &PATHS_UNSEEN,
+        &STATE_OLDEST,
+        &STATE_REFRESH_AFTER,
         &BUDGET,
         &BUDGET_LIMIT,
         &MEMORY_LIMIT,

@@ -338,6 +338,10 @@ fn limits_that_the_data_has_reached_are_findings() {
     let refused = |ago_ms: i64| found(&|look| look.owned[0].refused_ms = Some(NOW_MS - ago_ms));
     assert!(refused(1_000)[0].0.contains("sensors.known_max"), "{:?}", refused(1_000));
     assert_eq!(refused(3_600_000), []);
+    let aged = |days: i64| found(&|look| look.owned[0].states_age_ms = Some(days * 86_400_000));
+    assert_eq!(aged(10), []);
+    let old = aged(11);
+    assert!(old[0].0.contains("epoch.refresh_after") && old[0].1 == "MangroveStatesOld", "{old:?}");
     let line = |reason| EpochLine {
         epoch: 1,
         step: EpochStep::Committed,

@@ -49,6 +49,7 @@ pub(super) fn status() -> WorkerStatus {
             bytes_max: 32 << 20,
             partitions_max: 512,
             rows_max: 250_000,
+            refresh_after: Duration::from_secs(7 * 86_400),
         },
     }
 }
@@ -73,6 +74,7 @@ pub(super) fn owned() -> OwnedStatus {
         open: ReadingEpoch { since_ms: Some(NOW_MS - 2_000), bytes: 4096, rows: 40, partitions: 2 },
         epochs: Vec::new(),
         refused_ms: None,
+        states_age_ms: None,
         failures: vec![failure],
         unseen_paths: Some(Vec::new()),
     }
