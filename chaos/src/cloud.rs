@@ -199,7 +199,7 @@ impl Cloud {
         state.bucket.objects.get_mut(key).map(|object| object.bytes = bytes.into()).is_some()
     }
 
-    /// Takes an object away; false if there is none. For tests of the oracle.
+    /// Takes an object away, as a lifecycle rule does; false if there is none.
     pub fn remove_object(&self, key: &str) -> bool {
         self.state().bucket.objects.remove(key).is_some()
     }

@@ -16,6 +16,7 @@ pub mod crash_points;
 mod evidence;
 mod host;
 mod keys;
+mod lifecycle;
 mod manifests;
 mod producer;
 mod reads;

@@ -28,7 +28,8 @@ fn fifty_seeds_keep_every_promise_and_come_out_the_same_twice() {
     assert_eq!((summary.repeated, summary.not_repeatable), (5, Vec::new()));
     // What does not happen is not shown.
     let crashes = ["kill", "sleep", "drain", "kill actor", "struck"];
-    let services = ["split", "merge", "spread", "restore", "share", "LoseReply", "Late", "Conflict", "Abort"];
+    let services =
+        ["split", "merge", "spread", "restore", "share", "LoseReply", "Late", "Conflict", "Abort", "expired"];
     for fault in crashes.into_iter().chain(services) {
         assert!(summary.faults.get(fault).is_some_and(|n| *n > 0), "no {fault}: {:?}", summary.faults);
     }
@@ -76,7 +77,8 @@ fn a_worker_that_dies_is_followed_as_soon_where_the_table_is_large() {
 fn mutants_are_caught() {
     let args = args("--seeds 1..60");
     let of_epochs = ["no-prepare", "commit-before-upload", "no-claim-on-the-number"];
-    let of_shards = ["child-without-states", "child-takes-windows-over", "takes-from-the-living"];
+    let of_shards =
+        ["child-without-states", "child-takes-windows-over", "takes-from-the-living", "idle-shard-not-refreshed"];
     let of_agreement = ["manifests-not-looked-at", "row-of-another-stream-believed", "samples-not-compared"];
     // The one without a lock needs two loads of one moment, and about twenty runs to have them: it is hunted by hand.
     let of_loads =

@@ -155,5 +155,6 @@ fn schedule(case: &Case) -> Schedule {
         load_faults: Vec::new(),
         failover: None,
         read_units_max: READ_UNITS,
+        refresh_after: None,
     }
 }

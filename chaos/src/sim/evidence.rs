@@ -59,7 +59,12 @@ pub(super) fn collect(world: &World) -> Evidence {
         records: cloud.records().into_iter().map(record).collect(),
         exact: true,
         drained: true,
-        objects: cloud.objects().into_iter().map(|(key, object)| (key, object.bytes)).collect(),
+        objects: cloud
+            .objects()
+            .into_iter()
+            .chain(world.expired.clone())
+            .map(|(key, object)| (key, object.bytes))
+            .collect(),
         lineage: cloud.shards().into_iter().map(node).collect(),
         leases: Some(leases.map(lease_write).collect()),
         writes: Some(cloud.object_history().into_iter().map(object_write).collect()),

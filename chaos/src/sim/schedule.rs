@@ -80,6 +80,9 @@ pub struct Schedule {
     pub failover: Option<Duration>,
     /// `leases.read_units_max` of all workers.
     pub read_units_max: f64,
+    /// `epoch.refresh_after` of all workers, if it is not what is shipped. At rest the run then goes on for a while, and a
+    /// lifecycle rule takes what is twice as old.
+    pub refresh_after: Option<Duration>,
 }
 
 /// Enough for looking at the whole table as often as wanted.
@@ -120,9 +123,10 @@ impl Schedule {
             events.sort_by_key(|(at, _)| *at);
         }
         let skew = |dice: &mut StdRng| if dice.random_bool(0.3) { dice.random_range(-3_600_000..3_600_000) } else { 0 };
+        let (shards, skews_ms) = (dice.random_range(1..5), std::array::from_fn(|_| skew(dice)));
         Self {
-            shards: dice.random_range(1..5),
-            skews_ms: std::array::from_fn(|_| skew(dice)),
+            shards,
+            skews_ms,
             events,
             boot_gap_ms: 700,
             plans: (0..24).map(|_| format!("{};{}", plan(dice), load_plan(&mut of_loads))).collect(),
@@ -133,8 +137,15 @@ impl Schedule {
             load_faults: (0..2).map(|nth| load_fault(&mut of_loads, nth)).collect(),
             failover: None,
             read_units_max: READ_UNITS,
+            refresh_after: refresh_after(seed, skews_ms),
         }
     }
+}
+
+/// How old states may get is told by clocks that agree better than that. By a die of its own.
+fn refresh_after(seed: u64, skews_ms: [i64; WORKERS]) -> Option<Duration> {
+    let short = StdRng::seed_from_u64(seed ^ 0x6c69_6665).random_bool(0.5);
+    (short && skews_ms == [0; WORKERS]).then_some(Duration::from_secs(4))
 }
 
 /// By a die of its own: a seed's other faults are what they were before there were habits.

@@ -79,6 +79,9 @@ pub(super) fn worker(worker_id: &str, schedule: &Schedule) -> WorkerConfig {
         SensorsConfig { known_max: 10_000, live_max: 16, idle_timeout: seconds(3), ..shard.sensors.clone() };
     let committer = shard.committer.clone();
     shard.committer = CommitterConfig { age_max: seconds(2), bytes_max: 64 << 10, full_state_every: 4, ..committer };
+    if let Some(refresh_after) = schedule.refresh_after {
+        shard.committer.refresh_after = refresh_after;
+    }
     shard.sinks.encoding.gzip_level = 1;
     shard.sinks.uploads_max = 4;
     alerts.in_flight_max = 16;

@@ -34,6 +34,7 @@ pub fn run_silence(seed: u64, silence: Duration) -> Report {
         load_faults: Vec::new(),
         failover: Some(FAILOVER),
         read_units_max: READ_UNITS,
+        refresh_after: None,
     };
     run(&SimOptions { seed, mutant: None, schedule: Some(schedule) })
 }
@@ -56,6 +57,7 @@ pub fn run_large_table(seed: u64, killed_at_ms: u64) -> Report {
         load_faults: Vec::new(),
         failover: None,
         read_units_max,
+        refresh_after: None,
     };
     run(&SimOptions { seed, mutant: None, schedule: Some(schedule) })
 }
