@@ -200,19 +200,22 @@ impl<'a> Model<'a> {
             item("S3: GET and HEAD of loads", reads / THOUSAND * prices.get_thousand, "epoch.age_max"),
             item("KMS", kms / THOUSAND * self.prices.kms.call_thousand, "bucket.kms_bucket_key, epoch.age_max"),
             grows("S3: storage of raw, cleansed, aggregates", storage(lake), "events, the bucket's lifecycle"),
-            grows("S3: storage of states", storage(self.state_bytes()), "epoch.age_max, epoch.full_state_every"),
+            item("S3: storage of states", storage(self.state_bytes()), "epoch.age_max, epoch.refresh_after, lifecycle"),
         ]
     }
 
-    /// Bytes of states that a month writes: sensors that an epoch touches, and now and then all.
+    /// Bytes of states that are held at once, if they expire when they may: sensors that an epoch touches, and now and
+    /// then all.
     fn state_bytes(&self) -> f64 {
         let Workload { sensors, shards, .. } = self.load;
         let here = *sensors as f64 / f64::from(*shards);
         let events = self.load.events_per_second / f64::from(*shards) * self.epoch_s;
         // The expected number of different sensors among so many events, each of a sensor by chance.
         let touched = here * (1.0 - (-events / here).exp());
-        let full = self.config.worker().shard.committer.full_state_every as f64;
-        self.epochs * (touched * (full - 1.0) + here) / full * STATE_BYTES
+        let committer = self.config.worker().shard.committer;
+        let (full, held_s) = (committer.full_state_every as f64, 2.0 * committer.refresh_after.as_secs_f64());
+        let written = self.epochs * (touched * (full - 1.0) + here) / full * STATE_BYTES;
+        written / MONTH_S * held_s
     }
 
     fn leases(&self) -> Vec<BillItem> {

@@ -13,6 +13,7 @@ use mangrove_tests::lake::{integer, text};
 use mangrove_tests::warehouse::loader_config;
 use mangrove_tests::world::{Record, Setup, World, caught_up, copy_folder, finish, hour_start_ms, rfc3339, stocked};
 use serde_json::Value;
+use supervisor::shard::StreamStart;
 use supervisor::worker::Worker;
 use tokio::task::JoinSet;
 
@@ -165,6 +166,34 @@ async fn an_epoch_without_records_that_dies_at_any_step_is_finished_word_for_wor
             assert_eq!(chain, calm, "{faults}");
         }
     }
+}
+
+/// LATEST: the moment at which a shard begins stays in its row, also over an epoch that has no record to tell how far it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_without_records_keeps_its_beginning_and_dies_with_its_epoch_prepared() {
+    const CHILD: &str = "shardId-000000000001";
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), 1).await;
+    let start_ms = hour_start_ms(2);
+    let latest = Setup { start: StreamStart::Latest, ..setup() };
+    let setup = Setup { faults: "committer.prepared[000000000001]=panic@1".into(), ..latest.clone() };
+    let worker = world.worker(&setup).await;
+    until("the shard is read", || worker.shards().iter().any(|shard| shard.context.figures.read_at_ms() > 0)).await;
+    world.put(&wave(start_ms, 0)).await;
+    caught_up(&worker).await;
+    world.split_first_shard().await;
+    until("each child has an epoch", || epochs(&world).len() == 3).await;
+    assert!(worker.restarts() > 0);
+    assert_eq!(worker.drain(Duration::from_secs(30)).await.unwrap(), Vec::<String>::new());
+
+    let row = world.lease_row(CHILD).await;
+    assert_eq!(row["checkpoint"].as_s().unwrap(), "AT_TIMESTAMP");
+    assert!(row.contains_key("mangroveStartAt") && row["mangroveEpoch"].as_n().unwrap() != "0", "{row:?}");
+    let worker = world.worker(&latest).await;
+    world.put(&wave(start_ms, 1)).await;
+    finish(worker).await;
+    assert_whole(&world.lake(), &[wave(start_ms, 0), wave(start_ms, 1)].concat());
+    assert_eq!(world.lake().rows("duplicates").len() as u64, SENSORS);
 }
 
 /// The loader takes epochs without records, and its ledger has each.

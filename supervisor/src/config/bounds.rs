@@ -167,7 +167,7 @@ fn committer(s: &mut Section<'_>) -> CommitterConfig {
         rows_max: s.count("rows_max", 1_000..=100_000_000),
         full_state_every: s.count("full_state_every", 1..=10_000),
         // Longer than any epoch.
-        refresh_after: s.duration("refresh_after", HOUR..=90 * DAY),
+        refresh_after: s.duration("refresh_after", HOUR..=30 * DAY),
     }
 }
 

@@ -182,6 +182,7 @@ fn limits_must_fit_each_other() {
         ("sensors.live_max = 2000000", ["sensors.live_max", "sensors.known_max (1500000)"]),
         ("sensors.scan_interval = \"30s\"", ["sensors.scan_interval", "sensors.hang_timeout"]),
         ("aggregator.allowed_lateness = \"7d\"", ["aggregator.allowed_lateness", "at least 177"]),
+        ("epoch.refresh_after = \"10m\"", ["epoch.refresh_after", "from 1h to 30days"]),
         ("restarts.backoff_min = \"20s\"", ["restarts.backoff_min", "restarts.backoff_max (10s)"]),
         ("restarts.within = \"5s\"", ["restarts.within", "6.2s that 5 restarts wait"]),
         ("alerts.timeout = \"60s\"\nalerts.retry_for = \"30s\"", ["alerts.timeout", "alerts.retry_for (30s)"]),
