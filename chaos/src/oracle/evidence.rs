@@ -159,6 +159,8 @@ pub struct Evidence {
     pub lineage: Vec<ShardNode>,
     /// Every write to the lease table, in the order in which they were applied.
     pub leases: Option<Vec<LeaseWrite>>,
+    /// What clients call themselves, as far as that is known from elsewhere than their leases: one may have none.
+    pub names: BTreeMap<u32, String>,
     /// Every write to the bucket, in the order in which they were applied.
     pub writes: Option<Vec<ObjectWrite>>,
     /// The lease table in the end.

@@ -47,7 +47,7 @@ struct Moment {
 pub(super) fn check(lake: &Lake<'_>, findings: &mut Findings) {
     let Some(leases) = &lake.evidence.leases else { return };
     findings.checked(ID);
-    let names = names(leases);
+    let names = names(leases, &lake.evidence.names);
     let mut shards: BTreeMap<&str, Holding<'_>> = BTreeMap::new();
     let mut behind = Behind::default();
     for write in leases {
@@ -59,11 +59,12 @@ pub(super) fn check(lake: &Lake<'_>, findings: &mut Findings) {
     }
 }
 
-/// What each client has called itself, on whichever row.
-fn names(leases: &[LeaseWrite]) -> BTreeMap<u32, &str> {
+/// What each client has called itself, on whichever row, or is known to.
+fn names<'a>(leases: &'a [LeaseWrite], known: &'a BTreeMap<u32, String>) -> BTreeMap<u32, &'a str> {
     let owner = |row: &'_ Option<Row>| row.as_ref().and_then(|row| row.owner.clone());
     let takes = leases.iter().filter(|write| !write.restored && owner(&write.before) != owner(&write.after));
-    takes.filter_map(|write| Some((write.client, write.after.as_ref()?.owner.as_deref()?))).collect()
+    let told = takes.filter_map(|write| Some((write.client, write.after.as_ref()?.owner.as_deref()?)));
+    known.iter().map(|(client, name)| (*client, name.as_str())).chain(told).collect()
 }
 
 impl<'a> Holding<'a> {

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::schedule::Habit;
 use super::settings;
-use super::world::{World, violation};
+use super::world::{World, name_of, violation};
 use crate::cloud::{Cloud, Item, PutOutcome, RESTORER};
 use crate::oracle::{Evidence, LeaseWrite, ObjectWrite, Places, Record, Row, ShardNode, Tables, Violation, tables_of};
 
@@ -67,6 +67,7 @@ pub(super) fn collect(world: &World) -> Evidence {
             .collect(),
         lineage: cloud.shards().into_iter().map(node).collect(),
         leases: Some(leases.map(lease_write).collect()),
+        names: world.clients.iter().map(|(client, (n, _))| (client.0, name_of(*n))).collect(),
         writes: Some(cloud.object_history().into_iter().map(object_write).collect()),
         final_rows: cloud.rows().iter().filter_map(|(key, item)| row(key, item)).collect(),
         limits: Some(settings::limits()),

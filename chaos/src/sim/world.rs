@@ -392,7 +392,7 @@ impl World {
         tracing::info!(now_ms = self.now_ms, n, ?client, plan, "boots");
         let (skew_ms, seed) = (self.schedule.skews_ms[n], self.seed ^ u64::from(self.boots) << 40);
         let times = (self.now_ms, skew_ms);
-        let host = Host::boot(&self.cloud, (&format!("w-{n}"), stream), client, seed, times, (&plan, &self.schedule));
+        let host = Host::boot(&self.cloud, (&name_of(n), stream), client, seed, times, (&plan, &self.schedule));
         self.armed.push(host.faults.clone());
         self.clients.insert(client, (n, None));
         self.hosts[n].host = Some(host);
@@ -538,6 +538,11 @@ impl Drop for World {
     fn drop(&mut self) {
         self.cloud.clear();
     }
+}
+
+/// What a worker calls itself, in each of its lives.
+pub(super) fn name_of(host: usize) -> String {
+    format!("w-{host}")
 }
 
 /// Whatever else the weather is, loads have theirs.
