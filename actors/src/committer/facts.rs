@@ -126,8 +126,10 @@ impl Facts {
         context.faults.hit("committer.committed", context.shard.short());
         context.committed(plan.cut.epoch.0, plan.records, now_ms);
         context.figures.epochs().committed(plan.cut.epoch.0, now_ms);
-        if let Some(cut_ms) = self.full_cut_ms.take() {
-            context.figures.set_states_since(Some(cut_ms));
+        // The first states of all, if an earlier incarnation has cut them, are about as old as this.
+        let first_ms = context.figures.states_since_ms().is_none().then_some(now_ms);
+        if let Some(since_ms) = self.full_cut_ms.take().or(first_ms) {
+            context.figures.set_states_since(Some(since_ms));
         }
         let Some(UnderWay { prepared_at, first_arrival_ms }) = self.under_way.take() else { return };
         let latency = first_arrival_ms.and_then(|at_ms| u64::try_from(now_ms - at_ms).ok()).map(Duration::from_millis);

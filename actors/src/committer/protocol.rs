@@ -76,7 +76,9 @@ impl EpochRules {
     fn refresh_at(&self, begin: &Begin) -> Duration {
         match begin.states_age {
             _ if !self.refreshes => Duration::MAX,
-            None => Duration::MAX,
+            None if begin.pinned.is_none() => Duration::MAX,
+            // Its first states are those of the pinned epoch, perhaps stored already.
+            None => self.refresh_after,
             Some(_) if begin.epoch == EpochNumber(0) => self.first_age_max,
             Some(age) => self.refresh_after.saturating_sub(age),
         }
