@@ -46,6 +46,10 @@ pub(super) struct EpochRules {
     pub(super) refresh_after: Duration,
     /// False only in a mutant: states get as old as they may.
     pub(super) refreshes: bool,
+    /// False only in a mutant: an epoch is cut for them, and has what changed.
+    pub(super) refreshes_all: bool,
+    /// False only in a mutant: a child leans on its parents' states until it has records.
+    pub(super) child_leans_off: bool,
     /// False only in a mutant: epochs are not pinned before they are uploaded.
     pub(super) prepares: bool,
     /// False only in a mutant: the checkpoint moves before the upload.
@@ -66,6 +70,8 @@ impl EpochRules {
             // Sooner by up to a quarter, for the same reason.
             refresh_after: config.refresh_after.mul_f64((3.0 + share) / 4.0),
             refreshes: !faults.lacks(Mechanism::StatesRefreshed),
+            refreshes_all: !faults.lacks(Mechanism::RefreshIsWhole),
+            child_leans_off: !faults.lacks(Mechanism::ChildLeansOff),
             prepares: !faults.lacks(Mechanism::Prepare),
             commits_last: !faults.lacks(Mechanism::CommitLast),
         }
@@ -79,7 +85,7 @@ impl EpochRules {
             None if begin.pinned.is_none() => Duration::MAX,
             // Its first states are those of the pinned epoch, perhaps stored already.
             None => self.refresh_after,
-            Some(_) if begin.epoch == EpochNumber(0) => self.first_age_max,
+            Some(_) if begin.epoch == EpochNumber(0) && self.child_leans_off => self.first_age_max,
             Some(age) => self.refresh_after.saturating_sub(age),
         }
     }
@@ -469,8 +475,9 @@ impl Protocol {
         let epoch = self.next_epoch();
         // The first one holds what a child shard has from its parents.
         let full_state = epoch.0 == 1 || epoch.0.is_multiple_of(self.rules.full_state_every.max(1));
-        let full_state = full_state || reason == CutReason::ShardEnd || now >= self.refresh_at;
-        if full_state && self.rules.refreshes {
+        let is_refresh = now >= self.refresh_at;
+        let full_state = full_state || reason == CutReason::ShardEnd || (is_refresh && self.rules.refreshes_all);
+        if (full_state || is_refresh) && self.rules.refreshes {
             self.refresh_at = now.saturating_add(self.rules.refresh_after);
         }
         self.stage = Stage::Cut;

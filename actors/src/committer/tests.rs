@@ -27,6 +27,8 @@ fn rules() -> EpochRules {
         full_state_every: 3,
         refresh_after: REFRESH_AFTER,
         refreshes: true,
+        refreshes_all: true,
+        child_leans_off: true,
         prepares: true,
         commits_last: true,
     }

@@ -333,6 +333,7 @@ fn a_machine_that_lacks_a_step_is_noticed() {
         EpochRules { prepares: false, ..rules() },
         EpochRules { commits_last: false, ..rules() },
         EpochRules { refreshes: false, ..rules() },
+        EpochRules { refreshes_all: false, ..rules() },
     ];
     for lacking in lacking {
         let noticed = walks.iter().any(|steps| walk(lacking.clone(), true, steps).is_err());

@@ -37,6 +37,10 @@ mechanisms! {
     CommitLast = "commit-before-upload",
     /// States are written anew before they are so old that a lifecycle rule takes them.
     StatesRefreshed = "idle-shard-not-refreshed",
+    /// What is written anew are the states of all sensors.
+    RefreshIsWhole = "refresh-is-a-delta",
+    /// A child without records writes what its parents have left.
+    ChildLeansOff = "child-leans-on-its-parents",
     /// A failed upload stops the epoch.
     UploadsCount = "failed-upload-skipped",
     /// Objects are created, never replaced.
