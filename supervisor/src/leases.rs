@@ -198,7 +198,7 @@ impl Actor for LeasesActor {
         let trial = Trial::new(now);
         args.figures.proves(trial.lacks(None, now));
         Ok(LeasesState {
-            observer: Observer::new(&args.worker_id, self.config.patience),
+            observer: Observer::new(&args.worker_id, self.config.patience, &args.faults),
             args,
             myself,
             began: now,

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use actors::ports::faults::{Faults, Mechanism};
 use actors::ports::leases::{LeaseRows, LeaseView, Standing, WorkerRow};
 use messages::ShardId;
 
@@ -26,6 +27,8 @@ pub struct Patience {
 pub(super) struct Observer {
     me: String,
     patience: Patience,
+    /// False only in a mutant: silence is counted from the question to a later answer.
+    counts_from_answers: bool,
     workers: BTreeMap<String, Seen<WorkerRow>>,
     counters: BTreeMap<ShardId, Seen<()>>,
     given_up: BTreeMap<ShardId, (String, Duration)>,
@@ -78,10 +81,11 @@ impl<T> Seen<T> {
 }
 
 impl Observer {
-    pub(super) fn new(me: &str, patience: Patience) -> Self {
+    pub(super) fn new(me: &str, patience: Patience, faults: &Faults) -> Self {
         Self {
             me: me.to_owned(),
             patience,
+            counts_from_answers: !faults.lacks(Mechanism::SilenceFromAnswer),
             workers: BTreeMap::new(),
             counters: BTreeMap::new(),
             given_up: BTreeMap::new(),
@@ -106,9 +110,9 @@ impl Observer {
         asked: Duration,
         answered: Duration,
     ) {
-        let now = answered;
+        let (now, heard_until) = if self.counts_from_answers { (answered, asked) } else { (asked, answered) };
         // Of two looks that overlap, the one that was asked for first may be answered last.
-        self.now = self.now.max(asked);
+        self.now = self.now.max(heard_until);
         for (id, row) in rows {
             match self.workers.get_mut(id) {
                 Some(seen) if seen.value.incarnation == row.incarnation => {

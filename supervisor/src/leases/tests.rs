@@ -62,7 +62,7 @@ impl World {
         let listed = leases.iter().map(|lease| (lease.shard.clone(), info(lease))).collect();
         let leases = leases.into_iter().map(|lease| (lease.shard.clone(), lease)).collect();
         let rows = LeaseRows { leases, ..LeaseRows::default() };
-        let observer = Observer::new("a", PATIENCE);
+        let observer = Observer::new("a", PATIENCE, &Faults::none());
         let mut world = Self {
             rows,
             listed,
@@ -276,7 +276,7 @@ fn whoever_takes_a_lease_after_a_goodbye_lives_before_its_beat_is_seen() {
 #[test]
 fn a_worker_that_was_never_seen_to_beat_is_given_nothing_and_robbed_of_nothing_at_once() {
     let mut world = World::new(vec![lease(0, Some("b")), lease(1, None)], &["a", "b"]);
-    world.observer = Observer::new("a", PATIENCE);
+    world.observer = Observer::new("a", PATIENCE, &Faults::none());
     world.observer.see(&world.rows, Duration::from_secs(100), Duration::from_secs(100));
     assert_eq!(world.takes(), [id(1)]);
 }
@@ -449,7 +449,7 @@ fn who_has_proved_nothing_and_is_alone_takes_all_but_only_when_it_knows_that_it_
     let mut world = World::new((0..4).map(|n| lease(n, None)).collect(), &["a", "b"]);
     world.standings = [("a", Standing::OnTrial)].into();
     world.beating = vec!["a"];
-    world.observer = Observer::new("a", PATIENCE);
+    world.observer = Observer::new("a", PATIENCE, &Faults::none());
     world.observer.see(&world.rows, Duration::from_secs(100), Duration::from_secs(100));
     assert_eq!(world.takes(), [id(0)], "b has not been seen to beat, and may be about to");
     world.seconds = 100;

@@ -75,6 +75,8 @@ mechanisms! {
     OnlyDeadOwners = "takes-from-the-living",
     /// A worker whose heartbeat is not written stops working.
     SelfFence = "no-self-fence",
+    /// The silence of a worker is counted from the answer of one look to the question of a later one.
+    SilenceFromAnswer = "slow-look-is-silence",
     /// A shard that makes no progress is given up.
     ProgressWatch = "hung-shard-kept",
     /// The stream is asked whether it heeds keys.
