@@ -90,7 +90,9 @@ fn windows(lake: &Lake, zone: &str, sensor: &str, start_ms: i64) -> Vec<(i64, i6
 /// The allowed lateness is an hour: the window of hour 0 takes readings until the watermark reaches the end of hour 1.
 async fn late(restart: bool) {
     const HOUR_MS: i64 = 60 * MINUTE_MS;
-    let start_ms = hour_start_ms(26);
+    // In the morning of a day that is past: two hours later it is the same day, at whatever time this runs.
+    let day_ms = hour_start_ms(26).div_euclid(24 * HOUR_MS) * 24 * HOUR_MS;
+    let start_ms = day_ms + 8 * HOUR_MS;
     let at = |sensor: &str, id: u32, minute: i64, value: f64| {
         event(sensor, &id.to_string(), start_ms + minute * MINUTE_MS, value)
     };
@@ -110,7 +112,6 @@ async fn late(restart: bool) {
     assert_eq!((rows.len(), marked.as_slice()), (8, &["7".to_owned()][..]));
     assert_eq!(windows(&lake, "aggregates/hourly", "s-1", start_ms), [(1, 2, 42.0), (2, 3, 66.0), (3, 4, 92.0)]);
 
-    let day_ms = start_ms.div_euclid(24 * HOUR_MS) * 24 * HOUR_MS;
     let daily = windows(&lake, "aggregates/daily", "s-1", day_ms);
     let (_, count, sum) = *daily.last().unwrap();
     assert_eq!((count, sum), (5, 172.0), "the day is open still, and counts what came too late for its hour");

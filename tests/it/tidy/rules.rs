@@ -66,7 +66,7 @@ pub(super) fn cores_are_plain(sources: &[Source]) -> Vec<String> {
 
 /// Where a mutant may lack a mechanism: plain Rust that is told so when it is made. Beside it, the mechanisms themselves,
 /// and the worker, who makes what is known of keys.
-const SWITCHES: [&str; 14] = [
+const SWITCHES: [&str; 15] = [
     "actors/src/agreement/rule.rs",
     "actors/src/committer/protocol.rs",
     "actors/src/ports/faults.rs",
@@ -79,6 +79,7 @@ const SWITCHES: [&str; 14] = [
     "actors/src/sinks/uploads.rs",
     "supervisor/src/leases/assignment.rs",
     "supervisor/src/leases/holdings.rs",
+    "supervisor/src/leases/observer.rs",
     "supervisor/src/shard/beginning.rs",
     "supervisor/src/worker.rs",
 ];
