@@ -25,7 +25,9 @@ impl Loading {
     pub(super) async fn ensure_probe(&self) -> Result<(), LoadError> {
         let probe = self.probe()?;
         let warehouse = &self.ports.warehouse;
-        if !warehouse.query(&probe.known(&self.star)?, NAME, 1).await?.is_empty() {
+        let version = warehouse.query(&Probe::version_query(), NAME, 1).await?;
+        let version = version.first().and_then(|row| row.first()?.as_str()).unwrap_or_default();
+        if !warehouse.query(&probe.known(&self.star, version)?, NAME, 1).await?.is_empty() {
             return Ok(());
         }
         self.put_probe(&probe.key, probe.file.clone(), &probe.digest).await?;
@@ -37,7 +39,7 @@ impl Loading {
             None => Vec::new(),
         };
         probe.judge(&rows)?;
-        warehouse.execute(&probe.remember(&self.star)?, NAME).await?;
+        warehouse.execute(&probe.remember(&self.star, version)?, NAME).await?;
         info!(key = probe.key, "the warehouse reads the files of this configuration as they are written");
         Ok(())
     }

@@ -73,15 +73,20 @@ impl Probe {
         Self { digest, file, key, manifest_key, manifest, bucket: bucket.to_owned() }
     }
 
-    /// Asks whether it is known to be read right: one row, or none.
-    pub fn known(&self, star: &StarSchema) -> Result<String, Unquotable> {
-        Ok(sql::Known { schema: star.schema()?, mark: self.mark()? }.sql().sent())
+    /// Asks for the warehouse's version: one row.
+    pub fn version_query() -> String {
+        sql::Version {}.sql().sent()
     }
 
-    /// Remembers that it was read right.
-    pub fn remember(&self, star: &StarSchema) -> Result<String, Unquotable> {
+    /// Asks whether a warehouse of this version is known to read it right: one row, or none.
+    pub fn known(&self, star: &StarSchema, version: &str) -> Result<String, Unquotable> {
+        Ok(sql::Known { schema: star.schema()?, mark: self.mark(version)? }.sql().sent())
+    }
+
+    /// Remembers that a warehouse of this version read it right.
+    pub fn remember(&self, star: &StarSchema, version: &str) -> Result<String, Unquotable> {
         let digest = literal::text(&self.digest)?;
-        Ok(sql::Mark { schema: star.schema()?, digest, mark: self.mark()? }.sql().sent())
+        Ok(sql::Mark { schema: star.schema()?, digest, mark: self.mark(version)? }.sql().sent())
     }
 
     /// The statements of one session; the last one answers the rows.
@@ -126,8 +131,8 @@ impl Probe {
         Ok(())
     }
 
-    fn mark(&self) -> Result<literal::Sql, Unquotable> {
-        literal::text(&format!("probe {}", self.digest))
+    fn mark(&self, version: &str) -> Result<literal::Sql, Unquotable> {
+        literal::text(&format!("probe {} {version}", self.digest))
     }
 }
 

@@ -64,6 +64,7 @@ templates! {
         Ages { now }
     }
     probe {
+        Version {}
         Known { schema, mark }
         Mark { schema, digest, mark }
         Read { stage }

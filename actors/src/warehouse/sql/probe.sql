@@ -1,13 +1,17 @@
 -- A file of known rows, copied and read back before anything that matters is loaded.
 
+-- name: Version
+-- Asked alone: the leader node alone knows it, and refuses a question that is of a table, too.
+SELECT VERSION() AS "version"
+
 -- name: Known
--- Answers whether this file was read back right by this warehouse.
-SELECT 1 FROM {schema}."schema_versions" WHERE "statement" = {mark} || ' ' || VERSION()
+-- Answers whether this file was read back right by a warehouse of this version.
+SELECT 1 FROM {schema}."schema_versions" WHERE "statement" = {mark}
 
 -- name: Mark
 -- Remembers it.
 INSERT INTO {schema}."schema_versions" ("applied_at", "fingerprint", "statement")
-SELECT GETDATE(), {digest}, {mark} || ' ' || VERSION()
+SELECT GETDATE(), {digest}, {mark}
 
 -- name: Read
 -- Times by their microseconds, so that no way of writing them matters; texts by their length and their beginning: a row of

@@ -66,6 +66,8 @@ pub(crate) enum Rule {
     Encoding,
     /// A default of another type than its column's.
     DefaultType,
+    /// A function of the leader node, asked of a table.
+    LeaderOnly,
     /// A row that is too long for the Data API.
     LongRow,
     /// A NUL in a text of a Parquet file.
@@ -116,6 +118,10 @@ impl Rule {
             Rule::DefaultType => {
                 ("dg/r_CREATE_TABLE_NEW", "column {}: the type of the default must match the type of the column")
             }
+            Rule::LeaderOnly => (
+                "dg/r_VERSION",
+                "Specified types or functions (one per INFO message) not supported on Redshift tables: {}",
+            ),
             Rule::LongRow => (
                 "mgmt/data-api-troubleshooting",
                 "Packet for query is too large: a row of the result has more than {} bytes",
@@ -253,7 +259,9 @@ impl Walk<'_> {
         {
             block.aggregates.extend(Aggregate::of(&name, function, self.approximate));
         }
+        let asks_a_table = self.blocks.iter().flat_map(|block| &block.names).any(|name| !name.starts_with("pg_"));
         match (name.as_str(), args.as_slice()) {
+            ("version", []) => unless(asks_a_table, Rule::LeaderOnly, || name),
             ("dateadd" | "date_add", [_, amount, _]) => unless(is_long(amount), Rule::LongInterval, || name),
             ("repeat", [text, times]) => unless(repeats_beyond(text, times), Rule::LongText, || name),
             _ => ControlFlow::Continue(()),

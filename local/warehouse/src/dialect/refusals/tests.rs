@@ -2,7 +2,7 @@ use super::Rule;
 use crate::dialect::plan;
 
 /// A rule, a statement that breaks it, and its neighbour that does not.
-const CASES: [(Rule, &str, &str); 44] = [
+const CASES: [(Rule, &str, &str); 45] = [
     (
         Rule::SortedBesideDistinct,
         "SELECT COUNT(DISTINCT a), MEDIAN(b) FROM t",
@@ -119,6 +119,7 @@ const CASES: [(Rule, &str, &str); 44] = [
         "SELECT DATEADD(microsecond, CAST(CAST(a AS BIGINT) % 5 AS INTEGER), b) FROM t",
     ),
     (Rule::LongInterval, "SELECT DATEADD(ms, -2147483648, a) FROM t", "SELECT DATEADD(ms, -2147483647, a) FROM t"),
+    (Rule::LeaderOnly, "SELECT 1 FROM t WHERE a = VERSION()", "SELECT VERSION()"),
     (Rule::LongText, "SELECT REPEAT('x', 65536)", "SELECT REPEAT('x', 65535)"),
     (Rule::Encoding, "CREATE TABLE t (a INT, b VARCHAR(9) NOT NULL ENCODE AZ64)", "CREATE TABLE t (a INT ENCODE AZ64)"),
     (Rule::Encoding, "CREATE TABLE t (a BOOLEAN ENCODE DELTA)", "CREATE TABLE t (a NUMERIC(9, 2) ENCODE DELTA)"),
