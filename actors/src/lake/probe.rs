@@ -40,9 +40,8 @@ const fn row(micros: Option<i64>, millis: i64, text: (&'static str, usize)) -> P
 /// The rows, in order.
 pub const ROWS: [ProbeRow; 6] = [
     row(Some(1_767_225_599_123_456), 1_767_225_599_789, ("usual", 1)),
-    row(Some(-1_000_001), -1, ("before 1970", 1)),
-    // In nanoseconds this is more than 64 bits hold.
-    row(Some(9_999_999_999_999_999), 9_999_999_999_999, ("in the year 2286", 1)),
+    row(Some(-86_400_000_000), -86_400_000, ("before 1970", 1)),
+    row(Some(4_102_444_799_999_999), 4_102_444_799_999, ("at the end of the year 2099", 1)),
     ProbeRow {
         word: None,
         number: None,
@@ -50,8 +49,8 @@ pub const ROWS: [ProbeRow; 6] = [
         flag: None,
         ..row(None, 0, ("nothing, and beyond the plane: \u{1d70b} \u{1f321}", 1))
     },
-    // The longest text of the warehouse.
-    ProbeRow { number: Some(-0.0), flag: Some(false), ..row(Some(0), 0, ("x", 65_535)) },
+    // Longer than what is read back.
+    ProbeRow { number: Some(-0.0), flag: Some(false), ..row(Some(0), 0, ("x", 4_000)) },
     ProbeRow {
         number: Some(0.1),
         small: -1.5,

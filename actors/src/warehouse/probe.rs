@@ -19,7 +19,8 @@ use super::transaction::{CopySource, copy, stage};
 use crate::lake::probe::{ProbeRow, ROWS};
 
 const STAGE: &str = "probe";
-const TEXT_BYTES_MAX: u32 = 65_535;
+/// Far below what a row may have while it is processed: two such columns are none too many.
+const TEXT_BYTES_MAX: u32 = 4_096;
 /// How many characters of a text are read back.
 const TEXT_CHARS: usize = 40;
 

@@ -6,7 +6,7 @@ SELECT VERSION() AS "version"
 
 -- name: Known
 -- Answers whether this file was read back right by a warehouse of this version.
-SELECT 1 FROM {schema}."schema_versions" WHERE "statement" = {mark}
+SELECT 1 FROM {schema}."schema_versions" WHERE "statement" = {mark} LIMIT 1
 
 -- name: Mark
 -- Remembers it.
