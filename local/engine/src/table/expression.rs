@@ -33,7 +33,7 @@ const RESERVED: [&str; 16] = [
     "TTL",
     "VALUE",
 ];
-const EXPRESSIONS: [&str; 5] =
+pub(super) const EXPRESSIONS: [&str; 5] =
     ["ConditionExpression", "UpdateExpression", "KeyConditionExpression", "FilterExpression", "ProjectionExpression"];
 const NAMES: &str = "ExpressionAttributeNames";
 const VALUES: &str = "ExpressionAttributeValues";

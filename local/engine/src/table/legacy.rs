@@ -7,6 +7,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::expression::EXPRESSIONS;
+
 /// What was there before expressions.
 const LEGACY: [&str; 7] = [
     "Expected",
@@ -17,8 +19,6 @@ const LEGACY: [&str; 7] = [
     "ScanFilter",
     "AttributesToGet",
 ];
-const EXPRESSIONS: [&str; 5] =
-    ["ConditionExpression", "UpdateExpression", "KeyConditionExpression", "FilterExpression", "ProjectionExpression"];
 
 const INVALID: &str = "One or more parameter values were invalid: ";
 
