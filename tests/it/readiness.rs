@@ -118,6 +118,36 @@ async fn a_shard_that_was_given_up_and_works_again_makes_the_worker_ready_again(
     assert_whole(&world.lake(), &records(0, 200));
 }
 
+/// As when a lifecycle rule was quicker than whoever reads them: the rows that a new worker looks at first are such.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_worker_reads_what_it_can_where_the_states_of_other_shards_are_gone() {
+    const SHARDS: u32 = 6;
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), SHARDS).await;
+    world.put(&records(0, 400)).await;
+    let worker = world.worker(&named("worker-a")).await;
+    caught_up(&worker).await;
+    finish(worker).await;
+    let hidden = dir.path().join("hidden");
+    fs::create_dir(&hidden).unwrap();
+    let [stream] = fs::read_dir(dir.path().join("s3/mangrove/state")).unwrap().collect::<Vec<_>>().try_into().unwrap();
+    let stream = stream.unwrap().path();
+    let states = |n: u32| (stream.join(format!("{n:012}")), hidden.join(n.to_string()));
+    for (from, to) in (0..SHARDS - 1).map(states) {
+        fs::rename(from, to).unwrap();
+    }
+    let worker = world.worker(&named("worker-b")).await;
+    world.put(&records(400, 100)).await;
+    until("the last shard is read", || mangrove_tests::world::progress(&worker).1 > 0).await;
+    for (to, from) in (0..SHARDS - 1).map(states) {
+        fs::rename(from, to).unwrap();
+    }
+    until_ready(&worker).await;
+    caught_up(&worker).await;
+    finish(worker).await;
+    assert_whole(&world.lake(), &records(0, 500));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_with_another_bucket_never_starts_and_takes_no_shard() {
     let dir = tempfile::tempdir().unwrap();
