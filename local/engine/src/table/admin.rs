@@ -97,6 +97,7 @@ impl Tables {
     fn listed(&self, request: &Map<String, Value>) -> Value {
         let start = request.get("ExclusiveStartTableName").and_then(Value::as_str).unwrap_or("");
         let n_max = request.get("Limit").and_then(Value::as_u64).map_or(TABLES_PER_PAGE, |n| n as usize);
+        let n_max = n_max.clamp(1, TABLES_PER_PAGE);
         let mut names: Vec<&str> =
             self.tables.keys().map(String::as_str).filter(|name| *name > start).take(n_max + 1).collect();
         let more = names.len() > n_max;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::value::Item;
 use crate::Refusal;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
     Name(String),
     Index(usize),

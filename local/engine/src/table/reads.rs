@@ -29,7 +29,7 @@ impl Tables {
             let table = self.table(asking, &Map::from_iter([("TableName".to_owned(), name.clone().into())]))?;
             let keys = of_table["Keys"].as_array().map(Vec::as_slice).unwrap_or_default();
             let keys = keys.iter().map(|key| table.schema().key_alone(&item(key)?)).collect::<Result<Vec<_>, _>>()?;
-            if (1..keys.len()).any(|n| keys[..n].contains(&keys[n])) {
+            if keys.len() <= BATCH_MAX && (1..keys.len()).any(|n| keys[..n].contains(&keys[n])) {
                 return Err(Refusal::validation("Provided list of item keys contains duplicates"));
             }
             n_keys += keys.len();

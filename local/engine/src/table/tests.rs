@@ -139,6 +139,11 @@ fn updates_reach_into_documents() {
     assert_eq!(row["tree"]["M"]["list"], json!({ "L": [{ "N": "2" }, { "S": "y" }] }));
     assert_eq!((&row["n"], row.get("words")), (&json!({ "N": "0.5" }), None), "a set without members is gone");
 
+    let members = json!({ "L": [{ "S": "a" }, { "M": { "x": { "S": "b" }, "y": { "S": "c" } } }, { "S": "d" }] });
+    updated(&mut tables, "SET deep = :t", json!({ ":t": members })).unwrap();
+    let row = updated(&mut tables, "REMOVE deep[0], deep[1].x, deep[2]", json!({})).unwrap();
+    assert_eq!(row["deep"], json!({ "L": [{ "M": { "y": { "S": "c" } } }] }), "places are those of before");
+
     let values = json!({ ":v": { "S": "x" } });
     for (update, part) in [
         ("SET tree.list[0].a = :v", "invalid for update"),

@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::expression::{Action, Term};
-use super::path::Step;
 use super::value::{Item, kind, members, number};
 use crate::Refusal;
 
@@ -22,11 +21,8 @@ pub(super) fn updated(actions: &[Action], before: &Item) -> Result<Item, Refusal
             },
         }
     }
-    // From the end of a list: the places before it stay.
-    removals.sort_by_key(|path| match path.rest.last() {
-        Some(Step::Index(index)) => std::cmp::Reverse(*index),
-        Some(Step::Name(_)) | None => std::cmp::Reverse(0),
-    });
+    // From the end of a list, at every depth: the places before it stay.
+    removals.sort_by(|a, b| b.rest.cmp(&a.rest));
     for path in removals {
         path.remove(&mut row)?;
     }

@@ -16,6 +16,8 @@ const TRANSACTION_MAX: usize = 100;
 const WRITE_UNIT_BYTES: usize = 1024;
 /// How long a transaction is known by its token.
 const TOKEN_KEPT_MS: i64 = 10 * 60 * 1_000;
+/// And how many are, the oldest forgotten first.
+const TOKENS_MAX: usize = 1_000;
 
 /// A write that is ready to be applied, if its condition holds.
 struct Write {
@@ -104,6 +106,10 @@ impl Tables {
         }
         self.apply_all(asking, "TransactWriteItems", TRANSACTION_MAX, writes)?;
         if let Some(token) = token {
+            let oldest = self.transactions.iter().min_by_key(|(_, (at_ms, _))| *at_ms).map(|(token, _)| token.clone());
+            if let Some(oldest) = oldest.filter(|_| self.transactions.len() >= TOKENS_MAX) {
+                self.transactions.remove(&oldest);
+            }
             self.transactions.insert(token.to_owned(), (asking.now_ms, whole));
         }
         Ok(json!({}))
